@@ -1,0 +1,24 @@
+"""The errors that a caller of the library is meant to catch.
+
+Each message is one sentence that says what was wrong, what was expected and what to do.
+"""
+
+
+class ActiveSamError(Exception):
+    """Base of every error that the library raises on purpose."""
+
+
+class SettingsError(ActiveSamError, ValueError):
+    """A setting is out of range, or does not fit the model."""
+
+
+class VocabularyError(ActiveSamError, ValueError):
+    """A vocabulary is empty, ambiguous or too long for the model."""
+
+
+class ModelError(ActiveSamError, RuntimeError):
+    """A model cannot be loaded: missing, gated, offline, incomplete or of another type."""
+
+
+class ImageError(ActiveSamError, ValueError):
+    """An image has the wrong type, shape or size."""

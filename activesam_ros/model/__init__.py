@@ -1,0 +1,1 @@
+"""Loading SAM 3 and running its parts."""

@@ -1,0 +1,291 @@
+"""Loading SAM 3 from a folder or the Hugging Face hub, in the format of `transformers`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from activesam_ros.errors import ModelError
+
+logger = logging.getLogger(__name__)
+
+BUNDLED = {"toytown": Path(__file__).parent.parent / "toytown" / "model"}
+"""Models that ship with the package, by the name that stands for their folder."""
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+HUB_FILES = ["*.json", "*.txt", "*.safetensors"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded model.
+
+    Attributes:
+        model: the `Sam3Model`, in evaluation mode.
+        tokenizer: its tokenizer.
+        mean, std: normalisation of image channels in [0, 1], RGB.
+        device: where it lives.
+        dtype: precision of its matrix products and convolutions.
+        source: the name it was loaded by.
+    """
+
+    model: nn.Module
+    tokenizer: object
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    device: torch.device
+    dtype: torch.dtype
+    source: str
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the square image that the model was made for."""
+        return self.model.config.vision_config.backbone_config.image_size
+
+    @property
+    def patch_size(self) -> int:
+        """Side in pixels of a patch of the vision encoder."""
+        return self.model.config.vision_config.backbone_config.patch_size
+
+    def precision(self) -> AbstractContextManager:
+        """The context for a forward pass.
+
+        In half precision the matrix products run in `dtype`, while normalisation, softmax, positions and
+        reference boxes stay in float32.
+        """
+        if self.dtype is torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+
+def load_checkpoint(model: str | Path, device: str = "auto", dtype: str = "auto") -> Checkpoint:
+    """Loads a SAM 3 checkpoint.
+
+    Args:
+        model: a folder, a hub id such as `facebook/sam3`, or the name of a bundled model (`toytown`). Plain
+            (`sam3`) and video (`sam3_video`) checkpoints are read; of the latter only the detector.
+        device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", …
+        dtype: "auto" (bfloat16 on CUDA, else float32), "float32", "bfloat16" or "float16".
+
+    Raises:
+        ModelError: the model is missing, gated, offline, incomplete or of another type, or the device or dtype
+            cannot be had.
+    """
+    # transformers takes seconds to import, so programs that only read settings do not pay for it.
+    from transformers import CLIPTokenizer, Sam3Config, Sam3Model
+
+    started = time.monotonic()
+    torch_device = resolve_device(device)
+    torch_dtype = resolve_dtype(dtype, torch_device)
+    folder = resolve_folder(model)
+    logger.info("loading %s from %s for %s in %s", model, folder, torch_device, _name_of(torch_dtype))
+    config = Sam3Config.from_dict(_read_detector_config(folder))
+    _require_safetensors(folder)
+    try:
+        network, report = Sam3Model.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # the loaders raise a dozen types for a damaged folder
+        raise ModelError(
+            f"the model in {folder} cannot be loaded ({_first_line(error)}); expected config.json, tokenizer files "
+            "and *.safetensors as saved by transformers, so download or copy the folder again"
+        ) from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"the model in {folder} lacks {len(missing)} weights that its config.json asks for, such as "
+            f"{missing[0]!r}; download or copy the folder again"
+        )
+    mean, std = _read_normalisation(folder)
+    network.eval().requires_grad_(False)
+    store_matrices_as(network, torch_dtype)
+    try:
+        network.to(torch_device)
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"the model in {folder} does not fit into the memory of {torch_device}; free memory, or use "
+            "device 'cpu' or dtype 'bfloat16'"
+        ) from error
+    logger.info("loaded %s in %.1f s", model, time.monotonic() - started)
+    return Checkpoint(network, tokenizer, mean, std, torch_device, torch_dtype, str(model))
+
+
+def resolve_device(device: str) -> torch.device:
+    """The torch device of a name; "auto" prefers CUDA. Raises ModelError if there is no such device."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ModelError(f"device is {device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'") from error
+    if resolved.type not in ("cpu", "cuda"):
+        raise ModelError(f"device is {device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'")
+    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
+        raise ModelError(
+            f"device is {device!r}, but torch sees {torch.cuda.device_count()} CUDA devices; use 'cpu' or 'auto', or "
+            "install a torch build and driver for your GPU"
+        )
+    return resolved
+
+
+def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """The precision of a name; "auto" is bfloat16 on CUDA, else float32. Raises ModelError if unknown."""
+    if dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if dtype not in DTYPES:
+        raise ModelError(f"dtype is {dtype!r}; expected 'auto' or one of {', '.join(map(repr, DTYPES))}")
+    return DTYPES[dtype]
+
+
+def resolve_folder(model: str | Path) -> Path:
+    """The folder of a model: a bundled one, a local one, or a hub repository, downloaded if need be.
+
+    Raises:
+        ModelError: there is none.
+    """
+    name = str(model)
+    if not name:
+        raise ModelError("model is empty; expected a folder, a hub id such as 'facebook/sam3', or 'toytown'")
+    if name in BUNDLED:
+        return BUNDLED[name]
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise ModelError(f"model is the file {name}; expected the folder that holds config.json and *.safetensors")
+    if isinstance(model, Path) or name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise ModelError(
+            f"the model folder {name} does not exist; expected a folder with config.json and *.safetensors, a hub id "
+            "such as 'facebook/sam3', or 'toytown'"
+        )
+    return _download(name)
+
+
+def store_matrices_as(network: nn.Module, dtype: torch.dtype) -> None:
+    """Keeps the weights of matrix products and convolutions in `dtype`, everything else in float32.
+
+    The geometry encoder stays in float32 too: it is small, and torchvision's box pooling has no half precision on
+    a CPU.
+    """
+    if dtype is torch.float32:
+        return
+    for part, child in network.named_children():
+        if part == "geometry_encoder":
+            continue
+        for module in child.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                module.to(dtype)
+
+
+def _download(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=HUB_FILES))
+    except GatedRepoError as error:
+        raise ModelError(
+            f"{hub_id} is gated: accept its licence on its hub page, then run 'hf auth login' on this machine and try "
+            "again"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(
+            f"{hub_id} is neither a folder here nor a model on the hub that you may read; check the spelling, or run "
+            "'hf auth login' if it is private"
+        ) from error
+    except HFValidationError as error:
+        raise ModelError(
+            f"{hub_id!r} is neither a folder here nor a valid hub id; expected a form like 'facebook/sam3'"
+        ) from error
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        raise ModelError(
+            f"{hub_id} is not on this machine and the hub cannot be reached; connect once and run 'hf download "
+            f"{hub_id}', or copy its folder here and give that path"
+        ) from error
+    except (HfHubHTTPError, OSError) as error:
+        raise ModelError(
+            f"{hub_id} could not be downloaded ({_first_line(error)}); try again, or copy its folder here and give "
+            "that path"
+        ) from error
+
+
+def _read_detector_config(folder: Path) -> dict:
+    config = _read_json(folder, "config.json")
+    kind = config.get("model_type")
+    if kind == "sam3_video":
+        config = config.get("detector_config") or {}
+        kind = config.get("model_type", "sam3")
+    if kind != "sam3":
+        raise ModelError(
+            f"the model in {folder} is of type {kind!r}; expected SAM 3 ('sam3' or 'sam3_video'), such as "
+            "facebook/sam3"
+        )
+    return config
+
+
+def _read_json(folder: Path, name: str) -> dict:
+    path = folder / name
+    if not path.is_file():
+        raise ModelError(
+            f"the model folder {folder} has no {name}; expected a SAM 3 checkpoint as saved by transformers "
+            "(config.json, tokenizer files, *.safetensors)"
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read ({error}); download or copy the folder again") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} holds no JSON object; download or copy the folder again")
+    return content
+
+
+def _require_safetensors(folder: Path) -> None:
+    if not any(folder.glob("*.safetensors")):
+        others = sorted(path.name for path in folder.glob("*.[pb][ti]*"))
+        found = f" (it has {others[0]}, which is not read since it may hold code)" if others else ""
+        raise ModelError(f"the model folder {folder} has no *.safetensors file{found}; expected SAM 3 weights in it")
+
+
+def _read_normalisation(folder: Path) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    if not (folder / "preprocessor_config.json").is_file():
+        half = (0.5, 0.5, 0.5)
+        return half, half
+    config = _read_json(folder, "preprocessor_config.json")
+    # Video checkpoints nest the image processor's settings.
+    config = config.get("image_processor", config)
+    mean, std = (tuple(config.get(key) or (0.5, 0.5, 0.5)) for key in ("image_mean", "image_std"))
+    if len(mean) != 3 or len(std) != 3:
+        raise ModelError(
+            f"{folder / 'preprocessor_config.json'} has image_mean {mean} and image_std {std}; expected three numbers each"
+        )
+    return mean, std
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".")
+
+
+def _name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

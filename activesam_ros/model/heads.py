@@ -1,0 +1,109 @@
+"""SAM 3's prompt side: encoder, decoder and mask head, many prompts on one image at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from activesam_ros.model.checkpoint import Checkpoint
+from activesam_ros.model.vision import ImageFeatures
+
+
+@dataclass(frozen=True)
+class PromptTokens:
+    """The tokens of a bucket of prompts: tokens float [N, T, D], valid bool [N, T]."""
+
+    tokens: torch.Tensor
+    valid: torch.Tensor
+
+    def with_class_token(self, image: ImageFeatures) -> PromptTokens:
+        """Appends the image's class token to every prompt, as SAM 3 does."""
+        count = self.tokens.shape[0]
+        token = image.class_token.expand(count, -1, -1).to(self.tokens.dtype)
+        valid = self.valid.new_ones(count, token.shape[1])
+        return PromptTokens(torch.cat([self.tokens, token], dim=1), torch.cat([self.valid, valid], dim=1))
+
+
+@dataclass(frozen=True)
+class DecodedQuery:
+    """What SAM 3 says of one prompt.
+
+    Attributes:
+        presence: probability that the image shows it, float32 [].
+        instance_scores: presence × object score of each kept instance, float32 [K].
+        instance_logits: mask logits of those, [K, h, w].
+        semantic_logits: logits of the semantic head, [h, w].
+    """
+
+    presence: torch.Tensor
+    instance_scores: torch.Tensor
+    instance_logits: torch.Tensor
+    semantic_logits: torch.Tensor
+
+
+class PromptHeads:
+    """Asks buckets of prompts of an encoded image."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+        self._model = checkpoint.model
+
+    def presence(self, image: ImageFeatures, prompts: PromptTokens) -> torch.Tensor:
+        """Presence probabilities, float32 [N], without masks."""
+        with self._checkpoint.precision():
+            prompts = prompts.with_class_token(image)
+            _, decoded = self._transform(image, prompts)
+            return _presence(decoded)
+
+    def decode(
+        self, image: ImageFeatures, prompts: PromptTokens, confidence_threshold: float
+    ) -> Iterator[DecodedQuery]:
+        """Decodes a bucket and yields its queries in order.
+
+        The mask head runs one query at a time, on the instances above the threshold only, so that memory does not
+        grow with the bucket.
+        """
+        with self._checkpoint.precision():
+            prompts = prompts.with_class_token(image)
+            encoded, decoded = self._transform(image, prompts)
+            last = decoded.intermediate_hidden_states[-1]
+            presence = _presence(decoded)
+            logits = self._model.dot_product_scoring(last[None], prompts.tokens, prompts.valid)[0, :, :, 0]
+            scores = logits.float().sigmoid() * presence[:, None]
+        for query in range(len(presence)):
+            kept = scores[query] > confidence_threshold
+            one = slice(query, query + 1)
+            with self._checkpoint.precision():
+                masks = self._model.mask_decoder(
+                    decoder_queries=last[one, kept],
+                    backbone_features=list(image.levels),
+                    encoder_hidden_states=encoded[one],
+                    prompt_features=prompts.tokens[one],
+                    prompt_mask=prompts.valid[one],
+                )
+            yield DecodedQuery(
+                presence[query], scores[query, kept], masks.pred_masks[0], masks.semantic_seg[0, 0]
+            )
+
+    def _transform(self, image: ImageFeatures, prompts: PromptTokens):
+        count = prompts.tokens.shape[0]
+        encoded = self._model.detr_encoder(
+            vision_features=[image.levels[-1].expand(count, -1, -1, -1)],
+            text_features=prompts.tokens,
+            vision_pos_embeds=[image.position.expand(count, -1, -1, -1)],
+            text_mask=prompts.valid,
+        )
+        decoded = self._model.detr_decoder(
+            vision_features=encoded.last_hidden_state,
+            text_features=prompts.tokens,
+            vision_pos_encoding=encoded.pos_embeds_flattened,
+            text_mask=prompts.valid,
+            spatial_shapes=encoded.spatial_shapes,
+        )
+        return encoded.last_hidden_state, decoded
+
+
+def _presence(decoded) -> torch.Tensor:
+    return decoded.presence_logits[-1, :, 0].float().sigmoid()

@@ -1,0 +1,99 @@
+"""SAM 3's vision side: an image in, the features that every prompt shares out."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torchvision.transforms.v2 import functional as tv
+
+from activesam_ros.model.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """What all prompts share of one image at one resolution.
+
+    Attributes:
+        levels: feature maps [1, D, Hᵢ, Wᵢ], fine to coarse.
+        position: sine position encoding of the coarsest level, float32 [1, D, H, W].
+        class_token: the geometry encoder's output for zero boxes, [1, 1, D]; the last token of every prompt.
+    """
+
+    levels: tuple[torch.Tensor, ...]
+    position: torch.Tensor
+    class_token: torch.Tensor
+
+
+class VisionEncoder:
+    """Encodes images at one square resolution.
+
+    Encoders of several resolutions share the weights of one checkpoint.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, resolution: int) -> None:
+        """
+        Args:
+            checkpoint: the model.
+            resolution: side in pixels, a multiple of the patch size.
+        """
+        self.resolution = resolution
+        self._checkpoint = checkpoint
+        self._encoder = at_resolution(checkpoint.model.vision_encoder, resolution)
+        self._geometry_encoder = checkpoint.model.geometry_encoder
+        self._mean = torch.tensor(checkpoint.mean, device=checkpoint.device).view(1, 3, 1, 1)
+        self._std = torch.tensor(checkpoint.std, device=checkpoint.device).view(1, 3, 1, 1)
+
+    def prepare(self, rgb: np.ndarray) -> torch.Tensor:
+        """Resizes uint8 [H, W, 3] to the square and normalises it: float32 [1, 3, S, S] on the model's device.
+
+        The resize works on uint8 with antialiasing, as the published preparation does: in float arithmetic
+        presence moves by up to 0.035, and without antialiasing active sets change.
+        """
+        pixels = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1).unsqueeze(0)
+        size = [self.resolution, self.resolution]
+        pixels = tv.resize(pixels, size, interpolation=tv.InterpolationMode.BILINEAR, antialias=True)
+        return (pixels.to(self._checkpoint.device).float() / 255 - self._mean) / self._std
+
+    def encode(self, pixels: torch.Tensor) -> ImageFeatures:
+        """Runs the vision encoder and the geometry encoder on float32 [1, 3, S, S]."""
+        with self._checkpoint.precision():
+            # The coarsest map of the neck belongs to the tracker.
+            levels = self._encoder(pixels).fpn_hidden_states[:-1]
+            coarse = levels[-1]
+            # Asked for in float32, since the neck would round the encoding to the precision of the features.
+            position = self._encoder.neck.position_encoding(coarse.shape, coarse.device, torch.float32)
+        return ImageFeatures(tuple(levels), position, self._class_token(coarse.float(), position))
+
+    def _class_token(self, coarse: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+        images = coarse.shape[0]
+        device = coarse.device
+        # `Sam3Model.forward` leaves the geometry encoder out when there are no boxes, where SAM 3 itself asks it.
+        return self._geometry_encoder(
+            box_embeddings=torch.zeros(images, 0, 4, device=device),
+            box_mask=torch.zeros(images, 0, dtype=torch.bool, device=device),
+            box_labels=torch.zeros(images, 0, dtype=torch.long, device=device),
+            img_feats=(coarse,),
+            img_pos_embeds=(position,),
+        ).last_hidden_state
+
+
+def at_resolution(encoder: nn.Module, resolution: int) -> nn.Module:
+    """A view of a `Sam3VisionModel` for square images of `resolution` pixels: same weights, other positions.
+
+    Layers with global attention hold rotary positions for one image size, scaled so that the grid spans the
+    window that the model was pretrained with; the view gets them recomputed and shares every parameter.
+    """
+    shared = {id(parameter): parameter for parameter in encoder.parameters()}
+    view = copy.deepcopy(encoder, memo=shared)
+    backbone = view.backbone
+    config = copy.deepcopy(backbone.config)
+    config.image_size = resolution
+    for layer in backbone.layers:
+        if layer.window_size == 0:
+            positions = layer.precompute_positions(config, layer.window_size)
+            layer.position_ids = positions.to(layer.position_ids.device)
+    return view

@@ -1,0 +1,99 @@
+"""Settings of the segmenter."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
+
+from activesam_ros.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class SegmenterSettings:
+    """Numbers of the ActiveSAM method; the defaults are the paper's (arXiv 2606.16996).
+
+    Attributes:
+        full_resolution: side in pixels of the square image of the decoding pass; None is the model's own
+            (1008 for SAM 3).
+        preview_resolution: side in pixels of the square image of the presence preview. A model whose full
+            resolution is not above it previews at two thirds of its full resolution instead.
+        keep_fraction: share of the queries, by presence, that the preview keeps.
+        max_active: upper bound of the number of queries that are decoded; a vocabulary with at most this
+            many queries skips the preview.
+        bucket_size: number of queries that are decoded at once; a matter of memory and speed only.
+        confidence_threshold: an instance mask counts if its object score × presence is above it.
+        background_threshold: pixels whose margin-aware score is below this value (to the power
+            `margin_exponent`) become background; 0 switches that off.
+        margin_exponent: exponent of the background threshold.
+        neighbor_tokens: context tokens from the most similar other queries, appended to each prompt at full
+            resolution.
+        hypernym_tokens: context tokens from the hypernyms of the query, appended likewise.
+        max_pixels: images with more pixels are refused.
+
+    Raises:
+        SettingsError: a value has the wrong type or is out of range; the message names it.
+    """
+
+    full_resolution: int | None = None
+    preview_resolution: int = 672
+    keep_fraction: float = 0.20
+    max_active: int = 40
+    bucket_size: int = 32
+    confidence_threshold: float = 0.3
+    background_threshold: float = 0.0
+    margin_exponent: float = 1.25
+    neighbor_tokens: int = 2
+    hypernym_tokens: int = 2
+    max_pixels: int = 8_300_000
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None and field.name == "full_resolution":
+                continue
+            bounds = BOUNDS[field.name]
+            bounds.check(field.name, value)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The values that a number may take: `low` to `high`, without `low` itself if `open_low`."""
+
+    low: float
+    high: float
+    whole: bool
+    open_low: bool = False
+
+    def check(self, name: str, value: object) -> None:
+        """Raises SettingsError, naming the setting, if `value` is not a number within the bounds."""
+        kind = Integral if self.whole else Real
+        within = (
+            isinstance(value, kind)
+            and not isinstance(value, bool)
+            and math.isfinite(value)
+            and (self.low < value if self.open_low else self.low <= value)
+            and value <= self.high
+        )
+        if not within:
+            raise SettingsError(f"{name} is {value!r}; expected {self}")
+
+    def __str__(self) -> str:
+        kind = "a whole number" if self.whole else "a number"
+        return f"{kind} {'above' if self.open_low else 'from'} {self.low:.12g} {'and up ' if self.open_low else ''}to {self.high:.12g}"
+
+
+BOUNDS = {
+    "full_resolution": Bounds(16, 4096, whole=True),
+    "preview_resolution": Bounds(16, 4096, whole=True),
+    "keep_fraction": Bounds(0, 1, whole=False, open_low=True),
+    "max_active": Bounds(1, 65_535, whole=True),
+    "bucket_size": Bounds(1, 1024, whole=True),
+    "confidence_threshold": Bounds(0, 1, whole=False),
+    "background_threshold": Bounds(0, 1, whole=False),
+    "margin_exponent": Bounds(0, 10, whole=False, open_low=True),
+    "neighbor_tokens": Bounds(0, 16, whole=True),
+    "hypernym_tokens": Bounds(0, 16, whole=True),
+    "max_pixels": Bounds(1, 100_000_000, whole=True),
+}
+"""Limits of every setting; interfaces that declare ranges take them from here."""

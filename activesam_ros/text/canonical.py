@@ -1,0 +1,33 @@
+"""Lexical canonicalisation: dataset labels turned into phrases that a person would say.
+
+The replacements live in `data/canonical_names.json`, which a user can read and extend.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import resources
+
+
+def match_key(name: str) -> str:
+    """`name` without case, spaces and punctuation: how names are compared."""
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+def canonical_name(name: str) -> str:
+    """The phrase to ask for `name`: its entry in the table, or `name` itself with tidy spaces."""
+    return _table().get(match_key(name), " ".join(name.split()))
+
+
+@cache
+def _table() -> dict[str, str]:
+    source = resources.files("activesam_ros").joinpath("data", "canonical_names.json")
+    groups = json.loads(source.read_text(encoding="utf-8"))
+    table: dict[str, str] = {}
+    for phrase in groups["split"]:
+        table[match_key(phrase)] = phrase
+    for group in ("spelled", "inverted", "plain"):
+        for name, phrase in groups[group].items():
+            table[match_key(name)] = phrase
+    return table
