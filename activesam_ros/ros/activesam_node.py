@@ -1,0 +1,202 @@
+"""The node: parameters in, one camera, one worker."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from activesam_ros.errors import ActiveSamError, SettingsError
+from activesam_ros.ros.camera import Camera, Frame
+from activesam_ros.ros.changes import ChangeDesk
+from activesam_ros.ros.descriptors import declared_default, descriptor
+from activesam_ros.ros.frame_slot import FrameCounts, FrameSlot
+from activesam_ros.ros.logs import LIBRARY_LOGGER, RosLogHandler
+from activesam_ros.ros.parameters import CHANGEABLE, PARAMETERS, Wanted, wanted
+from activesam_ros.ros.preparation import Prepared, Preparer, Served
+from activesam_ros.ros.tally import Tally, format_stages
+from activesam_ros.ros.throttle import ReasonThrottle
+from activesam_ros.ros.worker import Worker, describe
+
+if TYPE_CHECKING:
+    from activesam_ros.segmenter import ActiveSegmenter
+
+REPORT_SECONDS = 10.0
+COMPLAINT_SECONDS = 5.0
+
+
+class ActiveSamNode(Node):
+    """Segments the images of one topic with the words of the parameter `vocabulary`.
+
+    Callbacks run in the executor's thread and only hand things over; `loaded`, `in_force`, `frame_failed` and
+    `fatal` are the worker's events and run in its thread.
+    """
+
+    def __init__(self) -> None:
+        """
+        Raises:
+            ActiveSamError: a parameter given at the start has the wrong type or is refused.
+        """
+        super().__init__("activesam")
+        self._preparer: Preparer | None = None
+        self._failure: tuple[Wanted, str] | None = None
+        self._fatal: str | None = None
+        self._finished = threading.Event()
+        self._complain = ReasonThrottle(COMPLAINT_SECONDS, time.monotonic)
+        self._reported = time.monotonic()
+        self._tally = Tally()
+        self._slot: FrameSlot[Frame] = FrameSlot()
+        self._desk: ChangeDesk[Wanted, Prepared] = ChangeDesk(self._change_failed)
+        self._write_back_needed = self.create_guard_condition(self._write_back)
+        self._wake_up = self.create_guard_condition(lambda: None)
+
+        self._declare()
+        self._requested = self._wanted([])
+        self.add_on_set_parameters_callback(self._validate)
+        self.add_post_set_parameters_callback(self._changed)
+        self._log_handler = RosLogHandler(self.get_logger())
+        logging.getLogger(LIBRARY_LOGGER).addHandler(self._log_handler)
+        logging.getLogger(LIBRARY_LOGGER).setLevel(logging.INFO)
+
+        self._camera = Camera(self, self._slot, self._tally)
+        self._worker = Worker(self._slot, self._desk, self._load, self._answer, self)
+        self._desk.submit(self._requested)
+        self._worker.start()
+
+    # The owner's view.
+
+    @property
+    def finished(self) -> bool:
+        """Whether the node ended by itself, because it has nothing to run."""
+        return self._finished.is_set()
+
+    @property
+    def exit_code(self) -> int:
+        """1 after a fatal error, else 0."""
+        return 1 if self._fatal else 0
+
+    @property
+    def counts(self) -> FrameCounts:
+        """Where every received frame went."""
+        return self._slot.counts
+
+    def stop(self, timeout: float) -> bool:
+        """End the threads and report; whether they ended within `timeout` seconds."""
+        self._slot.close()
+        self._desk.close()
+        ended = self._worker.join(timeout) and self._desk.join(timeout)
+        logging.getLogger(LIBRARY_LOGGER).removeHandler(self._log_handler)
+        if self._preparer is not None:
+            self.get_logger().info(f"stopped; {self._tally.summary(self._slot.counts)}")
+        return ended
+
+    # Parameters: executor thread.
+
+    def _declare(self) -> None:
+        for spec in PARAMETERS:
+            try:
+                self.declare_parameter(spec.name, declared_default(spec), descriptor(spec))
+            except InvalidParameterTypeException as error:
+                hint = " (write a number with a decimal point, such as 1.0)" if type(spec.default) is float else ""
+                raise SettingsError(f"{error}{hint}") from error
+            except InvalidParameterValueException as error:
+                low, high = spec.range or (None, None)
+                raise SettingsError(f"parameter {spec.name!r} is out of range: expected {low:g} to {high:g}"
+                                    ) from error
+
+    def _wanted(self, changes: Sequence[Parameter]) -> Wanted:
+        values = {name: self.get_parameter(name).value for name in CHANGEABLE}
+        values.update((change.name, change.value) for change in changes if change.name in values)
+        return wanted(values)
+
+    def _validate(self, changes: list[Parameter]) -> SetParametersResult:
+        try:
+            request = self._wanted(changes)
+            if self._preparer is not None and request.settings != self._requested.settings:
+                self._preparer.check(request.settings)
+        except ActiveSamError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _changed(self, changes: list[Parameter]) -> None:
+        if not any(change.name in CHANGEABLE for change in changes):
+            return
+        request = self._wanted([])
+        if request != self._requested:
+            self._requested = request
+            self._desk.submit(request)
+
+    def _write_back(self) -> None:
+        """After a failed change: make the parameters show what is in force again."""
+        request, sentence = self._failure
+        if not self._desk.is_latest(request):
+            self.get_logger().error(f"a change failed, a newer one replaced it: {sentence}")
+            return
+        in_force = self._preparer.last.wanted
+        asked = dict(request.values)
+        undone = {name: value for name, value in in_force.values if value != asked[name]}
+        self.get_logger().error(f"the change failed and is undone ({', '.join(undone)} as before): {sentence}")
+        self.set_parameters_atomically([
+            Parameter(name, value=list(value) if isinstance(value, tuple) else value)
+            for name, value in undone.items()])
+
+    def _change_failed(self, request: Wanted, error: Exception) -> None:
+        # Called in the encoding thread: parameters are the executor's, so it is only told.
+        sentence = describe(error)
+        if self._preparer is None or self._preparer.last is None:
+            self.fatal(f"the parameters do not fit the model: {sentence}")
+            return
+        self._failure = (request, sentence)
+        self._write_back_needed.trigger()
+
+    # The worker's thread.
+
+    def _load(self) -> ActiveSegmenter:
+        # torch takes seconds to import; here it does not delay the signal handlers and the services.
+        from activesam_ros.segmenter import ActiveSegmenter
+
+        model, device, dtype = (self.get_parameter(name).value for name in ("model", "device", "dtype"))
+        self.get_logger().info(f"loading the model {model!r} (device {device}, dtype {dtype})")
+        return ActiveSegmenter.from_pretrained(model, device=device, dtype=dtype, settings=self._requested.settings)
+
+    def _answer(self, frame: Frame, served: Served) -> None:
+        try:
+            stages = self._camera.answer(frame, served)
+        except Exception:
+            if self._slot.closed:
+                # Publishing fails once the context is shut down; nobody waits for this frame any more.
+                return
+            raise
+        self.get_logger().debug(f"frame answered; ms: {format_stages(stages)}")
+        if time.monotonic() - self._reported >= REPORT_SECONDS:
+            self._reported = time.monotonic()
+            self.get_logger().info(self._tally.report(self._slot.counts))
+
+    def loaded(self, segmenter: ActiveSegmenter, preparer: Preparer, seconds: float) -> None:
+        self._preparer = preparer
+        self.get_logger().info(
+            f"model loaded in {seconds:.1f} s; {segmenter.full_resolution} px, "
+            f"preview {segmenter.preview_resolution} px")
+
+    def in_force(self, served: Served, prepared: Prepared) -> None:
+        self.get_logger().info(
+            f"vocabulary revision {served.revision} in force: {len(served.vocabulary)} classes, prepared in "
+            f"{prepared.seconds:.2f} s; images from {self._camera.topic}")
+
+    def frame_failed(self, sentence: str) -> None:
+        text = self._complain(sentence)
+        if text:
+            self.get_logger().warning(text)
+
+    def fatal(self, sentence: str) -> None:
+        self._fatal = sentence
+        self.get_logger().fatal(sentence)
+        self._finished.set()
+        self._wake_up.trigger()

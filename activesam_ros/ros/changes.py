@@ -1,0 +1,111 @@
+"""Preparing new words and settings beside the image stream."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+R = TypeVar("R")
+P = TypeVar("P")
+
+
+class ChangeDesk(Generic[R, P]):
+    """Takes requests from any thread, prepares the latest in a short-lived thread, keeps the outcome for the worker.
+
+    A request that is overtaken by a newer one before it is ready never comes into force. Nothing is prepared
+    before `open`, so that requests may come in while the model is still loading.
+    """
+
+    def __init__(self, failed: Callable[[R, Exception], None]) -> None:
+        """`failed` is called in the preparing thread with the latest request if preparing it raised."""
+        self._failed = failed
+        self._changed = threading.Condition()
+        self._prepare: Callable[[R], P] | None = None
+        self._latest: R | None = None
+        self._pending: R | None = None
+        self._ready: P | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def submit(self, request: R) -> None:
+        """Ask for `request`; returns at once."""
+        with self._changed:
+            if self._closed:
+                return
+            self._latest = self._pending = request
+            # What is ready but not collected is older than this request.
+            self._ready = None
+            self._start()
+
+    def open(self, prepare: Callable[[R], P]) -> None:
+        """Start preparing with `prepare`, which runs in the short-lived thread."""
+        with self._changed:
+            self._prepare = prepare
+            self._start()
+
+    def collect(self) -> P | None:
+        """What became ready since the last call, or None; never blocks on the preparation."""
+        with self._changed:
+            ready, self._ready = self._ready, None
+            return ready
+
+    def wait(self) -> P | None:
+        """Block until something is ready and collect it; None once the desk is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._ready is not None)
+            ready, self._ready = self._ready, None
+            return None if self._closed else ready
+
+    def is_latest(self, request: R) -> bool:
+        """Whether no newer request has come in since `request`."""
+        with self._changed:
+            return self._latest is request
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being prepared or waits for it."""
+        with self._changed:
+            return self._thread is not None or self._pending is not None
+
+    def close(self) -> None:
+        """Forget what is pending; a preparation that runs ends by itself, without effect."""
+        with self._changed:
+            self._closed = True
+            self._pending = self._ready = None
+            self._changed.notify_all()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the preparing thread, at most `timeout` seconds; whether none runs any more."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._thread is None, timeout)
+
+    def _start(self) -> None:
+        if self._prepare is None or self._thread is not None or self._pending is None or self._closed:
+            return
+        # A daemon: encoding cannot be interrupted, and the process must be able to end meanwhile.
+        self._thread = threading.Thread(target=self._run, name="activesam-encode", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                request, self._pending = self._pending, None
+                if request is None or self._closed:
+                    self._thread = None
+                    self._changed.notify_all()
+                    return
+                prepare = self._prepare
+            error: Exception | None = None
+            prepared: P | None = None
+            try:
+                prepared = prepare(request)
+            except Exception as raised:  # whatever the model raises is the caller's to report
+                error = raised
+            with self._changed:
+                overtaken = self._closed or self._pending is not None
+                if not overtaken and error is None:
+                    self._ready = prepared
+                    self._changed.notify_all()
+            if error is not None and not overtaken:
+                self._failed(request, error)

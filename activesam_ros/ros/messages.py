@@ -1,0 +1,42 @@
+"""Results as messages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from std_msgs.msg import Header
+from vision_msgs.msg import LabelInfo, VisionClass
+
+from activesam_ros.msg import ActiveClass, ActiveClasses
+from activesam_ros.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from activesam_ros.result import SegmentationResult
+
+
+def active_classes(result: SegmentationResult, revision: int, header: Header) -> ActiveClasses:
+    """The classes that were decoded for an image, with the image's own header."""
+    pixels = result.labels.size
+    return ActiveClasses(
+        header=header,
+        vocabulary_revision=revision,
+        vocabulary_size=len(result.vocabulary),
+        classes=[ActiveClass(class_id=int(entry.class_id), name=entry.name, presence=float(entry.presence),
+                             area=float(entry.pixels) / pixels) for entry in result.active])
+
+
+def label_info(vocabulary: Vocabulary, threshold: float, header: Header) -> LabelInfo:
+    """The names behind the ids.
+
+    The header is that of the first image labelled with the vocabulary: labels with this stamp or a later one
+    have these names, until the next LabelInfo.
+
+    Args:
+        vocabulary: the one in force.
+        threshold: confidence threshold of the instances, 0 to 1.
+        header: see above.
+    """
+    return LabelInfo(
+        header=header,
+        class_map=[VisionClass(class_id=entry.class_id, class_name=entry.name) for entry in vocabulary.classes],
+        threshold=float(threshold))

@@ -1,0 +1,85 @@
+"""Turning wanted parameters into a segmenter with prompts, reusing whatever did not change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from activesam_ros.ros.parameters import Wanted
+from activesam_ros.settings import SegmenterSettings
+from activesam_ros.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from activesam_ros.segmenter import ActiveSegmenter
+    from activesam_ros.text.prompts import PromptSet
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A segmenter with the wanted settings, and the encoded prompts that it shall use next."""
+
+    wanted: Wanted
+    segmenter: ActiveSegmenter
+    prompts: PromptSet
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Served:
+    """What frames are labelled with until the next swap.
+
+    `revision` counts the vocabularies that came into force, from 1.
+    """
+
+    segmenter: ActiveSegmenter
+    vocabulary: Vocabulary
+    revision: int
+
+
+class Preparer:
+    """Prepares one `Wanted` after the other; one thread at a time."""
+
+    def __init__(self, segmenter: ActiveSegmenter, clock: Callable[[], float]) -> None:
+        self._base = segmenter
+        self._clock = clock
+        self._last: Prepared | None = None
+
+    @property
+    def last(self) -> Prepared | None:
+        """The last one that could be prepared; None before the first."""
+        return self._last
+
+    def check(self, settings: SegmenterSettings) -> None:
+        """Raises SettingsError if the resolutions in `settings` do not fit the model; quick, for any thread."""
+        now = self._base.settings
+        resolutions = replace(now, full_resolution=settings.full_resolution,
+                              preview_resolution=settings.preview_resolution)
+        if resolutions != now:
+            self._base.with_settings(resolutions)
+
+    def __call__(self, wanted: Wanted) -> Prepared:
+        """Raises ActiveSamError if the settings or the vocabulary do not fit the model."""
+        started = self._clock()
+        last = self._last
+        segmenter = last.segmenter if last else self._base
+        if wanted.settings != segmenter.settings:
+            segmenter = segmenter.with_settings(wanted.settings)
+        for prompts in (last.prompts if last else None, segmenter.prompts):
+            if prompts is not None and prompts.vocabulary == wanted.vocabulary and segmenter.fits(prompts):
+                break
+        else:
+            prompts = segmenter.encode(wanted.vocabulary)
+        self._last = Prepared(wanted, segmenter, prompts, self._clock() - started)
+        return self._last
+
+
+def swap(served: Served | None, prepared: Prepared) -> Served:
+    """Bring `prepared` into force; only between two frames, by the thread that owns the segmenter."""
+    prepared.segmenter.use(prepared.prompts)
+    vocabulary = prepared.wanted.vocabulary
+    if served is None:
+        revision = 1
+    else:
+        revision = served.revision + (vocabulary != served.vocabulary)
+    return Served(prepared.segmenter, vocabulary, revision)

@@ -1,0 +1,121 @@
+import threading
+
+from activesam_ros.ros.changes import ChangeDesk
+
+# Long enough for a loaded machine; reached only by a failure.
+PATIENCE = 30
+
+
+class Preparation:
+    """A preparation that waits for permission, so that a test decides what overtakes what."""
+
+    def __init__(self):
+        self.begun = threading.Semaphore(0)
+        self.allowed = threading.Semaphore(0)
+        self.requests = []
+
+    def __call__(self, request):
+        self.requests.append(request)
+        self.begun.release()
+        assert self.allowed.acquire(timeout=PATIENCE)
+        if request == "bad":
+            raise RuntimeError("no such word")
+        return f"prepared {request}"
+
+
+def make():
+    failures = []
+    failed = threading.Event()
+
+    def on_failure(request, error):
+        failures.append((request, str(error)))
+        failed.set()
+
+    return ChangeDesk(on_failure), Preparation(), failures, failed
+
+
+def test_nothing_is_prepared_before_the_desk_opens_and_then_the_latest():
+    desk, preparation, _, _ = make()
+    desk.submit("one")
+    desk.submit("two")
+    assert desk.collect() is None
+    preparation.allowed.release()
+    desk.open(preparation)
+    assert desk.wait() == "prepared two"
+    assert preparation.requests == ["two"]
+    assert desk.collect() is None
+
+
+def test_collect_never_waits():
+    desk, preparation, _, _ = make()
+    desk.open(preparation)
+    desk.submit("one")
+    assert preparation.begun.acquire(timeout=PATIENCE)
+    assert desk.busy and desk.collect() is None
+    preparation.allowed.release()
+    assert desk.wait() == "prepared one"
+
+
+def test_the_latest_of_several_fast_requests_wins():
+    desk, preparation, failures, _ = make()
+    desk.open(preparation)
+    desk.submit("one")
+    assert preparation.begun.acquire(timeout=PATIENCE)
+    for request in ("two", "three", "four"):
+        desk.submit(request)
+    preparation.allowed.release(2)
+    assert desk.wait() == "prepared four"
+    assert preparation.requests == ["one", "four"]
+    assert desk.join(PATIENCE) and not desk.busy and not failures
+
+
+def test_what_was_ready_but_not_collected_gives_way_to_a_newer_request():
+    desk, preparation, _, _ = make()
+    desk.open(preparation)
+    preparation.allowed.release()
+    desk.submit("one")
+    assert desk.join(PATIENCE)
+    desk.submit("two")
+    assert desk.collect() is None
+    preparation.allowed.release()
+    assert desk.wait() == "prepared two"
+
+
+def test_a_failure_is_reported_and_the_next_request_is_served():
+    desk, preparation, failures, failed = make()
+    desk.open(preparation)
+    preparation.allowed.release()
+    desk.submit("bad")
+    assert failed.wait(PATIENCE)
+    assert failures == [("bad", "no such word")] and desk.is_latest("bad")
+    preparation.allowed.release()
+    desk.submit("good")
+    assert desk.wait() == "prepared good" and not desk.is_latest("bad")
+
+
+def test_a_failure_that_was_overtaken_is_nobodys_concern():
+    desk, preparation, failures, _ = make()
+    desk.open(preparation)
+    desk.submit("bad")
+    assert preparation.begun.acquire(timeout=PATIENCE)
+    desk.submit("good")
+    preparation.allowed.release(2)
+    assert desk.wait() == "prepared good"
+    assert not failures
+
+
+def test_close_wakes_who_waits_and_forgets_what_runs():
+    desk, preparation, failures, _ = make()
+    desk.open(preparation)
+    desk.submit("bad")
+    assert preparation.begun.acquire(timeout=PATIENCE)
+    outcome = []
+    waiting = threading.Thread(target=lambda: outcome.append(desk.wait()))
+    waiting.start()
+    desk.close()
+    waiting.join(PATIENCE)
+    assert outcome == [None]
+    preparation.allowed.release()
+    assert desk.join(PATIENCE) and not failures
+    desk.submit("late")
+    assert not desk.busy

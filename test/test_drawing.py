@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+
+from activesam_ros.drawing import colourise, heat, legend, overlay, panels, stack
+
+TABLE = np.zeros((256, 3), np.uint8)
+TABLE[1] = (200, 0, 0)
+TABLE[2] = (0, 0, 200)
+
+
+@pytest.fixture
+def labels():
+    labels = np.full((20, 30), 255, np.uint8)
+    labels[5:15, 5:15] = 1
+    labels[5:15, 15:25] = 2
+    return labels
+
+
+def test_colourise_looks_every_label_up(labels):
+    picture = colourise(labels, TABLE)
+    assert tuple(picture[10, 10]) == (200, 0, 0) and tuple(picture[10, 20]) == (0, 0, 200)
+    assert tuple(picture[0, 0]) == (0, 0, 0)
+
+
+def test_overlay_blends_labelled_pixels_and_leaves_the_others(labels):
+    rgb = np.full((20, 30, 3), 100, np.uint8)
+    before = rgb.copy()
+    picture = overlay(rgb, labels, TABLE, 255, strength=0.5, contours=False)
+    assert tuple(picture[10, 10]) == (150, 50, 50)
+    assert tuple(picture[0, 0]) == (100, 100, 100)
+    assert np.array_equal(rgb, before)
+
+
+def test_overlay_draws_white_borders_between_labels(labels):
+    picture = overlay(np.full((20, 30, 3), 100, np.uint8), labels, TABLE, 255)
+    assert tuple(picture[10, 15]) == (255, 255, 255) and tuple(picture[5, 10]) == (255, 255, 255)
+    assert tuple(picture[10, 12]) != (255, 255, 255)
+
+
+def test_overlay_takes_sixteen_bit_labels():
+    table = np.zeros((65536, 3), np.uint8)
+    table[300] = (10, 20, 30)
+    labels = np.full((4, 4), 300, np.uint16)
+    picture = overlay(np.zeros((4, 4, 3), np.uint8), labels, table, 65535, strength=1.0)
+    assert (picture == (10, 20, 30)).all()
+
+
+def test_overlay_refuses_labels_of_another_size(labels):
+    with pytest.raises(ValueError, match="10x10.*30x20"):
+        overlay(np.zeros((10, 10, 3), np.uint8), labels, TABLE, 255)
+
+
+def test_heat_rises_with_the_value():
+    picture = heat(np.linspace(0, 1, 5, dtype=np.float32)[None])
+    assert (np.diff(picture.sum(axis=2)[0].astype(int)) > 0).all()
+    assert tuple(picture[0, -1]) == (255, 255, 255)
+    assert np.array_equal(heat(np.array([[0, 255]], np.uint8))[0, [0, -1]], picture[0, [0, -1]])
+
+
+def test_legend_shows_every_colour_and_wraps():
+    names = [f"class number {index}" for index in range(12)]
+    colours = np.array([(index * 20, 10, 250 - index * 20) for index in range(12)], np.uint8)
+    wide, narrow = legend(names, colours, 2400), legend(names, colours, 300)
+    for strip in (wide, narrow):
+        pixels = {tuple(pixel) for pixel in strip.reshape(-1, 3).tolist()}
+        assert {tuple(colour) for colour in colours.tolist()} <= pixels
+    assert narrow.shape[1] == 300 and narrow.shape[0] > 3 * wide.shape[0]
+
+
+def test_legend_cuts_a_name_that_is_longer_than_the_strip_instead_of_painting_outside():
+    strip = legend(["x" * 500], np.array([(9, 9, 9)], np.uint8), 200)
+    assert strip.shape[1] == 200
+    assert (strip[:, -6:] == 255).all()
+
+
+def test_legend_of_nothing_is_paper():
+    assert (legend([], np.zeros((0, 3), np.uint8), 100) == 255).all()
+
+
+def test_panels_keep_every_image_whole_and_label_colours_exact(labels):
+    picture = panels([np.full((20, 30, 3), (7, 8, 9), np.uint8), colourise(labels, TABLE), np.zeros((20, 30), np.uint8)],
+                     ["input", "labels", ""], columns=2, height=40)
+    flat = picture.reshape(-1, 3)
+    assert (flat == (7, 8, 9)).all(axis=1).sum() == 40 * 60
+    assert (flat == (200, 0, 0)).all(axis=1).sum() == 20 * 20
+    assert (flat == 0).all(axis=1).sum() == 40 * 60 + (40 * 60 - 2 * 20 * 20)
+    assert picture.shape[0] > 80 and picture.shape[1] > 120
+
+
+@pytest.mark.parametrize(("images", "titles"), [([], []), ([np.zeros((2, 2, 3), np.uint8)], ["a", "b"])])
+def test_panels_refuse_titles_that_do_not_match(images, titles):
+    with pytest.raises(ValueError, match="titles"):
+        panels(images, titles)
+
+
+def test_stack_aligns_left_on_white():
+    picture = stack(np.zeros((2, 4, 3), np.uint8), np.zeros((3, 2, 3), np.uint8))
+    assert picture.shape == (5, 4, 3)
+    assert (picture[2:, 2:] == 255).all() and not picture[2:, :2].any()
