@@ -1,0 +1,21 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup test demo clean
+
+SHELL := /bin/bash
+ENTER := source ./env.sh &&
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@echo "  Further arguments go through ARGS: make test ARGS='-k vocabulary'"
+
+setup: ## make the environment (again: in a second); afterwards: source env.sh
+	@bash tools/setup.sh
+
+test: setup ## set up, then run the tests
+	@$(ENTER) exec python -m pytest -ra --durations=10 $(ARGS)
+
+demo: setup ## set up, then segment a replayed camera stream; pictures in demo_out/
+	@$(ENTER) exec python -m activesam_ros.demo $(ARGS)
+
+clean: ## remove what was built in this clone (the shared environment stays)
+	rm -rf .build demo_out .pytest_cache .ruff_cache

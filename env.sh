@@ -1,0 +1,91 @@
+# Enters the environment of this clone: source env.sh   (bash or zsh; may be sourced again at any time)
+#
+# Sets up the virtual environment, the messages and the library paths, and chooses a DDS transport that carries
+# camera images. `make setup` has to have run.
+
+if [ -n "${BASH_VERSION:-}" ]; then
+    _activesam_root="${BASH_SOURCE[0]}"
+elif [ -n "${ZSH_VERSION:-}" ]; then
+    eval '_activesam_root="${(%):-%x}"' # in eval: only zsh can read it
+else
+    echo "env.sh: source it from bash or zsh." >&2
+    return 1
+fi
+_activesam_root="$(CDPATH='' cd -- "$(dirname -- "$_activesam_root")" >/dev/null && pwd -P)"
+
+_activesam_prepend() { # VARIABLE FOLDER: put the folder first in a search path, once, and export it
+    eval "_activesam_old=\":\${$1:-}:\""
+    while :; do
+        case "$_activesam_old" in
+            *":$2:"*) _activesam_old="${_activesam_old%%":$2:"*}:${_activesam_old#*":$2:"}" ;;
+            *) break ;;
+        esac
+    done
+    _activesam_old="${_activesam_old#:}"
+    _activesam_old="${_activesam_old%:}"
+    eval "export $1=\"\$2\${_activesam_old:+:\$_activesam_old}\""
+    unset _activesam_old
+}
+
+_activesam_activate() { # FOLDER: activate the virtual environment
+    if [ ! -f "$1/bin/activate" ]; then
+        echo "env.sh: the environment $1 is gone; run: make setup" >&2
+        return 1
+    fi
+    if [ "${VIRTUAL_ENV:-}" != "$1" ] || ! command -v deactivate >/dev/null 2>&1; then
+        . "$1/bin/activate"
+    fi
+    _activesam_prepend PATH "$1/bin"
+}
+
+_activesam_refuse_ros() { # wheels and a sourced installation would be mixed
+    if [ -n "${ROS_DISTRO:-}" ] && [ -n "${AMENT_PREFIX_PATH:-}" ]; then
+        echo "env.sh: ROS 2 $ROS_DISTRO is sourced here, but this clone was set up without ROS;" \
+            "run make setup in this shell, or source env.sh in a shell without ROS." >&2
+        return 1
+    fi
+}
+
+_activesam_source_ros() { # FOLDER: source the ROS installation unless that has been done
+    case ":${AMENT_PREFIX_PATH:-}:" in
+        *":$1:"*) return 0 ;;
+    esac
+    _activesam_setup="$1/setup.${ZSH_VERSION:+z}${BASH_VERSION:+ba}sh"
+    if [ ! -f "$_activesam_setup" ]; then
+        echo "env.sh: this clone was set up with the ROS 2 in $1, which is gone; run: make setup" >&2
+        return 1
+    fi
+    # ROS's own set-up scripts read unset variables.
+    case "$-" in
+        *u*) set +u && . "$_activesam_setup" && set -u ;;
+        *) . "$_activesam_setup" ;;
+    esac
+}
+
+_activesam_enter() {
+    if [ ! -f "$_activesam_root/.build/environment.sh" ]; then
+        echo "env.sh: this clone is not set up yet; run: make -C $_activesam_root setup" >&2
+        return 1
+    fi
+    . "$_activesam_root/.build/environment.sh" || return 1
+    # Fast DDS's default transport silently loses best-effort images above about 0.5 MB. A user's own choice of
+    # transport, profile or middleware stays.
+    case "${RMW_IMPLEMENTATION:-rmw_fastrtps_cpp}" in
+        rmw_fastrtps*)
+            if [ -z "${FASTDDS_BUILTIN_TRANSPORTS:-}${FASTDDS_DEFAULT_PROFILES_FILE:-}" ] &&
+                [ -z "${FASTRTPS_DEFAULT_PROFILES_FILE:-}" ]; then
+                export FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA
+            fi
+            ;;
+    esac
+}
+
+_activesam_status=0
+_activesam_enter || _activesam_status=$?
+unset -f _activesam_prepend _activesam_activate _activesam_refuse_ros _activesam_source_ros _activesam_enter
+unset _activesam_root _activesam_setup
+if [ "$_activesam_status" -ne 0 ]; then
+    unset _activesam_status ACTIVESAM_PROFILE
+    return 1
+fi
+unset _activesam_status

@@ -1,0 +1,81 @@
+"""Set-up of a clone: the virtual environment, the messages, the files that `env.sh` reads. Run by tools/setup.sh."""
+
+import os
+import sys
+from pathlib import Path
+
+import overlay
+import shell
+import virtualenv
+from checks import check_python, check_ros_python, check_space, check_tools, clean_environ
+from errors import SetupError
+from locks import exclusive
+from profiles import Profile, detect_profile
+from progress import Progress
+
+
+def main() -> int:
+    """Run the set-up for the clone that this file belongs to; the exit code."""
+    root = Path(__file__).resolve().parents[2]
+    progress = Progress(root / overlay.BUILD_FOLDER / "setup.log")
+    try:
+        set_up(root, progress)
+    except SetupError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nerror: interrupted; run `make setup` again to go on.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def set_up(root: Path, progress: Progress) -> None:
+    """Bring the clone to the state in which `source env.sh` works; quick where that is so already."""
+    profile = detect_profile(os.environ)
+    check_python(profile)
+    environ = clean_environ(os.environ, profile)
+    versions = check_ros_python(profile, sys.executable, environ) if profile.ros else None
+    plan = virtualenv.plan_venv(profile, root, os.environ, versions)
+
+    changed = False
+    with exclusive(plan.path.parent / f"{plan.path.name}.lock", progress):
+        if not virtualenv.is_ready(plan):
+            progress.say(profile.describe())
+            check_tools(profile)
+            check_space(plan.path, root)
+            virtualenv.create(plan, profile, environ, progress)
+            changed = True
+    with exclusive(root / overlay.BUILD_FOLDER / "lock", progress):
+        state = overlay.overlay_state(root, plan)
+        stale = not overlay.is_ready(root, state)
+        if stale:
+            check_tools(profile)
+            check_space(None, root)
+            overlay.build(root, plan, profile, environ, state, progress)
+        shell.write_environment(root, plan, profile)
+        if changed or stale:
+            verify(root, profile, environ, progress)
+    if changed or stale:
+        progress.say(f"ready; enter the environment with: source {root / 'env.sh'}")
+    else:
+        print(f"already set up ({progress.elapsed:.1f} s): {plan.path}")
+
+
+def verify(root: Path, profile: Profile, environ: dict[str, str], progress: Progress) -> None:
+    """Import everything together, in a shell that has entered the environment as a user does."""
+    code = shell.verification_code(profile)
+    try:
+        progress.run(
+            ["bash", "-c", 'set -eu; . "$1"; exec python -c "$2"', "bash", root / "env.sh", code],
+            environ,
+            "importing cv_bridge, cv2, torch, transformers and the messages together",
+            cwd=Path("/"),
+        )
+    except SetupError:
+        # Have the next set-up look again.
+        (root / overlay.BUILD_FOLDER / overlay.STAMP).unlink(missing_ok=True)
+        raise
+
+
+if __name__ == "__main__":
+    sys.exit(main())

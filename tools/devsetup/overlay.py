@@ -1,0 +1,83 @@
+"""The clone's own colcon build: its messages, and links to its sources, in `.build/` of the clone."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from profiles import Profile
+from progress import Progress
+from virtualenv import VenvPlan, wheel_environ
+
+PACKAGE = "activesam_ros"
+BUILD_FOLDER = ".build"
+STAMP = "overlay.json"
+
+# Compiled or read by CMake: a change of contents matters.
+_COMPILED = ("msg", "package.xml", "CMakeLists.txt")
+# Linked into the install folder: only a new or removed file matters.
+_LINKED = (PACKAGE, "launch", "config", "scripts")
+
+
+def prefix(root: Path) -> Path:
+    """The install prefix of the clone's package."""
+    return root / BUILD_FOLDER / "install" / PACKAGE
+
+
+def overlay_state(root: Path, plan: VenvPlan) -> dict[str, str]:
+    """What the overlay was built from: `place` decides whether a build folder can be used at all, `inputs` whether
+    it is up to date.
+    """
+    digest = hashlib.sha256()
+    for name in _COMPILED:
+        top = root / name
+        for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
+            if path.is_file():
+                digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
+    for name in _LINKED:
+        for path in sorted((root / name).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(f"{path.relative_to(root)}\0".encode())
+    return {"place": f"{root} {plan.path} {plan.key}", "inputs": digest.hexdigest()}
+
+
+def is_ready(root: Path, state: Mapping[str, str]) -> bool:
+    """Whether the overlay in the clone has this state."""
+    return _recorded(root) == dict(state) and (prefix(root) / "share" / PACKAGE / "package.xml").exists()
+
+
+def _recorded(root: Path) -> dict[str, str]:
+    try:
+        return json.loads((root / BUILD_FOLDER / STAMP).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+
+
+def build(
+    root: Path,
+    plan: VenvPlan,
+    profile: Profile,
+    environ: Mapping[str, str],
+    state: Mapping[str, str],
+    progress: Progress,
+) -> None:
+    """Build the package with colcon; from zero if the clone or the environment is another one than last time."""
+    folder = root / BUILD_FOLDER
+    recorded = _recorded(root)
+    (folder / STAMP).unlink(missing_ok=True)
+    if recorded.get("place") != state["place"]:
+        for name in ("build", "install", "log"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+    if profile.ros is None:
+        env = wheel_environ(plan, environ)
+    else:
+        # The distribution's colcon, but the environment's Python first.
+        env = {**environ, "PATH": f"{plan.path / 'bin'}{os.pathsep}{environ['PATH']}"}
+    command: list[str | Path] = ["colcon", "--log-base", folder / "log", "build", "--base-paths", root]
+    command += ["--packages-select", PACKAGE, "--symlink-install"]
+    command += ["--build-base", folder / "build", "--install-base", folder / "install"]
+    command += ["--cmake-args", f"-DPython3_EXECUTABLE={plan.interpreter}", "-DBUILD_TESTING=OFF"]
+    progress.run(command, env, "building the messages with colcon", cwd=root)
+    (folder / STAMP).write_text(json.dumps(dict(state), indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,264 @@
+"""The virtual environment: where it lies, what goes into it, how it is made and recognised."""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from errors import SetupError
+from profiles import Profile
+from progress import Progress
+
+STAMP = "activesam_ros.json"
+_STARTED = "activesam_ros.unfinished"
+
+# Bump to have every environment made anew although no requirement has changed.
+_RECIPE = "1"
+
+
+@dataclass(frozen=True)
+class VenvPlan:
+    """All that decides about a virtual environment; `key` is a hash over it."""
+
+    path: Path
+    key: str
+    python: str
+    venv_arguments: tuple[str, ...]
+    pip_arguments: tuple[str, ...]
+    pins: tuple[str, ...]
+    vision_msgs: Path | None
+
+    @property
+    def interpreter(self) -> Path:
+        """The environment's Python."""
+        return self.path / "bin" / "python"
+
+    @property
+    def pins_file(self) -> Path:
+        """The constraint file that set-up writes for packages of the distribution (ROS profile)."""
+        return self.path / "distribution.constraints.txt"
+
+
+def plan_venv(
+    profile: Profile, root: Path, environ: Mapping[str, str], ros_versions: Mapping[str, str] | None = None
+) -> VenvPlan:
+    """Decide on the environment for the clone at `root`.
+
+    `ros_versions`: versions of the distribution's Python packages by module name; needed with ROS.
+    """
+    requirements = root / "requirements" / f"{profile.name}.txt"
+    constraints = root / "requirements" / f"{profile.name}.constraints.txt"
+    vision_msgs = None if profile.ros else root / "tools" / "vision_msgs"
+    pins: tuple[str, ...] = ()
+    venv_arguments: tuple[str, ...] = ("--prompt", "activesam_ros")
+    # The base interpreter: set-up may itself run in a virtual environment, one of these even.
+    python = getattr(sys, "_base_executable", "") or sys.executable
+    if profile.ros is not None:
+        venv_arguments += ("--system-site-packages",)
+        pins = (f"numpy=={ros_versions['numpy']}",) if ros_versions else ()
+        python = sys.executable
+
+    digest = hashlib.sha256()
+    tag = f"{sys.implementation.name} {platform.python_version()} {platform.machine()}"
+    for part in (_RECIPE, profile.describe(), tag, *pins):
+        digest.update(part.encode() + b"\0")
+    files = [requirements, constraints]
+    if vision_msgs is not None:
+        files += sorted(path for path in vision_msgs.rglob("*") if path.is_file())
+    for path in files:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    key = digest.hexdigest()[:16]
+
+    chosen = environ.get("ACTIVESAM_VENV", "")
+    if chosen:
+        path = Path(chosen).expanduser().absolute()
+    else:
+        cache = environ.get("XDG_CACHE_HOME", "")
+        # The XDG specification: a relative path is invalid and to be ignored.
+        base = Path(cache) if os.path.isabs(cache) else Path("~/.cache").expanduser()
+        version = f"py{sys.version_info[0]}.{sys.version_info[1]}"
+        path = base / "activesam_ros" / f"{profile.name}-{version}-{key}"
+    plan = VenvPlan(path, key, python, venv_arguments, (), pins, vision_msgs)
+    pip = ["install", "--no-input", "--progress-bar=off", "--disable-pip-version-check"]
+    pip += ["--requirement", str(requirements), "--constraint", str(constraints)]
+    if pins:
+        pip += ["--constraint", str(plan.pins_file)]
+    return VenvPlan(path, key, python, venv_arguments, tuple(pip), pins, vision_msgs)
+
+
+def is_ready(plan: VenvPlan) -> bool:
+    """Whether the environment is complete, was made by the same plan, and its Python still runs."""
+    try:
+        stamp = json.loads((plan.path / STAMP).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return False
+    # A virtual environment cannot be moved: its programs name the path it was made at.
+    if stamp.get("key") != plan.key or stamp.get("path") != str(plan.path):
+        return False
+    try:
+        return subprocess.run([plan.interpreter, "-I", "-S", "-c", ""], check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def create(plan: VenvPlan, profile: Profile, environ: Mapping[str, str], progress: Progress) -> None:
+    """Make the environment from zero; an unfinished or outdated one of ours is replaced.
+
+    Raises SetupError if the folder holds something else, or if a step fails.
+    """
+    path = plan.path
+    if path.exists():
+        ours = (path / STAMP).exists() or (path / _STARTED).exists()
+        if not ours and (not path.is_dir() or any(path.iterdir())):
+            raise SetupError(
+                f"{path} exists and was not made by this set-up: remove it, or name another place in ACTIVESAM_VENV."
+            )
+        progress.say(f"removing the unfinished or outdated environment in {path}")
+        (path / STAMP).unlink(missing_ok=True)
+        shutil.rmtree(path)
+    path.mkdir(parents=True)
+    (path / _STARTED).touch()
+
+    version = platform.python_version()
+    progress.run(
+        [plan.python, "-m", "venv", *plan.venv_arguments, path],
+        environ,
+        f"making a virtual environment with Python {version} in {path}",
+        explain=_explain_venv,
+    )
+    if plan.pins:
+        plan.pins_file.write_text("".join(f"{pin}\n" for pin in plan.pins), encoding="utf-8")
+    progress.run(
+        [plan.interpreter, "-m", "pip", *plan.pip_arguments],
+        environ,
+        "installing packages with pip (about 3 GB to download if pip has none of them; 6 GB on disk)",
+        summarise=_summarise_pip,
+        explain=explain_pip,
+    )
+    if profile.ros is None:
+        relocate_include_paths(path, python_include(plan), numpy_include(plan))
+    if plan.vision_msgs is not None:
+        _build_vision_msgs(plan, environ, progress)
+    (path / STAMP).write_text(
+        json.dumps({"key": plan.key, "path": str(path), "profile": profile.name, "python": version}, indent=2) + "\n",
+        encoding="utf-8",
+    )
+    (path / _STARTED).unlink()
+
+
+def _explain_venv(output: str) -> str | None:
+    if "ensurepip" in output:
+        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        return (
+            "this Python comes without ensurepip; on Debian and Ubuntu install it with: "
+            f"sudo apt install python{version}-venv"
+        )
+    return None
+
+
+def _summarise_pip(line: str) -> str | None:
+    match = re.match(r"(Collecting|Downloading|Building wheel for|Installing collected packages)\W*(\S*)", line)
+    if not match:
+        return None
+    if match[1].startswith("Installing"):
+        return "installing the collected packages (the longest step on a slow disk)"
+    return f"{match[1].lower()} {match[2].rsplit('/', 1)[-1]}"
+
+
+def explain_pip(output: str) -> str | None:
+    """Say in one sentence why pip failed, for the reasons a user can do something about; None for others."""
+    if re.search(r"No space left on device|Errno 28", output):
+        return "the disk is full; free some space and run set-up again"
+    unreachable = (
+        "NewConnectionError|NameResolutionError|ConnectTimeout|Failed to establish a new connection|"
+        "Temporary failure in name resolution|Max retries exceeded|ProxyError|ReadTimeoutError|"
+        "Connection refused|Network is unreachable|Connection broken|SSLError|ConnectionResetError"
+    )
+    if re.search(unreachable, output):
+        return (
+            "pip could not reach its package registry; check the network, the proxy and `pip config list`, "
+            "then run set-up again (what was downloaded is kept by pip)"
+        )
+    missing = re.search(r"No matching distribution found for (\S+)", output)
+    if missing:
+        return (
+            f"the package registry has no {missing[1]} for Python {platform.python_version()} on "
+            f"{platform.system()} {platform.machine()}; the ROS 2 wheels exist for Linux with glibc 2.28 or newer"
+        )
+    if "ResolutionImpossible" in output:
+        return "the packages contradict each other or a constraint of this machine (see `pip config list`)"
+    return None
+
+
+def python_include(plan: VenvPlan) -> Path:
+    """The folder of Python.h for the environment's Python."""
+    return Path(_ask(plan, "import sysconfig; print(sysconfig.get_paths()['include'])"))
+
+
+def numpy_include(plan: VenvPlan) -> Path:
+    """The folder of the environment's numpy headers."""
+    return Path(_ask(plan, "import numpy; print(numpy.get_include())"))
+
+
+def _ask(plan: VenvPlan, code: str) -> str:
+    result = subprocess.run([plan.interpreter, "-I", "-c", code], capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise SetupError(f"{plan.interpreter} does not answer: {result.stderr.strip()}")
+    return result.stdout.strip()
+
+
+def relocate_include_paths(prefix: Path, python: Path, numpy: Path) -> int:
+    """Point the exported CMake targets at this machine's headers; return how many files were changed.
+
+    The wheels' exports name the folders of the machine that built them. Running it again changes nothing.
+    """
+    exported = re.compile(r'"[^";\n]*/include/python3\.\d+;[^";\n]*/numpy/_?core/include"')
+    wanted = f'"{python};{numpy}"'
+    changed = 0
+    for path in sorted(prefix.glob("share/*/cmake/*__rosidl_generator_pyExport.cmake")):
+        before = path.read_text(encoding="utf-8")
+        after = exported.sub(lambda match: wanted, before)
+        if after != before:
+            path.write_text(after, encoding="utf-8")
+            changed += 1
+    return changed
+
+
+def library_folders(plan: VenvPlan) -> list[Path]:
+    """The folders that the wheels' shared libraries are loaded from."""
+    # The wheels keep bundled libraries in ros_*.libs; only their own start-up hook knows these folders.
+    bundled = sorted(plan.path.glob("lib/python3.*/site-packages/ros_*.libs"))
+    return [plan.path / "lib", *bundled]
+
+
+def wheel_environ(plan: VenvPlan, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment for building against the ROS 2 wheels."""
+    return {
+        **environ,
+        "PATH": f"{plan.path / 'bin'}{os.pathsep}{environ['PATH']}",
+        "VIRTUAL_ENV": str(plan.path),
+        "AMENT_PREFIX_PATH": str(plan.path),
+        "CMAKE_PREFIX_PATH": str(plan.path),
+        "LD_LIBRARY_PATH": os.pathsep.join(map(str, library_folders(plan))),
+    }
+
+
+def _build_vision_msgs(plan: VenvPlan, environ: Mapping[str, str], progress: Progress) -> None:
+    assert plan.vision_msgs is not None
+    build = plan.path / "build" / "vision_msgs"
+    env = wheel_environ(plan, environ)
+    cmake = plan.path / "bin" / "cmake"
+    options = [f"-DPython3_EXECUTABLE={plan.interpreter}", f"-DCMAKE_INSTALL_PREFIX={plan.path}"]
+    options += ["-DBUILD_TESTING=OFF", "-DCMAKE_BUILD_TYPE=Release"]
+    progress.run(
+        [cmake, "-S", plan.vision_msgs, "-B", build, *options], env, "building vision_msgs, which has no wheel"
+    )
+    progress.run([cmake, "--build", build, "--target", "install"], env, "  compiling")
+    shutil.rmtree(build.parent)
