@@ -89,6 +89,7 @@ def load_checkpoint(model: str | Path, device: str = "auto", dtype: str = "auto"
     logger.info("loading %s from %s for %s in %s", model, folder, torch_device, _name_of(torch_dtype))
     config = Sam3Config.from_dict(_read_detector_config(folder))
     _require_safetensors(folder)
+    _require_tokenizer(folder)
     try:
         network, report = Sam3Model.from_pretrained(
             folder,
@@ -109,6 +110,11 @@ def load_checkpoint(model: str | Path, device: str = "auto", dtype: str = "auto"
         raise ModelError(
             f"the model in {folder} lacks {len(missing)} weights that its config.json asks for, such as "
             f"{missing[0]!r}; download or copy the folder again"
+        )
+    if len(tokenizer) > config.text_config.vocab_size:
+        raise ModelError(
+            f"the tokenizer in {folder} has {len(tokenizer)} tokens, but the model knows {config.text_config.vocab_size}; "
+            "copy the tokenizer that belongs to the model"
         )
     mean, std = _read_normalisation(folder)
     network.eval().requires_grad_(False)
@@ -265,6 +271,16 @@ def _require_safetensors(folder: Path) -> None:
         others = sorted(path.name for path in folder.glob("*.[pb][ti]*"))
         found = f" (it has {others[0]}, which is not read since it may hold code)" if others else ""
         raise ModelError(f"the model folder {folder} has no *.safetensors file{found}; expected SAM 3 weights in it")
+
+
+def _require_tokenizer(folder: Path) -> None:
+    # The loader would make an empty tokenizer without a word.
+    if not (folder / "tokenizer.json").is_file() and not all(
+        (folder / name).is_file() for name in ("vocab.json", "merges.txt")
+    ):
+        raise ModelError(
+            f"the model folder {folder} has no tokenizer; expected tokenizer.json, or vocab.json and merges.txt, in it"
+        )
 
 
 def _read_normalisation(folder: Path) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

@@ -1,7 +1,7 @@
 """Where the hypernyms of a phrase come from: WordNet where it is installed, else a small table.
 
 A hypernym names the kind that a thing belongs to ("car" → "motor vehicle"). Both sources give the immediate
-hypernyms of the first noun sense, each by its first lemma, in WordNet's order.
+hypernyms of the first noun sense, each by its first lemma, in alphabetical order.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ class WordNetHypernyms:
         senses = self._reader.synsets(name.lower().replace(" ", "_"), pos="n")
         if not senses:
             return ()
-        return tuple(kind.lemma_names()[0].replace("_", " ") for kind in senses[0].hypernyms()[:MOST])
+        # Sorted, since nltk keeps them in a set, whose order differs from one process to the next.
+        kinds = sorted(senses[0].hypernyms(), key=lambda kind: kind.name())
+        return tuple(kind.lemma_names()[0].replace("_", " ") for kind in kinds[:MOST])
 
 
 def _open_reader(root: Path):

@@ -1,0 +1,41 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def parity_folder() -> Path:
+    """Golden data of the published method: `shared/parity` beside the clone, or $ACTIVESAM_PARITY."""
+    folder = Path(os.environ.get("ACTIVESAM_PARITY", REPOSITORY.parent / "shared" / "parity"))
+    if not (folder / "model" / "config.json").is_file():
+        pytest.skip(f"no golden data in {folder}; set ACTIVESAM_PARITY to the folder that has it")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def toytown_checkpoint():
+    """The bundled demo model, loaded once."""
+    from activesam_ros.model.checkpoint import load_checkpoint
+
+    return load_checkpoint("toytown", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def toytown_folder() -> Path:
+    """The folder of the bundled demo model."""
+    return REPOSITORY / "activesam_ros" / "toytown" / "model"
+
+
+@pytest.fixture(scope="session")
+def street_image():
+    """A rendered Toy Town image, uint8 [240, 320, 3]."""
+    from activesam_ros.toytown.scene import World
+
+    return World(900_123).render(0.5).rgb

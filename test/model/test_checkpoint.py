@@ -1,0 +1,192 @@
+"""Loading models in every layout, and the sentences for those that cannot be loaded."""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import pytest
+import torch
+from huggingface_hub import errors as hub_errors
+from safetensors.torch import load_file, save_file
+
+from activesam_ros.errors import ModelError
+from activesam_ros.model.checkpoint import load_checkpoint, resolve_device, resolve_dtype, resolve_folder
+
+
+@pytest.fixture
+def copied(toytown_folder, tmp_path):
+    """A copy of the demo model that a test may damage."""
+    return shutil.copytree(toytown_folder, tmp_path / "model")
+
+
+def as_video(folder, shards):
+    """Rewrites a plain checkpoint in the layout of the published video checkpoint."""
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    video = {f"detector_model.{key}": value for key, value in weights.items()}
+    video["tracker_model.mask_decoder.weight"] = torch.zeros(3, 3)
+    video["tracker_neck.fpn_layers.0.proj1.weight"] = torch.zeros(2, 2)
+    keys = sorted(video)
+    index = {"metadata": {"total_size": 0}, "weight_map": {}}
+    for shard in range(shards):
+        name = f"model-{shard + 1:05d}-of-{shards:05d}.safetensors" if shards > 1 else "model.safetensors"
+        part = {key: video[key] for key in keys[shard::shards]}
+        save_file(part, folder / name, metadata={"format": "pt"})
+        index["weight_map"].update(dict.fromkeys(part, name))
+    if shards > 1:
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(
+        json.dumps({
+            "architectures": ["Sam3VideoModel"],
+            "model_type": "sam3_video",
+            "detector_config": config,
+            "tracker_config": {"model_type": "sam3_tracker_video"},
+        })
+    )
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_video_checkpoints_give_the_same_weights(copied, shards, toytown_checkpoint):
+    as_video(copied, shards)
+    loaded = load_checkpoint(copied, device="cpu").model.state_dict()
+    expected = toytown_checkpoint.model.state_dict()
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(loaded[key], expected[key]) for key in expected)
+
+
+def test_the_bundled_model_is_found_by_name(toytown_folder, toytown_checkpoint):
+    assert resolve_folder("toytown").resolve() == toytown_folder.resolve()
+    assert toytown_checkpoint.dtype is torch.float32
+    assert not toytown_checkpoint.model.training
+    assert not any(parameter.requires_grad for parameter in toytown_checkpoint.model.parameters())
+
+
+def test_the_configured_epsilon_is_honoured(copied):
+    path = copied / "config.json"
+    config = json.loads(path.read_text())
+    config["vision_config"]["backbone_config"]["layer_norm_eps"] = 0.125
+    path.write_text(json.dumps(config))
+    backbone = load_checkpoint(copied, device="cpu").model.vision_encoder.backbone
+    assert backbone.layers[0].layer_norm1.eps == 0.125
+
+
+def test_half_precision_keeps_all_but_matrices_in_float32(toytown_folder):
+    checkpoint = load_checkpoint(toytown_folder, device="cpu", dtype="bfloat16")
+    model = checkpoint.model
+    assert model.detr_encoder.layers[0].mlp.fc1.weight.dtype is torch.bfloat16
+    assert model.detr_encoder.layers[0].layer_norm1.weight.dtype is torch.float32
+    assert model.detr_decoder.reference_points.weight.dtype is torch.float32
+    assert model.vision_encoder.backbone.embeddings.position_embeddings.dtype is torch.float32
+
+
+def test_missing_normalisation_is_a_half(copied):
+    (copied / "preprocessor_config.json").unlink()
+    assert load_checkpoint(copied, device="cpu").mean == (0.5, 0.5, 0.5)
+
+
+def refused(model, **options) -> str:
+    with pytest.raises(ModelError) as caught:
+        load_checkpoint(model, **{"device": "cpu", **options})
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_missing_folder(tmp_path):
+    assert "does not exist" in refused(tmp_path / "nowhere")
+    assert "does not exist" in refused("./nowhere/model")
+    assert "is empty" in refused("")
+
+
+def test_a_file_instead_of_a_folder(copied):
+    assert "is the file" in refused(str(copied / "config.json"))
+
+
+def test_no_config(copied):
+    (copied / "config.json").unlink()
+    assert "has no config.json" in refused(copied)
+
+
+def test_a_torn_config(copied):
+    (copied / "config.json").write_text('{"model_type": "sam3", ')
+    assert "cannot be read" in refused(copied)
+
+
+def test_another_type_of_model(copied):
+    (copied / "config.json").write_text('{"model_type": "clip"}')
+    assert "is of type 'clip'; expected SAM 3" in refused(copied)
+
+
+def test_no_weights(copied):
+    (copied / "model.safetensors").rename(copied / "pytorch_model.bin")
+    message = refused(copied)
+    assert "no *.safetensors" in message and "pytorch_model.bin" in message
+
+
+def test_torn_weights(copied):
+    path = copied / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:100_000])
+    assert "cannot be loaded" in refused(copied)
+
+
+def test_missing_weights(copied):
+    weights = load_file(copied / "model.safetensors")
+    del weights["detr_decoder.presence_token.weight"]
+    save_file(weights, copied / "model.safetensors", metadata={"format": "pt"})
+    assert "lacks 1 weights" in refused(copied)
+    assert "presence_token" in refused(copied)
+
+
+def test_weights_of_another_size(copied):
+    path = copied / "config.json"
+    config = json.loads(path.read_text())
+    config["detr_decoder_config"]["num_queries"] += 1
+    path.write_text(json.dumps(config))
+    assert "cannot be loaded" in refused(copied)
+
+
+def test_no_tokenizer(copied):
+    for path in copied.glob("*token*"):
+        path.unlink()
+    assert "tokenizer" in refused(copied)
+
+
+def hub_error(kind, status):
+    response = SimpleNamespace(headers={}, request=None, status_code=status)
+    return kind("the server's words", response=response)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (hub_error(hub_errors.GatedRepoError, 403), "accept its licence"),
+        (hub_error(hub_errors.RepositoryNotFoundError, 404), "check the spelling"),
+        (hub_errors.LocalEntryNotFoundError("offline"), "hub cannot be reached"),
+        (hub_errors.OfflineModeIsEnabled("offline"), "hub cannot be reached"),
+        (hub_error(hub_errors.HfHubHTTPError, 500), "could not be downloaded"),
+    ],
+)
+def test_hub_troubles_say_what_to_do(error, words, monkeypatch):
+    # There is no hub in the tests, so its client's own errors are raised in its place.
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    assert words in refused("someone/sam3")
+
+
+def test_nonsense_ids(monkeypatch):
+    assert "valid hub id" in refused("no spaces/in ids")
+    assert "does not exist" in refused("a/b/c")
+
+
+def test_devices_and_dtypes():
+    assert resolve_device("cpu").type == "cpu"
+    assert resolve_dtype("auto", torch.device("cpu")) is torch.float32
+    assert resolve_dtype("auto", torch.device("cuda")) is torch.bfloat16
+    for device in ("gpu", "cuda:x", "meta", f"cuda:{torch.cuda.device_count()}"):
+        with pytest.raises(ModelError, match="device is"):
+            resolve_device(device)
+    with pytest.raises(ModelError, match="dtype is 'half'"):
+        resolve_dtype("half", torch.device("cpu"))

@@ -1,0 +1,65 @@
+"""Buckets of prompts against `Sam3Model.forward`, one prompt at a time."""
+
+import pytest
+import torch
+
+from activesam_ros.model.heads import PromptHeads, PromptTokens
+from activesam_ros.model.vision import VisionEncoder
+
+PHRASES = ["road", "traffic light", "bicycle", "giraffe"]
+
+
+@pytest.fixture(scope="module")
+def asked(toytown_checkpoint, street_image):
+    """The image's features, the prompts of PHRASES, and what the model's own forward says of each."""
+    vision = VisionEncoder(toytown_checkpoint, toytown_checkpoint.image_size)
+    pixels = vision.prepare(street_image)
+    batch = toytown_checkpoint.tokenizer(PHRASES, padding="max_length", max_length=32, return_tensors="pt")
+    with torch.inference_mode():
+        image = vision.encode(pixels)
+        text = toytown_checkpoint.model.get_text_features(**batch).pooler_output
+        # One padded box (label -10) makes the forward pass ask its geometry encoder, whose token for it is masked
+        # and whose class token is not.
+        reference = toytown_checkpoint.model(
+            pixel_values=pixels.expand(len(PHRASES), -1, -1, -1),
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            input_boxes=torch.full((len(PHRASES), 1, 4), 0.5),
+            input_boxes_labels=torch.full((len(PHRASES), 1), -10),
+        )
+    return image, PromptTokens(text, batch["attention_mask"].bool()), reference
+
+
+def test_presence_equals_the_models_forward(toytown_checkpoint, asked):
+    image, prompts, reference = asked
+    with torch.inference_mode():
+        presence = PromptHeads(toytown_checkpoint).presence(image, prompts)
+    torch.testing.assert_close(presence, reference.presence_logits[:, 0].sigmoid(), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.05, 1.0])
+def test_decoding_equals_the_models_forward(toytown_checkpoint, asked, threshold):
+    image, prompts, reference = asked
+    with torch.inference_mode():
+        answers = list(PromptHeads(toytown_checkpoint).decode(image, prompts, threshold))
+    assert len(answers) == len(PHRASES)
+    for query, answer in enumerate(answers):
+        presence = reference.presence_logits[query, 0].sigmoid()
+        scores = reference.pred_logits[query].sigmoid() * presence
+        kept = scores > threshold
+        torch.testing.assert_close(answer.presence, presence, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(answer.instance_scores, scores[kept], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(answer.instance_logits, reference.pred_masks[query, kept], atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(answer.semantic_logits, reference.semantic_seg[query, 0], atol=1e-3, rtol=1e-3)
+
+
+def test_masked_tokens_do_not_count(toytown_checkpoint, asked):
+    image, prompts, _ = asked
+    noise = torch.randn(len(PHRASES), 3, prompts.tokens.shape[2], generator=torch.Generator().manual_seed(0))
+    padded = PromptTokens(
+        torch.cat([prompts.tokens, noise], dim=1),
+        torch.cat([prompts.valid, torch.zeros(len(PHRASES), 3, dtype=torch.bool)], dim=1),
+    )
+    heads = PromptHeads(toytown_checkpoint)
+    with torch.inference_mode():
+        torch.testing.assert_close(heads.presence(image, padded), heads.presence(image, prompts), atol=1e-5, rtol=1e-4)

@@ -1,0 +1,59 @@
+"""Two resolutions over one set of weights."""
+
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms.v2 import functional as tv
+from transformers import Sam3Model
+
+from activesam_ros.model.vision import VisionEncoder, at_resolution
+
+
+def test_views_share_every_weight_and_leave_the_model_alone(toytown_checkpoint):
+    encoder = toytown_checkpoint.model.vision_encoder
+    before = [layer.position_ids.clone() for layer in encoder.backbone.layers]
+    view = at_resolution(encoder, 128)
+    originals = dict(encoder.named_parameters())
+    assert all(parameter is originals[name] for name, parameter in view.named_parameters())
+    after = [layer.position_ids for layer in encoder.backbone.layers]
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+
+
+def test_a_view_equals_a_model_built_for_that_size(toytown_checkpoint):
+    from transformers import Sam3Config
+
+    config = Sam3Config.from_dict(toytown_checkpoint.model.config.to_dict())
+    config.vision_config.backbone_config.image_size = 128
+    native = Sam3Model(config).eval()
+    native.load_state_dict(toytown_checkpoint.model.state_dict())
+    pixels = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.inference_mode():
+        expected = native.vision_encoder(pixels).fpn_hidden_states
+        levels = VisionEncoder(toytown_checkpoint, 128).encode(pixels).levels
+    for one, other in zip(levels, expected[:-1], strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("size", [(240, 320), (1, 1), (7, 1000)])
+def test_preparation_is_an_antialiased_uint8_resize(toytown_checkpoint, size):
+    rgb = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    pixels = VisionEncoder(toytown_checkpoint, 128).prepare(rgb)
+    resized = tv.resize(torch.from_numpy(rgb).permute(2, 0, 1)[None], [128, 128], antialias=True)
+    assert resized.dtype is torch.uint8
+    torch.testing.assert_close(pixels, resized.float() / 127.5 - 1)
+
+
+def test_flipped_views_of_an_array_are_taken(toytown_checkpoint):
+    rgb = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    encoder = VisionEncoder(toytown_checkpoint, 128)
+    torch.testing.assert_close(encoder.prepare(rgb[::-1, :, ::-1]), encoder.prepare(rgb[::-1, :, ::-1].copy()))
+
+
+def test_the_class_token_depends_on_the_image(toytown_checkpoint):
+    encoder = VisionEncoder(toytown_checkpoint, 128)
+    with torch.inference_mode():
+        one = encoder.encode(torch.zeros(1, 3, 128, 128))
+        other = encoder.encode(torch.ones(1, 3, 128, 128))
+    assert one.class_token.shape == (1, 1, one.levels[-1].shape[1])
+    assert one.position.dtype is torch.float32
+    assert not torch.allclose(one.class_token, other.class_token)

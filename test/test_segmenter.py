@@ -1,0 +1,200 @@
+"""The segmenter on the demo model: results, tiny vocabularies, swaps, refusals."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from activesam_ros.errors import ImageError, SettingsError, VocabularyError
+from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
+from activesam_ros.text.hypernyms import TableHypernyms
+from activesam_ros.toytown.words import CLASSES, DEMO_WORDS
+from activesam_ros.vocabulary import Vocabulary
+
+TABLE = TableHypernyms.shipped()
+
+
+@pytest.fixture
+def make(toytown_checkpoint):
+    """Makes a segmenter with a vocabulary and settings over the shared demo model."""
+
+    def build(words, background=None, **settings):
+        segmenter = ActiveSegmenter(toytown_checkpoint, SegmenterSettings(**settings), TABLE)
+        segmenter.set_vocabulary(Vocabulary.from_names(words, background=background))
+        return segmenter
+
+    return build
+
+
+def test_a_street_with_the_preview(make, street_image):
+    segmenter = make(DEMO_WORDS)
+    result = segmenter.segment(street_image)
+    assert (segmenter.full_resolution, segmenter.preview_resolution) == (192, 128)
+    assert result.labels.shape == (240, 320) and result.labels.dtype == np.uint8
+    assert result.confidence.shape == (240, 320) and result.confidence.dtype == np.float32
+    assert 0 <= result.confidence.min() and result.confidence.max() <= 1
+    assert result.preview_presence.shape == (60,)
+    assert list(result.active_queries) == sorted(result.active_queries)
+    assert len(result.active_queries) == 12
+    assert [entry.name for entry in result.active] == [DEMO_WORDS[query] for query in result.active_queries]
+    assert set(np.unique(result.labels)) <= set(result.active_queries)
+    assert sum(entry.pixels for entry in result.active) == 240 * 320
+    for entry in result.active:
+        assert entry.pixels == np.count_nonzero(result.labels == entry.class_id)
+        assert entry.preview_presence == pytest.approx(result.preview_presence[entry.class_id])
+    stages = {name: seconds for name, seconds in result.timings.items() if name != "total"}
+    assert set(stages) == {"prepare", "preview", "encode", "decode", "fuse"}
+    assert sum(stages.values()) <= result.timings["total"]
+
+
+def test_a_small_vocabulary_skips_the_preview(make, street_image):
+    result = make(CLASSES).segment(street_image)
+    assert result.preview_presence is None
+    assert result.active_queries == tuple(range(19))
+    assert all(entry.preview_presence is None for entry in result.active)
+
+
+@pytest.mark.parametrize("bucket_size", [1, 7, 19])
+def test_buckets_change_nothing(make, street_image, bucket_size):
+    expected = make(CLASSES).segment(street_image)
+    result = make(CLASSES, bucket_size=bucket_size).segment(street_image)
+    np.testing.assert_allclose(result.confidence, expected.confidence, atol=1e-5)
+    assert (result.labels == expected.labels).mean() > 0.9999
+
+
+@pytest.mark.parametrize("words", [["road"], ["road", "sky"], ["road", "sky", "car, automobile"]])
+@pytest.mark.parametrize("threshold", [0.0, 0.4])
+def test_tiny_vocabularies(make, street_image, words, threshold):
+    result = make(words, background_threshold=threshold).segment(street_image)
+    allowed = set(range(len(words))) | ({255} if threshold else set())
+    assert set(np.unique(result.labels)) <= allowed
+    assert np.isfinite(result.confidence).all()
+    if threshold and len(words) == 1:
+        # With one class the runner-up scores 0, so the class keeps its sure pixels and loses the others.
+        road = result.labels == 0
+        assert 0.05 < road.mean() < 0.95
+        assert road[-20:, 150:170].mean() > 0.5
+
+
+def test_calibration_clears_the_confidence(make, street_image):
+    words = [*CLASSES, "nothing"]
+    plain = make(words, background_threshold=0.6).segment(street_image)
+    taken = plain.labels == plain.unlabeled_id
+    assert 0 < taken.mean() < 1
+    assert (plain.confidence[taken] == 0).all() and (plain.confidence[~taken] > 0).all()
+    named = make(words, background="nothing", background_threshold=0.6).segment(street_image)
+    assert (named.labels[taken] == 19).all()
+    assert (named.confidence[taken] == 0).all()
+
+
+def test_aliases_share_a_class(make, street_image):
+    bare = {"neighbor_tokens": 0, "hypernym_tokens": 0}
+    result = make(["tree, bush, hedge", "road, street", "sky"], **bare).segment(street_image)
+    assert [entry.name for entry in result.active] == ["tree", "road", "sky"]
+    alone = [make([word], **bare).segment(street_image).active[0].presence for word in ("road", "street")]
+    assert result.active[1].presence == pytest.approx(max(alone), abs=1e-4)
+
+
+def test_many_classes_need_16_bits(make, street_image):
+    words = [*(f"zq {index}" for index in range(250)), *CLASSES]
+    result = make(words, max_active=20).segment(street_image)
+    assert result.labels.dtype == np.uint16 and result.unlabeled_id == 65_535
+    assert set(np.unique(result.labels)) <= set(result.active_queries)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 500), (333, 7), (480, 640)])
+def test_any_image_size(make, size):
+    rgb = np.full((*size, 3), 127, np.uint8)
+    result = make(["road", "sky"]).segment(rgb)
+    assert result.labels.shape == result.confidence.shape == size
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (None, "NoneType"),
+        (np.zeros((4, 4), np.uint8), r"uint8 \[4, 4\]"),
+        (np.zeros((4, 4, 4), np.uint8), r"uint8 \[4, 4, 4\]"),
+        (np.zeros((4, 4, 3), np.float32), r"float32 \[4, 4, 3\]"),
+        (np.zeros((0, 4, 3), np.uint8), "at least one pixel"),
+        (np.zeros((40, 30, 3), np.uint8), "at most 1000"),
+    ],
+)
+def test_bad_images_are_refused(make, image, words):
+    with pytest.raises(ImageError, match=words):
+        make(["road"], max_pixels=1000).segment(image)
+
+
+def test_a_vocabulary_comes_first(toytown_checkpoint, street_image):
+    segmenter = ActiveSegmenter(toytown_checkpoint)
+    assert segmenter.vocabulary is None
+    with pytest.raises(VocabularyError, match="set_vocabulary"):
+        segmenter.segment(street_image)
+
+
+@pytest.mark.parametrize("settings", [{"full_resolution": 190}, {"full_resolution": 192, "preview_resolution": 100}])
+def test_resolutions_must_fit_the_patches(toytown_checkpoint, settings):
+    with pytest.raises(SettingsError, match="multiple of the model's patch size 8"):
+        ActiveSegmenter(toytown_checkpoint, SegmenterSettings(**settings))
+
+
+def test_other_settings_over_the_same_weights(make, street_image):
+    segmenter = make(CLASSES)
+    calibrated = segmenter.with_settings(SegmenterSettings(background_threshold=0.6))
+    assert calibrated.prompts is segmenter.prompts
+    assert (calibrated.segment(street_image).labels == 255).any()
+    bare = segmenter.with_settings(SegmenterSettings(neighbor_tokens=0, hypernym_tokens=0))
+    assert bare.prompts.context.tokens.shape[1] == 0
+    assert not (segmenter.segment(street_image).labels == 255).any()
+    with pytest.raises(SettingsError, match="encode the vocabulary"):
+        bare.use(segmenter.prompts)
+
+
+def test_a_smaller_full_resolution(make, street_image):
+    assert make(CLASSES, full_resolution=128).segment(street_image).labels.shape == (240, 320)
+
+
+def test_swaps_never_mix_vocabularies(make, street_image):
+    segmenter = make(["road", "sky"])
+    sets = [segmenter.encode(Vocabulary.from_names(words)) for words in (["road", "sky"], ["car", "wall", "bus", "tree"])]
+    stop = threading.Event()
+
+    def swap():
+        turn = 0
+        while not stop.is_set():
+            segmenter.use(sets[turn % 2])
+            turn += 1
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    try:
+        for _ in range(12):
+            result = segmenter.segment(street_image[::4, ::4])
+            names = tuple(entry.name for entry in result.active)
+            assert names == result.vocabulary.names
+            assert result.labels.max() < len(names)
+    finally:
+        stop.set()
+        swapper.join()
+
+
+def test_encoding_beside_the_stream(make, street_image):
+    segmenter = make(DEMO_WORDS[:30])
+    expected = segmenter.segment(street_image).labels
+    failures = []
+
+    def encode():
+        try:
+            for count in range(5, 30):
+                segmenter.encode(Vocabulary.from_names(DEMO_WORDS[:count]))
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=encode) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    results = [segmenter.segment(street_image).labels for _ in range(3)]
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert all(np.array_equal(labels, expected) for labels in results)

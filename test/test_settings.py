@@ -1,0 +1,54 @@
+"""The paper's defaults, and refusals by name."""
+
+import dataclasses
+
+import pytest
+
+from activesam_ros.errors import SettingsError
+from activesam_ros.settings import BOUNDS, SegmenterSettings
+
+
+def test_defaults_are_the_papers():
+    settings = SegmenterSettings()
+    assert settings.full_resolution is None
+    assert (settings.preview_resolution, settings.keep_fraction, settings.max_active) == (672, 0.2, 40)
+    assert (settings.bucket_size, settings.confidence_threshold, settings.background_threshold) == (32, 0.3, 0.0)
+    assert (settings.margin_exponent, settings.neighbor_tokens, settings.hypernym_tokens) == (1.25, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("full_resolution", 0),
+        ("full_resolution", 336.0),
+        ("preview_resolution", -672),
+        ("preview_resolution", None),
+        ("keep_fraction", 0.0),
+        ("keep_fraction", 1.01),
+        ("keep_fraction", float("nan")),
+        ("max_active", 0),
+        ("max_active", True),
+        ("bucket_size", "32"),
+        ("confidence_threshold", -0.1),
+        ("background_threshold", 1.5),
+        ("margin_exponent", 0),
+        ("margin_exponent", float("inf")),
+        ("neighbor_tokens", -1),
+        ("hypernym_tokens", 2.5),
+        ("max_pixels", 0),
+    ],
+)
+def test_out_of_range_is_refused_by_name(name, value):
+    with pytest.raises(SettingsError, match=rf"^{name} is .*; expected "):
+        SegmenterSettings(**{name: value})
+
+
+def test_every_setting_has_bounds_and_is_frozen():
+    assert {field.name for field in dataclasses.fields(SegmenterSettings)} == set(BOUNDS)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        SegmenterSettings().max_active = 3
+
+
+def test_limits_themselves_are_taken():
+    settings = SegmenterSettings(keep_fraction=1, confidence_threshold=0, background_threshold=1, neighbor_tokens=0)
+    assert settings.keep_fraction == 1 and settings.neighbor_tokens == 0
