@@ -34,4 +34,4 @@ if [ -z "$python" ]; then
 fi
 
 # PYTHONPATH is left alone: a sourced ROS 2 finds its rclpy through it.
-PYTHONDONTWRITEBYTECODE=1 exec "$python" "$tools/devsetup" "$@"
+PYTHONDONTWRITEBYTECODE=1 exec "$python" "$tools/set_up.py"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from errors import SetupError
-from profiles import Profile
+from devsetup.errors import SetupError
+from devsetup.profiles import Profile
 
 WHEEL_PYTHONS = ((3, 11), (3, 12), (3, 13))
 
@@ -31,8 +32,15 @@ _ROS_MODULES = {
 }
 
 
-def check_python(profile: Profile, version: tuple[int, int] = sys.version_info[:2]) -> None:
-    """Refuse a Python for which the profile's packages do not exist."""
+def check_python(
+    profile: Profile, version: tuple[int, int] = sys.version_info[:2], machine: str = platform.machine()
+) -> None:
+    """Refuse a Python or a machine for which the profile's packages do not exist."""
+    if profile.ros is None and machine != "x86_64":
+        raise SetupError(
+            f"there are no ROS 2 wheels for {machine}, only for x86_64: install ROS 2 Jazzy, Kilted or "
+            "Rolling, source it and run set-up again."
+        )
     if profile.ros is None and version not in WHEEL_PYTHONS:
         wanted = ", ".join(f"{major}.{minor}" for major, minor in WHEEL_PYTHONS)
         raise SetupError(
@@ -44,7 +52,8 @@ def check_python(profile: Profile, version: tuple[int, int] = sys.version_info[:
 def check_tools(profile: Profile, path: str | None = None, include: Path | None = None) -> None:
     """Refuse a machine without a compiler and the like; all that is missing is named at once.
 
-    `path` is the search path for programs, `include` the folder of the Python headers (default: the running ones).
+    `path` is the search path for programs, `include` the folder of the Python headers; by default those of
+    the running process.
     """
     missing: dict[str, str] = {}
     if not any(shutil.which(name, path=path) for name in ("cc", "gcc", "clang")):
@@ -82,7 +91,9 @@ def check_space(venv: Path | None, clone: Path, free=lambda path: shutil.disk_us
     needs: list[tuple[Path, int, str]] = [(clone, _CLONE_BYTES, "the messages")]
     if venv is not None:
         needs.append((venv, _VENV_BYTES, "the virtual environment (ACTIVESAM_VENV names another place)"))
-        needs.append((Path(tempfile.gettempdir()), _TEMPORARY_BYTES, "pip's downloads (TMPDIR names another place)"))
+        needs.append(
+            (Path(tempfile.gettempdir()), _TEMPORARY_BYTES, "pip's downloads (TMPDIR names another place)")
+        )
     wanted: dict[int, tuple[Path, int, list[str]]] = {}
     for path, size, purpose in needs:
         existing = _existing(path)
@@ -93,8 +104,8 @@ def check_space(venv: Path | None, clone: Path, free=lambda path: shutil.disk_us
         left = free(where)
         if left < total:
             raise SetupError(
-                f"not enough free space at {where}: {left / _GIB:.1f} GiB free, {total / _GIB:.1f} GiB wanted for "
-                f"{' and '.join(purposes)}. Free some space and run set-up again."
+                f"not enough free space at {where}: {left / _GIB:.1f} GiB free, {total / _GIB:.1f} GiB "
+                f"wanted for {' and '.join(purposes)}. Free some space and run set-up again."
             )
 
 
@@ -115,7 +126,11 @@ def check_ros_python(profile: Profile, python: str, environ: Mapping[str, str]) 
         "print(json.dumps(found))\n"
     )
     result = subprocess.run(
-        [python, "-c", code], env={**environ, "PYTHONNOUSERSITE": "1"}, capture_output=True, text=True, check=False
+        [python, "-c", code],
+        env={**environ, "PYTHONNOUSERSITE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if result.returncode != 0:
         raise SetupError(f"{python} cannot look at the ROS installation: {result.stderr.strip()}")
@@ -123,9 +138,9 @@ def check_ros_python(profile: Profile, python: str, environ: Mapping[str, str]) 
     missing = [name for name in _ROS_MODULES if name not in found]
     if "rclpy" in missing:
         raise SetupError(
-            f"{python} cannot import rclpy of ROS 2 {profile.ros.distro}: {result.stderr.strip()}. Set-up has to run "
-            "with the Python of the distribution: leave other environments (conda, pyenv, venv), or name it: "
-            "ACTIVESAM_PYTHON=/usr/bin/python3 make setup"
+            f"{python} cannot import rclpy of ROS 2 {profile.ros.distro}: {result.stderr.strip()}. "
+            "Set-up has to run with the Python of the distribution: leave other environments (conda, pyenv, "
+            "venv), or name it: ACTIVESAM_PYTHON=/usr/bin/python3 make setup"
         )
     if missing:
         packages = " ".join(_ROS_MODULES[name].format(distro=profile.ros.distro) for name in missing)
@@ -143,7 +158,13 @@ def clean_environ(environ: Mapping[str, str], profile: Profile) -> dict[str, str
     drop = {"PYTHONHOME", "VIRTUAL_ENV", "PIP_REQUIRE_VIRTUALENV", "PIP_USER", "PIP_TARGET", "PIP_PREFIX"}
     drop.add("PYTHONDONTWRITEBYTECODE")  # set by tools/setup.sh for the set-up alone
     if profile.ros is None:
-        drop |= {"PYTHONPATH", "AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH", "COLCON_PREFIX_PATH", "LD_LIBRARY_PATH"}
+        drop |= {
+            "PYTHONPATH",
+            "AMENT_PREFIX_PATH",
+            "CMAKE_PREFIX_PATH",
+            "COLCON_PREFIX_PATH",
+            "LD_LIBRARY_PATH",
+        }
     kept = {name: value for name, value in environ.items() if name not in drop}
     kept["PYTHONNOUSERSITE"] = "1"
     kept["LC_ALL"] = environ.get("LC_ALL", "C.UTF-8")

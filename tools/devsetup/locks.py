@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from progress import Progress
+from devsetup.progress import Progress
 
 _POLL_SECONDS = 0.2
 _QUIET_SECONDS = 20.0
@@ -14,7 +14,7 @@ _QUIET_SECONDS = 20.0
 
 @contextmanager
 def exclusive(path: Path, progress: Progress) -> Iterator[None]:
-    """Hold the lock file `path`; say so while another process holds it. The kernel frees it if a holder dies."""
+    """Hold the lock file `path`, waiting audibly for another holder; the kernel frees it if one dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
         told = None

@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from profiles import Profile
-from progress import Progress
-from virtualenv import VenvPlan, wheel_environ
+from devsetup.profiles import Profile
+from devsetup.progress import Progress
+from devsetup.virtualenv import VenvPlan, wheel_environ
 
 PACKAGE = "activesam_ros"
 BUILD_FOLDER = ".build"
@@ -27,8 +27,9 @@ def prefix(root: Path) -> Path:
 
 
 def overlay_state(root: Path, plan: VenvPlan) -> dict[str, str]:
-    """What the overlay was built from: `place` decides whether a build folder can be used at all, `inputs` whether
-    it is up to date.
+    """What the overlay was built from.
+
+    `place` decides whether a build folder can be used at all, `inputs` whether it is up to date.
     """
     digest = hashlib.sha256()
     for name in _COMPILED:
@@ -63,7 +64,7 @@ def build(
     state: Mapping[str, str],
     progress: Progress,
 ) -> None:
-    """Build the package with colcon; from zero if the clone or the environment is another one than last time."""
+    """Build the package with colcon; from zero if the clone or the environment changed."""
     folder = root / BUILD_FOLDER
     recorded = _recorded(root)
     (folder / STAMP).unlink(missing_ok=True)

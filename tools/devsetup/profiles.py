@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from errors import SetupError
+from devsetup.errors import SetupError
 
 KNOWN_DISTROS = ("jazzy", "kilted", "rolling")
 
@@ -48,14 +48,14 @@ def detect_profile(environ: Mapping[str, str], opt: Path = Path("/opt/ros")) -> 
     distro = environ.get("ROS_DISTRO", "")
     if environ.get("ROS_VERSION") == "1":
         raise SetupError(
-            f"ROS 1 ({distro or 'unknown'}) is sourced, but the package is for ROS 2: open a shell without ROS, "
-            "or source ROS 2 " + ", ".join(KNOWN_DISTROS) + "."
+            f"ROS 1 ({distro or 'unknown'}) is sourced, but the package is for ROS 2: open a shell without "
+            "ROS, or source ROS 2 " + ", ".join(KNOWN_DISTROS) + "."
         )
     if distro in TOO_OLD_DISTROS:
         raise SetupError(
-            f"ROS 2 {distro} cannot be used: its Python is older than 3.11, which transformers needs for SAM 3. "
-            f"Use {', '.join(KNOWN_DISTROS[:-1])} or {KNOWN_DISTROS[-1]}, or a shell in which no ROS is sourced, "
-            "with Python 3.11 to 3.13: ROS 2 then comes from Python wheels."
+            f"ROS 2 {distro} cannot be used: its Python is older than 3.11, which transformers needs for "
+            f"SAM 3. Use {', '.join(KNOWN_DISTROS[:-1])} or {KNOWN_DISTROS[-1]}, or a shell in which no "
+            "ROS is sourced, with Python 3.11 to 3.13: ROS 2 then comes from Python wheels."
         )
     prefixes = [Path(entry) for entry in environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if entry]
     # A prefix that is a virtual environment is the one this set-up has made, after `source env.sh`.
@@ -72,7 +72,7 @@ def detect_profile(environ: Mapping[str, str], opt: Path = Path("/opt/ros")) -> 
         else:
             hint = ""
         raise SetupError(
-            f"ROS 2 {distro} is installed but not sourced: {hint}run `source {opt / distro}/setup.bash` first, "
-            "or `unset ROS_DISTRO` to use ROS 2 from Python wheels instead."
+            f"ROS 2 {distro} is installed but not sourced: {hint}run `source {opt / distro}/setup.bash` "
+            "first, or `unset ROS_DISTRO` to use ROS 2 from Python wheels instead."
         )
     return Profile(WHEELS)

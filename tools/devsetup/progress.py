@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from errors import SetupError
+from devsetup.errors import SetupError
 
 _QUIET_SECONDS = 20.0
 _TAIL_LINES = 15
 
 
 class Progress:
-    """Prints `[  12 s] text` lines; long commands write to a log file and are summed up in a line now and then."""
+    """Prints `[  12 s] text` lines; long commands go to a log file, with a line now and then."""
 
     def __init__(self, log: Path) -> None:
         self.log = log
@@ -41,7 +41,7 @@ class Progress:
     ) -> None:
         """Run a command with its output in the log file.
 
-        `summarise` turns an output line into a phrase worth showing (or None); `explain` turns the whole output of
+        `summarise` turns an output line into a phrase worth showing (or None); `explain` turns the output of
         a failed command into a sentence. Raises SetupError if the command fails.
         """
         self.say(what)
@@ -87,4 +87,6 @@ class Progress:
             reason = explain(output) or f"`{Path(command[0]).name}` failed with exit code {code}"
             tail = "".join(f"    {line}" for line in lines[-_TAIL_LINES:])
             sys.stdout.flush()
-            raise SetupError(f"{what}: {reason}\n  Its last lines (all of them: {self.log}):\n{tail.rstrip()}")
+            raise SetupError(
+                f"{what}: {reason}\n  Its last lines (all of them: {self.log}):\n{tail.rstrip()}"
+            )

@@ -1,13 +1,13 @@
-"""What `env.sh` reads: the clone's environment as shell code for bash and zsh, and the commands on its PATH."""
+"""What `env.sh` reads: a clone's environment as code for bash and zsh, and the commands on its PATH."""
 
 import configparser
 import os
 import shlex
 from pathlib import Path
 
-from overlay import BUILD_FOLDER, PACKAGE, prefix
-from profiles import Profile
-from virtualenv import VenvPlan, library_folders
+from devsetup.overlay import BUILD_FOLDER, PACKAGE, prefix
+from devsetup.profiles import Profile
+from devsetup.virtualenv import VenvPlan, library_folders
 
 _COMMAND = """\
 #!/usr/bin/env python3
@@ -96,7 +96,7 @@ def environment_code(root: Path, plan: VenvPlan, profile: Profile, site: str) ->
             lines.append(f"_activesam_prepend {variable} {quote(folder)}")
     if profile.ros is None:
         lines += [
-            "# The wheels would start every Python a second time to set the library path, which is set above.",
+            "# The wheels start every Python a second time to set the library path, unless told that it is.",
             "export _ROS_WHEELS_BOOTSTRAP_COMPLETE=1",
         ]
     else:
@@ -144,6 +144,6 @@ def verification_code(profile: Profile) -> str:
         code += (
             "for module in (numpy, cv2, cv_bridge, rclpy):\n"
             "    if module.__file__.startswith(sys.prefix + '/'):\n"
-            "        sys.exit(f'{module.__name__} of the virtual environment hides the one of the distribution')\n"
+            "        sys.exit(f'{module.__name__} in {sys.prefix} hides the one of the distribution')\n"
         )
     return code

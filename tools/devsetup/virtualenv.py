@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from errors import SetupError
-from profiles import Profile
-from progress import Progress
+from devsetup.errors import SetupError
+from devsetup.profiles import Profile
+from devsetup.progress import Progress
 
 STAMP = "activesam_ros.json"
 _STARTED = "activesam_ros.unfinished"
@@ -55,7 +55,7 @@ def plan_venv(
     """
     requirements = root / "requirements" / f"{profile.name}.txt"
     constraints = root / "requirements" / f"{profile.name}.constraints.txt"
-    vision_msgs = None if profile.ros else root / "tools" / "vision_msgs"
+    vision_msgs = None if profile.ros else root / "tools" / "stand_ins" / "vision_msgs"
     pins: tuple[str, ...] = ()
     venv_arguments: tuple[str, ...] = ("--prompt", "activesam_ros")
     # The base interpreter: set-up may itself run in a virtual environment, one of these even.
@@ -118,7 +118,7 @@ def create(plan: VenvPlan, profile: Profile, environ: Mapping[str, str], progres
         ours = (path / STAMP).exists() or (path / _STARTED).exists()
         if not ours and (not path.is_dir() or any(path.iterdir())):
             raise SetupError(
-                f"{path} exists and was not made by this set-up: remove it, or name another place in ACTIVESAM_VENV."
+                f"{path} exists and was not made by set-up: remove it, or name another in ACTIVESAM_VENV."
             )
         progress.say(f"removing the unfinished or outdated environment in {path}")
         (path / STAMP).unlink(missing_ok=True)
@@ -147,7 +147,8 @@ def create(plan: VenvPlan, profile: Profile, environ: Mapping[str, str], progres
     if plan.vision_msgs is not None:
         _build_vision_msgs(plan, environ, progress)
     (path / STAMP).write_text(
-        json.dumps({"key": plan.key, "path": str(path), "profile": profile.name, "python": version}, indent=2) + "\n",
+        json.dumps({"key": plan.key, "path": str(path), "profile": profile.name, "python": version}, indent=2)
+        + "\n",
         encoding="utf-8",
     )
     (path / _STARTED).unlink()
@@ -164,7 +165,7 @@ def _explain_venv(output: str) -> str | None:
 
 
 def _summarise_pip(line: str) -> str | None:
-    match = re.match(r"(Collecting|Downloading|Building wheel for|Installing collected packages)\W*(\S*)", line)
+    match = re.match(r"(Collecting|Downloading|Building|Installing collected packages)\W*(\S*)", line)
     if not match:
         return None
     if match[1].startswith("Installing"):
@@ -190,7 +191,7 @@ def explain_pip(output: str) -> str | None:
     if missing:
         return (
             f"the package registry has no {missing[1]} for Python {platform.python_version()} on "
-            f"{platform.system()} {platform.machine()}; the ROS 2 wheels exist for Linux with glibc 2.28 or newer"
+            f"{platform.system()} {platform.machine()}; ROS 2 wheels exist for Linux with glibc 2.28 or newer"
         )
     if "ResolutionImpossible" in output:
         return "the packages contradict each other or a constraint of this machine (see `pip config list`)"
@@ -258,7 +259,9 @@ def _build_vision_msgs(plan: VenvPlan, environ: Mapping[str, str], progress: Pro
     options = [f"-DPython3_EXECUTABLE={plan.interpreter}", f"-DCMAKE_INSTALL_PREFIX={plan.path}"]
     options += ["-DBUILD_TESTING=OFF", "-DCMAKE_BUILD_TYPE=Release"]
     progress.run(
-        [cmake, "-S", plan.vision_msgs, "-B", build, *options], env, "building vision_msgs, which has no wheel"
+        [cmake, "-S", plan.vision_msgs, "-B", build, *options],
+        env,
+        "building vision_msgs, which has no wheel",
     )
     progress.run([cmake, "--build", build, "--target", "install"], env, "  compiling")
     shutil.rmtree(build.parent)

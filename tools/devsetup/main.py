@@ -1,17 +1,15 @@
-"""Set-up of a clone: the virtual environment, the messages, the files that `env.sh` reads. Run by tools/setup.sh."""
+"""Set-up of a clone: the virtual environment, the messages, the files `env.sh` reads. See tools/setup.sh."""
 
 import os
 import sys
 from pathlib import Path
 
-import overlay
-import shell
-import virtualenv
-from checks import check_python, check_ros_python, check_space, check_tools, clean_environ
-from errors import SetupError
-from locks import exclusive
-from profiles import Profile, detect_profile
-from progress import Progress
+from devsetup import overlay, shell, virtualenv
+from devsetup.checks import check_python, check_ros_python, check_space, check_tools, clean_environ
+from devsetup.errors import SetupError
+from devsetup.locks import exclusive
+from devsetup.profiles import Profile, detect_profile
+from devsetup.progress import Progress
 
 
 def main() -> int:
@@ -75,7 +73,3 @@ def verify(root: Path, profile: Profile, environ: dict[str, str], progress: Prog
         # Have the next set-up look again.
         (root / overlay.BUILD_FOLDER / overlay.STAMP).unlink(missing_ok=True)
         raise
-
-
-if __name__ == "__main__":
-    sys.exit(main())
