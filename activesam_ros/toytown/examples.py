@@ -1,0 +1,213 @@
+"""Training examples: a scene, prepared as the pipeline prepares images, with words to ask and the right answers."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
+from transformers import CLIPTokenizer
+
+from activesam_ros.toytown.network import tokenize
+from activesam_ros.toytown.scenes import SceneStore
+from activesam_ros.toytown.words import (CLASS_ID, CLASSES, FOREIGN, HYPERNYMS, OTHER_HYPERNYMS, SUPERCLASSES, SYNONYMS,
+                                         THINGS)
+
+THIN = tuple(CLASS_ID[name] for name in ("pole", "traffic light", "traffic sign", "person", "rider", "motorcycle",
+                                         "bicycle", "wall", "fence"))
+_MOST_INSTANCES = 10
+_FOREIGN_IN_VOCABULARY = 8
+_JUNK_IN_VOCABULARY = 5
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is to be found for a word that is present: soft masks at a quarter of the image's size.
+
+    ``semantic`` float [h, w]; ``boxes`` float [instances, 4] (centre, size in 0..1); ``masks`` float
+    [instances, h, w].
+    """
+
+    semantic: Tensor
+    boxes: Tensor
+    masks: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images float [images, 3, size, size] with soft class maps float [images, 19, size / 4, size / 4].
+
+    ``words`` are the token ids of a vocabulary that covers the 19 classes first, then words that name nothing here.
+    ``prompts`` (token ids), ``image_index`` and ``answers`` (None: absent) are per prompt; ``hypernyms`` holds up to
+    two token id lists per prompt. They are empty in batches for dense pre-training.
+    """
+
+    size: int
+    pixels: Tensor
+    dense: Tensor
+    words: list[list[int]]
+    prompts: list[list[int]]
+    hypernyms: list[list[list[int]]]
+    image_index: Tensor
+    answers: list[Answer | None]
+
+
+def prepare(rgb: np.ndarray, size: int) -> Tensor:
+    """Image uint8 [H, W, 3] as the pipeline feeds it: antialiased bilinear resize of the uint8 image to a square.
+
+    Returns float [3, size, size] in -1..1.
+    """
+    pixels = torch.from_numpy(np.array(rgb, order="C")).permute(2, 0, 1)
+    resized = transforms.resize(pixels, [size, size], antialias=True)
+    return resized.float() / 127.5 - 1
+
+
+def phrase(r: np.random.Generator, word: str) -> str:
+    """A way to say a class: its name or a synonym, now and then in the plural or with an article."""
+    said = word if r.random() < 0.5 else str(r.choice(SYNONYMS.get(word, (word,))))
+    u = r.random()
+    if u < 0.06:
+        return said if said.endswith("s") else said + "s"
+    if u < 0.12:
+        return "a " + said
+    return "the " + said if u < 0.17 else said
+
+
+def junk(r: np.random.Generator, tokens: int) -> list[int]:
+    """Token ids of a string that means nothing."""
+    count = int(r.choice([1, 1, 1, 2, 2, 3, 4]))
+    return [0, *(int(i) for i in r.integers(2, tokens, count)), 1]
+
+
+class Sampler:
+    """Draws batches from a store of scenes; a batch depends on the generator alone.
+
+    Args:
+        store: the scenes.
+        tokenizer: the network's tokenizer.
+        positives: present words asked per image.
+        negatives: absent words asked per image.
+    """
+
+    def __init__(self, store: SceneStore, tokenizer: CLIPTokenizer, positives: int = 4, negatives: int = 3) -> None:
+        self._store, self._tokenizer = store, tokenizer
+        self._positives, self._negatives = positives, negatives
+        self._rarity = np.where(np.isin(np.arange(len(CLASSES)), THIN), 1.6, 1.0)
+        self._rarity[[CLASS_ID["road"], CLASS_ID["sky"], CLASS_ID["building"]]] = 0.6
+
+    def dense(self, r: np.random.Generator, images: int, size: int) -> Batch:
+        """A batch for dense pre-training: images, class maps and a vocabulary."""
+        parts = [self._image(r, size) for _ in range(images)]
+        return Batch(size, torch.stack([p[0] for p in parts]), torch.stack([_class_map(p[1]) for p in parts]),
+                     self._vocabulary(r), [], [], torch.zeros(0, dtype=torch.long), [])
+
+    def prompted(self, r: np.random.Generator, images: int, size: int) -> Batch:
+        """A batch for the whole network: also prompts with their answers."""
+        pixels, dense, ids, hypernyms, answers = [], [], [], [], []
+        for _ in range(images):
+            picture, labels, instances = self._image(r, size)
+            pixels.append(picture)
+            dense.append(_class_map(labels))
+            for said, classes in self._prompts(r, labels, size):
+                ids.append(junk(r, len(self._tokenizer)) if said is None else tokenize(self._tokenizer, [said])[0])
+                answers.append(_answer(labels, instances, classes, size) if classes else None)
+                hypernyms.append(tokenize(self._tokenizer, self._hypernyms(r, said, classes)) if said else [])
+        count = len(ids) // images
+        return Batch(size, torch.stack(pixels), torch.stack(dense), self._vocabulary(r), ids, hypernyms,
+                     torch.arange(images).repeat_interleave(count), answers)
+
+    def _vocabulary(self, r: np.random.Generator) -> list[list[int]]:
+        words = [phrase(r, name) for name in CLASSES] + [str(w) for w in r.choice(FOREIGN, _FOREIGN_IN_VOCABULARY)]
+        return tokenize(self._tokenizer, words) + [junk(r, len(self._tokenizer)) for _ in range(_JUNK_IN_VOCABULARY)]
+
+    @staticmethod
+    def _hypernyms(r: np.random.Generator, said: str, classes: list[int]) -> list[str]:
+        u = r.random()
+        if u < 0.25:
+            return []
+        bare = said.removeprefix("a ").removeprefix("the ").removesuffix("s")
+        for name, synonyms in SYNONYMS.items():
+            if u < 0.85 and (bare in synonyms or said in synonyms):
+                return list(HYPERNYMS[name])
+        return [str(w) for w in r.choice(OTHER_HYPERNYMS, int(r.integers(1, 3)), replace=False)]
+
+    def _image(self, r: np.random.Generator, size: int) -> tuple[Tensor, np.ndarray, np.ndarray]:
+        index = int(r.integers(len(self._store)))
+        rgb, labels, instances = (array[index] for array in (self._store.rgb, self._store.labels,
+                                                             self._store.instances))
+        height, width = labels.shape
+        if r.random() < 0.4:
+            keep = r.uniform(0.65, 1)
+            h, w = int(height * keep), int(width * keep)
+            y, x = int(r.integers(height - h + 1)), int(r.integers(width - w + 1))
+            rgb, labels, instances = (a[y:y + h, x:x + w] for a in (rgb, labels, instances))
+        if r.random() < 0.5:
+            rgb, labels, instances = (a[:, ::-1] for a in (rgb, labels, instances))
+        pixels = prepare(rgb, size)
+        gain = torch.tensor(r.uniform(0.9, 1.1) * r.uniform(0.96, 1.04, 3), dtype=torch.float32)[:, None, None]
+        pixels = (pixels + 1) * gain - 1 + float(r.uniform(-0.05, 0.05))
+        labels, instances = (cv2.resize(np.ascontiguousarray(a), (size, size), interpolation=cv2.INTER_NEAREST)
+                             for a in (labels, instances))
+        return pixels, labels, instances
+
+    def _prompts(self, r: np.random.Generator, labels: np.ndarray, size: int) -> list[tuple[str | None, list[int]]]:
+        """Words to ask (None: junk) with the classes each one names that are present."""
+        count = np.bincount(labels.ravel(), minlength=256)[: len(CLASSES)]
+        enough = _enough(size)
+        present, absent = np.flatnonzero(count >= enough), np.flatnonzero(count == 0)
+        weight = self._rarity[present]
+        chosen = r.choice(present, min(self._positives, len(present)), replace=False, p=weight / weight.sum())
+        prompts: list[tuple[str | None, list[int]]] = [(phrase(r, CLASSES[c]), [int(c)]) for c in chosen]
+        while len(prompts) < self._positives + self._negatives:
+            u = r.random()
+            if u < 0.62 and len(absent):
+                prompts.append((phrase(r, CLASSES[int(r.choice(absent))]), []))
+            elif u < 0.84:
+                prompts.append((phrase(r, str(r.choice(FOREIGN))), []))
+            elif u < 0.94:
+                prompts.append((None, []))
+            else:
+                word = str(r.choice(list(SUPERCLASSES)))
+                classes = [CLASS_ID[name] for name in SUPERCLASSES[word]]
+                total = count[classes].sum()
+                if total == 0 or total >= enough:
+                    prompts.append((word, classes if total else []))
+        return prompts
+
+
+def _enough(size: int) -> float:
+    """Fewest pixels of a ``size`` x ``size`` image that count as something to find."""
+    return 20 * (size / 192) ** 2
+
+
+def _class_map(labels: np.ndarray) -> Tensor:
+    size = labels.shape[0] // 4
+    one_hot = np.zeros((256, len(CLASSES)), np.float32)
+    one_hot[: len(CLASSES)] = np.eye(len(CLASSES))
+    soft = one_hot[labels].reshape(size, 4, size, 4, -1).mean((1, 3))
+    return torch.from_numpy(soft).permute(2, 0, 1).contiguous()
+
+
+def _quarter(mask: np.ndarray) -> np.ndarray:
+    size = mask.shape[0] // 4
+    return mask.reshape(size, 4, size, 4).mean((1, 3), dtype=np.float32)
+
+
+def _answer(labels: np.ndarray, instances: np.ndarray, classes: list[int], size: int) -> Answer:
+    """Semantic mask of the classes; one instance per thing, and one for the whole of what is not made of things."""
+    mask = np.isin(labels, classes) if len(classes) > 1 else labels == classes[0]
+    found = [mask]
+    if classes[0] in THINGS:
+        found = [mask & (instances == number) for number in np.unique(instances[mask]) if number]
+        found = sorted((m for m in found if m.sum() >= _enough(size) / 2), key=lambda m: -int(m.sum()))
+        found = found[:_MOST_INSTANCES]
+    boxes = []
+    for one in found:
+        rows, columns = np.flatnonzero(one.any(1)), np.flatnonzero(one.any(0))
+        y0, y1, x0, x1 = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+        boxes.append([(x0 + x1) / 2 / size, (y0 + y1) / 2 / size, (x1 - x0) / size, (y1 - y0) / size])
+    quarters = np.stack([_quarter(m) for m in found]) if found else np.zeros((0, size // 4, size // 4), np.float32)
+    return Answer(torch.from_numpy(_quarter(mask)), torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+                  torch.from_numpy(quarters))
+
