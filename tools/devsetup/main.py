@@ -46,12 +46,14 @@ def set_up(root: Path, progress: Progress) -> None:
     with exclusive(root / overlay.BUILD_FOLDER / "lock", progress):
         state = overlay.overlay_state(root, plan)
         stale = not overlay.is_ready(root, state)
+        # Then importing everything once more would tell nothing new.
+        relinked = stale and not changed and overlay.only_links_changed(root, state)
         if stale:
             check_tools(profile)
             check_space(None, root)
             overlay.build(root, plan, profile, environ, state, progress)
         shell.write_environment(root, plan, profile)
-        if changed or stale:
+        if changed or (stale and not relinked):
             verify(root, profile, environ, progress)
     if changed or stale:
         progress.say(f"ready; enter the environment with: source {root / 'env.sh'}")

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from devsetup.profiles import Profile
@@ -29,19 +29,31 @@ def prefix(root: Path) -> Path:
 def overlay_state(root: Path, plan: VenvPlan) -> dict[str, str]:
     """What the overlay was built from.
 
-    `place` decides whether a build folder can be used at all, `inputs` whether it is up to date.
+    `place` decides whether a build folder can be used at all, `compiled` whether the messages are up to date,
+    `linked` whether all source files have their links.
     """
-    digest = hashlib.sha256()
-    for name in _COMPILED:
+    compiled = hashlib.sha256()
+    for path in _files(root, _COMPILED):
+        compiled.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
+    linked = hashlib.sha256()
+    for path in _files(root, _LINKED):
+        linked.update(f"{path.relative_to(root)}\0".encode())
+    place = f"{root} {plan.path} {plan.key}"
+    return {"place": place, "compiled": compiled.hexdigest(), "linked": linked.hexdigest()}
+
+
+def _files(root: Path, names: tuple[str, ...]) -> Iterator[Path]:
+    for name in names:
         top = root / name
         for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
-            if path.is_file():
-                digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
-    for name in _LINKED:
-        for path in sorted((root / name).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
-                digest.update(f"{path.relative_to(root)}\0".encode())
-    return {"place": f"{root} {plan.path} {plan.key}", "inputs": digest.hexdigest()}
+                yield path
+
+
+def only_links_changed(root: Path, state: Mapping[str, str]) -> bool:
+    """Whether nothing but files that are linked came or went since the last build."""
+    recorded = _recorded(root)
+    return bool(recorded) and {**recorded, "linked": ""} == {**state, "linked": ""}
 
 
 def is_ready(root: Path, state: Mapping[str, str]) -> bool:

@@ -194,7 +194,10 @@ def explain_pip(output: str) -> str | None:
             f"{platform.system()} {platform.machine()}; ROS 2 wheels exist for Linux with glibc 2.28 or newer"
         )
     if "ResolutionImpossible" in output:
-        return "the packages contradict each other or a constraint of this machine (see `pip config list`)"
+        return (
+            "no set of packages fits: the registry lacks a version or answers nothing, or a constraint of "
+            "this machine contradicts (see `pip config list`)"
+        )
     return None
 
 

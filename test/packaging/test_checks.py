@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from devsetup.checks import check_python, check_ros_python, check_space, check_tools, clean_environ
+from devsetup.errors import SetupError
+from devsetup.profiles import ROS, WHEELS, Profile, RosInstallation, detect_profile
+
+GIB = 1024**3
+WITHOUT_ROS = Profile(WHEELS)
+WITH_ROS = Profile(ROS, RosInstallation("jazzy", Path("/opt/ros/jazzy")))
+
+
+def program_folder(tmp_path: Path, *names: str) -> str:
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_text("#!/bin/sh\n")
+        (folder / name).chmod(0o755)
+    return str(folder)
+
+
+@pytest.mark.parametrize("version", [(3, 11), (3, 12), (3, 13)])
+def test_pythons_with_ros_wheels_are_accepted(version: tuple[int, int]) -> None:
+    check_python(WITHOUT_ROS, version, "x86_64")
+
+
+def test_a_python_without_ros_wheels_is_refused() -> None:
+    with pytest.raises(
+        SetupError, match=r"Python 3\.14 cannot be used: .* 3\.11, 3\.12, 3\.13.*ACTIVESAM_PYTHON"
+    ):
+        check_python(WITHOUT_ROS, (3, 14), "x86_64")
+
+
+def test_a_machine_without_ros_wheels_is_refused() -> None:
+    with pytest.raises(SetupError, match="no ROS 2 wheels for aarch64"):
+        check_python(WITHOUT_ROS, (3, 12), "aarch64")
+
+
+def test_with_ros_neither_matters() -> None:
+    check_python(WITH_ROS, (3, 14), "aarch64")
+
+
+def test_missing_tools_are_all_named_with_their_packages(tmp_path: Path) -> None:
+    with pytest.raises(SetupError) as refused:
+        check_tools(WITHOUT_ROS, path=program_folder(tmp_path), include=tmp_path)
+    text = str(refused.value)
+    for name in ("a C compiler", "a C++ compiler", "make", "the Python headers"):
+        assert name in text
+    assert "cmake" not in text, "cmake comes with the wheels"
+    assert f"build-essential python3.{sys.version_info[1]}-dev" in text
+
+
+def test_with_ros_cmake_and_colcon_are_wanted_too(tmp_path: Path) -> None:
+    (tmp_path / "Python.h").touch()
+    with pytest.raises(SetupError, match="missing on this machine: cmake, colcon"):
+        check_tools(WITH_ROS, path=program_folder(tmp_path, "gcc", "g++", "make"), include=tmp_path)
+
+
+def test_a_complete_machine_passes(tmp_path: Path) -> None:
+    (tmp_path / "Python.h").touch()
+    check_tools(WITHOUT_ROS, path=program_folder(tmp_path, "cc", "c++", "make"), include=tmp_path)
+
+
+def test_a_full_disk_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(
+        SetupError, match=r"not enough free space at .*: 1\.0 GiB free, .*virtual environment"
+    ):
+        check_space(tmp_path / "not" / "there" / "yet", tmp_path, free=lambda path: GIB)
+
+
+def test_what_lies_on_one_disk_adds_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    # Enough for either the environment or pip's downloads, not for both.
+    with pytest.raises(SetupError, match=r"9\.0 GiB free, 12\.1 GiB wanted"):
+        check_space(tmp_path / "venv", tmp_path, free=lambda path: 9 * GIB)
+    check_space(tmp_path / "venv", tmp_path, free=lambda path: 13 * GIB)
+
+
+def test_a_finished_environment_asks_for_little_space(tmp_path: Path) -> None:
+    check_space(None, tmp_path, free=lambda path: GIB)
+    with pytest.raises(SetupError, match="the messages"):
+        check_space(None, tmp_path, free=lambda path: 1000)
+
+
+def test_the_distribution_is_asked_for_its_versions(fake_ros) -> None:
+    environ = fake_ros.environ()
+    versions = check_ros_python(detect_profile(environ), sys.executable, environ)
+    assert versions["numpy"] == "1.26.4"
+
+
+def test_missing_ros_packages_are_named(fake_ros) -> None:
+    for name in ("cv_bridge", "vision_msgs"):
+        (fake_ros.modules / f"{name}.py").write_text("raise ImportError('not there')\n")
+    environ = fake_ros.environ()
+    with pytest.raises(
+        SetupError, match=r"lacks cv_bridge, vision_msgs: .*ros-jazzy-cv-bridge ros-jazzy-vision-msgs"
+    ):
+        check_ros_python(detect_profile(environ), sys.executable, environ)
+
+
+def test_a_python_that_is_not_the_distributions_is_refused(fake_ros) -> None:
+    (fake_ros.modules / "rclpy.py").write_text("raise ImportError('made for another Python')\n")
+    environ = fake_ros.environ()
+    with pytest.raises(SetupError, match="cannot import rclpy of ROS 2 jazzy: .*made for another Python"):
+        check_ros_python(detect_profile(environ), sys.executable, environ)
+
+
+def test_without_ros_no_search_path_of_the_shell_leaks_in() -> None:
+    shell = {
+        "PATH": "/usr/bin",
+        "PYTHONPATH": "/x",
+        "LD_LIBRARY_PATH": "/y",
+        "AMENT_PREFIX_PATH": "/z",
+        "HOME": "/h",
+    }
+    environ = clean_environ(shell, WITHOUT_ROS)
+    assert not {"PYTHONPATH", "LD_LIBRARY_PATH", "AMENT_PREFIX_PATH"} & set(environ)
+    assert environ["HOME"] == "/h"
+
+
+def test_with_ros_its_search_paths_stay() -> None:
+    shell = {"PYTHONPATH": "/x", "LD_LIBRARY_PATH": "/y", "AMENT_PREFIX_PATH": "/z", "PIP_USER": "1"}
+    environ = clean_environ(shell, WITH_ROS)
+    assert environ["PYTHONPATH"] == "/x"
+    assert environ["AMENT_PREFIX_PATH"] == "/z"
+    assert environ["PATH"] == os.defpath
+    assert "PIP_USER" not in environ

@@ -1,0 +1,158 @@
+"""env.sh in real shells, around an environment that consists of an `activate` script only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from devsetup import overlay, shell
+from devsetup.profiles import ROS, WHEELS, Profile, RosInstallation
+from devsetup.virtualenv import VenvPlan, plan_venv
+
+SITE = "lib/python3.11/site-packages"
+
+ACTIVATE = """\
+deactivate() { unset VIRTUAL_ENV; }
+export VIRTUAL_ENV="{venv}"
+PATH="{venv}/bin:$PATH"
+"""
+
+SHOWN = (
+    "PATH",
+    "PYTHONPATH",
+    "LD_LIBRARY_PATH",
+    "AMENT_PREFIX_PATH",
+    "CMAKE_PREFIX_PATH",
+    "VIRTUAL_ENV",
+    "FASTDDS_BUILTIN_TRANSPORTS",
+)
+
+
+@pytest.fixture(params=["bash", "zsh"])
+def sh(request: pytest.FixtureRequest) -> str:
+    if shutil.which(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    return request.param
+
+
+def prepare(clone: Path, tmp_path: Path, profile: Profile) -> VenvPlan:
+    versions = {"numpy": "1.26.4"} if profile.ros else None
+    plan = plan_venv(profile, clone, {"ACTIVESAM_VENV": str(tmp_path / "the venv")}, versions)
+    (plan.path / "bin").mkdir(parents=True)
+    (plan.path / "bin" / "activate").write_text(ACTIVATE.replace("{venv}", str(plan.path)))
+    (overlay.prefix(clone) / SITE / "activesam_ros" / "msg").mkdir(parents=True)
+    shell.write_environment(clone, plan, profile)
+    return plan
+
+
+def run(sh: str, code: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sh, "-c", code],
+        cwd="/",
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def enter(sh: str, clone: Path, times: int = 1, **environ: str) -> dict[str, str]:
+    """Source env.sh under `set -eu`; the variables afterwards."""
+    source = "; ".join([f". '{clone}/env.sh'"] * times)
+    show = "; ".join(f'echo "{name}=${{{name}-}}"' for name in SHOWN)
+    done = run(sh, f"set -eu; {source}; {show}", **environ)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return dict(line.split("=", 1) for line in done.stdout.splitlines())
+
+
+def test_the_clone_and_its_environment_come_first(sh: str, clone: Path, tmp_path: Path) -> None:
+    plan = prepare(clone, tmp_path, Profile(WHEELS))
+    inside = enter(sh, clone, PYTHONPATH="/mine", LD_LIBRARY_PATH="/lib/mine")
+    prefix = clone / ".build" / "install" / "activesam_ros"
+    assert inside["PATH"].split(":")[:2] == [f"{clone}/.build/bin", f"{plan.path}/bin"]
+    assert inside["PYTHONPATH"].split(":") == [f"{clone}/.build/python", f"{prefix}/{SITE}", "/mine"]
+    assert inside["AMENT_PREFIX_PATH"].split(":") == [str(prefix), str(plan.path)]
+    assert inside["CMAKE_PREFIX_PATH"] == inside["AMENT_PREFIX_PATH"]
+    assert inside["LD_LIBRARY_PATH"].split(":") == [f"{prefix}/lib", f"{plan.path}/lib", "/lib/mine"]
+    assert inside["VIRTUAL_ENV"] == str(plan.path)
+
+
+def test_sourcing_it_again_changes_nothing(sh: str, clone: Path, tmp_path: Path) -> None:
+    prepare(clone, tmp_path, Profile(WHEELS))
+    assert enter(sh, clone, times=3) == enter(sh, clone)
+
+
+def test_nothing_of_its_own_is_left_in_the_shell(sh: str, clone: Path, tmp_path: Path) -> None:
+    prepare(clone, tmp_path, Profile(WHEELS))
+    done = run(sh, f". '{clone}/env.sh'; set | grep '^_activesam' || echo nothing")
+    assert done.stdout == "nothing\n"
+
+
+def test_large_images_get_a_transport_that_carries_them(sh: str, clone: Path, tmp_path: Path) -> None:
+    prepare(clone, tmp_path, Profile(WHEELS))
+    assert enter(sh, clone)["FASTDDS_BUILTIN_TRANSPORTS"] == "LARGE_DATA"
+    explicit = enter(sh, clone, RMW_IMPLEMENTATION="rmw_fastrtps_cpp")
+    assert explicit["FASTDDS_BUILTIN_TRANSPORTS"] == "LARGE_DATA"
+
+
+@pytest.mark.parametrize(
+    ("choice", "value", "expected"),
+    [
+        ("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4", "UDPv4"),
+        ("FASTRTPS_DEFAULT_PROFILES_FILE", "/mine.xml", ""),
+        ("FASTDDS_DEFAULT_PROFILES_FILE", "/mine.xml", ""),
+        ("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp", ""),
+    ],
+)
+def test_a_users_own_transport_stays(
+    sh: str, clone: Path, tmp_path: Path, choice: str, value: str, expected: str
+) -> None:
+    prepare(clone, tmp_path, Profile(WHEELS))
+    assert enter(sh, clone, **{choice: value})["FASTDDS_BUILTIN_TRANSPORTS"] == expected
+
+
+def test_a_clone_without_set_up_says_what_to_run(sh: str, clone: Path) -> None:
+    done = run(sh, f". '{clone}/env.sh'")
+    assert done.returncode != 0
+    assert f"not set up yet; run: make -C {clone} setup" in done.stderr
+
+
+def test_a_removed_environment_says_what_to_run(sh: str, clone: Path, tmp_path: Path) -> None:
+    plan = prepare(clone, tmp_path, Profile(WHEELS))
+    shutil.rmtree(plan.path)
+    done = run(sh, f". '{clone}/env.sh'")
+    assert done.returncode != 0
+    assert "is gone; run: make setup" in done.stderr
+
+
+def test_wheels_and_a_sourced_ros_are_not_mixed(sh: str, clone: Path, tmp_path: Path) -> None:
+    prepare(clone, tmp_path, Profile(WHEELS))
+    done = run(sh, f". '{clone}/env.sh'", ROS_DISTRO="jazzy", AMENT_PREFIX_PATH="/opt/ros/jazzy")
+    assert done.returncode != 0
+    assert "ROS 2 jazzy is sourced here, but this clone was set up without ROS" in done.stderr
+
+
+def test_with_ros_the_installation_is_sourced_where_that_was_not_done(
+    sh: str, clone: Path, tmp_path: Path, fake_ros
+) -> None:
+    prepare(clone, tmp_path, Profile(ROS, RosInstallation("jazzy", fake_ros.prefix)))
+    inside = enter(sh, clone)
+    prefix = clone / ".build" / "install" / "activesam_ros"
+    assert inside["AMENT_PREFIX_PATH"].split(":") == [str(prefix), str(fake_ros.prefix)]
+
+
+def test_with_ros_sourced_workspaces_stay(sh: str, clone: Path, tmp_path: Path, fake_ros) -> None:
+    prepare(clone, tmp_path, Profile(ROS, RosInstallation("jazzy", fake_ros.prefix)))
+    inside = enter(sh, clone, AMENT_PREFIX_PATH=f"/my/workspace:{fake_ros.prefix}", ROS_DISTRO="jazzy")
+    assert inside["AMENT_PREFIX_PATH"].split(":")[1:] == ["/my/workspace", str(fake_ros.prefix)]
+
+
+def test_with_ros_a_removed_installation_says_what_to_run(sh: str, clone: Path, tmp_path: Path) -> None:
+    prepare(clone, tmp_path, Profile(ROS, RosInstallation("jazzy", tmp_path / "removed")))
+    done = run(sh, f". '{clone}/env.sh'")
+    assert done.returncode != 0
+    assert "which is gone; run: make setup" in done.stderr

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from devsetup import overlay
+from devsetup.profiles import WHEELS, Profile
+from devsetup.virtualenv import VenvPlan, plan_venv
+
+
+@pytest.fixture
+def plan(clone: Path, tmp_path: Path) -> VenvPlan:
+    return plan_venv(Profile(WHEELS), clone, {"XDG_CACHE_HOME": str(tmp_path)})
+
+
+def test_nothing_changed_nothing_to_build(clone: Path, plan: VenvPlan) -> None:
+    assert overlay.overlay_state(clone, plan) == overlay.overlay_state(clone, plan)
+
+
+@pytest.mark.parametrize("name", ["msg/ActiveClass.msg", "package.xml", "CMakeLists.txt"])
+def test_changed_messages_are_built_again(clone: Path, plan: VenvPlan, name: str) -> None:
+    before = overlay.overlay_state(clone, plan)
+    with (clone / name).open("a") as file:
+        file.write("\n")
+    after = overlay.overlay_state(clone, plan)
+    assert after["compiled"] != before["compiled"]
+    assert after["place"] == before["place"]
+
+
+def test_edited_python_code_needs_no_build_but_a_new_file_is_linked(clone: Path, plan: VenvPlan) -> None:
+    before = overlay.overlay_state(clone, plan)
+    with (clone / "activesam_ros" / "__init__.py").open("a") as file:
+        file.write("# edited\n")
+    (clone / "activesam_ros" / "__pycache__").mkdir()
+    (clone / "activesam_ros" / "__pycache__" / "x.pyc").touch()
+    assert overlay.overlay_state(clone, plan) == before
+    (clone / "launch").mkdir(exist_ok=True)
+    (clone / "launch" / "new.launch.py").touch()
+    after = overlay.overlay_state(clone, plan)
+    assert after["linked"] != before["linked"]
+    assert after["compiled"] == before["compiled"]
+
+
+def test_another_environment_is_another_place(clone: Path, plan: VenvPlan, tmp_path: Path) -> None:
+    other = dataclasses.replace(plan, path=tmp_path / "other")
+    assert overlay.overlay_state(clone, plan)["place"] != overlay.overlay_state(clone, other)["place"]
+
+
+def test_a_clone_that_was_never_built_is_not_ready(clone: Path, plan: VenvPlan) -> None:
+    assert not overlay.is_ready(clone, overlay.overlay_state(clone, plan))
+
+
+def test_new_links_are_told_from_new_messages(clone: Path, plan: VenvPlan) -> None:
+    state = overlay.overlay_state(clone, plan)
+    assert not overlay.only_links_changed(clone, state), "nothing was built yet"
+    (clone / overlay.BUILD_FOLDER).mkdir()
+    (clone / overlay.BUILD_FOLDER / overlay.STAMP).write_text(json.dumps(state))
+    (clone / "activesam_ros" / "new.py").touch()
+    assert overlay.only_links_changed(clone, overlay.overlay_state(clone, plan))
+    with (clone / "msg" / "ActiveClass.msg").open("a") as file:
+        file.write("uint8 more\n")
+    assert not overlay.only_links_changed(clone, overlay.overlay_state(clone, plan))

@@ -1,0 +1,134 @@
+"""The repository as a Python distribution, as a ROS package and as one set of messages."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+import zipfile
+from pathlib import Path
+
+import pytest
+from devsetup import shell
+from devsetup.overlay import prefix
+
+import activesam_ros
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def test_package_xml_and_the_python_package_agree() -> None:
+    package = ElementTree.parse(REPOSITORY / "package.xml").getroot()
+    assert package.get("format") == "3"
+    assert package.findtext("name") == "activesam_ros"
+    assert package.findtext("version") == activesam_ros.__version__
+    assert package.findtext("license") == "Apache-2.0"
+    assert package.findtext("export/build_type") == "ament_cmake"
+
+
+def test_every_command_has_its_function() -> None:
+    commands = shell.console_scripts(REPOSITORY)
+    assert "activesam" in commands
+    for command, (module, function) in commands.items():
+        # The node's module imports ROS: looking for it is enough, running it is the node's own test.
+        spec = importlib.util.find_spec(module)
+        assert spec is not None, f"{command}: there is no module {module}"
+        assert f"def {function}(" in Path(spec.origin).read_text(), f"{command}: {module} has no {function}()"
+
+
+def test_the_wheel_holds_the_library_with_its_data(clone: Path, tmp_path: Path) -> None:
+    pytest.importorskip("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run(
+        [*command, "--disable-pip-version-check", "-w", tmp_path, clone],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    (wheel,) = tmp_path.glob("activesam_ros-*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    wanted = {
+        str(path.relative_to(clone))
+        for path in (clone / "activesam_ros").rglob("*")
+        if path.is_file() and path.suffix in (".py", ".json", ".safetensors", ".md")
+    }
+    assert wanted
+    assert wanted <= names, f"left out: {sorted(wanted - names)}"
+    outside = {name.split("/")[0] for name in names} - {"activesam_ros"}
+    assert all(name.endswith(".dist-info") for name in outside), outside
+
+
+def installed() -> Path:
+    install = prefix(REPOSITORY)
+    if not install.is_dir():
+        pytest.skip("this clone was not built; run: make setup")
+    return install
+
+
+def test_colcon_installs_messages_and_sources_into_one_python_package() -> None:
+    package = installed() / shell.install_site(REPOSITORY) / "activesam_ros"
+    assert (package / "msg" / "_active_classes.py").exists()
+    assert (package / "__init__.py").read_text() == (REPOSITORY / "activesam_ros" / "__init__.py").read_text()
+    assert (package / "segmenter.py").exists()
+
+
+def test_colcon_installs_the_executable_and_the_shared_files() -> None:
+    executable = installed() / "lib" / "activesam_ros" / "activesam"
+    assert os.access(executable, os.X_OK)
+    assert executable.read_text().startswith("#!/usr/bin/env python3\n")
+    share = installed() / "share" / "activesam_ros"
+    assert (share / "models" / "toytown" / "model.safetensors").exists()
+    for folder in ("launch", "config"):
+        for path in (REPOSITORY / folder).iterdir():
+            if path.is_file():
+                assert (share / folder / path.name).exists()
+
+
+def test_the_messages_carry_what_they_promise() -> None:
+    pytest.importorskip("rclpy")
+    from activesam_ros.msg import ActiveClass, ActiveClasses
+
+    assert ActiveClass.get_fields_and_field_types() == {
+        "class_id": "uint16",
+        "name": "string",
+        "presence": "float",
+        "area": "float",
+    }
+    assert ActiveClasses.get_fields_and_field_types() == {
+        "header": "std_msgs/Header",
+        "vocabulary_revision": "uint32",
+        "vocabulary_size": "uint32",
+        "classes": "sequence<activesam_ros/ActiveClass>",
+    }
+
+
+def test_the_label_info_is_the_one_of_vision_msgs() -> None:
+    # Also where the stand-in was built: name, fields and order decide whether others understand it.
+    pytest.importorskip("rclpy")
+    from vision_msgs.msg import LabelInfo, VisionClass
+
+    assert LabelInfo.__module__.startswith("vision_msgs.msg.")
+    assert list(LabelInfo.get_fields_and_field_types().items()) == [
+        ("header", "std_msgs/Header"),
+        ("class_map", "sequence<vision_msgs/VisionClass>"),
+        ("threshold", "float"),
+    ]
+    assert list(VisionClass.get_fields_and_field_types().items()) == [
+        ("class_id", "uint16"),
+        ("class_name", "string"),
+    ]
+
+
+@pytest.mark.parametrize("folder", [REPOSITORY, Path("/")], ids=["from the root", "from elsewhere"])
+def test_sources_and_messages_are_one_package_everywhere(folder: Path) -> None:
+    pytest.importorskip("rclpy")
+    code = (
+        "import activesam_ros, activesam_ros.errors, activesam_ros.msg, os; "
+        "print(os.path.realpath(activesam_ros.errors.__file__))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(REPOSITORY / "activesam_ros" / "errors.py")
