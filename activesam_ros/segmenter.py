@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,7 +73,6 @@ class ActiveSegmenter:
             checkpoint.precision,
         )
         self._hypernyms = hypernyms
-        self._encoding = threading.Lock()
         self._prompts: PromptSet | None = None
 
     @classmethod
@@ -113,6 +111,7 @@ class ActiveSegmenter:
             SettingsError: a resolution does not fit the model.
         """
         other = ActiveSegmenter(self._checkpoint, settings, self._hypernyms)
+        other._text = self._text
         if self._prompts is not None:
             other.use(self._prompts if other.fits(self._prompts) else other.encode(self._prompts.vocabulary))
         return other
@@ -129,16 +128,15 @@ class ActiveSegmenter:
 
         Touches only the text side of the model, so that it may run beside `segment`.
         """
-        with self._encoding:
-            if self._hypernyms is None:
-                self._hypernyms = default_hypernyms()
-            return encode_vocabulary(
-                vocabulary,
-                self._text,
-                self._hypernyms,
-                self.settings.neighbor_tokens,
-                self.settings.hypernym_tokens,
-            )
+        if self._hypernyms is None:
+            self._hypernyms = default_hypernyms()
+        return encode_vocabulary(
+            vocabulary,
+            self._text,
+            self._hypernyms,
+            self.settings.neighbor_tokens,
+            self.settings.hypernym_tokens,
+        )
 
     def use(self, prompts: PromptSet) -> None:
         """Puts encoded prompts in force; an image that is being segmented keeps the old ones.

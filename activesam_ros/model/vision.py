@@ -53,7 +53,8 @@ class VisionEncoder:
         The resize works on uint8 with antialiasing, as the published preparation does: in float arithmetic
         presence moves by up to 0.035, and without antialiasing active sets change.
         """
-        pixels = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1).unsqueeze(0)
+        # torch wants contiguous memory that it may write to; np.require copies only where that is not so.
+        pixels = torch.from_numpy(np.require(rgb, requirements=["C", "W"])).permute(2, 0, 1).unsqueeze(0)
         size = [self.resolution, self.resolution]
         pixels = tv.resize(pixels, size, interpolation=tv.InterpolationMode.BILINEAR, antialias=True)
         return (pixels.to(self._checkpoint.device).float() / 255 - self._mean) / self._std

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ class PhraseEmbedding:
 class TextEncoder:
     """Encodes phrases with the text encoder and the text projection of a `Sam3Model`.
 
-    It touches no vision module, so it may run in another thread than the image path.
+    It touches no vision module, so it may run in other threads than the image path.
     """
 
     def __init__(
@@ -52,6 +53,8 @@ class TextEncoder:
         self._projection = projection
         self._tokenizer = tokenizer
         self._precision = precision
+        # A tokenizer's padding is state, so that two threads must not share it.
+        self._tokenizing = threading.Lock()
         self.context_length: int = encoder.config.max_position_embeddings
 
     @torch.inference_mode()
@@ -69,15 +72,16 @@ class TextEncoder:
             return self._projection(pooled).float()
 
     def _encode_batch(self, phrases: Sequence[str]) -> list[PhraseEmbedding]:
-        self._warn_of_long(phrases)
         device = self._projection.weight.device
-        batch = self._tokenizer(
-            list(phrases),
-            padding="max_length",
-            truncation=True,
-            max_length=self.context_length,
-            return_tensors="pt",
-        ).to(device)
+        with self._tokenizing:
+            self._warn_of_long(phrases)
+            batch = self._tokenizer(
+                list(phrases),
+                padding="max_length",
+                truncation=True,
+                max_length=self.context_length,
+                return_tensors="pt",
+            ).to(device)
         mask = batch["attention_mask"].bool()
         embedded = self._encoder.get_input_embeddings()(batch["input_ids"]).float()
         pooled = mean_of_real(embedded, mask)

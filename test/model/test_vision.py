@@ -49,6 +49,13 @@ def test_flipped_views_of_an_array_are_taken(toytown_checkpoint):
     torch.testing.assert_close(encoder.prepare(rgb[::-1, :, ::-1]), encoder.prepare(rgb[::-1, :, ::-1].copy()))
 
 
+def test_read_only_arrays_are_taken(toytown_checkpoint, recwarn):
+    rgb = np.zeros((30, 40, 3), np.uint8)
+    rgb.flags.writeable = False
+    VisionEncoder(toytown_checkpoint, 128).prepare(rgb)
+    assert not recwarn.list
+
+
 def test_the_class_token_depends_on_the_image(toytown_checkpoint):
     encoder = VisionEncoder(toytown_checkpoint, 128)
     with torch.inference_mode():

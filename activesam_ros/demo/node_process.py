@@ -1,0 +1,75 @@
+"""The node under demonstration, as a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+import yaml
+
+from activesam_ros.errors import ActiveSamError
+
+
+class NodeProcess:
+    """Runs `activesam` with parameters and remappings; its log goes to a file.
+
+    Example:
+        >>> with NodeProcess({"model": "toytown"}, {"image": "/camera/image"}, Path("out")) as node:
+        ...     node.check()
+    """
+
+    def __init__(self, parameters: Mapping[str, object], remaps: Mapping[str, str], folder: Path) -> None:
+        """
+        Args:
+            parameters: of the node.
+            remaps: topic names, from → to.
+            folder: where the parameter file and the log go.
+        """
+        self.log = folder / "node.log"
+        parameter_file = folder / "node_parameters.yaml"
+        content = {"/activesam": {"ros__parameters": dict(parameters)}}
+        parameter_file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        self._command = [sys.executable, "-m", "activesam_ros.node", "--ros-args", "--params-file", str(parameter_file)]
+        for source, target in remaps.items():
+            self._command += ["-r", f"{source}:={target}"]
+        self._process: subprocess.Popen | None = None
+
+    def __enter__(self) -> NodeProcess:
+        with self.log.open("w", encoding="utf-8") as log:
+            self._process = subprocess.Popen(
+                self._command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            try:
+                self._process.wait(30)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
+
+    def check(self) -> None:
+        """Raises ActiveSamError, with the end of the log, if the node has ended."""
+        if self.exit_code is not None:
+            tail = "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
+            raise ActiveSamError(f"the node ended with exit code {self.exit_code}; its log {self.log} ends with:\n{tail}")
+
+    def last_words(self) -> str:
+        """The summary that the node logs when it stops; empty if there is none."""
+        for line in reversed(self.log.read_text(encoding="utf-8", errors="replace").splitlines()):
+            if "stopped; " in line:
+                return line.split("stopped; ", 1)[1]
+        return ""

@@ -1,0 +1,1 @@
+"""Measuring label images against ground truth."""

@@ -1,0 +1,55 @@
+"""The confusion matrix of label images, and the figures that follow from it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class ConfusionMatrix:
+    """Counts of pixels by true and predicted class; predictions outside the classes have a column of their own.
+
+    Attributes:
+        counts: int64 [classes, classes + 1], row: truth, column: prediction; the last column counts pixels that
+            were left unlabelled or got a class that the truth does not know.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self.counts = np.zeros((classes, classes + 1), np.int64)
+
+    def add(self, truth: np.ndarray, predicted: np.ndarray) -> None:
+        """Counts one image.
+
+        Args:
+            truth: integers [H, W]; values that are no class are left out.
+            predicted: integers [H, W]; values that are no class count as wrong.
+
+        Raises:
+            ValueError: the images differ in size.
+        """
+        if truth.shape != predicted.shape:
+            raise ValueError(f"the truth is {truth.shape} and the prediction {predicted.shape}; expected one size")
+        classes = len(self.counts)
+        known = truth < classes
+        row = truth[known].astype(np.int64)
+        column = np.minimum(predicted[known].astype(np.int64), classes)
+        flat = np.bincount(row * (classes + 1) + column, minlength=self.counts.size)
+        self.counts += flat.reshape(self.counts.shape)
+
+    @property
+    def iou(self) -> np.ndarray:
+        """Intersection over union of each class, float64 [classes]; NaN for classes in neither truth nor prediction."""
+        hit = np.diagonal(self.counts).astype(np.float64)
+        union = self.counts.sum(axis=1) + self.counts[:, :-1].sum(axis=0) - hit
+        return np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean of `iou` over the classes that the truth or the prediction has; NaN if there are none."""
+        iou = self.iou
+        return float(np.nanmean(iou)) if np.isfinite(iou).any() else float("nan")
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Share of the pixels of known truth that are labelled right; NaN without any."""
+        total = self.counts.sum()
+        return float(np.trace(self.counts) / total) if total else float("nan")

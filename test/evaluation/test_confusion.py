@@ -1,0 +1,43 @@
+"""Figures of the confusion matrix against hand-computed cases."""
+
+import math
+
+import numpy as np
+import pytest
+
+from activesam_ros.evaluation.confusion import ConfusionMatrix
+
+
+def test_hand_computed_case():
+    matrix = ConfusionMatrix(3)
+    matrix.add(np.array([[0, 0, 1], [1, 255, 1]], np.uint8), np.array([[0, 1, 1], [255, 0, 1]], np.uint8))
+    assert matrix.counts.tolist() == [[1, 1, 0, 0], [0, 2, 0, 1], [0, 0, 0, 0]]
+    # Class 0: 1 of {2 true or 1 predicted} = 1/2; class 1: 2 of {3 true, 1 more predicted} = 2/4; class 2 is absent.
+    assert matrix.iou[:2].tolist() == [0.5, 0.5]
+    assert math.isnan(matrix.iou[2])
+    assert matrix.mean_iou == 0.5
+    assert matrix.pixel_accuracy == pytest.approx(3 / 5)
+
+
+def test_images_add_up():
+    generator = np.random.default_rng(0)
+    truth, predicted = generator.integers(0, 5, (2, 4, 30, 40))
+    whole, parts = ConfusionMatrix(5), ConfusionMatrix(5)
+    whole.add(truth.reshape(-1, 40), predicted.reshape(-1, 40))
+    for one, other in zip(truth, predicted, strict=True):
+        parts.add(one, other)
+    assert np.array_equal(whole.counts, parts.counts)
+    for index in range(5):
+        hit = np.sum((truth == index) & (predicted == index))
+        assert whole.iou[index] == pytest.approx(hit / np.sum((truth == index) | (predicted == index)))
+
+
+def test_nothing_known():
+    matrix = ConfusionMatrix(2)
+    matrix.add(np.full((2, 2), 255), np.zeros((2, 2), int))
+    assert math.isnan(matrix.mean_iou) and math.isnan(matrix.pixel_accuracy)
+
+
+def test_sizes_must_agree():
+    with pytest.raises(ValueError, match="one size"):
+        ConfusionMatrix(2).add(np.zeros((2, 2), int), np.zeros((2, 3), int))
