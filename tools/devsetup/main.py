@@ -8,8 +8,9 @@ from devsetup import overlay, shell, virtualenv
 from devsetup.checks import check_python, check_ros_python, check_space, check_tools, clean_environ
 from devsetup.errors import SetupError
 from devsetup.locks import exclusive
-from devsetup.profiles import Profile, detect_profile
+from devsetup.profiles import detect_profile
 from devsetup.progress import Progress
+from devsetup.verification import verify_clone, verify_environment
 
 
 def main() -> int:
@@ -42,36 +43,22 @@ def set_up(root: Path, progress: Progress) -> None:
             check_tools(profile)
             check_space(plan.path, root)
             virtualenv.create(plan, profile, environ, progress)
+            verify_environment(plan, profile, environ, progress)
+            virtualenv.finish(plan)
             changed = True
     with exclusive(root / overlay.BUILD_FOLDER / "lock", progress):
         state = overlay.overlay_state(root, plan)
-        stale = not overlay.is_ready(root, state)
-        # Then importing everything once more would tell nothing new.
-        relinked = stale and not changed and overlay.only_links_changed(root, state)
-        if stale:
+        if not overlay.is_ready(root, state):
             check_tools(profile)
             check_space(None, root)
             overlay.build(root, plan, profile, environ, state, progress)
-        shell.write_environment(root, plan, profile)
-        if changed or (stale and not relinked):
-            verify(root, profile, environ, progress)
-    if changed or stale:
+            shell.write_environment(root, plan, profile)
+            verify_clone(root, environ, progress)
+            overlay.finish(root, state)
+            changed = True
+        else:
+            shell.write_environment(root, plan, profile)
+    if changed:
         progress.say(f"ready; enter the environment with: source {root / 'env.sh'}")
     else:
         print(f"already set up ({progress.elapsed:.1f} s): {plan.path}")
-
-
-def verify(root: Path, profile: Profile, environ: dict[str, str], progress: Progress) -> None:
-    """Import everything together, in a shell that has entered the environment as a user does."""
-    code = shell.verification_code(profile)
-    try:
-        progress.run(
-            ["bash", "-c", 'set -eu; . "$1"; exec python -c "$2"', "bash", root / "env.sh", code],
-            environ,
-            "importing cv_bridge, cv2, torch, transformers and the messages together",
-            cwd=Path("/"),
-        )
-    except SetupError:
-        # Have the next set-up look again.
-        (root / overlay.BUILD_FOLDER / overlay.STAMP).unlink(missing_ok=True)
-        raise

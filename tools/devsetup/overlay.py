@@ -29,17 +29,15 @@ def prefix(root: Path) -> Path:
 def overlay_state(root: Path, plan: VenvPlan) -> dict[str, str]:
     """What the overlay was built from.
 
-    `place` decides whether a build folder can be used at all, `compiled` whether the messages are up to date,
-    `linked` whether all source files have their links.
+    `place` decides whether a build folder can be used at all, `inputs` whether it is up to date.
     """
-    compiled = hashlib.sha256()
+    inputs = hashlib.sha256()
     for path in _files(root, _COMPILED):
-        compiled.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
-    linked = hashlib.sha256()
+        inputs.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
     for path in _files(root, _LINKED):
-        linked.update(f"{path.relative_to(root)}\0".encode())
+        inputs.update(f"{path.relative_to(root)}\0".encode())
     place = f"{root} {plan.path} {plan.key}"
-    return {"place": place, "compiled": compiled.hexdigest(), "linked": linked.hexdigest()}
+    return {"place": place, "inputs": inputs.hexdigest()}
 
 
 def _files(root: Path, names: tuple[str, ...]) -> Iterator[Path]:
@@ -48,12 +46,6 @@ def _files(root: Path, names: tuple[str, ...]) -> Iterator[Path]:
         for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
             if path.is_file() and "__pycache__" not in path.parts:
                 yield path
-
-
-def only_links_changed(root: Path, state: Mapping[str, str]) -> bool:
-    """Whether nothing but files that are linked came or went since the last build."""
-    recorded = _recorded(root)
-    return bool(recorded) and {**recorded, "linked": ""} == {**state, "linked": ""}
 
 
 def is_ready(root: Path, state: Mapping[str, str]) -> bool:
@@ -93,4 +85,9 @@ def build(
     command += ["--build-base", folder / "build", "--install-base", folder / "install"]
     command += ["--cmake-args", f"-DPython3_EXECUTABLE={plan.interpreter}", "-DBUILD_TESTING=OFF"]
     progress.run(command, env, "building the messages with colcon", cwd=root)
-    (folder / STAMP).write_text(json.dumps(dict(state), indent=2) + "\n", encoding="utf-8")
+
+
+def finish(root: Path, state: Mapping[str, str]) -> None:
+    """Record that the overlay of this state is complete."""
+    text = json.dumps(dict(state), indent=2) + "\n"
+    (root / BUILD_FOLDER / STAMP).write_text(text, encoding="utf-8")

@@ -124,26 +124,3 @@ def install_site(root: Path) -> str:
             if (path / PACKAGE / "msg").is_dir():
                 return str(path.relative_to(prefix(root)))
     raise FileNotFoundError(f"no generated messages below {prefix(root)}")
-
-
-def verification_code(profile: Profile) -> str:
-    """Python code that imports together what has to live in one process, and says what it has found."""
-    code = (
-        "import sys, cv_bridge, cv2, numpy, torch, torchvision, transformers, rclpy\n"
-        "from transformers import Sam3Model\n"
-        f"from {PACKAGE}.msg import ActiveClasses\n"
-        "from vision_msgs.msg import LabelInfo, VisionClass\n"
-        "from sensor_msgs.msg import Image\n"
-        "import cv_bridge as bridge\n"
-        "message = bridge.CvBridge().cv2_to_imgmsg(numpy.zeros((2, 3, 3), numpy.uint8), 'rgb8')\n"
-        "assert bridge.CvBridge().imgmsg_to_cv2(message, 'rgb8').shape == (2, 3, 3)\n"
-        "print(f'Python {sys.version.split()[0]}, torch {torch.__version__}, transformers "
-        "{transformers.__version__}, numpy {numpy.__version__}, OpenCV {cv2.__version__}')\n"
-    )
-    if profile.ros is not None:
-        code += (
-            "for module in (numpy, cv2, cv_bridge, rclpy):\n"
-            "    if module.__file__.startswith(sys.prefix + '/'):\n"
-            "        sys.exit(f'{module.__name__} in {sys.prefix} hides the one of the distribution')\n"
-        )
-    return code

@@ -146,12 +146,13 @@ def create(plan: VenvPlan, profile: Profile, environ: Mapping[str, str], progres
         relocate_include_paths(path, python_include(plan), numpy_include(plan))
     if plan.vision_msgs is not None:
         _build_vision_msgs(plan, environ, progress)
-    (path / STAMP).write_text(
-        json.dumps({"key": plan.key, "path": str(path), "profile": profile.name, "python": version}, indent=2)
-        + "\n",
-        encoding="utf-8",
-    )
-    (path / _STARTED).unlink()
+
+
+def finish(plan: VenvPlan) -> None:
+    """Record that the environment is complete."""
+    stamp = {"key": plan.key, "path": str(plan.path), "python": platform.python_version()}
+    (plan.path / STAMP).write_text(json.dumps(stamp, indent=2) + "\n", encoding="utf-8")
+    (plan.path / _STARTED).unlink()
 
 
 def _explain_venv(output: str) -> str | None:
