@@ -46,7 +46,7 @@ def name_colour(name: str) -> Colour:
     return CITYSCAPES.get(key) or _candidate(key, 0)
 
 
-def class_colours(names: Sequence[str]) -> np.ndarray:
+def class_colours(names: Sequence[str], fixed: Mapping[int, Colour] | None = None) -> np.ndarray:
     """Colours for the classes of one vocabulary, distinct from each other and never black.
 
     A name keeps the colour of `name_colour` unless a name before it (or a Cityscapes word anywhere) already has
@@ -54,17 +54,18 @@ def class_colours(names: Sequence[str]) -> np.ndarray:
 
     Args:
         names: display names in class order; of an entry with aliases only the first counts.
+        fixed: colours that are given, by index into `names`; they stay, and the others keep clear of them.
 
     Returns:
         uint8 [len(names), 3], red, green, blue.
     """
     keys = [_key(name) for name in names]
-    colours: dict[int, Colour] = {}
+    colours: dict[int, Colour] = dict(fixed or {})
     # A synonym gets the shared colour only if nobody before it has it.
-    taken: set[Colour] = set()
-    for fixed in (False, True):
+    taken: set[Colour] = set(colours.values())
+    for synonyms in (False, True):
         for index, key in enumerate(keys):
-            word = _SYNONYMS.get(key) if fixed else key
+            word = _SYNONYMS.get(key) if synonyms else key
             if index not in colours and word in CITYSCAPES and CITYSCAPES[word] not in taken:
                 colours[index] = CITYSCAPES[word]
                 taken.add(colours[index])
@@ -80,12 +81,12 @@ def class_colours(names: Sequence[str]) -> np.ndarray:
     return np.array([colours[index] for index in range(len(keys))], np.uint8).reshape(-1, 3)
 
 
-def colour_table(class_ids: Sequence[int], names: Sequence[str], unlabeled_id: int) -> np.ndarray:
+def colour_table(class_ids: Sequence[int], colours: Sequence[Colour] | np.ndarray, unlabeled_id: int) -> np.ndarray:
     """A table that turns labels into colours by `table[labels]`.
 
     Args:
         class_ids: id of each class.
-        names: display name of each class, in the same order.
+        colours: red, green and blue of each class, in the same order.
         unlabeled_id: 255 or 65535, the highest value of the labels' type.
 
     Returns:
@@ -93,8 +94,8 @@ def colour_table(class_ids: Sequence[int], names: Sequence[str], unlabeled_id: i
     """
     table = np.zeros((unlabeled_id + 1, 3), np.uint8)
     table[:] = UNLABELED
-    if len(names):
-        table[np.asarray(class_ids)] = class_colours(names)
+    if len(colours):
+        table[np.asarray(class_ids)] = np.asarray(colours, np.uint8)
     return table
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
 from activesam_ros.calibration import background_mask
 from activesam_ros.errors import ImageError, SettingsError, VocabularyError
+from activesam_ros.files import cache_folder
 from activesam_ros.fusion import fuse, query_scores
 from activesam_ros.model.checkpoint import Checkpoint, load_checkpoint
 from activesam_ros.model.heads import PromptHeads, PromptTokens
@@ -20,9 +23,17 @@ from activesam_ros.model.vision import ImageFeatures, VisionEncoder
 from activesam_ros.preview import select_active
 from activesam_ros.result import ActiveClass, SegmentationResult
 from activesam_ros.settings import SegmenterSettings
-from activesam_ros.text.encoder import TextEncoder
+from activesam_ros.text.cache import PromptCache
+from activesam_ros.text.canonical import canonical_name
+from activesam_ros.text.embedder import EncodingReport, PhraseEmbedder, Residence, check_residence
 from activesam_ros.text.hypernyms import default_hypernyms
-from activesam_ros.text.prompts import HypernymLookup, PromptSet, encode_vocabulary
+from activesam_ros.text.prompts import (
+    ExpandedPhrases,
+    HypernymLookup,
+    PromptSet,
+    encode_vocabulary,
+    expand_phrases,
+)
 from activesam_ros.vocabulary import Vocabulary
 
 __all__ = ["ActiveClass", "ActiveSegmenter", "SegmentationResult", "SegmenterSettings"]
@@ -50,30 +61,34 @@ class ActiveSegmenter:
         checkpoint: Checkpoint,
         settings: SegmenterSettings | None = None,
         hypernyms: HypernymLookup | None = None,
+        text_encoder: Residence = "release",
+        prompt_cache: Path | Literal["default"] | None = "default",
     ) -> None:
         """
         Args:
             checkpoint: the loaded model.
             settings: None: the defaults.
             hypernyms: canonical name → hypernym phrases; None: WordNet, or the shipped table.
+            text_encoder: what happens to the text encoder after it has encoded unknown words: "keep" it on the
+                device, "offload" it to host memory, or "release" it.
+            prompt_cache: folder of the embeddings of known words; "default": `prompts` in this program's cache
+                folder; None: they are remembered in memory only.
 
         Raises:
-            SettingsError: a resolution does not fit the model.
+            SettingsError: a resolution does not fit the model, or `text_encoder` is none of the three.
         """
-        self.settings = settings or SegmenterSettings()
         self._checkpoint = checkpoint
-        self.full_resolution, self.preview_resolution = _resolutions(checkpoint, self.settings)
-        self._full = VisionEncoder(checkpoint, self.full_resolution)
-        self._preview = VisionEncoder(checkpoint, self.preview_resolution)
+        self._configure(settings or SegmenterSettings())
         self._heads = PromptHeads(checkpoint)
-        self._text = TextEncoder(
-            checkpoint.model.text_encoder,
-            checkpoint.model.text_projection,
-            checkpoint.tokenizer,
-            checkpoint.precision,
-        )
+        self._text = _phrase_embedder(checkpoint, text_encoder, prompt_cache)
         self._hypernyms = hypernyms
         self._prompts: PromptSet | None = None
+
+    def _configure(self, settings: SegmenterSettings) -> None:
+        self.settings = settings
+        self.full_resolution, self.preview_resolution = _resolutions(self._checkpoint, settings)
+        self._full = VisionEncoder(self._checkpoint, self.full_resolution)
+        self._preview = VisionEncoder(self._checkpoint, self.preview_resolution)
 
     @classmethod
     def from_pretrained(
@@ -83,14 +98,16 @@ class ActiveSegmenter:
         dtype: str = "auto",
         settings: SegmenterSettings | None = None,
         hypernyms: HypernymLookup | None = None,
+        text_encoder: Residence = "release",
+        prompt_cache: Path | Literal["default"] | None = "default",
     ) -> ActiveSegmenter:
         """Loads a model; see `load_checkpoint` for `model`, `device` and `dtype`, and the constructor for the rest.
 
         Raises:
             ModelError: the model cannot be loaded.
-            SettingsError: a resolution does not fit the model.
+            SettingsError: as the constructor.
         """
-        return cls(load_checkpoint(model, device, dtype), settings, hypernyms)
+        return cls(load_checkpoint(model, device, dtype), settings, hypernyms, text_encoder, prompt_cache)
 
     @property
     def prompts(self) -> PromptSet | None:
@@ -110,8 +127,9 @@ class ActiveSegmenter:
         Raises:
             SettingsError: a resolution does not fit the model.
         """
-        other = ActiveSegmenter(self._checkpoint, settings, self._hypernyms)
-        other._text = self._text
+        other = copy.copy(self)
+        other._configure(settings)
+        other._prompts = None
         if self._prompts is not None:
             other.use(self._prompts if other.fits(self._prompts) else other.encode(self._prompts.vocabulary))
         return other
@@ -123,17 +141,46 @@ class ActiveSegmenter:
             self.settings.hypernym_tokens,
         )
 
+    @property
+    def text_encoder_loaded(self) -> bool:
+        """Whether the text encoder is in memory."""
+        return self._text.loaded
+
+    def check(self, vocabulary: Vocabulary) -> None:
+        """Whether the model can read a vocabulary; quick, for any thread.
+
+        Raises:
+            VocabularyError: a prompt is longer than the model's context.
+        """
+        self._text.check_length([canonical_name(prompt) for prompt in vocabulary.queries])
+
+    def phrases(self, vocabulary: Vocabulary) -> ExpandedPhrases:
+        """The canonical prompts of a vocabulary and their hypernyms, with the settings of this segmenter."""
+        return expand_phrases(vocabulary, self._hypernym_lookup(), self.settings.hypernym_tokens)
+
+    def remember(self, phrases: Sequence[str], progress: Callable[[int], None] | None = None) -> EncodingReport:
+        """Fills the prompt cache with phrases, so that no text encoder is needed for them later.
+
+        Args:
+            phrases: canonical phrases, each once, such as `phrases(vocabulary).distinct`.
+            progress: called with the number of phrases that became ready.
+        """
+        return self._text.embed(phrases, progress)[1]
+
     def encode(self, vocabulary: Vocabulary) -> PromptSet:
         """Embeds and expands the prompts of a vocabulary, without putting it in force.
 
-        Touches only the text side of the model, so that it may run beside `segment`.
+        Touches only the text side of the model, so that it may run beside `segment`. The text encoder is loaded if
+        the prompt cache lacks a phrase.
+
+        Raises:
+            VocabularyError: a prompt is longer than the model's context.
+            ModelError: the text encoder cannot be loaded.
         """
-        if self._hypernyms is None:
-            self._hypernyms = default_hypernyms()
         return encode_vocabulary(
             vocabulary,
             self._text,
-            self._hypernyms,
+            self._hypernym_lookup(),
             self.settings.neighbor_tokens,
             self.settings.hypernym_tokens,
         )
@@ -218,6 +265,11 @@ class ActiveSegmenter:
             vocabulary=vocabulary,
         )
 
+    def _hypernym_lookup(self) -> HypernymLookup:
+        if self._hypernyms is None:
+            self._hypernyms = default_hypernyms()
+        return self._hypernyms
+
     def _ask_presence(self, image: ImageFeatures, prompts: PromptSet) -> torch.Tensor:
         buckets = _buckets(range(len(prompts)), self.settings.bucket_size)
         return torch.cat(
@@ -268,6 +320,31 @@ def check_image(rgb: object, max_pixels: int) -> None:
             f"the image is {width}×{height} = {height * width} pixels; at most {max_pixels} are taken, so scale it "
             "down or raise max_pixels"
         )
+
+
+def _phrase_embedder(
+    checkpoint: Checkpoint, residence: Residence, folder: Path | Literal["default"] | None
+) -> PhraseEmbedder:
+    # Refused before the text encoder's weights are hashed.
+    check_residence(residence)
+    if folder == "default":
+        folder = cache_folder() / "prompts"
+    config = checkpoint.model.config
+    memo = None if folder is None else folder / "fingerprints.json"
+    cache = PromptCache(
+        checkpoint.text_fingerprint(memo),
+        (config.detr_encoder_config.hidden_size, config.text_config.hidden_size),
+        folder,
+    )
+    return PhraseEmbedder(
+        checkpoint.load_text_side,
+        checkpoint.model.text_projection,
+        checkpoint.tokenizer,
+        checkpoint.context_length,
+        cache,
+        checkpoint.device,
+        residence,
+    )
 
 
 def _resolutions(checkpoint: Checkpoint, settings: SegmenterSettings) -> tuple[int, int]:

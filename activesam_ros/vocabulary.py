@@ -1,4 +1,4 @@
-"""The words that a segmenter looks for, and the class ids that belong to them."""
+"""The words that a segmenter looks for, and the class ids and colours that belong to them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,45 @@ from dataclasses import dataclass
 import numpy as np
 
 from activesam_ros.errors import VocabularyError
+from activesam_ros.palette import Colour, class_colours
 from activesam_ros.text.canonical import canonical_name, match_key
+
+SMALL_IDS = 255
+"""Ids below this one fit into 8-bit label images, which keep 255 for unlabelled pixels."""
 
 MAX_CLASSES = 65_535
 """Class ids are at most 65 534, since a 16-bit label image keeps 65 535 for unlabelled pixels."""
 
+MAX_QUERIES = 100_000
+"""More prompts than this are taken for a mistake."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A class before it has an id.
+
+    Attributes:
+        name: shown to people, and what ids, matching and legends go by.
+        prompts: what the model is asked; empty: the name.
+        colour: red, green, blue, 0 to 255; None: chosen from the palette.
+        members: display names of the classes that a group unites; empty for a plain class.
+    """
+
+    name: str
+    prompts: tuple[str, ...] = ()
+    colour: Colour | None = None
+    members: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True)
 class VocabularyClass:
-    """One class: its id, the name shown to people, and the prompts (aliases) that are asked for it."""
+    """One class: its id, its display name, its prompts (aliases), its colour, and whom it unites if it is a group."""
 
     class_id: int
     name: str
     prompts: tuple[str, ...]
+    colour: Colour
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -28,10 +54,18 @@ class Vocabulary:
     """An immutable list of classes, and which of them, if any, is the background.
 
     Each prompt of each class is one *query*; queries are numbered through all classes in order.
+
+    Attributes:
+        classes: in order.
+        background_id: what pixels without a clear winner become; None: they stay unlabelled.
+        next_id: the lowest id that neither this vocabulary nor one that it was updated from has used.
+        freed_ids: ids that earlier vocabularies used and this one does not, oldest first.
     """
 
     classes: tuple[VocabularyClass, ...]
     background_id: int | None = None
+    next_id: int = 0
+    freed_ids: tuple[int, ...] = ()
 
     @classmethod
     def from_names(cls, names: Sequence[str], background: str | None = None) -> Vocabulary:
@@ -46,19 +80,50 @@ class Vocabulary:
             VocabularyError: no names, a blank name or alias, two classes with the same prompt (case, spaces and
                 punctuation aside), too many classes, or a background that is not in the list.
         """
-        if isinstance(names, str) or not isinstance(names, Iterable):
-            raise VocabularyError(
-                f"a vocabulary is a list of names, but got {names!r}; write each class as an entry of a list"
-            )
-        classes = tuple(_parse(index, entry) for index, entry in enumerate(names))
-        if not classes:
-            raise VocabularyError("the vocabulary is empty; give at least one class name")
-        if len(classes) > MAX_CLASSES:
-            raise VocabularyError(
-                f"the vocabulary has {len(classes)} classes; a label image holds at most {MAX_CLASSES}"
-            )
-        _refuse_duplicates(classes)
-        return cls(classes, _background_id(classes, background))
+        return cls.from_entries(_entries(names), background)
+
+    @classmethod
+    def from_entries(cls, entries: Sequence[Entry], background: str | None = None) -> Vocabulary:
+        """The same from entries, whose display names may differ from their prompts.
+
+        Raises:
+            VocabularyError: as `from_names`.
+        """
+        return cls(()).updated(entries, background)
+
+    def updated(self, names: Sequence[str] | Sequence[Entry], background: str | None = None) -> Vocabulary:
+        """The vocabulary of `names` as an edit of this one.
+
+        A class whose display name stays (case, spaces and punctuation aside) keeps its id and its colour. A new
+        one takes the lowest id never used, since consumers remember the ids of old pixels for a while; ids that
+        edits freed come back, oldest first, when no unused id is left below 255, or below 65 535 once there are more
+        than 255 classes.
+
+        Args:
+            names: strings as in `from_names`, or entries.
+            background: as in `from_names`.
+
+        Raises:
+            VocabularyError: as `from_names`.
+        """
+        entries = [_filled(entry) for entry in names] if _are_entries(names) else _entries(names)
+        _check(entries)
+        owned = {match_key(entry.name): entry for entry in self.classes}
+        staying = [owned.get(match_key(entry.name)) for entry in entries]
+        ids = _Ids(self, {kept.class_id for kept in staying if kept})
+        limit = SMALL_IDS if len(entries) <= SMALL_IDS else MAX_CLASSES
+        numbers = [kept.class_id if kept else ids.take(limit) for kept in staying]
+        fixed = {
+            index: entry.colour or kept.colour
+            for index, (entry, kept) in enumerate(zip(entries, staying, strict=True))
+            if entry.colour or kept
+        }
+        colours = class_colours([entry.name for entry in entries], fixed)
+        classes = tuple(
+            VocabularyClass(number, entry.name, entry.prompts, tuple(map(int, colour)), entry.members)
+            for number, entry, colour in zip(numbers, entries, colours, strict=True)
+        )
+        return Vocabulary(classes, _background_id(classes, background), ids.next_id, tuple(ids.freed))
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -74,6 +139,11 @@ class Vocabulary:
         return tuple(entry.class_id for entry in self.classes)
 
     @property
+    def colours(self) -> tuple[Colour, ...]:
+        """Colours, in class order."""
+        return tuple(entry.colour for entry in self.classes)
+
+    @property
     def queries(self) -> tuple[str, ...]:
         """The prompts of all classes as the user wrote them, in query order."""
         return tuple(prompt for entry in self.classes for prompt in entry.prompts)
@@ -86,7 +156,7 @@ class Vocabulary:
     @property
     def label_dtype(self) -> np.dtype:
         """uint8 while every id is at most 254, else uint16."""
-        return np.dtype(np.uint8 if max(self.class_ids) <= 254 else np.uint16)
+        return np.dtype(np.uint8 if max(self.class_ids) < SMALL_IDS else np.uint16)
 
     @property
     def unlabeled_id(self) -> int:
@@ -94,40 +164,103 @@ class Vocabulary:
         return int(np.iinfo(self.label_dtype).max)
 
 
-def _parse(index: int, entry: object) -> VocabularyClass:
-    if not isinstance(entry, str):
-        raise VocabularyError(f"class {index} is {entry!r}; expected a name (a string)")
-    prompts = tuple(" ".join(prompt.split()) for prompt in entry.split(","))
-    if not any(prompts):
+def entry_of(text: str) -> Entry:
+    """The entry that `"car, automobile"` stands for: commas separate aliases, the first names the class."""
+    prompts = tuple(" ".join(prompt.split()) for prompt in text.split(","))
+    return Entry(prompts[0], prompts)
+
+
+class _Ids:
+    """Hands out the ids of one edit."""
+
+    def __init__(self, before: Vocabulary, staying: set[int]) -> None:
+        self.next_id = before.next_id
+        self.freed = [*before.freed_ids, *(number for number in before.class_ids if number not in staying)]
+
+    def take(self, limit: int) -> int:
+        if self.next_id < limit:
+            self.next_id += 1
+            return self.next_id - 1
+        for position, number in enumerate(self.freed):
+            if number < limit:
+                return self.freed.pop(position)
+        raise AssertionError(f"no id is left below {limit}")  # cannot be: there are at most `limit` classes
+
+
+def _are_entries(names: object) -> bool:
+    return isinstance(names, Sequence) and len(names) > 0 and all(isinstance(entry, Entry) for entry in names)
+
+
+def _filled(entry: Entry) -> Entry:
+    return entry if entry.prompts else Entry(entry.name, (entry.name,), entry.colour, entry.members)
+
+
+def _entries(names: object) -> list[Entry]:
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise VocabularyError(
+            f"a vocabulary is a list of names, but got {names!r}; write each class as an entry of a list"
+        )
+    entries = []
+    for index, text in enumerate(names):
+        if not isinstance(text, str):
+            raise VocabularyError(f"class {index} is {text!r}; expected a name (a string)")
+        entries.append(entry_of(text))
+    return entries
+
+
+def _check(entries: Sequence[Entry]) -> None:
+    if not entries:
+        raise VocabularyError("the vocabulary is empty; give at least one class name")
+    if len(entries) > MAX_CLASSES:
+        raise VocabularyError(
+            f"the vocabulary has {len(entries)} classes; a label image holds at most {MAX_CLASSES}"
+        )
+    queries = sum(len(entry.prompts) for entry in entries)
+    if queries > MAX_QUERIES:
+        raise VocabularyError(f"the vocabulary has {queries} prompts; at most {MAX_QUERIES} are taken")
+    for index, entry in enumerate(entries):
+        _check_words(index, entry)
+    _refuse_duplicates(entries)
+
+
+def _check_words(index: int, entry: Entry) -> None:
+    if not entry.name.strip():
         raise VocabularyError(f"class {index} has a blank name; give it a name or remove it")
-    for prompt in prompts:
+    for prompt in (entry.name, *entry.prompts):
         if not match_key(prompt):
             raise VocabularyError(
-                f"class {index} ({entry!r}) has {'a blank alias' if not prompt else f'the alias {prompt!r}'} without "
-                "a letter or digit; remove the stray comma or name it"
+                f"class {index} ({', '.join(entry.prompts)!r}) has "
+                f"{'a blank alias' if not prompt.strip() else f'the alias {prompt!r}'} without a letter or digit; remove "
+                "the stray comma or name it"
             )
-    return VocabularyClass(index, prompts[0], prompts)
 
 
-def _refuse_duplicates(classes: Sequence[VocabularyClass]) -> None:
-    owners: dict[str, VocabularyClass] = {}
-    for entry in classes:
+def _refuse_duplicates(entries: Sequence[Entry]) -> None:
+    names: dict[str, int] = {}
+    prompts: dict[str, int] = {}
+    for index, entry in enumerate(entries):
         for prompt in entry.prompts:
             canonical = canonical_name(prompt)
-            owner = owners.setdefault(match_key(canonical), entry)
-            if owner is not entry:
+            owner = prompts.setdefault(match_key(canonical), index)
+            if owner != index:
                 raise VocabularyError(
-                    f"classes {owner.class_id} ({owner.name!r}) and {entry.class_id} ({entry.name!r}) both ask for "
+                    f"classes {owner} ({entries[owner].name!r}) and {index} ({entry.name!r}) both ask for "
                     f"{canonical!r}; merge them with a comma or remove one"
                 )
+        owner = names.setdefault(match_key(entry.name), index)
+        if owner != index:
+            raise VocabularyError(
+                f"classes {owner} ({entries[owner].name!r}) and {index} ({entry.name!r}) have the same name; merge "
+                "them with a comma or remove one"
+            )
 
 
 def _background_id(classes: Sequence[VocabularyClass], background: str | None) -> int | None:
     if background is None:
         return None
-    wanted = background.split(",")[0].strip()
+    wanted = match_key(background.split(",")[0])
     for entry in classes:
-        if entry.name == wanted:
+        if match_key(entry.name) == wanted:
             return entry.class_id
     raise VocabularyError(
         f"the background class {background!r} is not in the vocabulary; expected the first name of one of its "

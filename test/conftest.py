@@ -10,6 +10,14 @@ import pytest
 REPOSITORY = Path(__file__).parent.parent
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Keeps the tests, and the processes that they start, out of the user's cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def parity_folder() -> Path:
     """Golden data of the published method: `shared/parity` beside the clone, or $ACTIVESAM_PARITY."""
@@ -25,6 +33,15 @@ def toytown_checkpoint():
     from activesam_ros.model.checkpoint import load_checkpoint
 
     return load_checkpoint("toytown", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def toytown_whole(toytown_folder):
+    """The bundled demo model as transformers' own class, text encoder included: the reference."""
+    import torch
+    from transformers import Sam3Model
+
+    return Sam3Model.from_pretrained(toytown_folder, dtype=torch.float32).eval()
 
 
 @pytest.fixture(scope="session")

@@ -42,10 +42,17 @@ def test_a_huge_vocabulary_has_a_colour_for_every_class():
 
 
 def test_the_table_maps_ids_that_are_not_consecutive_and_leaves_the_rest_black():
-    table = colour_table([3, 7], ["road", "sky"], unlabeled_id=255)
+    table = colour_table([3, 7], class_colours(["road", "sky"]), unlabeled_id=255)
     assert table.shape == (256, 3) and table.dtype == np.uint8
     assert tuple(table[3]) == CITYSCAPES["road"] and tuple(table[7]) == CITYSCAPES["sky"]
     assert not table[[0, 4, 255]].any()
+
+
+def test_given_colours_stay_and_others_keep_clear_of_them():
+    free = class_colours(["zebra", "giraffe"])
+    given = class_colours(["zebra", "giraffe"], {1: tuple(free[0])})
+    assert tuple(given[1]) == tuple(free[0])
+    assert np.abs(given[0].astype(int) - given[1]).max() >= 12
 
 
 def test_an_empty_list_is_an_empty_palette():

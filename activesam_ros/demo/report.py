@@ -153,8 +153,8 @@ def write_picture(path: Path, frame: RecordedFrame, answer: Answer, names: Mappi
     """Draws input | ground truth | labels | confidence over a legend of the classes that are shown."""
     ids, words = list(names), list(names.values())
     unlabeled = int(np.iinfo(answer.labels.dtype).max)
-    table = palette.colour_table(ids, words, unlabeled)
-    truth_table = palette.colour_table(range(len(CLASSES)), CLASSES, 255)
+    table = palette.colour_table(ids, palette.class_colours(words), unlabeled)
+    truth_table = palette.colour_table(range(len(CLASSES)), palette.class_colours(CLASSES), 255)
     # A synonym is drawn in the colour of the class it stands for, so that truth and labels can be compared.
     for class_id, name in names.items():
         owner = next((index for index, group in enumerate(CLASSES) if name in SYNONYMS[group]), None)

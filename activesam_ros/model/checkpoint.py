@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from activesam_ros.errors import ModelError
+from activesam_ros.text.fingerprint import text_fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -29,12 +30,14 @@ class Checkpoint:
     """A loaded model.
 
     Attributes:
-        model: the `Sam3Model`, in evaluation mode.
+        model: the `Sam3Model` without its text encoder, in evaluation mode.
         tokenizer: its tokenizer.
         mean, std: normalisation of image channels in [0, 1], RGB.
         device: where it lives.
         dtype: precision of its matrix products and convolutions.
         source: the name it was loaded by.
+        folder: where its files are.
+        text_config: the text encoder's configuration, as the folder has it.
     """
 
     model: nn.Module
@@ -44,6 +47,8 @@ class Checkpoint:
     device: torch.device
     dtype: torch.dtype
     source: str
+    folder: Path
+    text_config: dict
 
     @property
     def image_size(self) -> int:
@@ -54,6 +59,25 @@ class Checkpoint:
     def patch_size(self) -> int:
         """Side in pixels of a patch of the vision encoder."""
         return self.model.config.vision_config.backbone_config.patch_size
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of a prompt, start and end included."""
+        return self.model.config.text_config.max_position_embeddings
+
+    def load_text_side(self) -> nn.Module:
+        """Reads the text encoder and its projection into host memory, in float32.
+
+        Raises:
+            ModelError: the folder is gone or damaged.
+        """
+        from activesam_ros.model.parts import Sam3TextSide
+
+        return _load_part(Sam3TextSide, self.folder, self.model.config).eval().requires_grad_(False)
+
+    def text_fingerprint(self, memo: Path | None = None) -> str:
+        """What identifies the text encoder; see `activesam_ros.text.fingerprint`."""
+        return text_fingerprint(self.folder, self.text_config, memo)
 
     def precision(self) -> AbstractContextManager:
         """The context for a forward pass.
@@ -80,37 +104,26 @@ def load_checkpoint(model: str | Path, device: str = "auto", dtype: str = "auto"
             cannot be had.
     """
     # transformers takes seconds to import, so programs that only read settings do not pay for it.
-    from transformers import CLIPTokenizer, Sam3Config, Sam3Model
+    from transformers import CLIPTokenizer, Sam3Config
+
+    from activesam_ros.model.parts import Sam3WithoutText
 
     started = time.monotonic()
     torch_device = resolve_device(device)
     torch_dtype = resolve_dtype(dtype, torch_device)
     folder = resolve_folder(model)
     logger.info("loading %s from %s for %s in %s", model, folder, torch_device, _name_of(torch_dtype))
-    config = Sam3Config.from_dict(_read_detector_config(folder))
+    raw_config = _read_detector_config(folder)
+    config = Sam3Config.from_dict(raw_config)
     _require_safetensors(folder)
     _require_tokenizer(folder)
+    network = _load_part(Sam3WithoutText, folder, config)
     try:
-        network, report = Sam3Model.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # the loaders raise a dozen types for a damaged folder
+    except Exception as error:  # the loader raises a dozen types for damaged files
         raise ModelError(
-            f"the model in {folder} cannot be loaded ({_first_line(error)}); expected config.json, tokenizer files "
-            "and *.safetensors as saved by transformers, so download or copy the folder again"
+            f"the tokenizer in {folder} cannot be loaded ({_first_line(error)}); download or copy the folder again"
         ) from error
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise ModelError(
-            f"the model in {folder} lacks {len(missing)} weights that its config.json asks for, such as "
-            f"{missing[0]!r}; download or copy the folder again"
-        )
     if len(tokenizer) > config.text_config.vocab_size:
         raise ModelError(
             f"the tokenizer in {folder} has {len(tokenizer)} tokens, but the model knows {config.text_config.vocab_size}; "
@@ -127,7 +140,41 @@ def load_checkpoint(model: str | Path, device: str = "auto", dtype: str = "auto"
             "device 'cpu' or dtype 'bfloat16'"
         ) from error
     logger.info("loaded %s in %.1f s", model, time.monotonic() - started)
-    return Checkpoint(network, tokenizer, mean, std, torch_device, torch_dtype, str(model))
+    return Checkpoint(
+        network,
+        tokenizer,
+        mean,
+        std,
+        torch_device,
+        torch_dtype,
+        str(model),
+        folder,
+        raw_config.get("text_config") or {},
+    )
+
+
+def _load_part(part: type, folder: Path, config: object) -> nn.Module:
+    try:
+        network, report = part.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except Exception as error:  # the loader raises a dozen types for a damaged folder
+        raise ModelError(
+            f"the model in {folder} cannot be loaded ({_first_line(error)}); expected config.json, tokenizer files "
+            "and *.safetensors as saved by transformers, so download or copy the folder again"
+        ) from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"the model in {folder} lacks {len(missing)} weights that its config.json asks for, such as "
+            f"{missing[0]!r}; download or copy the folder again"
+        )
+    return network
 
 
 def resolve_device(device: str) -> torch.device:
@@ -184,13 +231,13 @@ def resolve_folder(model: str | Path) -> Path:
 def store_matrices_as(network: nn.Module, dtype: torch.dtype) -> None:
     """Keeps the weights of matrix products and convolutions in `dtype`, everything else in float32.
 
-    The geometry encoder stays in float32 too: it is small, and torchvision's box pooling has no half precision on
-    a CPU.
+    So do the geometry encoder, which is small, and whose box pooling has no half precision on a CPU, and the text
+    projection, since prompts are prepared in float32.
     """
     if dtype is torch.float32:
         return
     for part, child in network.named_children():
-        if part == "geometry_encoder":
+        if part in ("geometry_encoder", "text_projection"):
             continue
         for module in child.modules():
             if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):

@@ -91,5 +91,5 @@ class Camera:
     def _table(self, vocabulary: Vocabulary) -> np.ndarray:
         if self._colours is None or self._colours[0] is not vocabulary:
             self._colours = (vocabulary,
-                             colour_table(vocabulary.class_ids, vocabulary.names, vocabulary.unlabeled_id))
+                             colour_table(vocabulary.class_ids, vocabulary.colours, vocabulary.unlabeled_id))
         return self._colours[1]

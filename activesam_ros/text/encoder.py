@@ -1,108 +1,65 @@
-"""SAM 3's text side: phrases in, token features and pooled embeddings out."""
+"""SAM 3's text encoder: phrases in, token features and pooled embeddings out."""
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-logger = logging.getLogger(__name__)
+from activesam_ros.text.embedding import PhraseEmbedding
 
 BATCH = 64
 
 
-@dataclass(frozen=True)
-class PhraseEmbedding:
-    """What the model knows of one phrase.
-
-    Attributes:
-        tokens: float [T, D], projected features of the phrase's real tokens (start and end included).
-        pooled: float [E], mean of the token embeddings *before* the text transformer.
-    """
-
-    tokens: torch.Tensor
-    pooled: torch.Tensor
-
-
 class TextEncoder:
-    """Encodes phrases with the text encoder and the text projection of a `Sam3Model`.
+    """Encodes phrases with a `Sam3TextSide`, in float32 whatever the precision of the image path.
 
-    It touches no vision module, so it may run in other threads than the image path.
+    So an embedding does not depend on the machine that made it, and can be made ahead of deployment.
     """
 
-    def __init__(
-        self,
-        encoder: nn.Module,
-        projection: nn.Module,
-        tokenizer: Callable,
-        precision: Callable[[], AbstractContextManager],
-    ) -> None:
+    def __init__(self, side: nn.Module, tokenizer: Callable) -> None:
         """
         Args:
-            encoder: `Sam3Model.text_encoder`.
-            projection: `Sam3Model.text_projection`.
-            tokenizer: the model's tokenizer.
-            precision: gives the context in which the forward pass computes.
+            side: has `text_encoder` and `text_projection`.
+            tokenizer: the model's tokenizer; must not be used by another thread meanwhile.
         """
-        self._encoder = encoder
-        self._projection = projection
+        self._side = side
         self._tokenizer = tokenizer
-        self._precision = precision
-        # A tokenizer's padding is state, so that two threads must not share it.
-        self._tokenizing = threading.Lock()
-        self.context_length: int = encoder.config.max_position_embeddings
+        self._context_length: int = side.text_encoder.config.max_position_embeddings
 
     @torch.inference_mode()
-    def encode(self, phrases: Sequence[str]) -> list[PhraseEmbedding]:
-        """Embeds each phrase; those longer than the model's context are cut, with a warning."""
+    def encode(
+        self, phrases: Sequence[str], progress: Callable[[int], None] | None = None
+    ) -> list[PhraseEmbedding]:
+        """Embeds each phrase; tokens beyond the model's context are cut.
+
+        Args:
+            phrases: what to embed.
+            progress: called with the number of phrases that a finished batch adds.
+        """
         embeddings: list[PhraseEmbedding] = []
         for start in range(0, len(phrases), BATCH):
-            embeddings += self._encode_batch(phrases[start : start + BATCH])
+            batch = phrases[start : start + BATCH]
+            embeddings += self._encode_batch(batch)
+            if progress:
+                progress(len(batch))
         return embeddings
 
-    @torch.inference_mode()
-    def project(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Maps pooled embeddings [..., E] to the prompt space [..., D]."""
-        with self._precision():
-            return self._projection(pooled).float()
-
     def _encode_batch(self, phrases: Sequence[str]) -> list[PhraseEmbedding]:
-        device = self._projection.weight.device
-        with self._tokenizing:
-            self._warn_of_long(phrases)
-            batch = self._tokenizer(
-                list(phrases),
-                padding="max_length",
-                truncation=True,
-                max_length=self.context_length,
-                return_tensors="pt",
-            ).to(device)
+        encoder, projection = self._side.text_encoder, self._side.text_projection
+        batch = self._tokenizer(
+            list(phrases),
+            padding="max_length",
+            truncation=True,
+            max_length=self._context_length,
+            return_tensors="pt",
+        ).to(projection.weight.device)
         mask = batch["attention_mask"].bool()
-        embedded = self._encoder.get_input_embeddings()(batch["input_ids"]).float()
-        pooled = mean_of_real(embedded, mask)
-        with self._precision():
-            hidden = self._encoder(
-                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
-            ).last_hidden_state
-            tokens = self._projection(hidden).float()
-        return [
-            PhraseEmbedding(tokens[index, mask[index]], pooled[index]) for index in range(len(phrases))
-        ]
-
-    def _warn_of_long(self, phrases: Sequence[str]) -> None:
-        for phrase, ids in zip(phrases, self._tokenizer(list(phrases))["input_ids"], strict=True):
-            if len(ids) > self.context_length:
-                logger.warning(
-                    "the prompt %r has %d tokens; the model reads the first %d only, shorten it",
-                    phrase,
-                    len(ids),
-                    self.context_length,
-                )
+        pooled = mean_of_real(encoder.get_input_embeddings()(batch["input_ids"]), mask)
+        hidden = encoder(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+        tokens = projection(hidden)
+        return [PhraseEmbedding(tokens[index, mask[index]], pooled[index]) for index in range(len(phrases))]
 
 
 def mean_of_real(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from activesam_ros.text.canonical import canonical_name
-from activesam_ros.text.encoder import PhraseEmbedding, TextEncoder
+from activesam_ros.text.embedder import EncodingReport, PhraseEmbedder
+from activesam_ros.text.embedding import PhraseEmbedding
 from activesam_ros.text.expansion import ContextTokens, hypernym_context, join, neighbor_context
 from activesam_ros.vocabulary import Vocabulary
 
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 HypernymLookup = Callable[[str], tuple[str, ...]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PromptSet:
     """An immutable vocabulary with its embeddings: all that the image path needs to know of the words.
 
@@ -30,6 +31,7 @@ class PromptSet:
         context: neighbour tokens, then hypernym tokens; appended at full resolution.
         neighbor_tokens: how many of the context tokens are neighbours.
         hypernym_tokens: how many of them are hypernyms.
+        report: what encoding them took.
     """
 
     vocabulary: Vocabulary
@@ -39,14 +41,45 @@ class PromptSet:
     context: ContextTokens
     neighbor_tokens: int
     hypernym_tokens: int
+    report: EncodingReport
 
     def __len__(self) -> int:
         return len(self.phrases)
 
 
+@dataclass(frozen=True)
+class ExpandedPhrases:
+    """The words of a vocabulary before they are embedded.
+
+    Attributes:
+        phrases: canonical phrase of each query.
+        hypernyms: canonical hypernym phrases of each query.
+    """
+
+    phrases: tuple[str, ...]
+    hypernyms: tuple[tuple[str, ...], ...]
+
+    @property
+    def distinct(self) -> tuple[str, ...]:
+        """Every phrase that has to be embedded, once."""
+        return tuple(dict.fromkeys([*self.phrases, *(phrase for found in self.hypernyms for phrase in found)]))
+
+
+def expand_phrases(vocabulary: Vocabulary, hypernyms: HypernymLookup, hypernym_tokens: int) -> ExpandedPhrases:
+    """Canonicalises the prompts of a vocabulary and looks up their hypernyms, at most `hypernym_tokens` each."""
+    phrases = tuple(canonical_name(prompt) for prompt in vocabulary.queries)
+    broader = tuple(
+        tuple(canonical_name(phrase) for phrase in hypernyms(phrase)[:hypernym_tokens]) for phrase in phrases
+    )
+    if hypernym_tokens:
+        lacking = [phrase for phrase, found in zip(phrases, broader, strict=True) if not found]
+        logger.info("%d of %d prompts have no hypernym%s", len(lacking), len(phrases), _sample(lacking))
+    return ExpandedPhrases(phrases, broader)
+
+
 def encode_vocabulary(
     vocabulary: Vocabulary,
-    encoder: TextEncoder,
+    embedder: PhraseEmbedder,
     hypernyms: HypernymLookup,
     neighbor_tokens: int,
     hypernym_tokens: int,
@@ -55,39 +88,38 @@ def encode_vocabulary(
 
     Args:
         vocabulary: what to encode.
-        encoder: the model's text side.
+        embedder: the model's text side.
         hypernyms: canonical name → hypernym phrases, most important first.
         neighbor_tokens: context tokens per query from its nearest other queries.
         hypernym_tokens: context tokens per query from its hypernyms.
-    """
-    phrases = tuple(canonical_name(prompt) for prompt in vocabulary.queries)
-    broader = [
-        tuple(canonical_name(phrase) for phrase in hypernyms(phrase)[:hypernym_tokens]) for phrase in phrases
-    ]
-    if hypernym_tokens:
-        lacking = [phrase for phrase, found in zip(phrases, broader, strict=True) if not found]
-        logger.info("%d of %d prompts have no hypernym%s", len(lacking), len(phrases), _sample(lacking))
 
-    unique = tuple(dict.fromkeys([*phrases, *(phrase for found in broader for phrase in found)]))
-    embeddings = dict(zip(unique, encoder.encode(unique), strict=True))
-    pooled = torch.stack([embeddings[phrase].pooled for phrase in phrases])
-    text, text_valid = pad_tokens([embeddings[phrase] for phrase in phrases])
+    Raises:
+        VocabularyError: a prompt is longer than the model's context.
+    """
+    expanded = expand_phrases(vocabulary, hypernyms, hypernym_tokens)
+    embedder.check_length(expanded.phrases)
+    embeddings, report = embedder.embed(expanded.distinct)
+    pooled = torch.stack([embeddings[phrase].pooled for phrase in expanded.phrases])
+    text, text_valid = pad_tokens([embeddings[phrase] for phrase in expanded.phrases])
     context = join(
         [
-            neighbor_context(pooled, neighbor_tokens, encoder.project),
+            neighbor_context(pooled, neighbor_tokens, embedder.project),
             hypernym_context(
-                broader,
+                expanded.hypernyms,
                 {phrase: embedding.pooled for phrase, embedding in embeddings.items()},
                 hypernym_tokens,
-                encoder.project,
+                embedder.project,
                 like=pooled,
             ),
         ]
     )
-    return PromptSet(vocabulary, phrases, text, text_valid, context, neighbor_tokens, hypernym_tokens)
+    logger.info("prompts of %d classes: %s", len(vocabulary), report)
+    return PromptSet(
+        vocabulary, expanded.phrases, text, text_valid, context, neighbor_tokens, hypernym_tokens, report
+    )
 
 
-def pad_tokens(embeddings: list[PhraseEmbedding]) -> tuple[torch.Tensor, torch.Tensor]:
+def pad_tokens(embeddings: Sequence[PhraseEmbedding]) -> tuple[torch.Tensor, torch.Tensor]:
     """Pads token features to the longest phrase: float [Q, T, D] and bool [Q, T] (False at padding)."""
     text = torch.nn.utils.rnn.pad_sequence([entry.tokens for entry in embeddings], batch_first=True)
     lengths = torch.tensor([len(entry.tokens) for entry in embeddings], device=text.device)

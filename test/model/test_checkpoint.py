@@ -47,12 +47,36 @@ def as_video(folder, shards):
 
 
 @pytest.mark.parametrize("shards", [1, 3])
-def test_video_checkpoints_give_the_same_weights(copied, shards, toytown_checkpoint):
+def test_video_checkpoints_give_the_same_weights(copied, shards, toytown_whole):
     as_video(copied, shards)
-    loaded = load_checkpoint(copied, device="cpu").model.state_dict()
-    expected = toytown_checkpoint.model.state_dict()
-    assert loaded.keys() == expected.keys()
-    assert all(torch.equal(loaded[key], expected[key]) for key in expected)
+    same_as_whole(load_checkpoint(copied, device="cpu"), toytown_whole)
+
+
+def test_plain_checkpoints_give_the_same_weights(toytown_checkpoint, toytown_whole):
+    same_as_whole(toytown_checkpoint, toytown_whole)
+
+
+def same_as_whole(checkpoint, whole):
+    """Both parts together have the weights and the buffers of the whole model, and no part has the other's."""
+    image, text = checkpoint.model, checkpoint.load_text_side()
+    assert image.text_encoder is None
+    for named in ("named_parameters", "named_buffers"):
+        expected = dict(getattr(whole, named)())
+        found = dict(getattr(image, named)()) | dict(getattr(text, named)())
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[key], expected[key]) for key in expected)
+    own = set(dict(image.named_parameters())) & set(dict(text.named_parameters()))
+    assert own == {"text_projection.weight", "text_projection.bias"}
+
+
+def test_the_text_encoder_is_never_read_for_the_image_path(copied):
+    """A copy whose text encoder is gone serves all the same."""
+    weights = load_file(copied / "model.safetensors")
+    kept = {key: value for key, value in weights.items() if not key.startswith("text_encoder.")}
+    save_file(kept, copied / "model.safetensors", metadata={"format": "pt"})
+    checkpoint = load_checkpoint(copied, device="cpu")
+    with pytest.raises(ModelError, match="lacks"):
+        checkpoint.load_text_side()
 
 
 def test_the_bundled_model_is_found_by_name(toytown_folder, toytown_checkpoint):
@@ -76,6 +100,7 @@ def test_half_precision_keeps_all_but_matrices_in_float32(toytown_folder):
     model = checkpoint.model
     assert model.detr_encoder.layers[0].mlp.fc1.weight.dtype is torch.bfloat16
     assert model.detr_encoder.layers[0].layer_norm1.weight.dtype is torch.float32
+    assert model.text_projection.weight.dtype is torch.float32
     assert model.detr_decoder.reference_points.weight.dtype is torch.float32
     assert model.vision_encoder.backbone.embeddings.position_embeddings.dtype is torch.float32
 

@@ -10,17 +10,17 @@ PHRASES = ["road", "traffic light", "bicycle", "giraffe"]
 
 
 @pytest.fixture(scope="module")
-def asked(toytown_checkpoint, street_image):
+def asked(toytown_checkpoint, toytown_whole, street_image):
     """The image's features, the prompts of PHRASES, and what the model's own forward says of each."""
     vision = VisionEncoder(toytown_checkpoint, toytown_checkpoint.image_size)
     pixels = vision.prepare(street_image)
     batch = toytown_checkpoint.tokenizer(PHRASES, padding="max_length", max_length=32, return_tensors="pt")
     with torch.inference_mode():
         image = vision.encode(pixels)
-        text = toytown_checkpoint.model.get_text_features(**batch).pooler_output
+        text = toytown_whole.get_text_features(**batch).pooler_output
         # One padded box (label -10) makes the forward pass ask its geometry encoder, whose token for it is masked
         # and whose class token is not.
-        reference = toytown_checkpoint.model(
+        reference = toytown_whole(
             pixel_values=pixels.expand(len(PHRASES), -1, -1, -1),
             input_ids=batch["input_ids"],
             attention_mask=batch["attention_mask"],

@@ -19,13 +19,13 @@ def test_views_share_every_weight_and_leave_the_model_alone(toytown_checkpoint):
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
 
 
-def test_a_view_equals_a_model_built_for_that_size(toytown_checkpoint):
+def test_a_view_equals_a_model_built_for_that_size(toytown_checkpoint, toytown_whole):
     from transformers import Sam3Config
 
     config = Sam3Config.from_dict(toytown_checkpoint.model.config.to_dict())
     config.vision_config.backbone_config.image_size = 128
     native = Sam3Model(config).eval()
-    native.load_state_dict(toytown_checkpoint.model.state_dict())
+    native.load_state_dict(toytown_whole.state_dict())
     pixels = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(1)) * 2 - 1
     with torch.inference_mode():
         expected = native.vision_encoder(pixels).fpn_hidden_states

@@ -1,0 +1,158 @@
+"""The prompt cache: what it keeps, and what it refuses to trust."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from activesam_ros.text.cache import PromptCache
+from activesam_ros.text.embedding import PhraseEmbedding
+
+SHAPE = (4, 3)
+
+
+def embedding(seed: int = 0, tokens: int = 5) -> PhraseEmbedding:
+    generator = torch.Generator().manual_seed(seed)
+    return PhraseEmbedding(torch.randn(tokens, 4, generator=generator), torch.randn(3, generator=generator))
+
+
+def same(one: PhraseEmbedding, other: PhraseEmbedding) -> bool:
+    return torch.equal(one.tokens, other.tokens) and torch.equal(one.pooled, other.pooled)
+
+
+def only_file(folder):
+    (found,) = folder.rglob("*.safetensors")
+    return found
+
+
+def test_memory_alone():
+    cache = PromptCache("f", SHAPE, None)
+    assert cache.get("car") is None
+    cache.put("car", embedding())
+    assert same(cache.get("car"), embedding())
+
+
+def test_another_process_finds_what_was_put(tmp_path):
+    PromptCache("f", SHAPE, tmp_path).put("red car, Ünïcode/..", embedding(3))
+    assert same(PromptCache("f", SHAPE, tmp_path).get("red car, Ünïcode/.."), embedding(3))
+    assert PromptCache("f", SHAPE, tmp_path).get("car") is None
+    assert PromptCache("other", SHAPE, tmp_path).get("red car, Ünïcode/..") is None
+
+
+def damage_cut(path, _):
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def damage_empty(path, _):
+    path.write_bytes(b"")
+
+
+def damage_noise(path, _):
+    path.write_bytes(os.urandom(500))
+
+
+def damage_foreign(path, _):
+    save_file({"weight": torch.zeros(2)}, path)
+
+
+def damage_other_phrase(path, folder):
+    PromptCache("f", SHAPE, folder / "aside").put("bus", embedding(9))
+    path.write_bytes(only_file(folder / "aside").read_bytes())
+
+
+def damage_other_encoder(path, folder):
+    PromptCache("g", SHAPE, folder / "aside").put("car", embedding(9))
+    path.write_bytes(only_file(folder / "aside").read_bytes())
+
+
+def damage_shape(path, folder):
+    PromptCache("f", (7, 3), folder / "aside").put("car", PhraseEmbedding(torch.zeros(2, 7), torch.zeros(3)))
+    path.write_bytes(only_file(folder / "aside").read_bytes())
+
+
+def damage_nan(path, folder):
+    PromptCache("f", SHAPE, folder / "aside").put(
+        "car", PhraseEmbedding(torch.full((2, 4), float("nan")), torch.zeros(3)))
+    path.write_bytes(only_file(folder / "aside").read_bytes())
+
+
+def damage_folder(path, _):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [damage_cut, damage_empty, damage_noise, damage_foreign, damage_other_phrase, damage_other_encoder, damage_shape,
+     damage_nan],
+)
+def test_damaged_files_are_ignored_with_one_warning_and_rewritten(tmp_path, damage, caplog):
+    cache = tmp_path / "cache"
+    PromptCache("f", SHAPE, cache).put("car", embedding())
+    damage(only_file(cache), tmp_path)
+    again = PromptCache("f", SHAPE, cache)
+    assert again.get("car") is None
+    assert len(caplog.records) == 1 and "not used" in caplog.text
+    again.put("car", embedding(1))
+    assert same(PromptCache("f", SHAPE, cache).get("car"), embedding(1))
+    assert len(caplog.records) == 1
+
+
+def test_a_folder_in_the_place_of_a_file_is_no_crash(tmp_path, caplog):
+    PromptCache("f", SHAPE, tmp_path).put("car", embedding())
+    damage_folder(only_file(tmp_path), tmp_path)
+    cache = PromptCache("f", SHAPE, tmp_path)
+    assert cache.get("car") is None
+    cache.put("car", embedding())
+    assert same(cache.get("car"), embedding())
+    assert "in memory only" in caplog.text
+
+
+def test_a_disk_that_cannot_be_written_is_reported_once(tmp_path, caplog):
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder")
+    cache = PromptCache("f", SHAPE, blocked)
+    for phrase in ("car", "bus"):
+        cache.put(phrase, embedding())
+        assert same(cache.get(phrase), embedding())
+    assert len(caplog.records) == 1 and "in memory only" in caplog.text
+
+
+WRITER = """
+import sys
+from pathlib import Path
+import torch
+from activesam_ros.text.cache import PromptCache
+from activesam_ros.text.embedding import PhraseEmbedding
+
+cache = PromptCache("f", (4, 3), Path(sys.argv[1]))
+print("ready", flush=True)
+count = 0
+while True:
+    number = float(count % 20)
+    cache.put(f"phrase {count % 20}", PhraseEmbedding(torch.full((20_000, 4), number), torch.full((3,), number)))
+    count += 1
+"""
+
+
+def test_killing_a_writer_loses_at_most_that_write(tmp_path, caplog):
+    for _ in range(2):
+        writers = [
+            subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE) for _ in range(2)
+        ]
+        for writer in writers:
+            assert writer.stdout.readline() == b"ready\n"
+        time.sleep(0.3)
+        for writer in writers:
+            writer.kill()
+            writer.communicate()
+    cache = PromptCache("f", SHAPE, tmp_path)
+    found = [cache.get(f"phrase {count}") for count in range(20)]
+    assert any(found)
+    for count, entry in enumerate(found):
+        assert entry is None or (entry.tokens == count).all() and (entry.pooled == count).all()
+    assert not caplog.records
