@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rcl_interfaces.msg import SetParametersResult
@@ -39,23 +38,25 @@ class ActiveSamNode(Node):
     `fatal` are the worker's events and run in its thread.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_fatal: Callable[[], None]) -> None:
         """
+        Args:
+            on_fatal: called, in any thread, when there is nothing left to serve; `exit_code` is 1 from then on.
+
         Raises:
             ActiveSamError: a parameter given at the start has the wrong type or is refused.
         """
         super().__init__("activesam")
+        self._on_fatal = on_fatal
         self._preparer: Preparer | None = None
         self._failure: tuple[Wanted, str] | None = None
         self._fatal: str | None = None
-        self._finished = threading.Event()
         self._complain = ReasonThrottle(COMPLAINT_SECONDS, time.monotonic)
         self._reported = time.monotonic()
         self._tally = Tally()
         self._slot: FrameSlot[Frame] = FrameSlot()
         self._desk: ChangeDesk[Wanted, Prepared] = ChangeDesk(self._change_failed)
         self._write_back_needed = self.create_guard_condition(self._write_back)
-        self._wake_up = self.create_guard_condition(lambda: None)
 
         self._declare()
         self._requested = self._wanted([])
@@ -71,11 +72,6 @@ class ActiveSamNode(Node):
         self._worker.start()
 
     # The owner's view.
-
-    @property
-    def finished(self) -> bool:
-        """Whether the node ended by itself, because it has nothing to run."""
-        return self._finished.is_set()
 
     @property
     def exit_code(self) -> int:
@@ -159,21 +155,15 @@ class ActiveSamNode(Node):
     # The worker's thread.
 
     def _load(self) -> ActiveSegmenter:
-        # torch takes seconds to import; here it does not delay the signal handlers and the services.
-        from activesam_ros.segmenter import ActiveSegmenter
-
         model, device, dtype = (self.get_parameter(name).value for name in ("model", "device", "dtype"))
         self.get_logger().info(f"loading the model {model!r} (device {device}, dtype {dtype})")
+        # torch takes seconds to import; here that delays neither the end of the process nor the services.
+        from activesam_ros.segmenter import ActiveSegmenter
+
         return ActiveSegmenter.from_pretrained(model, device=device, dtype=dtype, settings=self._requested.settings)
 
     def _answer(self, frame: Frame, served: Served) -> None:
-        try:
-            stages = self._camera.answer(frame, served)
-        except Exception:
-            if self._slot.closed:
-                # Publishing fails once the context is shut down; nobody waits for this frame any more.
-                return
-            raise
+        stages = self._camera.answer(frame, served)
         self.get_logger().debug(f"frame answered; ms: {format_stages(stages)}")
         if time.monotonic() - self._reported >= REPORT_SECONDS:
             self._reported = time.monotonic()
@@ -198,5 +188,4 @@ class ActiveSamNode(Node):
     def fatal(self, sentence: str) -> None:
         self._fatal = sentence
         self.get_logger().fatal(sentence)
-        self._finished.set()
-        self._wake_up.trigger()
+        self._on_fatal()

@@ -110,10 +110,13 @@ def _typed(spec: ParameterSpec, value: object) -> Value:
 
 
 def _string_list(name: str, value: object) -> tuple[str, ...]:
-    if value is None or isinstance(value, (str, bool, int, float)):
+    # An empty list on the command line arrives as no value at all, in a service call as bytes.
+    if value is None:
+        return ()
+    if isinstance(value, (str, bool, int, float)):
         raise VocabularyError(f"{name} is {value!r}; expected a list of words such as "
                               "[road, \"car, automobile\", sky]")
-    # An empty list arrives as bytes; an array of numbers or booleans means that YAML read the words so.
+    # An array of numbers or booleans means that YAML read the words so.
     entries = tuple(value)
     strange = [entry for entry in entries if not isinstance(entry, str)]
     if strange:

@@ -60,7 +60,7 @@ def test_vocabulary_and_background_are_checked_together():
     ([b"r"], "quotes"),
     ([True, False], "quotes"),
     ("road", "list"),
-    (None, "list"),
+    (None, "empty"),
     (3, "list"),
     (["road", " "], "blank"),
     (["car", "Car"], "both"),
