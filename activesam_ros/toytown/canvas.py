@@ -56,8 +56,8 @@ class Canvas:
     """RGB image and part image drawn together: whatever shape colours a pixel also owns its label.
 
     A *part* is one class's share of one object (a traffic light is a box and a pole). `begin` opens a part;
-    drawing calls belong to it until the next `begin`. ``detail=True`` draws colour only, for decoration that lies
-    within the part's own outline.
+    drawing calls belong to it until the next `begin`. ``detail=True`` draws colour only, for decoration that
+    lies within the part's own outline.
     """
 
     def __init__(self, camera: Camera) -> None:
@@ -77,39 +77,53 @@ class Canvas:
 
     def polygon(self, pixels: Sequence[tuple[float, float]], colour: Colour, detail: bool = False) -> None:
         """Fill a polygon given by pixel positions."""
-        points = np.round(np.clip(np.asarray(pixels, np.float64), -_LIMIT, _LIMIT) * (1 << _SHIFT)).astype(np.int32)
+        points = np.round(np.clip(np.asarray(pixels, np.float64), -_LIMIT, _LIMIT) * (1 << _SHIFT)).astype(
+            np.int32
+        )
         cv2.fillPoly(self.rgb, [points], colour, cv2.LINE_AA, _SHIFT)
         if not detail:
             cv2.fillPoly(self.parts, [points], self._part, cv2.LINE_8, _SHIFT)
 
     def label_polygon(self, pixels: Sequence[tuple[float, float]]) -> None:
         """Give a polygon's pixels to the part without colouring them, for things one can see through."""
-        points = np.round(np.clip(np.asarray(pixels, np.float64), -_LIMIT, _LIMIT) * (1 << _SHIFT)).astype(np.int32)
+        points = np.round(np.clip(np.asarray(pixels, np.float64), -_LIMIT, _LIMIT) * (1 << _SHIFT)).astype(
+            np.int32
+        )
         cv2.fillPoly(self.parts, [points], self._part, cv2.LINE_8, _SHIFT)
 
-    def face(self, corners: Sequence[tuple[float, float, float]], colour: Colour, detail: bool = False) -> None:
+    def face(
+        self, corners: Sequence[tuple[float, float, float]], colour: Colour, detail: bool = False
+    ) -> None:
         """Fill a polygon given by world points."""
         project = self.camera.project
         self.polygon([project(*corner) for corner in corners], colour, detail)
 
-    def side(self, x: float, z0: float, z1: float, y0: float, y1: float, colour: Colour, detail: bool = False) -> None:
+    def side(
+        self, x: float, z0: float, z1: float, y0: float, y1: float, colour: Colour, detail: bool = False
+    ) -> None:
         """Fill a rectangle in the plane of constant ``x``, clipped at the near plane."""
         z0 = max(z0, self.camera.z + NEAR)
         if z1 > z0:
             self.face([(x, y0, z0), (x, y0, z1), (x, y1, z1), (x, y1, z0)], colour, detail)
 
-    def front(self, z: float, x0: float, x1: float, y0: float, y1: float, colour: Colour, detail: bool = False) -> None:
+    def front(
+        self, z: float, x0: float, x1: float, y0: float, y1: float, colour: Colour, detail: bool = False
+    ) -> None:
         """Fill a rectangle in the plane of constant ``z``, if it is in front of the camera."""
         if z > self.camera.z + NEAR:
             self.face([(x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)], colour, detail)
 
-    def ground(self, x0: float, x1: float, z0: float, z1: float, colour: Colour, detail: bool = False) -> None:
+    def ground(
+        self, x0: float, x1: float, z0: float, z1: float, colour: Colour, detail: bool = False
+    ) -> None:
         """Fill a rectangle on the ground, clipped at the near plane."""
         z0 = max(z0, self.camera.z + NEAR)
         if z1 > z0:
             self.face([(x0, 0, z0), (x1, 0, z0), (x1, 0, z1), (x0, 0, z1)], colour, detail)
 
-    def ellipse(self, centre: tuple[float, float], rx: float, ry: float, colour: Colour, detail: bool = False) -> None:
+    def ellipse(
+        self, centre: tuple[float, float], rx: float, ry: float, colour: Colour, detail: bool = False
+    ) -> None:
         """Fill an axis-parallel ellipse given in pixels."""
         if max(abs(centre[0]), abs(centre[1]), rx, ry) > _LIMIT:
             return
@@ -119,15 +133,24 @@ class Canvas:
         if not detail:
             cv2.ellipse(self.parts, at, axes, 0, 0, 360, self._part, -1, cv2.LINE_8, _SHIFT)
 
-    def bar(self, a: tuple[float, float], b: tuple[float, float], width: float, colour: Colour,
-            detail: bool = False) -> None:
+    def bar(
+        self,
+        a: tuple[float, float],
+        b: tuple[float, float],
+        width: float,
+        colour: Colour,
+        detail: bool = False,
+    ) -> None:
         """Draw a thick straight bar between two pixel positions."""
         dx, dy = b[0] - a[0], b[1] - a[1]
         length = max((dx * dx + dy * dy) ** 0.5, 1e-6)
         half = max(width, 1.0) / 2
         nx, ny = -dy / length * half, dx / length * half
-        self.polygon([(a[0] + nx, a[1] + ny), (b[0] + nx, b[1] + ny), (b[0] - nx, b[1] - ny), (a[0] - nx, a[1] - ny)],
-                     colour, detail)
+        self.polygon(
+            [(a[0] + nx, a[1] + ny), (b[0] + nx, b[1] + ny), (b[0] - nx, b[1] - ny), (a[0] - nx, a[1] - ny)],
+            colour,
+            detail,
+        )
 
     def darken_ground(self, x0: float, x1: float, z0: float, z1: float, factor: float) -> None:
         """Darken a rectangle on the ground: a shadow, which changes no label."""
