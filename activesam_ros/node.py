@@ -22,8 +22,8 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         exit code: 0 after a signal, 1 if the node cannot serve (one FATAL line says why).
     """
-    # Blocked here, and so in all threads to come, the signals wait until `sigwait` asks for them: none can end
-    # an import in a traceback, and the context stays valid until the frame in work has been answered.
+    # Blocked here, and so in all threads to come, the signals wait until `sigwait` asks for them: none can
+    # end an import in a traceback, and the context stays valid until the frame in work has been answered.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
 
     try:
@@ -34,8 +34,11 @@ def main(args: Sequence[str] | None = None) -> int:
         from activesam_ros.errors import ActiveSamError
         from activesam_ros.ros.activesam_node import ActiveSamNode
     except ModuleNotFoundError as error:
-        print(f"activesam: the Python module {error.name!r} is missing; run `make setup` once and `source env.sh` "
-              "in this shell", file=sys.stderr)
+        print(
+            f"activesam: the Python module {error.name!r} is missing; run `make setup` once and "
+            "`source env.sh` in this shell",
+            file=sys.stderr,
+        )
         return 1
 
     def wake() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.utilities import get_rmw_implementation_identifier
 
 from activesam_ros.errors import ActiveSamError, SettingsError
 from activesam_ros.ros.camera import Camera, Frame
@@ -22,6 +24,7 @@ from activesam_ros.ros.parameters import CHANGEABLE, PARAMETERS, Wanted, wanted
 from activesam_ros.ros.preparation import Prepared, Preparer, Served
 from activesam_ros.ros.tally import Tally, format_stages
 from activesam_ros.ros.throttle import ReasonThrottle
+from activesam_ros.ros.transport import transport_warning
 from activesam_ros.ros.worker import Worker, describe
 
 if TYPE_CHECKING:
@@ -38,15 +41,16 @@ class ActiveSamNode(Node):
     `fatal` are the worker's events and run in its thread.
     """
 
-    def __init__(self, on_fatal: Callable[[], None]) -> None:
+    def __init__(self, on_fatal: Callable[[], None], **node_options: object) -> None:
         """
         Args:
-            on_fatal: called, in any thread, when there is nothing left to serve; `exit_code` is 1 from then on.
+            on_fatal: called, in any thread, when nothing is left to serve; `exit_code` is 1 from then on.
+            node_options: for `rclpy.node.Node`.
 
         Raises:
             ActiveSamError: a parameter given at the start has the wrong type or is refused.
         """
-        super().__init__("activesam")
+        super().__init__("activesam", **node_options)
         self._on_fatal = on_fatal
         self._preparer: Preparer | None = None
         self._failure: tuple[Wanted, str] | None = None
@@ -66,6 +70,9 @@ class ActiveSamNode(Node):
         logging.getLogger(LIBRARY_LOGGER).addHandler(self._log_handler)
         logging.getLogger(LIBRARY_LOGGER).setLevel(logging.INFO)
 
+        warning = transport_warning(os.environ, get_rmw_implementation_identifier())
+        if warning:
+            self.get_logger().warning(warning)
         self._camera = Camera(self, self._slot, self._tally)
         self._worker = Worker(self._slot, self._desk, self._load, self._answer, self)
         self._desk.submit(self._requested)
@@ -100,12 +107,17 @@ class ActiveSamNode(Node):
             try:
                 self.declare_parameter(spec.name, declared_default(spec), descriptor(spec))
             except InvalidParameterTypeException as error:
-                hint = " (write a number with a decimal point, such as 1.0)" if type(spec.default) is float else ""
+                hint = (
+                    " (write a number with a decimal point, such as 1.0)"
+                    if type(spec.default) is float
+                    else ""
+                )
                 raise SettingsError(f"{error}{hint}") from error
             except InvalidParameterValueException as error:
                 low, high = spec.range or (None, None)
-                raise SettingsError(f"parameter {spec.name!r} is out of range: expected {low:g} to {high:g}"
-                                    ) from error
+                raise SettingsError(
+                    f"parameter {spec.name!r} is out of range: expected {low:g} to {high:g}"
+                ) from error
 
     def _wanted(self, changes: Sequence[Parameter]) -> Wanted:
         values = {name: self.get_parameter(name).value for name in CHANGEABLE}
@@ -138,10 +150,15 @@ class ActiveSamNode(Node):
         in_force = self._preparer.last.wanted
         asked = dict(request.values)
         undone = {name: value for name, value in in_force.values if value != asked[name]}
-        self.get_logger().error(f"the change failed and is undone ({', '.join(undone)} as before): {sentence}")
-        self.set_parameters_atomically([
-            Parameter(name, value=list(value) if isinstance(value, tuple) else value)
-            for name, value in undone.items()])
+        self.get_logger().error(
+            f"the change failed and is undone ({', '.join(undone)} as before): {sentence}"
+        )
+        self.set_parameters_atomically(
+            [
+                Parameter(name, value=list(value) if isinstance(value, tuple) else value)
+                for name, value in undone.items()
+            ]
+        )
 
     def _change_failed(self, request: Wanted, error: Exception) -> None:
         # Called in the encoding thread: parameters are the executor's, so it is only told.
@@ -160,7 +177,9 @@ class ActiveSamNode(Node):
         # torch takes seconds to import; here that delays neither the end of the process nor the services.
         from activesam_ros.segmenter import ActiveSegmenter
 
-        return ActiveSegmenter.from_pretrained(model, device=device, dtype=dtype, settings=self._requested.settings)
+        return ActiveSegmenter.from_pretrained(
+            model, device=device, dtype=dtype, settings=self._requested.settings
+        )
 
     def _answer(self, frame: Frame, served: Served) -> None:
         stages = self._camera.answer(frame, served)
@@ -173,12 +192,14 @@ class ActiveSamNode(Node):
         self._preparer = preparer
         self.get_logger().info(
             f"model loaded in {seconds:.1f} s; {segmenter.full_resolution} px, "
-            f"preview {segmenter.preview_resolution} px")
+            f"preview {segmenter.preview_resolution} px"
+        )
 
     def in_force(self, served: Served, prepared: Prepared) -> None:
         self.get_logger().info(
             f"vocabulary revision {served.revision} in force: {len(served.vocabulary)} classes, prepared in "
-            f"{prepared.seconds:.2f} s; images from {self._camera.topic}")
+            f"{prepared.seconds:.2f} s; images from {self._camera.topic}"
+        )
 
     def frame_failed(self, sentence: str) -> None:
         text = self._complain(sentence)

@@ -38,8 +38,14 @@ class WorkerEvents(Protocol):
 class Worker(Generic[F]):
     """Loads the model, then answers the frames of one slot until the slot is closed."""
 
-    def __init__(self, slot: FrameSlot[F], desk: ChangeDesk[Wanted, Prepared], load: Callable[[], ActiveSegmenter],
-                 answer: Callable[[F, Served], None], events: WorkerEvents) -> None:
+    def __init__(
+        self,
+        slot: FrameSlot[F],
+        desk: ChangeDesk[Wanted, Prepared],
+        load: Callable[[], ActiveSegmenter],
+        answer: Callable[[F, Served], None],
+        events: WorkerEvents,
+    ) -> None:
         """
         Args:
             slot: where frames come from.
@@ -53,7 +59,7 @@ class Worker(Generic[F]):
         self._load = load
         self._answer = answer
         self._events = events
-        # A daemon: neither loading nor a forward pass can be interrupted, and the process must be able to end.
+        # A daemon: neither a load nor a forward pass can be interrupted, and the process must be able to end.
         self._thread = threading.Thread(target=self._run, name="activesam-worker", daemon=True)
 
     def start(self) -> None:

@@ -30,8 +30,14 @@ def dds_environment():
     pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
     pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
     wanted = {"ROS_DOMAIN_ID": str(random.SystemRandom().randint(1, 100))}
-    if not any(os.environ.get(name) for name in ("FASTDDS_BUILTIN_TRANSPORTS", "FASTDDS_DEFAULT_PROFILES_FILE",
-                                                 "FASTRTPS_DEFAULT_PROFILES_FILE")):
+    if not any(
+        os.environ.get(name)
+        for name in (
+            "FASTDDS_BUILTIN_TRANSPORTS",
+            "FASTDDS_DEFAULT_PROFILES_FILE",
+            "FASTRTPS_DEFAULT_PROFILES_FILE",
+        )
+    ):
         wanted["FASTDDS_BUILTIN_TRANSPORTS"] = "LARGE_DATA"
     with pytest.MonkeyPatch.context() as patch:
         # With LOCALHOST, rmw_fastrtps replaces the transports by ones that lose large images.
@@ -59,7 +65,10 @@ class NodeProcess:
         self._output = log.open("w")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "activesam_ros.node", "--ros-args", *arguments],
-            stdout=self._output, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"})
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
 
     @property
     def log(self) -> str:
@@ -94,13 +103,13 @@ class Client:
     """A camera, a subscriber to everything, and a parameter client, spun in a thread of its own."""
 
     def __init__(self, rclpy) -> None:
+        from activesam_ros.msg import ActiveClasses
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.parameter_client import AsyncParameterClient
         from rclpy.qos import qos_profile_sensor_data
         from sensor_msgs.msg import Image
         from vision_msgs.msg import LabelInfo
 
-        from activesam_ros.msg import ActiveClasses
         from activesam_ros.ros import qos
 
         self._changed = threading.Condition()
@@ -108,8 +117,13 @@ class Client:
         self.images = self.node.create_publisher(Image, "image", qos_profile_sensor_data)
         self.received: dict[str, list] = {}
         self._qos = qos
-        self._types = {"labels": Image, "confidence": Image, "overlay": Image, "active_classes": ActiveClasses,
-                       "label_info": LabelInfo}
+        self._types = {
+            "labels": Image,
+            "confidence": Image,
+            "overlay": Image,
+            "active_classes": ActiveClasses,
+            "label_info": LabelInfo,
+        }
         for topic in ("labels", "active_classes", "label_info"):
             self.subscribe(topic)
         self.parameters = AsyncParameterClient(self.node, "activesam")
@@ -129,8 +143,11 @@ class Client:
         # rclpy hands the message's info to a callback that takes exactly two arguments.
         def keep(message, info):
             with self._changed:
-                kept.append(SimpleNamespace(message=message, stamp=message.header.stamp.sec,
-                                            sent=info["source_timestamp"]))
+                kept.append(
+                    SimpleNamespace(
+                        message=message, stamp=message.header.stamp.sec, sent=info["source_timestamp"]
+                    )
+                )
                 self._changed.notify_all()
 
         self.node.create_subscription(self._types[topic], f"/activesam/{topic}", keep, profile)
@@ -169,7 +186,7 @@ class Client:
         return self.with_stamp("labels", self.send(rgb))
 
     def connect(self, rgb: np.ndarray) -> None:
-        """Publish until the first answer: discovery takes its time, and a best-effort image may come before it."""
+        """Publish until the first answer: discovery takes its time, and an image may come before it."""
         deadline = time.monotonic() + PATIENCE
         while not self.received["labels"]:
             assert time.monotonic() < deadline, "the node never answered"
@@ -190,14 +207,24 @@ class Client:
         """Set parameters in one atomic call: (successful, reason)."""
         from rclpy.parameter import Parameter
 
-        result = self._call(self.parameters.set_parameters_atomically(
-            [Parameter(name, value=value) for name, value in values.items()])).result
+        result = self._call(
+            self.parameters.set_parameters_atomically(
+                [Parameter(name, value=value) for name, value in values.items()]
+            )
+        ).result
         return result.successful, result.reason
 
     def get(self, name: str):
         from rclpy.parameter import parameter_value_to_python
 
         return parameter_value_to_python(self._call(self.parameters.get_parameters([name])).values[0])
+
+    def eventually(self, condition) -> None:
+        """Ask again and again until `condition` holds; fails after a long while."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, "it never came true"
+            time.sleep(0.02)
 
     def close(self) -> None:
         self._executor.shutdown()
@@ -223,10 +250,17 @@ def street() -> np.ndarray:
 def start_node(dds_environment, tmp_path):
     """Starts node processes, with the demo model unless told otherwise; kills what a test leaves."""
     with ExitStack() as started:
+
         def start(*arguments: str, words=WORDS, model="toytown") -> NodeProcess:
             listed = "[" + ", ".join(f"'{word}'" for word in words) + "]"
-            process = NodeProcess(tmp_path / f"node{next(_NUMBERS)}.log", "-p", f"model:={model}",
-                                  "-p", f"vocabulary:={listed}", *arguments)
+            process = NodeProcess(
+                tmp_path / f"node{next(_NUMBERS)}.log",
+                "-p",
+                f"model:={model}",
+                "-p",
+                f"vocabulary:={listed}",
+                *arguments,
+            )
             started.callback(process.kill)
             return process
 

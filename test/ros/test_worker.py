@@ -85,8 +85,10 @@ def test_frames_wait_for_the_first_words_and_are_answered_with_them(run):
 def test_a_bad_frame_and_a_raising_model_do_not_end_it(run):
     owner, slot, desk, _ = run(segmenter)
     desk.submit(request("road"))
-    for frame, said in ((ImageError("no pixels"), "frame refused: no pixels"),
-                        (RuntimeError("out of\nmemory"), "frame failed: RuntimeError: out of memory")):
+    for frame, said in (
+        (ImageError("no pixels"), "frame refused: no pixels"),
+        (RuntimeError("out of\nmemory"), "frame failed: RuntimeError: out of memory"),
+    ):
         slot.put(frame)
         owner.until(lambda said=said: said in owner.events)
     slot.put("good")
@@ -125,9 +127,13 @@ def test_words_that_cannot_be_encoded_leave_the_old_in_force(run):
     assert owner.preparer.last.wanted == request("road")
 
 
-@pytest.mark.parametrize(("error", "said"), [
-    (ModelError("there is no folder 'x'"), "fatal there is no folder 'x'"),
-    (MemoryError("1 TB"), "fatal loading the model failed unexpectedly: MemoryError: 1 TB")])
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ModelError("there is no folder 'x'"), "fatal there is no folder 'x'"),
+        (MemoryError("1 TB"), "fatal loading the model failed unexpectedly: MemoryError: 1 TB"),
+    ],
+)
 def test_without_a_model_it_ends_with_one_sentence(run, error, said):
     def load():
         raise error
