@@ -184,9 +184,6 @@ class ActiveSamNode(Node):
     def _answer(self, frame: Frame, served: Served) -> None:
         stages = self._camera.answer(frame, served)
         self.get_logger().debug(f"frame answered; ms: {format_stages(stages)}")
-        if time.monotonic() - self._reported >= REPORT_SECONDS:
-            self._reported = time.monotonic()
-            self.get_logger().info(self._tally.report(self._slot.counts))
 
     def loaded(self, segmenter: ActiveSegmenter, preparer: Preparer, seconds: float) -> None:
         self._preparer = preparer
@@ -200,6 +197,11 @@ class ActiveSamNode(Node):
             f"vocabulary revision {served.revision} in force: {len(served.vocabulary)} classes, prepared in "
             f"{prepared.seconds:.2f} s; images from {self._camera.topic}"
         )
+
+    def frame_answered(self) -> None:
+        if time.monotonic() - self._reported >= REPORT_SECONDS:
+            self._reported = time.monotonic()
+            self.get_logger().info(self._tally.report(self._slot.counts))
 
     def frame_failed(self, sentence: str) -> None:
         text = self._complain(sentence)

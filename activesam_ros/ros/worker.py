@@ -28,6 +28,9 @@ class WorkerEvents(Protocol):
     def in_force(self, served: Served, prepared: Prepared) -> None:
         """From the next frame on, `served` labels."""
 
+    def frame_answered(self) -> None:
+        """One frame was answered and counted."""
+
     def frame_failed(self, sentence: str) -> None:
         """One frame could not be answered; the next one is tried."""
 
@@ -108,6 +111,7 @@ class Worker(Generic[F]):
             self._events.frame_failed(f"frame failed: {describe(error)}")
         else:
             self._slot.answered()
+            self._events.frame_answered()
 
 
 def describe(error: Exception) -> str:

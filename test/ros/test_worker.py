@@ -17,6 +17,7 @@ class Owner:
     def __init__(self):
         self.events = []
         self.answers = []
+        self.answered = 0
         self.happened = threading.Condition()
 
     def tell(self, event):
@@ -34,6 +35,11 @@ class Owner:
 
     def in_force(self, served, prepared):
         self.tell(f"revision {served.revision} {','.join(served.vocabulary.names)}")
+
+    def frame_answered(self):
+        with self.happened:
+            self.answered += 1
+            self.happened.notify_all()
 
     def frame_failed(self, sentence):
         self.tell(sentence)
@@ -92,8 +98,9 @@ def test_a_bad_frame_and_a_raising_model_do_not_end_it(run):
         slot.put(frame)
         owner.until(lambda said=said: said in owner.events)
     slot.put("good")
-    owner.until(lambda: owner.answers)
+    owner.until(lambda: owner.answered)
     counts = slot.counts
+    assert counts.answered == owner.answered == len(owner.answers) == 1
     assert dict(counts.by_reason) == {"bad image": 1, "RuntimeError": 1}
     assert counts.received == 3
 
