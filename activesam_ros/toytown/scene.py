@@ -138,13 +138,14 @@ class World:
         camera = self.camera(t)
         items = self._items(camera, t)
         smallest = _SMALLEST * self.width * self.height / (320 * 240)
-        for attempt in range(3):
-            canvas = self._draw(camera, items)
-            areas = np.bincount(canvas.parts.ravel(), minlength=len(canvas.part_class))
-            hidden = self._too_small(canvas, areas, items, smallest)
-            if not hidden or attempt == 2:
+        for _ in range(2):
+            canvas = self._draw(camera, items, coloured=False)
+            hidden = self._too_small(canvas, items, smallest)
+            if not hidden:
                 break
             items = [item for item in items if item.owner not in hidden]
+        canvas = self._draw(camera, items)
+        areas = np.bincount(canvas.parts.ravel(), minlength=len(canvas.part_class))
         classes = np.array(canvas.part_class, np.uint8)
         totals = np.bincount(classes[canvas.parts.ravel()], minlength=256)
         thing = np.isin(classes, list(THINGS))
@@ -154,10 +155,9 @@ class World:
         return Frame(self._grade(canvas.rgb, t), classes[canvas.parts], numbers[canvas.parts])
 
     @staticmethod
-    def _too_small(canvas: Canvas, areas: np.ndarray, items: list[Item], smallest: float) -> set[int]:
-        """Owners of objects of which too little shows; a rider goes with the two-wheeler and the other way
-        round.
-        """
+    def _too_small(canvas: Canvas, items: list[Item], smallest: float) -> set[int]:
+        """Owners of objects of which too little shows; riders and their two-wheelers go together."""
+        areas = np.bincount(canvas.parts.ravel(), minlength=len(canvas.part_class))
         drop: set[int] = set()
         whole: dict[int, int] = {}
         for part, owner in enumerate(canvas.part_owner):
@@ -296,8 +296,8 @@ class World:
 
     # ------------------------------------------------------------------ how it is drawn
 
-    def _draw(self, camera: Camera, items: list[Item]) -> Canvas:
-        canvas = Canvas(camera)
+    def _draw(self, camera: Camera, items: list[Item], coloured: bool = True) -> Canvas:
+        canvas = Canvas(camera, coloured)
         self._draw_sky(canvas)
         self._draw_ground(canvas)
         for item in items:
