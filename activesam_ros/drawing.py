@@ -22,11 +22,20 @@ def colourise(labels: np.ndarray, table: np.ndarray) -> np.ndarray:
     Returns:
         uint8 [H, W, 3], RGB.
     """
-    return table[labels]
+    if labels.dtype == np.uint8 and len(table) == 256:
+        # Ten times quicker than indexing.
+        return cv2.LUT(cv2.merge([labels] * 3), table[np.newaxis])
+    return np.take(table, labels, axis=0)
 
 
-def overlay(rgb: np.ndarray, labels: np.ndarray, table: np.ndarray, unlabeled_id: int,
-            strength: float = 0.55, contours: bool = True) -> np.ndarray:
+def overlay(
+    rgb: np.ndarray,
+    labels: np.ndarray,
+    table: np.ndarray,
+    unlabeled_id: int,
+    strength: float = 0.55,
+    contours: bool = True,
+) -> np.ndarray:
     """The image with each class's colour blended in; unlabelled pixels stay as they are.
 
     Args:
@@ -44,13 +53,14 @@ def overlay(rgb: np.ndarray, labels: np.ndarray, table: np.ndarray, unlabeled_id
         ValueError: the image and the labels differ in size.
     """
     if rgb.shape[:2] != labels.shape:
-        raise ValueError(f"the image is {rgb.shape[1]}x{rgb.shape[0]} but the labels are "
-                         f"{labels.shape[1]}x{labels.shape[0]}; expected one size")
+        raise ValueError(
+            f"the image is {rgb.shape[1]}x{rgb.shape[0]} but the labels are "
+            f"{labels.shape[1]}x{labels.shape[0]}; expected one size"
+        )
     blended = cv2.addWeighted(rgb, 1.0 - strength, colourise(labels, table), strength, 0.0)
-    unlabeled = labels == unlabeled_id
-    blended[unlabeled] = rgb[unlabeled]
+    cv2.copyTo(rgb, (labels == unlabeled_id).view(np.uint8), blended)
     if contours:
-        blended[_borders(labels)] = 255
+        cv2.copyTo(np.full_like(rgb, 255), _borders(labels).view(np.uint8), blended)
     return blended
 
 
@@ -62,7 +72,7 @@ def _borders(labels: np.ndarray) -> np.ndarray:
 
 
 def heat(values: np.ndarray) -> np.ndarray:
-    """Values in 0..1 (float) or 0..255 (uint8) [H, W] as colours from black through red to white: uint8 [H, W, 3]."""
+    """Values [H, W] in 0..1 (float) or 0..255 (uint8), from black through red to white: uint8 [H, W, 3]."""
     if values.dtype != np.uint8:
         values = cv2.convertScaleAbs(np.asarray(values, np.float32), alpha=255.0)
     return cv2.cvtColor(cv2.applyColorMap(values, cv2.COLORMAP_HOT), cv2.COLOR_BGR2RGB)
@@ -108,8 +118,14 @@ def _fitting(text: str, scale: float, width: int) -> str:
     return text if cut == text else cut + "..."
 
 
-def panels(images: Sequence[np.ndarray], titles: Sequence[str], columns: int | None = None, height: int | None = None,
-           gap: int = 6, title_height: int = 11) -> np.ndarray:
+def panels(
+    images: Sequence[np.ndarray],
+    titles: Sequence[str],
+    columns: int | None = None,
+    height: int | None = None,
+    gap: int = 6,
+    title_height: int = 11,
+) -> np.ndarray:
     """Images side by side, each under its title, on white.
 
     Args:
@@ -127,19 +143,24 @@ def panels(images: Sequence[np.ndarray], titles: Sequence[str], columns: int | N
         ValueError: no images, or not as many titles as images.
     """
     if not images or len(images) != len(titles):
-        raise ValueError(f"got {len(images)} images and {len(titles)} titles; expected at least one and as many")
+        raise ValueError(
+            f"got {len(images)} images and {len(titles)} titles; expected at least one and as many"
+        )
     columns = columns or len(images)
     height = height or images[0].shape[0]
     cells = [_cell(image, title, height, title_height) for image, title in zip(images, titles, strict=True)]
-    rows = [cells[start:start + columns] for start in range(0, len(cells), columns)]
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     cell_width = max(cell.shape[1] for cell in cells)
     cell_height = cells[0].shape[0]
-    sheet = np.full((len(rows) * (cell_height + gap) + gap,
-                     min(columns, len(cells)) * (cell_width + gap) + gap, 3), _PAPER, np.uint8)
+    sheet = np.full(
+        (len(rows) * (cell_height + gap) + gap, min(columns, len(cells)) * (cell_width + gap) + gap, 3),
+        _PAPER,
+        np.uint8,
+    )
     for row, line in enumerate(rows):
         for column, cell in enumerate(line):
             top, left = gap + row * (cell_height + gap), gap + column * (cell_width + gap)
-            sheet[top:top + cell_height, left:left + cell.shape[1]] = cell
+            sheet[top : top + cell_height, left : left + cell.shape[1]] = cell
     return sheet
 
 
@@ -153,12 +174,18 @@ def _cell(image: np.ndarray, title: str, height: int, title_height: int) -> np.n
         image = cv2.resize(image, (width, height), interpolation=method)
     head = np.full((title_height + 9, width, 3), _PAPER, np.uint8)
     scale = cv2.getFontScaleFromHeight(_FONT, title_height, 1)
-    cv2.putText(head, _fitting(title, scale, width), (0, title_height + 3), _FONT, scale, _INK, 1, cv2.LINE_AA)
+    cv2.putText(
+        head, _fitting(title, scale, width), (0, title_height + 3), _FONT, scale, _INK, 1, cv2.LINE_AA
+    )
     return np.concatenate([head, image])
 
 
 def stack(*images: np.ndarray) -> np.ndarray:
     """Images of any widths below each other, left-aligned on white: uint8 [sum of heights, widest, 3]."""
     width = max(image.shape[1] for image in images)
-    return np.concatenate([cv2.copyMakeBorder(image, 0, 0, 0, width - image.shape[1], cv2.BORDER_CONSTANT,
-                                              value=_PAPER) for image in images])
+    return np.concatenate(
+        [
+            cv2.copyMakeBorder(image, 0, 0, 0, width - image.shape[1], cv2.BORDER_CONSTANT, value=_PAPER)
+            for image in images
+        ]
+    )

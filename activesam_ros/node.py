@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
+_ENDING = {signal.SIGINT, signal.SIGTERM}
 # How long a frame in work may delay the end. Neither a forward pass nor a load can be interrupted.
 _GRACE_SECONDS = 1.5
 
@@ -21,46 +22,60 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         exit code: 0 after a signal, 1 if the node cannot serve (one FATAL line says why).
     """
-    # First of all, so that no signal during the imports below ends in a traceback.
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+    # Blocked here, and so in all threads to come, the signals wait until `sigwait` asks for them: none can
+    # end an import in a traceback, and the context stays valid until the frame in work has been answered.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
 
-    import rclpy
-    from rclpy.exceptions import InvalidHandle
-    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-
-    from activesam_ros.errors import ActiveSamError
-    from activesam_ros.ros.activesam_node import ActiveSamNode
-
-    rclpy.init(args=args)
     try:
-        node = ActiveSamNode()
+        import rclpy
+        from rclpy.executors import SingleThreadedExecutor
+        from rclpy.signals import SignalHandlerOptions
+
+        from activesam_ros.errors import ActiveSamError
+        from activesam_ros.ros.activesam_node import ActiveSamNode
+    except ModuleNotFoundError as error:
+        print(
+            f"activesam: the Python module {error.name!r} is missing; run `make setup` once and "
+            "`source env.sh` in this shell",
+            file=sys.stderr,
+        )
+        return 1
+
+    def wake() -> None:
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = ActiveSamNode(on_fatal=wake)
     except ActiveSamError as error:
         rclpy.logging.get_logger("activesam").fatal(str(error))
         rclpy.try_shutdown()
         return 1
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    try:
-        while rclpy.ok() and not stopped.is_set() and not node.finished:
-            executor.spin_once()
-    except ExternalShutdownException:
-        pass  # the signal handler of rclpy has shut the context down: the regular end
+
+    def spin() -> None:
+        try:
+            executor.spin()
+        except Exception as error:  # a callback's bug: without this the process would live on, deaf
+            node.fatal(f"a callback failed: {type(error).__name__}: {error}")
+            raise
+
+    callbacks = threading.Thread(target=spin, name="activesam-executor", daemon=True)
+    callbacks.start()
+    signal.sigwait(_ENDING)
+
     ended = node.stop(_GRACE_SECONDS)
-    code = node.exit_code
-    if not ended:
+    executor.shutdown(timeout_sec=_GRACE_SECONDS)
+    callbacks.join(_GRACE_SECONDS)
+    if not ended or callbacks.is_alive():
         # A thread is still inside the model: leave without it rather than wait for minutes.
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
-    executor.remove_node(node)
-    try:
-        node.destroy_node()
-    except InvalidHandle:
-        pass
+        os._exit(node.exit_code)
+    node.destroy_node()
     rclpy.try_shutdown()
-    return code
+    return node.exit_code
 
 
 if __name__ == "__main__":

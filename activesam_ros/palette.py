@@ -15,21 +15,59 @@ UNLABELED: Colour = (0, 0, 0)
 """Red, green and blue of pixels without a class."""
 
 CITYSCAPES: Mapping[str, Colour] = {
-    "road": (128, 64, 128), "sidewalk": (244, 35, 232), "building": (70, 70, 70), "wall": (102, 102, 156),
-    "fence": (190, 153, 153), "pole": (153, 153, 153), "traffic light": (250, 170, 30),
-    "traffic sign": (220, 220, 0), "vegetation": (107, 142, 35), "terrain": (152, 251, 152),
-    "sky": (70, 130, 180), "person": (220, 20, 60), "rider": (255, 0, 0), "car": (0, 0, 142),
-    "truck": (0, 0, 70), "bus": (0, 60, 100), "train": (0, 80, 100), "motorcycle": (0, 0, 230),
-    "bicycle": (119, 11, 32)}
+    "road": (128, 64, 128),
+    "sidewalk": (244, 35, 232),
+    "building": (70, 70, 70),
+    "wall": (102, 102, 156),
+    "fence": (190, 153, 153),
+    "pole": (153, 153, 153),
+    "traffic light": (250, 170, 30),
+    "traffic sign": (220, 220, 0),
+    "vegetation": (107, 142, 35),
+    "terrain": (152, 251, 152),
+    "sky": (70, 130, 180),
+    "person": (220, 20, 60),
+    "rider": (255, 0, 0),
+    "car": (0, 0, 142),
+    "truck": (0, 0, 70),
+    "bus": (0, 60, 100),
+    "train": (0, 80, 100),
+    "motorcycle": (0, 0, 230),
+    "bicycle": (119, 11, 32),
+}
 """The colours in which the 19 classes of Cityscapes are usually shown."""
 
 _SYNONYMS: Mapping[str, str] = {
-    "street": "road", "roadway": "road", "asphalt": "road", "pavement": "sidewalk", "footpath": "sidewalk",
-    "house": "building", "railing": "fence", "post": "pole", "lamp post": "pole", "traffic signal": "traffic light",
-    "stoplight": "traffic light", "road sign": "traffic sign", "street sign": "traffic sign", "tree": "vegetation",
-    "bush": "vegetation", "plants": "vegetation", "grass": "terrain", "lawn": "terrain", "soil": "terrain",
-    "pedestrian": "person", "people": "person", "human": "person", "cyclist": "rider", "automobile": "car",
-    "lorry": "truck", "coach": "bus", "tram": "train", "motorbike": "motorcycle", "bike": "bicycle"}
+    "street": "road",
+    "roadway": "road",
+    "asphalt": "road",
+    "pavement": "sidewalk",
+    "footpath": "sidewalk",
+    "house": "building",
+    "railing": "fence",
+    "post": "pole",
+    "lamp post": "pole",
+    "traffic signal": "traffic light",
+    "stoplight": "traffic light",
+    "road sign": "traffic sign",
+    "street sign": "traffic sign",
+    "tree": "vegetation",
+    "bush": "vegetation",
+    "plants": "vegetation",
+    "grass": "terrain",
+    "lawn": "terrain",
+    "soil": "terrain",
+    "pedestrian": "person",
+    "people": "person",
+    "human": "person",
+    "cyclist": "rider",
+    "automobile": "car",
+    "lorry": "truck",
+    "coach": "bus",
+    "tram": "train",
+    "motorbike": "motorcycle",
+    "bike": "bicycle",
+}
 
 # CIE Lab distance (8-bit scale) below which two colours are hard to tell apart in a picture; halved until
 # a crowded vocabulary finds a place.
@@ -40,7 +78,7 @@ _MOST_DISTINCT = 512
 
 
 def name_colour(name: str) -> Colour:
-    """The colour of a class name on its own, whatever else is in the vocabulary: (red, green, blue), 0 to 255."""
+    """The colour of a class name, whatever else is in the vocabulary: (red, green, blue), 0 to 255."""
     key = _key(name)
     key = _SYNONYMS.get(key, key)
     return CITYSCAPES.get(key) or _candidate(key, 0)
@@ -49,8 +87,8 @@ def name_colour(name: str) -> Colour:
 def class_colours(names: Sequence[str], fixed: Mapping[int, Colour] | None = None) -> np.ndarray:
     """Colours for the classes of one vocabulary, distinct from each other and never black.
 
-    A name keeps the colour of `name_colour` unless a name before it (or a Cityscapes word anywhere) already has
-    one that looks alike; then it gets the first of its own further colours that does not.
+    A name keeps the colour of `name_colour` unless a name before it (or a Cityscapes word anywhere) has one
+    that looks alike; then it gets the first of its own further colours that does not.
 
     Args:
         names: display names in class order; of an entry with aliases only the first counts.

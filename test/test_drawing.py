@@ -78,8 +78,12 @@ def test_legend_of_nothing_is_paper():
 
 
 def test_panels_keep_every_image_whole_and_label_colours_exact(labels):
-    picture = panels([np.full((20, 30, 3), (7, 8, 9), np.uint8), colourise(labels, TABLE), np.zeros((20, 30), np.uint8)],
-                     ["input", "labels", ""], columns=2, height=40)
+    picture = panels(
+        [np.full((20, 30, 3), (7, 8, 9), np.uint8), colourise(labels, TABLE), np.zeros((20, 30), np.uint8)],
+        ["input", "labels", ""],
+        columns=2,
+        height=40,
+    )
     flat = picture.reshape(-1, 3)
     assert (flat == (7, 8, 9)).all(axis=1).sum() == 40 * 60
     assert (flat == (200, 0, 0)).all(axis=1).sum() == 20 * 20

@@ -9,8 +9,17 @@ def test_cityscapes_words_have_the_colours_everybody_knows():
     assert [tuple(colour) for colour in class_colours(list(CITYSCAPES)).tolist()] == list(CITYSCAPES.values())
 
 
-@pytest.mark.parametrize("spelling", ["Traffic Light", "traffic_light", "traffic-light", " traffic  light ",
-                                      "traffic light, stoplight", "traffic signal"])
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "Traffic Light",
+        "traffic_light",
+        "traffic-light",
+        " traffic  light ",
+        "traffic light, stoplight",
+        "traffic signal",
+    ],
+)
 def test_spelling_and_usual_synonyms_do_not_change_the_colour(spelling):
     assert name_colour(spelling) == CITYSCAPES["traffic light"]
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-import threading
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.utilities import get_rmw_implementation_identifier
 
 from activesam_ros.errors import ActiveSamError, SettingsError
 from activesam_ros.ros.camera import Camera, Frame
@@ -23,6 +24,7 @@ from activesam_ros.ros.parameters import CHANGEABLE, PARAMETERS, Wanted, wanted
 from activesam_ros.ros.preparation import Prepared, Preparer, Served
 from activesam_ros.ros.tally import Tally, format_stages
 from activesam_ros.ros.throttle import ReasonThrottle
+from activesam_ros.ros.transport import transport_warning
 from activesam_ros.ros.worker import Worker, describe
 
 if TYPE_CHECKING:
@@ -39,23 +41,26 @@ class ActiveSamNode(Node):
     `fatal` are the worker's events and run in its thread.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_fatal: Callable[[], None], **node_options: object) -> None:
         """
+        Args:
+            on_fatal: called, in any thread, when nothing is left to serve; `exit_code` is 1 from then on.
+            node_options: for `rclpy.node.Node`.
+
         Raises:
             ActiveSamError: a parameter given at the start has the wrong type or is refused.
         """
-        super().__init__("activesam")
+        super().__init__("activesam", **node_options)
+        self._on_fatal = on_fatal
         self._preparer: Preparer | None = None
         self._failure: tuple[Wanted, str] | None = None
         self._fatal: str | None = None
-        self._finished = threading.Event()
         self._complain = ReasonThrottle(COMPLAINT_SECONDS, time.monotonic)
         self._reported = time.monotonic()
         self._tally = Tally()
         self._slot: FrameSlot[Frame] = FrameSlot()
         self._desk: ChangeDesk[Wanted, Prepared] = ChangeDesk(self._change_failed)
         self._write_back_needed = self.create_guard_condition(self._write_back)
-        self._wake_up = self.create_guard_condition(lambda: None)
 
         self._declare()
         self._requested = self._wanted([])
@@ -65,17 +70,15 @@ class ActiveSamNode(Node):
         logging.getLogger(LIBRARY_LOGGER).addHandler(self._log_handler)
         logging.getLogger(LIBRARY_LOGGER).setLevel(logging.INFO)
 
+        warning = transport_warning(os.environ, get_rmw_implementation_identifier())
+        if warning:
+            self.get_logger().warning(warning)
         self._camera = Camera(self, self._slot, self._tally)
         self._worker = Worker(self._slot, self._desk, self._load, self._answer, self)
         self._desk.submit(self._requested)
         self._worker.start()
 
     # The owner's view.
-
-    @property
-    def finished(self) -> bool:
-        """Whether the node ended by itself, because it has nothing to run."""
-        return self._finished.is_set()
 
     @property
     def exit_code(self) -> int:
@@ -104,12 +107,17 @@ class ActiveSamNode(Node):
             try:
                 self.declare_parameter(spec.name, declared_default(spec), descriptor(spec))
             except InvalidParameterTypeException as error:
-                hint = " (write a number with a decimal point, such as 1.0)" if type(spec.default) is float else ""
+                hint = (
+                    " (write a number with a decimal point, such as 1.0)"
+                    if type(spec.default) is float
+                    else ""
+                )
                 raise SettingsError(f"{error}{hint}") from error
             except InvalidParameterValueException as error:
                 low, high = spec.range or (None, None)
-                raise SettingsError(f"parameter {spec.name!r} is out of range: expected {low:g} to {high:g}"
-                                    ) from error
+                raise SettingsError(
+                    f"parameter {spec.name!r} is out of range: expected {low:g} to {high:g}"
+                ) from error
 
     def _wanted(self, changes: Sequence[Parameter]) -> Wanted:
         values = {name: self.get_parameter(name).value for name in CHANGEABLE}
@@ -142,10 +150,15 @@ class ActiveSamNode(Node):
         in_force = self._preparer.last.wanted
         asked = dict(request.values)
         undone = {name: value for name, value in in_force.values if value != asked[name]}
-        self.get_logger().error(f"the change failed and is undone ({', '.join(undone)} as before): {sentence}")
-        self.set_parameters_atomically([
-            Parameter(name, value=list(value) if isinstance(value, tuple) else value)
-            for name, value in undone.items()])
+        self.get_logger().error(
+            f"the change failed and is undone ({', '.join(undone)} as before): {sentence}"
+        )
+        self.set_parameters_atomically(
+            [
+                Parameter(name, value=list(value) if isinstance(value, tuple) else value)
+                for name, value in undone.items()
+            ]
+        )
 
     def _change_failed(self, request: Wanted, error: Exception) -> None:
         # Called in the encoding thread: parameters are the executor's, so it is only told.
@@ -159,36 +172,36 @@ class ActiveSamNode(Node):
     # The worker's thread.
 
     def _load(self) -> ActiveSegmenter:
-        # torch takes seconds to import; here it does not delay the signal handlers and the services.
-        from activesam_ros.segmenter import ActiveSegmenter
-
         model, device, dtype = (self.get_parameter(name).value for name in ("model", "device", "dtype"))
         self.get_logger().info(f"loading the model {model!r} (device {device}, dtype {dtype})")
-        return ActiveSegmenter.from_pretrained(model, device=device, dtype=dtype, settings=self._requested.settings)
+        # torch takes seconds to import; here that delays neither the end of the process nor the services.
+        from activesam_ros.segmenter import ActiveSegmenter
+
+        return ActiveSegmenter.from_pretrained(
+            model, device=device, dtype=dtype, settings=self._requested.settings
+        )
 
     def _answer(self, frame: Frame, served: Served) -> None:
-        try:
-            stages = self._camera.answer(frame, served)
-        except Exception:
-            if self._slot.closed:
-                # Publishing fails once the context is shut down; nobody waits for this frame any more.
-                return
-            raise
+        stages = self._camera.answer(frame, served)
         self.get_logger().debug(f"frame answered; ms: {format_stages(stages)}")
-        if time.monotonic() - self._reported >= REPORT_SECONDS:
-            self._reported = time.monotonic()
-            self.get_logger().info(self._tally.report(self._slot.counts))
 
     def loaded(self, segmenter: ActiveSegmenter, preparer: Preparer, seconds: float) -> None:
         self._preparer = preparer
         self.get_logger().info(
             f"model loaded in {seconds:.1f} s; {segmenter.full_resolution} px, "
-            f"preview {segmenter.preview_resolution} px")
+            f"preview {segmenter.preview_resolution} px"
+        )
 
     def in_force(self, served: Served, prepared: Prepared) -> None:
         self.get_logger().info(
             f"vocabulary revision {served.revision} in force: {len(served.vocabulary)} classes, prepared in "
-            f"{prepared.seconds:.2f} s; images from {self._camera.topic}")
+            f"{prepared.seconds:.2f} s; images from {self._camera.topic}"
+        )
+
+    def frame_answered(self) -> None:
+        if time.monotonic() - self._reported >= REPORT_SECONDS:
+            self._reported = time.monotonic()
+            self.get_logger().info(self._tally.report(self._slot.counts))
 
     def frame_failed(self, sentence: str) -> None:
         text = self._complain(sentence)
@@ -198,5 +211,4 @@ class ActiveSamNode(Node):
     def fatal(self, sentence: str) -> None:
         self._fatal = sentence
         self.get_logger().fatal(sentence)
-        self._finished.set()
-        self._wake_up.trigger()
+        self._on_fatal()

@@ -76,20 +76,27 @@ class Camera:
         self._active_classes.publish(active_classes(result, served.revision, header))
         if self._confidence.get_subscription_count():
             self._confidence.publish(
-                confidence_to_image(result.confidence, result.labels, result.unlabeled_id, header))
+                confidence_to_image(result.confidence, result.labels, result.unlabeled_id, header)
+            )
         if self._overlay.get_subscription_count():
             picture = overlay(rgb, result.labels, self._table(result.vocabulary), result.unlabeled_id)
             self._overlay.publish(rgb_to_image(picture, header))
         published = time.monotonic()
-        stages = {"wait": taken - frame.arrived, "convert": converted - taken,
-                  **{name: seconds for name, seconds in result.timings.items() if name != "total"},
-                  "segment": segmented - converted, "publish": published - segmented,
-                  "latency": published - frame.arrived}
+        stages = {
+            "wait": taken - frame.arrived,
+            "convert": converted - taken,
+            **{name: seconds for name, seconds in result.timings.items() if name != "total"},
+            "segment": segmented - converted,
+            "publish": published - segmented,
+            "latency": published - frame.arrived,
+        }
         self._tally.add(stages, len(result.active), len(result.vocabulary))
         return stages
 
     def _table(self, vocabulary: Vocabulary) -> np.ndarray:
         if self._colours is None or self._colours[0] is not vocabulary:
-            self._colours = (vocabulary,
-                             colour_table(vocabulary.class_ids, vocabulary.colours, vocabulary.unlabeled_id))
+            self._colours = (
+                vocabulary,
+                colour_table(vocabulary.class_ids, vocabulary.colours, vocabulary.unlabeled_id),
+            )
         return self._colours[1]

@@ -11,7 +11,7 @@ P = TypeVar("P")
 
 
 class ChangeDesk(Generic[R, P]):
-    """Takes requests from any thread, prepares the latest in a short-lived thread, keeps the outcome for the worker.
+    """Takes requests from any thread, prepares the latest in a short-lived thread, keeps it for the worker.
 
     A request that is overtaken by a newer one before it is ready never comes into force. Nothing is prepared
     before `open`, so that requests may come in while the model is still loading.

@@ -1,7 +1,7 @@
 """sensor_msgs/Image to RGB arrays and back.
 
-cv_bridge converts what it has in every version (the plain 8-bit encodings); OpenCV converts the rest. Rows are
-unpacked here in either case, because cv_bridge versions differ in how they treat padded rows.
+cv_bridge converts what it has in every version (the plain 8-bit encodings); OpenCV converts the rest. Rows
+are unpacked here in either case, because cv_bridge versions differ in how they treat padded rows.
 """
 
 from __future__ import annotations
@@ -22,19 +22,38 @@ from activesam_ros.errors import ImageError
 _CV_BRIDGE = {"mono8": 1, "bgr8": 3, "rgba8": 4, "bgra8": 4}
 # Plain OpenCV types carry no colour meaning; OpenCV's own order is blue, green, red.
 _PLAIN = {"8UC1": "mono8", "8UC3": "bgr8", "8UC4": "bgra8"}
-_SIXTEEN_BIT = {"mono16": ("mono8", 1), "rgb16": ("rgb8", 3), "bgr16": ("bgr8", 3),
-                "rgba16": ("rgba8", 4), "bgra16": ("bgra8", 4)}
+_SIXTEEN_BIT = {
+    "mono16": ("mono8", 1),
+    "rgb16": ("rgb8", 3),
+    "bgr16": ("bgr8", 3),
+    "rgba16": ("rgba8", 4),
+    "bgra16": ("bgra8", 4),
+}
 # OpenCV names a Bayer pattern by its second row, ROS by its first.
-_BAYER = {"bayer_rggb": cv2.COLOR_BayerBG2RGB, "bayer_bggr": cv2.COLOR_BayerRG2RGB,
-          "bayer_gbrg": cv2.COLOR_BayerGR2RGB, "bayer_grbg": cv2.COLOR_BayerGB2RGB}
-_YUV_422 = {"yuv422": cv2.COLOR_YUV2RGB_UYVY, "uyvy": cv2.COLOR_YUV2RGB_UYVY,
-            "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUY2, "yuyv": cv2.COLOR_YUV2RGB_YUY2}
+_BAYER = {
+    "bayer_rggb": cv2.COLOR_BayerBG2RGB,
+    "bayer_bggr": cv2.COLOR_BayerRG2RGB,
+    "bayer_gbrg": cv2.COLOR_BayerGR2RGB,
+    "bayer_grbg": cv2.COLOR_BayerGB2RGB,
+}
+_YUV_422 = {
+    "yuv422": cv2.COLOR_YUV2RGB_UYVY,
+    "uyvy": cv2.COLOR_YUV2RGB_UYVY,
+    "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUY2,
+    "yuyv": cv2.COLOR_YUV2RGB_YUY2,
+}
 _YUV_420 = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21}
 _MEASURES = {"16UC1", "32FC1", "64FC1", "16SC1", "32SC1"}
 
 SUPPORTED_ENCODINGS: tuple[str, ...] = (
-    "rgb8", *_CV_BRIDGE, *_PLAIN, *_SIXTEEN_BIT, *(f"{name}{bits}" for name in _BAYER for bits in (8, 16)),
-    *_YUV_422, *_YUV_420)
+    "rgb8",
+    *_CV_BRIDGE,
+    *_PLAIN,
+    *_SIXTEEN_BIT,
+    *(f"{name}{bits}" for name in _BAYER for bits in (8, 16)),
+    *_YUV_422,
+    *_YUV_420,
+)
 
 
 def image_to_rgb(message: Image) -> np.ndarray:
@@ -81,9 +100,13 @@ def image_to_rgb(message: Image) -> np.ndarray:
         planes = _rows(message, np.uint8, 1, rows=height * 3 // 2)
         return cv2.cvtColor(np.ascontiguousarray(planes), _YUV_420[encoding])
     if encoding in _MEASURES:
-        raise ImageError(f"the encoding {encoding!r} holds measurements such as depth, not a picture: "
-                         "give the colour image's topic, or publish a grey picture as mono8 or mono16")
-    raise ImageError(f"the encoding {encoding!r} is not known: expected one of {', '.join(SUPPORTED_ENCODINGS)}")
+        raise ImageError(
+            f"the encoding {encoding!r} holds measurements such as depth, not a picture: "
+            "give the colour image's topic, or publish a grey picture as mono8 or mono16"
+        )
+    raise ImageError(
+        f"the encoding {encoding!r} is not known: expected one of {', '.join(SUPPORTED_ENCODINGS)}"
+    )
 
 
 def _sixteen_bit_type(message: Image) -> np.dtype:
@@ -100,23 +123,32 @@ def _rows(message: Image, dtype: np.dtype | type, channels: int, rows: int | Non
     rows = message.height if rows is None else rows
     row = message.width * channels * dtype.itemsize
     if message.step < row:
-        raise ImageError(f"step is {message.step} bytes, but a row of {message.width} {message.encoding} "
-                         f"pixels takes {row}")
+        raise ImageError(
+            f"step is {message.step} bytes, but a row of {message.width} {message.encoding} "
+            f"pixels takes {row}"
+        )
     # The last row's padding may be missing: some drivers do not send it.
     needed = message.step * (rows - 1) + row
     if len(message.data) < needed:
-        raise ImageError(f"the data is {len(message.data)} bytes, but {rows} rows of step {message.step} "
-                         f"take {needed}")
+        raise ImageError(
+            f"the data is {len(message.data)} bytes, but {rows} rows of step {message.step} take {needed}"
+        )
     shape = (rows, message.width) if channels == 1 else (rows, message.width, channels)
-    strides = (message.step, channels * dtype.itemsize, dtype.itemsize)[:len(shape)]
+    strides = (message.step, channels * dtype.itemsize, dtype.itemsize)[: len(shape)]
     return np.ndarray(shape, dtype, buffer=memoryview(message.data), strides=strides)
 
 
 def _through_cv_bridge(pixels: np.ndarray, encoding: str) -> np.ndarray:
     pixels = np.ascontiguousarray(pixels)
     height, width = pixels.shape[:2]
-    packed = SimpleNamespace(height=height, width=width, encoding=encoding, is_bigendian=0,
-                             step=pixels.nbytes // height, data=pixels.data)
+    packed = SimpleNamespace(
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=0,
+        step=pixels.nbytes // height,
+        data=pixels.data,
+    )
     return np.ascontiguousarray(CvBridge().imgmsg_to_cv2(packed, "rgb8"))
 
 
@@ -129,7 +161,9 @@ def labels_to_image(labels: np.ndarray, header: Header) -> Image:
     raise TypeError(f"labels are uint8 or uint16, got {labels.dtype}")
 
 
-def confidence_to_image(confidence: np.ndarray, labels: np.ndarray, unlabeled_id: int, header: Header) -> Image:
+def confidence_to_image(
+    confidence: np.ndarray, labels: np.ndarray, unlabeled_id: int, header: Header
+) -> Image:
     """float32 [H, W] in 0..1 becomes mono8 in 0..255; 0 where `labels` is `unlabeled_id`."""
     scaled = cv2.convertScaleAbs(confidence, alpha=255.0)
     scaled[labels == unlabeled_id] = 0

@@ -6,22 +6,31 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 
 from activesam_ros.ros.parameters import ParameterSpec
 
-_TYPES = {bool: ParameterType.PARAMETER_BOOL, int: ParameterType.PARAMETER_INTEGER,
-          float: ParameterType.PARAMETER_DOUBLE, str: ParameterType.PARAMETER_STRING,
-          tuple: ParameterType.PARAMETER_STRING_ARRAY}
+_TYPES = {
+    bool: ParameterType.PARAMETER_BOOL,
+    int: ParameterType.PARAMETER_INTEGER,
+    float: ParameterType.PARAMETER_DOUBLE,
+    str: ParameterType.PARAMETER_STRING,
+    tuple: ParameterType.PARAMETER_STRING_ARRAY,
+}
 
 
 def descriptor(spec: ParameterSpec) -> ParameterDescriptor:
     """The message that describes `spec` to ROS tools."""
-    message = ParameterDescriptor(name=spec.name, description=spec.description, read_only=spec.read_only,
-                                  type=_TYPES[type(spec.default)])
+    message = ParameterDescriptor(
+        name=spec.name,
+        description=spec.description,
+        read_only=spec.read_only,
+        type=_TYPES[type(spec.default)],
+    )
     # rclpy takes an empty list for a byte array; with a type of our own checking the refusal can say why.
     message.dynamic_typing = isinstance(spec.default, tuple)
     if spec.range and isinstance(spec.default, int):
         message.integer_range = [IntegerRange(from_value=spec.range[0], to_value=spec.range[1], step=1)]
     elif spec.range:
         message.floating_point_range = [
-            FloatingPointRange(from_value=spec.range[0], to_value=spec.range[1], step=0.0)]
+            FloatingPointRange(from_value=spec.range[0], to_value=spec.range[1], step=0.0)
+        ]
     return message
 
 

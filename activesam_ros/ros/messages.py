@@ -21,8 +21,16 @@ def active_classes(result: SegmentationResult, revision: int, header: Header) ->
         header=header,
         vocabulary_revision=revision,
         vocabulary_size=len(result.vocabulary),
-        classes=[ActiveClass(class_id=int(entry.class_id), name=entry.name, presence=float(entry.presence),
-                             area=float(entry.pixels) / pixels) for entry in result.active])
+        classes=[
+            ActiveClass(
+                class_id=int(entry.class_id),
+                name=entry.name,
+                presence=float(entry.presence),
+                area=float(entry.pixels) / pixels,
+            )
+            for entry in result.active
+        ],
+    )
 
 
 def label_info(vocabulary: Vocabulary, threshold: float, header: Header) -> LabelInfo:
@@ -38,5 +46,8 @@ def label_info(vocabulary: Vocabulary, threshold: float, header: Header) -> Labe
     """
     return LabelInfo(
         header=header,
-        class_map=[VisionClass(class_id=entry.class_id, class_name=entry.name) for entry in vocabulary.classes],
-        threshold=float(threshold))
+        class_map=[
+            VisionClass(class_id=entry.class_id, class_name=entry.name) for entry in vocabulary.classes
+        ],
+        threshold=float(threshold),
+    )

@@ -32,46 +32,96 @@ class ParameterSpec:
 
 # A list that suits a camera on a street; every robot has its own.
 _DEFAULT_VOCABULARY = (
-    "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation",
-    "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
+    "road",
+    "sidewalk",
+    "building",
+    "wall",
+    "fence",
+    "pole",
+    "traffic light",
+    "traffic sign",
+    "vegetation",
+    "terrain",
+    "sky",
+    "person",
+    "rider",
+    "car",
+    "truck",
+    "bus",
+    "train",
+    "motorcycle",
+    "bicycle",
+)
 
 _PAPER = SegmenterSettings()
 
 PARAMETERS: tuple[ParameterSpec, ...] = (
-    ParameterSpec("model", "facebook/sam3",
-                  "Model folder or hub id in the transformers format, or 'toytown' for the small demo model.",
-                  read_only=True),
-    ParameterSpec("device", "auto", "Device the model runs on: auto, cpu, cuda, cuda:1, mps.", read_only=True),
-    ParameterSpec("dtype", "auto", "Number format of the weights: auto, float32, bfloat16, float16.",
-                  read_only=True),
-    ParameterSpec("vocabulary", _DEFAULT_VOCABULARY,
-                  "The classes to look for; commas separate aliases of one class, the first names it. "
-                  "Ids are 0, 1, 2 ... in this order."),
-    ParameterSpec("background_class", "",
-                  "Name of the class that pixels without a clear winner become; empty: they stay unlabelled."),
-    ParameterSpec("full_resolution", 0,
-                  "Side in pixels of the square image of the decoding pass; 0: the model's own."),
-    ParameterSpec("preview_resolution", _PAPER.preview_resolution,
-                  "Side in pixels of the square image of the presence preview."),
+    ParameterSpec(
+        "model",
+        "facebook/sam3",
+        "Model folder or hub id in the transformers format, or 'toytown' for the small demo model.",
+        read_only=True,
+    ),
+    ParameterSpec(
+        "device", "auto", "Device the model runs on: auto, cpu, cuda, cuda:1, mps.", read_only=True
+    ),
+    ParameterSpec(
+        "dtype", "auto", "Number format of the weights: auto, float32, bfloat16, float16.", read_only=True
+    ),
+    ParameterSpec(
+        "vocabulary",
+        _DEFAULT_VOCABULARY,
+        "The classes to look for; commas separate aliases of one class, the first names it. "
+        "Ids are 0, 1, 2 ... in this order.",
+    ),
+    ParameterSpec(
+        "background_class",
+        "",
+        "Name of the class that pixels without a clear winner become; empty: they stay unlabelled.",
+    ),
+    ParameterSpec(
+        "full_resolution", 0, "Side in pixels of the square image of the decoding pass; 0: the model's own."
+    ),
+    ParameterSpec(
+        "preview_resolution",
+        _PAPER.preview_resolution,
+        "Side in pixels of the square image of the presence preview.",
+    ),
     ParameterSpec("keep_fraction", _PAPER.keep_fraction, "Share of the prompts that the preview keeps."),
-    ParameterSpec("max_active", _PAPER.max_active,
-                  "At most this many prompts are decoded; a vocabulary with no more skips the preview."),
-    ParameterSpec("bucket_size", _PAPER.bucket_size,
-                  "Prompts that are decoded at once: a matter of memory and speed only."),
-    ParameterSpec("confidence_threshold", _PAPER.confidence_threshold,
-                  "Instance masks count if their score is above this."),
-    ParameterSpec("background_threshold", 0.4,
-                  "Pixels whose margin-aware score is below this (to the power margin_exponent) become "
-                  "background; 0 switches that off."),
+    ParameterSpec(
+        "max_active",
+        _PAPER.max_active,
+        "At most this many prompts are decoded; a vocabulary with no more skips the preview.",
+    ),
+    ParameterSpec(
+        "bucket_size",
+        _PAPER.bucket_size,
+        "Prompts that are decoded at once: a matter of memory and speed only.",
+    ),
+    ParameterSpec(
+        "confidence_threshold",
+        _PAPER.confidence_threshold,
+        "Instance masks count if their score is above this.",
+    ),
+    ParameterSpec(
+        "background_threshold",
+        0.4,
+        "Pixels whose margin-aware score is below this (to the power margin_exponent) become "
+        "background; 0 switches that off.",
+    ),
     ParameterSpec("margin_exponent", _PAPER.margin_exponent, "Exponent of background_threshold."),
-    ParameterSpec("neighbor_tokens", _PAPER.neighbor_tokens,
-                  "Context tokens from the most similar other words of the vocabulary."),
+    ParameterSpec(
+        "neighbor_tokens",
+        _PAPER.neighbor_tokens,
+        "Context tokens from the most similar other words of the vocabulary.",
+    ),
     ParameterSpec("hypernym_tokens", _PAPER.hypernym_tokens, "Context tokens from the hypernyms of a word."),
     ParameterSpec("max_pixels", _PAPER.max_pixels, "Images with more pixels are refused."),
 )
 
 CHANGEABLE: tuple[str, ...] = tuple(spec.name for spec in PARAMETERS if not spec.read_only)
 """Names of the parameters that may change while the node runs."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -93,9 +143,12 @@ def wanted(values: Mapping[str, object]) -> Wanted:
     """
     specs = {spec.name: spec for spec in PARAMETERS}
     typed = {name: _typed(specs[name], values[name]) for name in CHANGEABLE}
-    settings = SegmenterSettings(**{
-        field.name: (typed[field.name] or None) if field.name == "full_resolution" else typed[field.name]
-        for field in fields(SegmenterSettings)})
+    settings = SegmenterSettings(
+        **{
+            field.name: (typed[field.name] or None) if field.name == "full_resolution" else typed[field.name]
+            for field in fields(SegmenterSettings)
+        }
+    )
     vocabulary = Vocabulary.from_names(typed["vocabulary"], background=typed["background_class"] or None)
     return Wanted(tuple(typed.items()), vocabulary, settings)
 
@@ -110,10 +163,14 @@ def _typed(spec: ParameterSpec, value: object) -> Value:
 
 
 def _string_list(name: str, value: object) -> tuple[str, ...]:
-    if value is None or isinstance(value, (str, bool, int, float)):
-        raise VocabularyError(f"{name} is {value!r}; expected a list of words such as "
-                              "[road, \"car, automobile\", sky]")
-    # An empty list arrives as bytes; an array of numbers or booleans means that YAML read the words so.
+    # An empty list on the command line arrives as no value at all, in a service call as bytes.
+    if value is None:
+        return ()
+    if isinstance(value, (str, bool, int, float)):
+        raise VocabularyError(
+            f'{name} is {value!r}; expected a list of words such as [road, "car, automobile", sky]'
+        )
+    # An array of numbers or booleans means that YAML read the words so.
     entries = tuple(value)
     strange = [entry for entry in entries if not isinstance(entry, str)]
     if strange:

@@ -51,10 +51,11 @@ class Preparer:
         return self._last
 
     def check(self, settings: SegmenterSettings) -> None:
-        """Raises SettingsError if the resolutions in `settings` do not fit the model; quick, for any thread."""
+        """Raises SettingsError if the resolutions in `settings` do not fit the model; for any thread."""
         now = self._base.settings
-        resolutions = replace(now, full_resolution=settings.full_resolution,
-                              preview_resolution=settings.preview_resolution)
+        resolutions = replace(
+            now, full_resolution=settings.full_resolution, preview_resolution=settings.preview_resolution
+        )
         if resolutions != now:
             self._base.with_settings(resolutions)
 

@@ -46,8 +46,10 @@ def format_stages(stages: Mapping[str, float]) -> str:
 
 def _line(counts: FrameCounts, frames: list[Mapping[str, float]], active: tuple[int, int] | None) -> str:
     pending = counts.waiting + counts.in_work
-    parts = [f"frames: {counts.received} in = {counts.answered} out + {counts.superseded} superseded "
-             f"+ {counts.failed} failed + {pending} pending"]
+    parts = [
+        f"frames: {counts.received} in = {counts.answered} out + {counts.superseded} superseded "
+        f"+ {counts.failed} failed + {pending} pending"
+    ]
     if counts.by_reason:
         parts.append("failed: " + ", ".join(f"{reason} {number}" for reason, number in counts.by_reason))
     if frames:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class ReasonThrottle:
-    """Lets each distinct text through at once, and again only `period` seconds later, with how often it recurred."""
+    """Lets each text through at once, and again only `period` seconds later, with how often it recurred."""
 
     def __init__(self, period: float, clock: Callable[[], float], remembered: int = 64) -> None:
         self._period = period

@@ -28,6 +28,9 @@ class WorkerEvents(Protocol):
     def in_force(self, served: Served, prepared: Prepared) -> None:
         """From the next frame on, `served` labels."""
 
+    def frame_answered(self) -> None:
+        """One frame was answered and counted."""
+
     def frame_failed(self, sentence: str) -> None:
         """One frame could not be answered; the next one is tried."""
 
@@ -38,8 +41,14 @@ class WorkerEvents(Protocol):
 class Worker(Generic[F]):
     """Loads the model, then answers the frames of one slot until the slot is closed."""
 
-    def __init__(self, slot: FrameSlot[F], desk: ChangeDesk[Wanted, Prepared], load: Callable[[], ActiveSegmenter],
-                 answer: Callable[[F, Served], None], events: WorkerEvents) -> None:
+    def __init__(
+        self,
+        slot: FrameSlot[F],
+        desk: ChangeDesk[Wanted, Prepared],
+        load: Callable[[], ActiveSegmenter],
+        answer: Callable[[F, Served], None],
+        events: WorkerEvents,
+    ) -> None:
         """
         Args:
             slot: where frames come from.
@@ -53,7 +62,7 @@ class Worker(Generic[F]):
         self._load = load
         self._answer = answer
         self._events = events
-        # A daemon: neither loading nor a forward pass can be interrupted, and the process must be able to end.
+        # A daemon: neither a load nor a forward pass can be interrupted, and the process must be able to end.
         self._thread = threading.Thread(target=self._run, name="activesam-worker", daemon=True)
 
     def start(self) -> None:
@@ -102,6 +111,7 @@ class Worker(Generic[F]):
             self._events.frame_failed(f"frame failed: {describe(error)}")
         else:
             self._slot.answered()
+            self._events.frame_answered()
 
 
 def describe(error: Exception) -> str:

@@ -1,4 +1,6 @@
-"""Training examples: a scene, prepared as the pipeline prepares images, with words to ask and the right answers."""
+"""Training examples: a scene, prepared as the pipeline prepares images, with words to ask and the right
+answers.
+"""
 
 from dataclasses import dataclass
 
@@ -11,11 +13,31 @@ from transformers import CLIPTokenizer
 
 from activesam_ros.toytown.network import tokenize
 from activesam_ros.toytown.scenes import SceneStore
-from activesam_ros.toytown.words import (CLASS_ID, CLASSES, FOREIGN, HYPERNYMS, OTHER_HYPERNYMS, SUPERCLASSES, SYNONYMS,
-                                         THINGS)
+from activesam_ros.toytown.words import (
+    CLASS_ID,
+    CLASSES,
+    FOREIGN,
+    HYPERNYMS,
+    OTHER_HYPERNYMS,
+    SUPERCLASSES,
+    SYNONYMS,
+    THINGS,
+)
 
-THIN = tuple(CLASS_ID[name] for name in ("pole", "traffic light", "traffic sign", "person", "rider", "motorcycle",
-                                         "bicycle", "wall", "fence"))
+THIN = tuple(
+    CLASS_ID[name]
+    for name in (
+        "pole",
+        "traffic light",
+        "traffic sign",
+        "person",
+        "rider",
+        "motorcycle",
+        "bicycle",
+        "wall",
+        "fence",
+    )
+)
 _MOST_INSTANCES = 10
 _FOREIGN_IN_VOCABULARY = 8
 _JUNK_IN_VOCABULARY = 5
@@ -38,9 +60,9 @@ class Answer:
 class Batch:
     """Images float [images, 3, size, size] with soft class maps float [images, 19, size / 4, size / 4].
 
-    ``words`` are the token ids of a vocabulary that covers the 19 classes first, then words that name nothing here.
-    ``prompts`` (token ids), ``image_index`` and ``answers`` (None: absent) are per prompt; ``hypernyms`` holds up to
-    two token id lists per prompt. They are empty in batches for dense pre-training.
+    ``words`` are the token ids of a vocabulary that covers the 19 classes first, then words that name nothing
+    here. ``prompts`` (token ids), ``image_index`` and ``answers`` (None: absent) are per prompt;
+    ``hypernyms`` holds up to two token id lists per prompt. They are empty in batches for dense pre-training.
     """
 
     size: int
@@ -54,7 +76,8 @@ class Batch:
 
 
 def prepare(rgb: np.ndarray, size: int) -> Tensor:
-    """Image uint8 [H, W, 3] as the pipeline feeds it: antialiased bilinear resize of the uint8 image to a square.
+    """Image uint8 [H, W, 3] as the pipeline feeds it: antialiased bilinear resize of the uint8 image to a
+    square.
 
     Returns float [3, size, size] in -1..1.
     """
@@ -90,7 +113,9 @@ class Sampler:
         negatives: absent words asked per image.
     """
 
-    def __init__(self, store: SceneStore, tokenizer: CLIPTokenizer, positives: int = 4, negatives: int = 3) -> None:
+    def __init__(
+        self, store: SceneStore, tokenizer: CLIPTokenizer, positives: int = 4, negatives: int = 3
+    ) -> None:
         self._store, self._tokenizer = store, tokenizer
         self._positives, self._negatives = positives, negatives
         self._rarity = np.where(np.isin(np.arange(len(CLASSES)), THIN), 1.6, 1.0)
@@ -99,8 +124,16 @@ class Sampler:
     def dense(self, r: np.random.Generator, images: int, size: int) -> Batch:
         """A batch for dense pre-training: images, class maps and a vocabulary."""
         parts = [self._image(r, size) for _ in range(images)]
-        return Batch(size, torch.stack([p[0] for p in parts]), torch.stack([_class_map(p[1]) for p in parts]),
-                     self._vocabulary(r), [], [], torch.zeros(0, dtype=torch.long), [])
+        return Batch(
+            size,
+            torch.stack([p[0] for p in parts]),
+            torch.stack([_class_map(p[1]) for p in parts]),
+            self._vocabulary(r),
+            [],
+            [],
+            torch.zeros(0, dtype=torch.long),
+            [],
+        )
 
     def prompted(self, r: np.random.Generator, images: int, size: int) -> Batch:
         """A batch for the whole network: also prompts with their answers."""
@@ -110,16 +143,30 @@ class Sampler:
             pixels.append(picture)
             dense.append(_class_map(labels))
             for said, classes in self._prompts(r, labels, size):
-                ids.append(junk(r, len(self._tokenizer)) if said is None else tokenize(self._tokenizer, [said])[0])
+                ids.append(
+                    junk(r, len(self._tokenizer)) if said is None else tokenize(self._tokenizer, [said])[0]
+                )
                 answers.append(_answer(labels, instances, classes, size) if classes else None)
                 hypernyms.append(tokenize(self._tokenizer, self._hypernyms(r, said, classes)) if said else [])
         count = len(ids) // images
-        return Batch(size, torch.stack(pixels), torch.stack(dense), self._vocabulary(r), ids, hypernyms,
-                     torch.arange(images).repeat_interleave(count), answers)
+        return Batch(
+            size,
+            torch.stack(pixels),
+            torch.stack(dense),
+            self._vocabulary(r),
+            ids,
+            hypernyms,
+            torch.arange(images).repeat_interleave(count),
+            answers,
+        )
 
     def _vocabulary(self, r: np.random.Generator) -> list[list[int]]:
-        words = [phrase(r, name) for name in CLASSES] + [str(w) for w in r.choice(FOREIGN, _FOREIGN_IN_VOCABULARY)]
-        return tokenize(self._tokenizer, words) + [junk(r, len(self._tokenizer)) for _ in range(_JUNK_IN_VOCABULARY)]
+        words = [phrase(r, name) for name in CLASSES] + [
+            str(w) for w in r.choice(FOREIGN, _FOREIGN_IN_VOCABULARY)
+        ]
+        return tokenize(self._tokenizer, words) + [
+            junk(r, len(self._tokenizer)) for _ in range(_JUNK_IN_VOCABULARY)
+        ]
 
     @staticmethod
     def _hypernyms(r: np.random.Generator, said: str, classes: list[int]) -> list[str]:
@@ -134,24 +181,31 @@ class Sampler:
 
     def _image(self, r: np.random.Generator, size: int) -> tuple[Tensor, np.ndarray, np.ndarray]:
         index = int(r.integers(len(self._store)))
-        rgb, labels, instances = (array[index] for array in (self._store.rgb, self._store.labels,
-                                                             self._store.instances))
+        rgb, labels, instances = (
+            array[index] for array in (self._store.rgb, self._store.labels, self._store.instances)
+        )
         height, width = labels.shape
         if r.random() < 0.4:
             keep = r.uniform(0.65, 1)
             h, w = int(height * keep), int(width * keep)
             y, x = int(r.integers(height - h + 1)), int(r.integers(width - w + 1))
-            rgb, labels, instances = (a[y:y + h, x:x + w] for a in (rgb, labels, instances))
+            rgb, labels, instances = (a[y : y + h, x : x + w] for a in (rgb, labels, instances))
         if r.random() < 0.5:
             rgb, labels, instances = (a[:, ::-1] for a in (rgb, labels, instances))
         pixels = prepare(rgb, size)
-        gain = torch.tensor(r.uniform(0.9, 1.1) * r.uniform(0.96, 1.04, 3), dtype=torch.float32)[:, None, None]
+        gain = torch.tensor(r.uniform(0.9, 1.1) * r.uniform(0.96, 1.04, 3), dtype=torch.float32)[
+            :, None, None
+        ]
         pixels = (pixels + 1) * gain - 1 + float(r.uniform(-0.05, 0.05))
-        labels, instances = (cv2.resize(np.ascontiguousarray(a), (size, size), interpolation=cv2.INTER_NEAREST)
-                             for a in (labels, instances))
+        labels, instances = (
+            cv2.resize(np.ascontiguousarray(a), (size, size), interpolation=cv2.INTER_NEAREST)
+            for a in (labels, instances)
+        )
         return pixels, labels, instances
 
-    def _prompts(self, r: np.random.Generator, labels: np.ndarray, size: int) -> list[tuple[str | None, list[int]]]:
+    def _prompts(
+        self, r: np.random.Generator, labels: np.ndarray, size: int
+    ) -> list[tuple[str | None, list[int]]]:
         """Words to ask (None: junk) with the classes each one names that are present."""
         count = np.bincount(labels.ravel(), minlength=256)[: len(CLASSES)]
         enough = _enough(size)
@@ -195,7 +249,9 @@ def _quarter(mask: np.ndarray) -> np.ndarray:
 
 
 def _answer(labels: np.ndarray, instances: np.ndarray, classes: list[int], size: int) -> Answer:
-    """Semantic mask of the classes; one instance per thing, and one for the whole of what is not made of things."""
+    """Semantic mask of the classes; one instance per thing, and one for the whole of what is not made of
+    things.
+    """
     mask = np.isin(labels, classes) if len(classes) > 1 else labels == classes[0]
     found = [mask]
     if classes[0] in THINGS:
@@ -207,7 +263,11 @@ def _answer(labels: np.ndarray, instances: np.ndarray, classes: list[int], size:
         rows, columns = np.flatnonzero(one.any(1)), np.flatnonzero(one.any(0))
         y0, y1, x0, x1 = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
         boxes.append([(x0 + x1) / 2 / size, (y0 + y1) / 2 / size, (x1 - x0) / size, (y1 - y0) / size])
-    quarters = np.stack([_quarter(m) for m in found]) if found else np.zeros((0, size // 4, size // 4), np.float32)
-    return Answer(torch.from_numpy(_quarter(mask)), torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-                  torch.from_numpy(quarters))
-
+    quarters = (
+        np.stack([_quarter(m) for m in found]) if found else np.zeros((0, size // 4, size // 4), np.float32)
+    )
+    return Answer(
+        torch.from_numpy(_quarter(mask)),
+        torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        torch.from_numpy(quarters),
+    )

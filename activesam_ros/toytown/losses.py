@@ -14,7 +14,7 @@ from activesam_ros.toytown.words import CLASSES
 
 
 class DenseHead(nn.Module):
-    """Scores pixel features against pooled text features; used in training only, never saved with the model."""
+    """Scores pixel features against pooled text features; used in training only."""
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
@@ -116,14 +116,16 @@ class LossWeights:
 def prompt_losses(out: Prediction, answers: list[Answer | None], weights: LossWeights) -> dict[str, Tensor]:
     """SAM 3's losses over a batch of prompts.
 
-    Presence is asked of every prompt and decoder layer; boxes and scores of present ones alone, after matching object
-    queries to instances; masks of those that have them. ``fused`` is on what the pipeline publishes: the best instance mask, weighted by its
-    score, or the semantic mask, whichever is higher.
+    Presence is asked of every prompt and decoder layer; boxes and scores of present ones alone, after
+    matching object queries to instances; masks of those that have them. ``fused`` is on what the pipeline
+    publishes: the best instance mask, weighted by its score, or the semantic mask, whichever is higher.
     """
     layers, prompts, queries = out.logits.shape
     per_layer = torch.tensor([0.4] * (layers - 1) + [1.0])
     there = torch.tensor([float(a is not None) for a in answers])
-    presence = F.binary_cross_entropy_with_logits(out.presence, there.expand(layers, -1), reduction="none").mean(1)
+    presence = F.binary_cross_entropy_with_logits(
+        out.presence, there.expand(layers, -1), reduction="none"
+    ).mean(1)
     result = {"presence": weights.presence * (presence * per_layer).sum()}
     present = [i for i, a in enumerate(answers) if a is not None]
     place = {int(i): at for at, i in enumerate(out.masked)}
@@ -132,8 +134,9 @@ def prompt_losses(out: Prediction, answers: list[Answer | None], weights: LossWe
     at = [place[i] for i in shown]
     target = torch.stack([answers[i].semantic for i in shown])
     semantic = out.semantic[at]
-    result["semantic"] = weights.semantic * (F.binary_cross_entropy_with_logits(semantic, target)
-                                             + 0.5 * _dice(semantic.sigmoid(), target).mean())
+    result["semantic"] = weights.semantic * (
+        F.binary_cross_entropy_with_logits(semantic, target) + 0.5 * _dice(semantic.sigmoid(), target).mean()
+    )
     if hidden:
         result["absent"] = weights.absent * F.softplus(out.semantic[hidden]).mean()
     objects = out.masks[at].sigmoid() * out.logits[-1, shown].sigmoid()[:, :, None, None]
@@ -147,28 +150,39 @@ def prompt_losses(out: Prediction, answers: list[Answer | None], weights: LossWe
             pairs = []
             for i in matched:
                 boxes = answers[i].boxes
-                cost = (5 * torch.cdist(out.boxes[layer, i], boxes, p=1) - 2 * out.logits[layer, i].sigmoid()[:, None]
-                        - 2 * _overlap(box_cxcywh_to_xyxy(out.boxes[layer, i])[:, None],
-                                       box_cxcywh_to_xyxy(boxes)[None]))
+                cost = (
+                    5 * torch.cdist(out.boxes[layer, i], boxes, p=1)
+                    - 2 * out.logits[layer, i].sigmoid()[:, None]
+                    - 2
+                    * _overlap(
+                        box_cxcywh_to_xyxy(out.boxes[layer, i])[:, None], box_cxcywh_to_xyxy(boxes)[None]
+                    )
+                )
                 pairs.append(assign(cost.numpy()))
-        prompt = torch.cat([torch.full((len(rows),), i) for i, (rows, _) in zip(matched, pairs)])
+        found = list(zip(matched, pairs, strict=True))
+        prompt = torch.cat([torch.full((len(rows),), i) for i, (rows, _) in found])
         query = torch.cat([torch.from_numpy(rows) for rows, _ in pairs])
-        truth = torch.cat([answers[i].boxes[columns] for i, (_, columns) in zip(matched, pairs)])
+        truth = torch.cat([answers[i].boxes[columns] for i, (_, columns) in found])
         guess = out.boxes[layer, prompt, query]
         box = box + per_layer[layer] * (guess - truth).abs().sum(-1).mean()
-        overlap = overlap + per_layer[layer] * (1 - _overlap(box_cxcywh_to_xyxy(guess),
-                                                             box_cxcywh_to_xyxy(truth))).mean()
+        overlap = (
+            overlap
+            + per_layer[layer] * (1 - _overlap(box_cxcywh_to_xyxy(guess), box_cxcywh_to_xyxy(truth))).mean()
+        )
         wanted = torch.zeros(prompts, queries)
         wanted[prompt, query] = 1
         logits, wanted = out.logits[layer][matched], wanted[matched]
         entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
         miss = torch.where(wanted > 0, 1 - logits.sigmoid(), logits.sigmoid())
-        score = score + per_layer[layer] * (entropy * miss**2 * torch.where(wanted > 0, 2.0, 1.0)).sum() / count
-    chosen = [(place[i], rows, answers[i].masks[columns]) for i, (rows, columns) in zip(matched, pairs) if i in place]
+        score = (
+            score + per_layer[layer] * (entropy * miss**2 * torch.where(wanted > 0, 2.0, 1.0)).sum() / count
+        )
+    chosen = [(place[i], rows, answers[i].masks[columns]) for i, (rows, columns) in found if i in place]
     if chosen:
         shapes = torch.cat([c[2] for c in chosen])
         masks = torch.cat([out.masks[at, torch.from_numpy(rows)] for at, rows, _ in chosen])
-        result["mask"] = weights.mask * (F.binary_cross_entropy_with_logits(masks, shapes)
-                                         + _dice(masks.sigmoid(), shapes).mean())
+        result["mask"] = weights.mask * (
+            F.binary_cross_entropy_with_logits(masks, shapes) + _dice(masks.sigmoid(), shapes).mean()
+        )
     result |= {"score": weights.score * score, "box": weights.box * box, "overlap": weights.overlap * overlap}
     return result

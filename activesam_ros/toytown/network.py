@@ -1,8 +1,8 @@
 """The demo network: a very small `Sam3Model`, its tokenizer, and a forward pass for training.
 
-The forward pass runs the model's own sub-modules in the order of `Sam3Model.forward`, with three differences that the
-segmentation pipeline has too: several prompts share one image's features, the geometry encoder's class token joins
-every prompt, and context tokens may follow the text tokens.
+The forward pass runs the model's own sub-modules in the order of `Sam3Model.forward`, with three differences
+that the segmentation pipeline has too: several prompts share one image's features, the geometry encoder's
+class token joins every prompt, and context tokens may follow the text tokens.
 """
 
 import json
@@ -24,26 +24,49 @@ CONTEXT_LENGTH = 32
 
 
 def make_config(vocabulary_size: int) -> Sam3Config:
-    """Configuration of the demo network (1.4 M parameters: image 192, patch 8, width 64 behind the image encoder)."""
+    """Configuration of the demo network (1.4 M parameters: image 192, patch 8, width 64 behind the image
+    encoder).
+    """
     grid = IMAGE_SIZE // 8
     common = {"hidden_size": 64, "num_attention_heads": 4, "dropout": 0.0}
     return Sam3Config(
         vision_config={
-            "model_type": "sam3_vision_model", "fpn_hidden_size": 64, "scale_factors": [2.0, 1.0, 0.5],
+            "model_type": "sam3_vision_model",
+            "fpn_hidden_size": 64,
+            "scale_factors": [2.0, 1.0, 0.5],
             "backbone_feature_sizes": [[grid * 2] * 2, [grid] * 2],
             "backbone_config": {
-                "model_type": "sam3_vit_model", "hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 6,
-                "num_attention_heads": 4, "image_size": IMAGE_SIZE, "patch_size": 8, "window_size": 8,
-                "global_attn_indexes": [2, 5], "pretrain_image_size": 64}},
+                "model_type": "sam3_vit_model",
+                "hidden_size": 96,
+                "intermediate_size": 256,
+                "num_hidden_layers": 6,
+                "num_attention_heads": 4,
+                "image_size": IMAGE_SIZE,
+                "patch_size": 8,
+                "window_size": 8,
+                "global_attn_indexes": [2, 5],
+                "pretrain_image_size": 64,
+            },
+        },
         text_config={
-            "model_type": "clip_text_model", "vocab_size": vocabulary_size, "hidden_size": 64, "intermediate_size": 128,
-            "projection_dim": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-            "max_position_embeddings": CONTEXT_LENGTH, "hidden_act": "gelu", "bos_token_id": 0, "eos_token_id": 1,
-            "pad_token_id": 1},
+            "model_type": "clip_text_model",
+            "vocab_size": vocabulary_size,
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "projection_dim": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "max_position_embeddings": CONTEXT_LENGTH,
+            "hidden_act": "gelu",
+            "bos_token_id": 0,
+            "eos_token_id": 1,
+            "pad_token_id": 1,
+        },
         geometry_encoder_config={"num_layers": 1, "intermediate_size": 192, "roi_size": 3, **common},
         detr_encoder_config={"num_layers": 2, "intermediate_size": 192, **common},
         detr_decoder_config={"num_layers": 3, "num_queries": 16, "intermediate_size": 192, **common},
-        mask_decoder_config={"hidden_size": 64, "num_upsampling_stages": 1, "num_attention_heads": 4})
+        mask_decoder_config={"hidden_size": 64, "num_upsampling_stages": 1, "num_attention_heads": 4},
+    )
 
 
 def make_model(vocabulary_size: int) -> Sam3Model:
@@ -63,7 +86,9 @@ def make_model(vocabulary_size: int) -> Sam3Model:
 
 
 def save(model: Sam3Model, tokenizer: CLIPTokenizer, folder: Path) -> None:
-    """Write the folder that `Sam3Model.from_pretrained` reads: weights as float16, tokenizer, image preparation."""
+    """Write the folder that `Sam3Model.from_pretrained` reads: weights as float16, tokenizer, image
+    preparation.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     half = deepcopy(model).half()
     set_resolution(half, IMAGE_SIZE)
@@ -71,14 +96,26 @@ def save(model: Sam3Model, tokenizer: CLIPTokenizer, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
     size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
     mask = {"height": IMAGE_SIZE // 4, "width": IMAGE_SIZE // 4}
-    preparation = {"image_processor_type": "Sam3ImageProcessor", "do_convert_rgb": True, "do_resize": True,
-                   "do_rescale": True, "do_normalize": True, "size": size, "mask_size": mask, "resample": 2,
-                   "rescale_factor": 1 / 255, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    preparation = {
+        "image_processor_type": "Sam3ImageProcessor",
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "do_rescale": True,
+        "do_normalize": True,
+        "size": size,
+        "mask_size": mask,
+        "resample": 2,
+        "rescale_factor": 1 / 255,
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+    }
     (folder / "preprocessor_config.json").write_text(json.dumps(preparation, indent=2) + "\n")
 
 
 def set_resolution(model: Sam3Model, size: int) -> None:
-    """Make the image encoder take ``size`` x ``size`` images: global layers get the rotary positions of that grid."""
+    """Make the image encoder take ``size`` x ``size`` images: global layers get the rotary positions of that
+    grid.
+    """
     backbone = model.vision_encoder.backbone
     config = deepcopy(backbone.config)
     config.image_size = size
@@ -118,9 +155,11 @@ def pooled_embeddings(model: Sam3Model, tokens: Tensor, mask: Tensor) -> Tensor:
     return (embedded * weight).sum(1) / weight.sum(1)
 
 
-def context_tokens(model: Sam3Model, pooled: Tensor, hypernyms: Tensor, hypernym_mask: Tensor,
-                   neighbours: int = 2) -> tuple[Tensor, Tensor]:
-    """Context tokens of a vocabulary: its nearest other words, weighted, then hypernyms, through the text projection.
+def context_tokens(
+    model: Sam3Model, pooled: Tensor, hypernyms: Tensor, hypernym_mask: Tensor, neighbours: int = 2
+) -> tuple[Tensor, Tensor]:
+    """Context tokens of a vocabulary: its nearest other words, weighted, then hypernyms, through the text
+    projection.
 
     Args:
         model: the network.
@@ -142,7 +181,7 @@ def context_tokens(model: Sam3Model, pooled: Tensor, hypernyms: Tensor, hypernym
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """What the image encoder gives for a batch of images: feature pyramid, positions, geometry class token."""
+    """What the image encoder gives for images: feature pyramid, positions, geometry class token."""
 
     pyramid: list[Tensor]
     position: Tensor
@@ -155,8 +194,12 @@ def image_features(model: Sam3Model, pixels: Tensor) -> ImageFeatures:
     pyramid, positions = list(vision.fpn_hidden_states[:-1]), list(vision.fpn_position_encoding[:-1])
     images = pixels.shape[0]
     geometry = model.geometry_encoder(
-        box_embeddings=pixels.new_zeros(images, 0, 4), box_mask=torch.zeros(images, 0, dtype=torch.bool),
-        box_labels=torch.zeros(images, 0, dtype=torch.long), img_feats=pyramid, img_pos_embeds=positions)
+        box_embeddings=pixels.new_zeros(images, 0, 4),
+        box_mask=torch.zeros(images, 0, dtype=torch.bool),
+        box_labels=torch.zeros(images, 0, dtype=torch.long),
+        img_feats=pyramid,
+        img_pos_embeds=positions,
+    )
     return ImageFeatures(pyramid, positions[-1], geometry.last_hidden_state)
 
 
@@ -164,9 +207,9 @@ def image_features(model: Sam3Model, pixels: Tensor) -> ImageFeatures:
 class Prediction:
     """Outputs of every decoder layer for n prompts and q object queries.
 
-    ``boxes`` [layers, n, q, 4] (centre and size, 0..1), ``logits`` [layers, n, q], ``presence`` [layers, n] as
-    logits. Masks are there for the m prompts in ``masked`` (int64 [m]) alone: ``semantic`` [m, h, w] as logits,
-    ``masks`` [m, q, h, w] as logits of the last layer.
+    ``boxes`` [layers, n, q, 4] (centre and size, 0..1), ``logits`` [layers, n, q], ``presence`` [layers, n]
+    as logits. Masks are there for the m prompts in ``masked`` (int64 [m]) alone: ``semantic`` [m, h, w] as
+    logits, ``masks`` [m, q, h, w] as logits of the last layer.
     """
 
     boxes: Tensor
@@ -177,8 +220,14 @@ class Prediction:
     masks: Tensor
 
 
-def predict(model: Sam3Model, image: ImageFeatures, index: Tensor, text: Tensor, mask: Tensor,
-            masked: Tensor | None = None) -> Prediction:
+def predict(
+    model: Sam3Model,
+    image: ImageFeatures,
+    index: Tensor,
+    text: Tensor,
+    mask: Tensor,
+    masked: Tensor | None = None,
+) -> Prediction:
     """Run prompts through encoder, decoder and mask head.
 
     Args:
@@ -187,17 +236,23 @@ def predict(model: Sam3Model, image: ImageFeatures, index: Tensor, text: Tensor,
         index: int64 [n], the image of each prompt.
         text: float [n, tokens, 64].
         mask: bool [n, tokens].
-        masked: int64 [m], the prompts to compute masks for; None for all. The mask head takes half of the time.
+        masked: int64 [m], the prompts to compute masks for; None for all. The mask head takes half of the
+            time.
     """
     text = torch.cat([text, image.geometry[index]], 1)
     mask = torch.cat([mask, torch.ones(len(mask), image.geometry.shape[1], dtype=torch.bool)], 1)
     pyramid = [level[index] for level in image.pyramid]
     position = image.position[:1].expand(len(mask), -1, -1, -1)
-    encoded = model.detr_encoder(vision_features=[pyramid[-1]], text_features=text, vision_pos_embeds=[position],
-                                 text_mask=mask)
-    decoded = model.detr_decoder(vision_features=encoded.last_hidden_state, text_features=text,
-                                 vision_pos_encoding=encoded.pos_embeds_flattened, text_mask=mask,
-                                 spatial_shapes=encoded.spatial_shapes)
+    encoded = model.detr_encoder(
+        vision_features=[pyramid[-1]], text_features=text, vision_pos_embeds=[position], text_mask=mask
+    )
+    decoded = model.detr_decoder(
+        vision_features=encoded.last_hidden_state,
+        text_features=text,
+        vision_pos_encoding=encoded.pos_embeds_flattened,
+        text_mask=mask,
+        spatial_shapes=encoded.spatial_shapes,
+    )
     offsets = model.detr_decoder.box_head(decoded.intermediate_hidden_states)
     boxes = (inverse_sigmoid(decoded.reference_boxes) + offsets).sigmoid()
     logits = model.dot_product_scoring(decoded.intermediate_hidden_states, text, mask).squeeze(-1)
@@ -210,11 +265,17 @@ def predict(model: Sam3Model, image: ImageFeatures, index: Tensor, text: Tensor,
     head = model.mask_decoder
     hidden, text, mask = encoded.last_hidden_state[masked], text[masked], mask[masked]
     normed = head.prompt_cross_attn_norm(hidden)
-    attention_mask = create_bidirectional_mask(config=head.config, inputs_embeds=normed, encoder_hidden_states=text,
-                                               attention_mask=mask)
+    attention_mask = create_bidirectional_mask(
+        config=head.config, inputs_embeds=normed, encoder_hidden_states=text, attention_mask=mask
+    )
     attended, _ = head.prompt_cross_attn(query=normed, key=text, value=text, attention_mask=attention_mask)
-    pixels = head._embed_pixels(backbone_features=[level[masked] for level in pyramid], encoder_hidden_states=hidden + attended)
+    pixels = head._embed_pixels(
+        backbone_features=[level[masked] for level in pyramid], encoder_hidden_states=hidden + attended
+    )
     semantic = head.semantic_projection(pixels)[:, 0]
-    masks = torch.einsum("nqc,nchw->nqhw", head.mask_embedder(decoded.intermediate_hidden_states[-1, masked]),
-                         head.instance_projection(pixels))
+    masks = torch.einsum(
+        "nqc,nchw->nqhw",
+        head.mask_embedder(decoded.intermediate_hidden_states[-1, masked]),
+        head.instance_projection(pixels),
+    )
     return Prediction(boxes, logits, presence, masked, semantic, masks)

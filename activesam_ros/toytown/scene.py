@@ -1,8 +1,9 @@
 """Seeded street scenes with exact labels, and drives through them.
 
-``World(seed).render(t)`` shows the street at ``t`` seconds. The street is made of slots of a few metres along the road;
-what stands in a slot depends on the seed and the slot's number alone, so a drive never ends and never depends on which
-frames were rendered before. What moves is placed so that it meets the camera near its own slot.
+``World(seed).render(t)`` shows the street at ``t`` seconds. The street is made of slots of a few metres along
+the road; what stands in a slot depends on the seed and the slot's number alone, so a drive never ends and
+never depends on which frames were rendered before. What moves is placed so that it meets the camera near its
+own slot.
 """
 
 from dataclasses import dataclass
@@ -25,7 +26,9 @@ SMALL_SIGHT = 14.5
 """The same for people, two-wheelers and street furniture."""
 _STREET_SIGHT = 45.0
 _SMALLEST = 100
-"""An object of fewer visible pixels than this (of 320 x 240) is left out; what cannot be left out becomes void."""
+"""An object of fewer visible pixels than this (of 320 x 240) is left out; what cannot be left out becomes
+void.
+"""
 _LONG = frozenset({"building", "wall", "fence", "hedge"})
 _KINDS_AT_CURB = (None, "lamp", "traffic light", "traffic sign")
 _VEHICLES = (None, "car", "truck", "bus", "bicycle", "motorcycle")
@@ -36,8 +39,9 @@ _LENGTHS = {"car": 3.6, "truck": 5.6, "bus": 7.0, "train": 8.0, "bicycle": 1.0, 
 class Frame:
     """One rendered picture with its truth, all of one height and width.
 
-    ``rgb`` is uint8 [H, W, 3]; ``labels`` uint8 [H, W] holds class indices and 255 for void; ``instances`` uint16
-    [H, W] holds one positive number per visible thing and 0 elsewhere. The numbers stay the same along a drive.
+    ``rgb`` is uint8 [H, W, 3]; ``labels`` uint8 [H, W] holds class indices and 255 for void; ``instances``
+    uint16 [H, W] holds one positive number per visible thing and 0 elsewhere. The numbers stay the same along
+    a drive.
     """
 
     rgb: np.ndarray
@@ -56,8 +60,10 @@ class World:
 
     def __init__(self, seed: int, width: int = 320, height: int = 240) -> None:
         if seed < 0 or width < 32 or height < 32:
-            raise ValueError(f"a world needs a seed >= 0 and at least 32 x 32 pixels, "
-                             f"got seed {seed} and {width} x {height}")
+            raise ValueError(
+                f"a world needs a seed >= 0 and at least 32 x 32 pixels, "
+                f"got seed {seed} and {width} x {height}"
+            )
         self.seed, self.width, self.height = seed, width, height
         r = np.random.default_rng([seed, 0])
         self._focal = r.uniform(185, 225) * height / 240
@@ -82,20 +88,32 @@ class World:
         self._slabs = hsv(r.uniform(15, 50), r.uniform(0.05, 0.28), r.uniform(0.72, 0.88))
         grass = r.random() < 0.72
         self._grass = grass
-        self._soil = (hsv(r.uniform(68, 95), r.uniform(0.45, 0.7), r.uniform(0.55, 0.78)) if grass
-                      else hsv(r.uniform(25, 38), r.uniform(0.4, 0.6), r.uniform(0.42, 0.6)))
-        self._weather = str(r.choice(["sun", "overcast", "dusk", "rain", "fog", "snow"],
-                                     p=[0.4, 0.22, 0.14, 0.1, 0.08, 0.06]))
+        self._soil = (
+            hsv(r.uniform(68, 95), r.uniform(0.45, 0.7), r.uniform(0.55, 0.78))
+            if grass
+            else hsv(r.uniform(25, 38), r.uniform(0.4, 0.6), r.uniform(0.42, 0.6))
+        )
+        self._weather = str(
+            r.choice(["sun", "overcast", "dusk", "rain", "fog", "snow"], p=[0.4, 0.22, 0.14, 0.1, 0.08, 0.06])
+        )
         if self._weather == "sun":
-            self._sky = (hsv(r.uniform(200, 220), r.uniform(0.4, 0.7), r.uniform(0.85, 1.0)),
-                         hsv(r.uniform(195, 215), r.uniform(0.1, 0.3), 1.0))
+            self._sky = (
+                hsv(r.uniform(200, 220), r.uniform(0.4, 0.7), r.uniform(0.85, 1.0)),
+                hsv(r.uniform(195, 215), r.uniform(0.1, 0.3), 1.0),
+            )
         elif self._weather == "dusk":
-            self._sky = (hsv(r.uniform(235, 275), r.uniform(0.3, 0.5), r.uniform(0.55, 0.75)),
-                         hsv(r.uniform(12, 38), r.uniform(0.35, 0.6), r.uniform(0.9, 1.0)))
+            self._sky = (
+                hsv(r.uniform(235, 275), r.uniform(0.3, 0.5), r.uniform(0.55, 0.75)),
+                hsv(r.uniform(12, 38), r.uniform(0.35, 0.6), r.uniform(0.9, 1.0)),
+            )
         else:
-            self._sky = (hsv(215, r.uniform(0, 0.1), r.uniform(0.66, 0.82)), hsv(215, r.uniform(0, 0.08),
-                                                                             r.uniform(0.8, 0.95)))
-        self._clouds = [(r.uniform(0, 1), r.uniform(0.1, 0.8), r.uniform(8, 20)) for _ in range(int(r.integers(0, 5)))]
+            self._sky = (
+                hsv(215, r.uniform(0, 0.1), r.uniform(0.66, 0.82)),
+                hsv(215, r.uniform(0, 0.08), r.uniform(0.8, 0.95)),
+            )
+        self._clouds = [
+            (r.uniform(0, 1), r.uniform(0.1, 0.8), r.uniform(8, 20)) for _ in range(int(r.integers(0, 5)))
+        ]
         self._gain = r.uniform(0.85, 1.12) * {"dusk": 0.85, "rain": 0.9}.get(self._weather, 1.0)
         self._tint = r.uniform(0.95, 1.05, 3)
         self._grain = r.uniform(0, 5)
@@ -103,8 +121,15 @@ class World:
 
     def camera(self, t: float) -> Camera:
         """The camera at ``t`` seconds; it drives at a steady pace and sways a little in its lane."""
-        return Camera(self.width, self.height, self._focal, self._centre, 0.25 * sin(0.35 * t + self._sway), self._eye,
-                      self._speed * t)
+        return Camera(
+            self.width,
+            self.height,
+            self._focal,
+            self._centre,
+            0.25 * sin(0.35 * t + self._sway),
+            self._eye,
+            self._speed * t,
+        )
 
     def render(self, t: float = 0.0) -> Frame:
         """The street at ``t`` seconds (``t`` >= 0). Equal seeds, sizes and times give equal frames."""
@@ -113,13 +138,14 @@ class World:
         camera = self.camera(t)
         items = self._items(camera, t)
         smallest = _SMALLEST * self.width * self.height / (320 * 240)
-        for attempt in range(3):
-            canvas = self._draw(camera, items)
-            areas = np.bincount(canvas.parts.ravel(), minlength=len(canvas.part_class))
-            hidden = self._too_small(canvas, areas, items, smallest)
-            if not hidden or attempt == 2:
+        for _ in range(2):
+            canvas = self._draw(camera, items, coloured=False)
+            hidden = self._too_small(canvas, items, smallest)
+            if not hidden:
                 break
             items = [item for item in items if item.owner not in hidden]
+        canvas = self._draw(camera, items)
+        areas = np.bincount(canvas.parts.ravel(), minlength=len(canvas.part_class))
         classes = np.array(canvas.part_class, np.uint8)
         totals = np.bincount(classes[canvas.parts.ravel()], minlength=256)
         thing = np.isin(classes, list(THINGS))
@@ -129,8 +155,9 @@ class World:
         return Frame(self._grade(canvas.rgb, t), classes[canvas.parts], numbers[canvas.parts])
 
     @staticmethod
-    def _too_small(canvas: Canvas, areas: np.ndarray, items: list[Item], smallest: float) -> set[int]:
-        """Owners of objects of which too little shows; a rider goes with the two-wheeler and the other way round."""
+    def _too_small(canvas: Canvas, items: list[Item], smallest: float) -> set[int]:
+        """Owners of objects of which too little shows; riders and their two-wheelers go together."""
+        areas = np.bincount(canvas.parts.ravel(), minlength=len(canvas.part_class))
         drop: set[int] = set()
         whole: dict[int, int] = {}
         for part, owner in enumerate(canvas.part_owner):
@@ -139,8 +166,11 @@ class World:
                 whole[group] = whole.get(group, 0) + int(areas[part])
                 if canvas.part_class[part] in THINGS and areas[part] < smallest:
                     drop.add(group)
-        return {item.owner for item in items if item.kind not in _LONG
-                and (item.owner in drop or whole.get(item.owner, 0) < smallest)}
+        return {
+            item.owner
+            for item in items
+            if item.kind not in _LONG and (item.owner in drop or whole.get(item.owner, 0) < smallest)
+        }
 
     # ------------------------------------------------------------------ what there is
 
@@ -183,8 +213,11 @@ class World:
             return next_owner
 
         def vehicle(kind: str, x: float, away: bool, speed: float) -> None:
-            items.append(_vehicle(r, kind, owner(), x, z + r.uniform(0, max(SLOT - _LENGTHS[kind] - 0.8, 0.1)), away,
-                                  speed))
+            items.append(
+                _vehicle(
+                    r, kind, owner(), x, z + r.uniform(0, max(SLOT - _LENGTHS[kind] - 0.8, 0.1)), away, speed
+                )
+            )
 
         if self._road_right > 3:
             kind = r.choice(len(_VEHICLES), p=[0.30, 0.24, 0.14, 0.14, 0.1, 0.08])
@@ -202,11 +235,17 @@ class World:
             self._back(r, items, owner, sign, edge, number)
         return items
 
-    def _curb(self, r: np.random.Generator, items: list[Item], owner: Any, sign: int, edge: float, z: float) -> None:
+    def _curb(
+        self, r: np.random.Generator, items: list[Item], owner: Any, sign: int, edge: float, z: float
+    ) -> None:
         kind = _KINDS_AT_CURB[r.choice(4, p=[0.42, 0.16, 0.21, 0.21])]
         strip = self._sidewalk or self._verge
         if kind:
-            items.append(_street_furniture(r, kind, owner(), edge + sign * r.uniform(0.5, 0.8), z + r.uniform(0, 3), -sign))
+            items.append(
+                _street_furniture(
+                    r, kind, owner(), edge + sign * r.uniform(0.5, 0.8), z + r.uniform(0, 3), -sign
+                )
+            )
         spots = [z + 1.5 + r.uniform(0, 1.5), z + 5 + r.uniform(0, 2.5)]
         for spot in spots:
             x = edge + sign * r.uniform(0.9, max(strip, 1.4) - 0.2)
@@ -219,8 +258,10 @@ class World:
             elif choice < 0.46:
                 items.append(_two_wheeler(r, "motorcycle", owner(), edge + sign * 1.1, spot, False, 0.0))
 
-    def _back(self, r: np.random.Generator, items: list[Item], owner: Any, sign: int, edge: float, number: int) -> None:
-        """What lines the street: decided for two slots at a time, so that walls and fences have some length."""
+    def _back(
+        self, r: np.random.Generator, items: list[Item], owner: Any, sign: int, edge: float, number: int
+    ) -> None:
+        """What lines the street: decided for two slots at a time, so that walls and fences are long."""
         if number % 2:
             return
         z, length = number * SLOT, 2 * SLOT
@@ -234,8 +275,17 @@ class World:
         if kind in ("wall", "fence"):
             items.append(_barrier(r, kind, owner(), line, z, length))
         if kind == "green":
-            items.append(Item("hedge", owner(), line + sign * 0.6, z, 0, length,
-                              {"height": r.uniform(1.0, 1.6), "colour": _leaf(r)}))
+            items.append(
+                Item(
+                    "hedge",
+                    owner(),
+                    line + sign * 0.6,
+                    z,
+                    0,
+                    length,
+                    {"height": r.uniform(1.0, 1.6), "colour": _leaf(r)},
+                )
+            )
         behind = line + sign * r.uniform(2.0, 3.0)
         if self._background > 0.12 and r.random() < 0.45:
             items.extend(_buildings(r, owner, line + sign * 3.5, z, length))
@@ -246,8 +296,8 @@ class World:
 
     # ------------------------------------------------------------------ how it is drawn
 
-    def _draw(self, camera: Camera, items: list[Item]) -> Canvas:
-        canvas = Canvas(camera)
+    def _draw(self, camera: Camera, items: list[Item], coloured: bool = True) -> Canvas:
+        canvas = Canvas(camera, coloured)
         self._draw_sky(canvas)
         self._draw_ground(canvas)
         for item in items:
@@ -265,8 +315,13 @@ class World:
         cloud = shade(self._sky[1], 1.08)
         for x, y, size in self._clouds:
             for dx, dy, k in ((0, 0, 1.0), (-1, 0.2, 0.7), (1, 0.2, 0.75), (0.5, -0.3, 0.7)):
-                canvas.ellipse((x * self.width + dx * size * unit, y * horizon * 0.8 + dy * size * unit), size * k * unit,
-                               size * k * 0.6 * unit, cloud, detail=True)
+                canvas.ellipse(
+                    (x * self.width + dx * size * unit, y * horizon * 0.8 + dy * size * unit),
+                    size * k * unit,
+                    size * k * 0.6 * unit,
+                    cloud,
+                    detail=True,
+                )
         paved = self._verge == 0
         canvas.begin(CLASS_ID["sidewalk" if paved else "terrain"])
         canvas.rgb[horizon:] = np.array(self._slabs if paved else self._soil).astype(np.uint8)
@@ -324,8 +379,11 @@ class World:
                     x, y = camera.project(start + side * offset, 0, z)
                     if -20 < x < self.width + 20:
                         if self._grass:
-                            canvas.polygon([(x - 0.18 * k, y), (x + 0.18 * k, y), (x + 0.05 * k, y - 0.22 * k)], dark,
-                                           detail=y - 0.22 * k < self._centre[1])
+                            canvas.polygon(
+                                [(x - 0.18 * k, y), (x + 0.18 * k, y), (x + 0.05 * k, y - 0.22 * k)],
+                                dark,
+                                detail=y - 0.22 * k < self._centre[1],
+                            )
                         else:
                             canvas.ellipse((x, y), 0.2 * k, 0.08 * k, light, detail=True)
                     offset += 1.1
@@ -355,28 +413,62 @@ class World:
         return np.clip(image, 0, 255).astype(np.uint8)
 
 
-
 def _leaf(r: np.random.Generator) -> Colour:
     return hsv(r.uniform(110, 155), r.uniform(0.5, 0.85), r.uniform(0.26, 0.5))
 
 
 def _tree(r: np.random.Generator, owner: int, x: float, z: float) -> Item:
-    blobs = [(float(a), float(b), float(c), float(d)) for a, b, c, d in zip(
-        r.uniform(-1, 1, 6), r.uniform(-1, 1, 6), r.uniform(0.5, 0.75, 6), r.uniform(0.8, 1.2, 6))]
-    return Item("tree", owner, x, z, looks={"height": r.uniform(4.0, 6.5), "crown": r.uniform(1.2, 1.9),
-                                            "colour": _leaf(r), "conifer": r.random() < 0.25, "blobs": blobs})
+    blobs = [
+        (float(a), float(b), float(c), float(d))
+        for a, b, c, d in zip(
+            r.uniform(-1, 1, 6),
+            r.uniform(-1, 1, 6),
+            r.uniform(0.5, 0.75, 6),
+            r.uniform(0.8, 1.2, 6),
+            strict=True,
+        )
+    ]
+    return Item(
+        "tree",
+        owner,
+        x,
+        z,
+        looks={
+            "height": r.uniform(4.0, 6.5),
+            "crown": r.uniform(1.2, 1.9),
+            "colour": _leaf(r),
+            "conifer": r.random() < 0.25,
+            "blobs": blobs,
+        },
+    )
 
 
 def _buildings(r: np.random.Generator, owner: Any, x: float, z: float, length: float) -> list[Item]:
     items, end = [], z + length
     while z < end - 3:
         part = min(r.uniform(7, 11), end - z)
-        items.append(Item("building", owner(), x, z, 0, part - (1.0 if r.random() < 0.3 else 0.0), {
-            "height": r.uniform(5, 13), "depth": r.uniform(6, 10), "window": (r.uniform(0.9, 1.3), r.uniform(0.8, 1.3)),
-            "colour": hsv(r.choice([r.uniform(20, 60), r.uniform(180, 230), r.uniform(310, 350)]), r.uniform(0.08, 0.38),
-                          r.uniform(0.68, 0.95)),
-            "glass": hsv(r.uniform(205, 235), r.uniform(0.35, 0.65), r.uniform(0.3, 0.55)),
-            "roof": hsv(r.uniform(0, 30), r.uniform(0.2, 0.5), r.uniform(0.35, 0.5))}))
+        items.append(
+            Item(
+                "building",
+                owner(),
+                x,
+                z,
+                0,
+                part - (1.0 if r.random() < 0.3 else 0.0),
+                {
+                    "height": r.uniform(5, 13),
+                    "depth": r.uniform(6, 10),
+                    "window": (r.uniform(0.9, 1.3), r.uniform(0.8, 1.3)),
+                    "colour": hsv(
+                        r.choice([r.uniform(20, 60), r.uniform(180, 230), r.uniform(310, 350)]),
+                        r.uniform(0.08, 0.38),
+                        r.uniform(0.68, 0.95),
+                    ),
+                    "glass": hsv(r.uniform(205, 235), r.uniform(0.35, 0.65), r.uniform(0.3, 0.55)),
+                    "roof": hsv(r.uniform(0, 30), r.uniform(0.2, 0.5), r.uniform(0.35, 0.5)),
+                },
+            )
+        )
         z += part
     return items
 
@@ -384,24 +476,36 @@ def _buildings(r: np.random.Generator, owner: Any, x: float, z: float, length: f
 def _barrier(r: np.random.Generator, kind: str, owner: int, x: float, z: float, length: float) -> Item:
     start = z + (r.uniform(0, 4) if r.random() < 0.4 else 0)
     if kind == "wall":
-        looks = {"height": r.uniform(2.6, 3.4), "colour": hsv(r.uniform(2, 22), r.uniform(0.5, 0.72), r.uniform(0.42, 0.64)),
-                 "mortar": hsv(35, r.uniform(0.05, 0.2), r.uniform(0.75, 0.92))}
+        looks = {
+            "height": r.uniform(2.6, 3.4),
+            "colour": hsv(r.uniform(2, 22), r.uniform(0.5, 0.72), r.uniform(0.42, 0.64)),
+            "mortar": hsv(35, r.uniform(0.05, 0.2), r.uniform(0.75, 0.92)),
+        }
     else:
         white = r.random() < 0.6
-        looks = {"height": r.uniform(1.9, 2.4), "pitch": r.uniform(0.42, 0.6),
-                 "colour": hsv(45, r.uniform(0, 0.1), r.uniform(0.9, 1)) if white
-                 else hsv(r.uniform(28, 40), r.uniform(0.4, 0.6), r.uniform(0.7, 0.85))}
+        looks = {
+            "height": r.uniform(1.9, 2.4),
+            "pitch": r.uniform(0.42, 0.6),
+            "colour": hsv(45, r.uniform(0, 0.1), r.uniform(0.9, 1))
+            if white
+            else hsv(r.uniform(28, 40), r.uniform(0.4, 0.6), r.uniform(0.7, 0.85)),
+        }
     return Item(kind, owner, x, start, 0, z + length - start, looks)
 
 
 def _street_furniture(r: np.random.Generator, kind: str, owner: int, x: float, z: float, inward: int) -> Item:
-    looks: dict[str, Any] = {"thickness": r.uniform(0.34, 0.44), "metal": hsv(r.uniform(160, 220), r.uniform(0.05, 0.3),
-                                                                              r.uniform(0.32, 0.6))}
+    looks: dict[str, Any] = {
+        "thickness": r.uniform(0.34, 0.44),
+        "metal": hsv(r.uniform(160, 220), r.uniform(0.05, 0.3), r.uniform(0.32, 0.6)),
+    }
     if kind == "lamp":
         looks |= {"height": r.uniform(4.2, 5.2), "arm": inward * r.uniform(0.9, 1.4)}
     elif kind == "traffic light":
-        looks |= {"height": r.uniform(3.0, 3.6), "state": int(r.integers(3)),
-                  "rim": (250, 250, 245) if r.random() < 0.5 else (250, 200, 30)}
+        looks |= {
+            "height": r.uniform(3.0, 3.6),
+            "state": int(r.integers(3)),
+            "rim": (250, 250, 245) if r.random() < 0.5 else (250, 200, 30),
+        }
     else:
         looks |= {"height": r.uniform(2.6, 3.2), "shape": int(r.integers(5)), "radius": r.uniform(0.75, 0.95)}
     return Item(kind, owner, x, z, looks=looks)
@@ -413,50 +517,104 @@ def _skin(r: np.random.Generator) -> Colour:
 
 def _person(r: np.random.Generator, owner: int, x: float, z: float, speed: float) -> Item:
     hue = r.choice([r.uniform(0, 30), r.uniform(190, 360)])
-    return Item("person", owner, x, z, speed, looks={
-        "height": r.uniform(1.95, 2.25) if r.random() < 0.85 else r.uniform(1.6, 1.8), "phase": r.uniform(-1.5, 1.5),
-        "shirt": hsv(hue, r.uniform(0.55, 0.95), r.uniform(0.5, 0.9)), "trousers": hsv(r.uniform(200, 260), r.uniform(
-            0.2, 0.5), r.uniform(0.15, 0.35)), "skin": _skin(r), "hair": hsv(r.uniform(15, 40), r.uniform(0.3, 0.7),
-                                                                      r.uniform(0.1, 0.4))})
+    return Item(
+        "person",
+        owner,
+        x,
+        z,
+        speed,
+        looks={
+            "height": r.uniform(1.95, 2.25) if r.random() < 0.85 else r.uniform(1.6, 1.8),
+            "phase": r.uniform(-1.5, 1.5),
+            "shirt": hsv(hue, r.uniform(0.55, 0.95), r.uniform(0.5, 0.9)),
+            "trousers": hsv(r.uniform(200, 260), r.uniform(0.2, 0.5), r.uniform(0.15, 0.35)),
+            "skin": _skin(r),
+            "hair": hsv(r.uniform(15, 40), r.uniform(0.3, 0.7), r.uniform(0.1, 0.4)),
+        },
+    )
 
 
-def _two_wheeler(r: np.random.Generator, kind: str, owner: int, x: float, z: float, ridden: bool,
-                 speed: float) -> Item:
+def _two_wheeler(
+    r: np.random.Generator, kind: str, owner: int, x: float, z: float, ridden: bool, speed: float
+) -> Item:
     if kind == "bicycle":
-        colour = hsv(r.choice([r.uniform(0, 12), r.uniform(170, 215), r.uniform(290, 330)]), r.uniform(0.7, 1),
-                     r.uniform(0.7, 0.95))
+        colour = hsv(
+            r.choice([r.uniform(0, 12), r.uniform(170, 215), r.uniform(290, 330)]),
+            r.uniform(0.7, 1),
+            r.uniform(0.7, 0.95),
+        )
     else:
-        colour = hsv(r.choice([r.uniform(0, 20), r.uniform(215, 250)]), r.uniform(0.6, 0.95), r.uniform(0.35, 0.7))
+        colour = hsv(
+            r.choice([r.uniform(0, 20), r.uniform(215, 250)]), r.uniform(0.6, 0.95), r.uniform(0.35, 0.7)
+        )
     vest = hsv(r.uniform(62, 80), r.uniform(0.75, 0.95), r.uniform(0.88, 1))
     if r.random() < 0.3:
         vest = hsv(r.uniform(22, 32), r.uniform(0.85, 1), 1)
-    rider = {"shirt": vest, "trousers": hsv(r.uniform(200, 260), r.uniform(0.2, 0.5), r.uniform(0.15, 0.35)),
-             "skin": _skin(r), "helmet": hsv(r.choice([0, 210]), r.choice([0.0, 0.85]), r.uniform(0.85, 1)), "phase": 0.0}
-    return Item(kind, owner, x, z, speed, looks={"colour": colour, "squash": r.uniform(0.75, 1.0) if not ridden
-                                                 else r.uniform(0.6, 0.95), "flip": int(r.choice([-1, 1])),
-                                                 "ridden": ridden, "rider": rider})
+    rider = {
+        "shirt": vest,
+        "trousers": hsv(r.uniform(200, 260), r.uniform(0.2, 0.5), r.uniform(0.15, 0.35)),
+        "skin": _skin(r),
+        "helmet": hsv(r.choice([0, 210]), r.choice([0.0, 0.85]), r.uniform(0.85, 1)),
+        "phase": 0.0,
+    }
+    return Item(
+        kind,
+        owner,
+        x,
+        z,
+        speed,
+        looks={
+            "colour": colour,
+            "squash": r.uniform(0.75, 1.0) if not ridden else r.uniform(0.6, 0.95),
+            "flip": int(r.choice([-1, 1])),
+            "ridden": ridden,
+            "rider": rider,
+        },
+    )
 
 
-def _vehicle(r: np.random.Generator, kind: str, owner: int, x: float, z: float, away: bool, speed: float) -> Item:
+def _vehicle(
+    r: np.random.Generator, kind: str, owner: int, x: float, z: float, away: bool, speed: float
+) -> Item:
     if kind in ("bicycle", "motorcycle"):
         return _two_wheeler(r, kind, owner, x + r.uniform(-0.5, 0.5), z, True, speed)
     length = _LENGTHS[kind]
     looks: dict[str, Any] = {"away": away, "width": 2.35}
     if kind == "car":
         hue, plain = r.choice([r.uniform(0, 15), r.uniform(95, 250), r.uniform(280, 360)]), r.random() < 0.35
-        looks |= {"width": r.uniform(1.75, 1.95), "height": r.uniform(1.4, 1.6), "cabin": (0.18, 0.84),
-                  "colour": hsv(0, 0, r.choice([0.12, 0.5, 0.7, 0.92])) if plain
-                  else hsv(hue, r.uniform(0.6, 0.95), r.uniform(0.45, 0.9))}
+        looks |= {
+            "width": r.uniform(1.75, 1.95),
+            "height": r.uniform(1.4, 1.6),
+            "cabin": (0.18, 0.84),
+            "colour": hsv(0, 0, r.choice([0.12, 0.5, 0.7, 0.92]))
+            if plain
+            else hsv(hue, r.uniform(0.6, 0.95), r.uniform(0.45, 0.9)),
+        }
     elif kind == "truck":
-        looks |= {"height": r.uniform(3.0, 3.4), "cargo": hsv(r.uniform(0, 360), r.uniform(0, 0.12), r.uniform(0.82, 0.96)),
-                  "stripe": hsv(r.choice([r.uniform(345, 365), r.uniform(210, 235)]), r.uniform(0.7, 0.95),
-                                r.uniform(0.55, 0.85)),
-                  "colour": hsv(r.choice([r.uniform(345, 370), r.uniform(205, 240)]), r.uniform(0.7, 0.95),
-                                r.uniform(0.5, 0.85))}
+        looks |= {
+            "height": r.uniform(3.0, 3.4),
+            "cargo": hsv(r.uniform(0, 360), r.uniform(0, 0.12), r.uniform(0.82, 0.96)),
+            "stripe": hsv(
+                r.choice([r.uniform(345, 365), r.uniform(210, 235)]),
+                r.uniform(0.7, 0.95),
+                r.uniform(0.55, 0.85),
+            ),
+            "colour": hsv(
+                r.choice([r.uniform(345, 370), r.uniform(205, 240)]),
+                r.uniform(0.7, 0.95),
+                r.uniform(0.5, 0.85),
+            ),
+        }
     elif kind == "bus":
-        looks |= {"height": r.uniform(2.8, 3.1), "colour": hsv(r.uniform(32, 52), r.uniform(0.75, 0.95), r.uniform(0.85, 1)),
-                  "trim": hsv(r.uniform(0, 15), r.uniform(0.7, 0.9), r.uniform(0.6, 0.85))}
+        looks |= {
+            "height": r.uniform(2.8, 3.1),
+            "colour": hsv(r.uniform(32, 52), r.uniform(0.75, 0.95), r.uniform(0.85, 1)),
+            "trim": hsv(r.uniform(0, 15), r.uniform(0.7, 0.9), r.uniform(0.6, 0.85)),
+        }
     else:
-        looks |= {"height": r.uniform(3.1, 3.4), "colour": hsv(r.uniform(155, 200), r.uniform(0.6, 0.9), r.uniform(0.28, 0.5)),
-                  "cream": hsv(r.uniform(42, 55), r.uniform(0.15, 0.3), r.uniform(0.88, 0.98))}
+        looks |= {
+            "height": r.uniform(3.1, 3.4),
+            "colour": hsv(r.uniform(155, 200), r.uniform(0.6, 0.9), r.uniform(0.28, 0.5)),
+            "cream": hsv(r.uniform(42, 55), r.uniform(0.15, 0.3), r.uniform(0.88, 0.98)),
+        }
     return Item(kind, owner, x, z, speed, length, looks)

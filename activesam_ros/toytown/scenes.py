@@ -20,7 +20,9 @@ _CHUNK = 40
 
 @dataclass(frozen=True)
 class SceneStore:
-    """Arrays of n scenes: ``rgb`` uint8 [n, H, W, 3], ``labels`` uint8 [n, H, W], ``instances`` uint16 [n, H, W]."""
+    """Arrays of n scenes: ``rgb`` uint8 [n, H, W, 3], ``labels`` uint8 [n, H, W], ``instances`` uint16 [n, H,
+    W].
+    """
 
     rgb: np.ndarray
     labels: np.ndarray
@@ -31,7 +33,9 @@ class SceneStore:
 
 
 def scene(seed: int) -> Frame:
-    """The one picture that stands for a seed in training and evaluation: a moment of the first 20 s of its drive."""
+    """The one picture that stands for a seed in training and evaluation: a moment of the first 20 s of its
+    drive.
+    """
     return World(seed).render(float(np.random.default_rng([seed, 3]).uniform(0, 20)))
 
 
@@ -56,19 +60,29 @@ def load_or_render(folder: Path, count: int, seed: int, processes: int, progress
     """
     first = seed * 100_000
     if not 0 < count <= 100_000 or first + count > HELD_OUT_SEED:
-        raise ValueError(f"at most 100000 scenes and seeds 0 to 99 are for training, got {count} scenes of seed {seed}")
+        raise ValueError(
+            f"at most 100000 scenes and seeds 0 to 99 are for training, got {count} scenes of seed {seed}"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     names = {part: folder / f"scenes-{seed}-{count}-{part}.npy" for part in ("rgb", "labels", "instances")}
     done = folder / f"scenes-{seed}-{count}.done"
     if not done.exists():
-        shapes = {"rgb": ((count, 240, 320, 3), np.uint8), "labels": ((count, 240, 320), np.uint8),
-                  "instances": ((count, 240, 320), np.uint16)}
-        arrays = {part: np.lib.format.open_memmap(names[part], "w+", dtype, shape)
-                  for part, (shape, dtype) in shapes.items()}
+        shapes = {
+            "rgb": ((count, 240, 320, 3), np.uint8),
+            "labels": ((count, 240, 320), np.uint8),
+            "instances": ((count, 240, 320), np.uint16),
+        }
+        arrays = {
+            part: np.lib.format.open_memmap(names[part], "w+", dtype, shape)
+            for part, (shape, dtype) in shapes.items()
+        }
         starts = range(0, count, _CHUNK)
-        with (ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool,
-              tqdm(total=count, desc="rendering", unit="scene", disable=not progress) as bar):
-            for start, frames in zip(starts, pool.map(_render_chunk, [first + s for s in starts], repeat(first + count))):
+        with (
+            ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool,
+            tqdm(total=count, desc="rendering", unit="scene", disable=not progress) as bar,
+        ):
+            chunks = pool.map(_render_chunk, [first + start for start in starts], repeat(first + count))
+            for start, frames in zip(starts, chunks, strict=True):
                 for offset, frame in enumerate(frames):
                     arrays["rgb"][start + offset] = frame.rgb
                     arrays["labels"][start + offset] = frame.labels

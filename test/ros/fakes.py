@@ -32,10 +32,14 @@ class FakeSegmenter:
 
     def with_settings(self, settings):
         if settings.preview_resolution % 8:
-            raise SettingsError(f"preview_resolution is {settings.preview_resolution}; expected a multiple of 8")
+            raise SettingsError(
+                f"preview_resolution is {settings.preview_resolution}; expected a multiple of 8"
+            )
         other = FakeSegmenter(settings, self.encoded, gate=self.gate)
         if self.prompts is not None:
-            other.prompts = self.prompts if other.fits(self.prompts) else other.encode(self.prompts.vocabulary)
+            other.prompts = (
+                self.prompts if other.fits(self.prompts) else other.encode(self.prompts.vocabulary)
+            )
         return other
 
     def fits(self, prompts):

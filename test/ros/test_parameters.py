@@ -54,24 +54,35 @@ def test_vocabulary_and_background_are_checked_together():
         wanted(values(vocabulary=["road", "other"], background_class="sky"))
 
 
-@pytest.mark.parametrize(("given", "said"), [
-    ([], "empty"),
-    (b"", "empty"),
-    ([b"r"], "quotes"),
-    ([True, False], "quotes"),
-    ("road", "list"),
-    (None, "list"),
-    (3, "list"),
-    (["road", " "], "blank"),
-    (["car", "Car"], "both"),
-])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "empty"),
+        (b"", "empty"),
+        ([b"r"], "quotes"),
+        ([True, False], "quotes"),
+        ("road", "list"),
+        (None, "empty"),
+        (3, "list"),
+        (["road", " "], "blank"),
+        (["car", "Car"], "both"),
+    ],
+)
 def test_a_vocabulary_that_is_none_is_refused_with_the_reason(given, said):
     with pytest.raises(VocabularyError, match=said):
         wanted(values(vocabulary=given))
 
 
-@pytest.mark.parametrize(("name", "given"), [("keep_fraction", 1), ("max_active", 3.0), ("max_active", True),
-                                             ("background_class", 7), ("keep_fraction", float("nan"))])
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("keep_fraction", 1),
+        ("max_active", 3.0),
+        ("max_active", True),
+        ("background_class", 7),
+        ("keep_fraction", float("nan")),
+    ],
+)
 def test_a_value_of_another_type_is_refused_by_name(name, given):
     with pytest.raises(SettingsError, match=name):
         wanted(values(**{name: given}))

@@ -6,7 +6,9 @@ def test_the_report_adds_up_and_gives_medians_since_the_last_one():
     tally = Tally()
     for milliseconds in (1, 2, 9):
         tally.add({"decode": milliseconds / 1000, "latency": 0.5}, active=3, classes=60)
-    counts = FrameCounts(received=9, answered=3, superseded=4, failed=1, waiting=1, by_reason=(("bad image", 1),))
+    counts = FrameCounts(
+        received=9, answered=3, superseded=4, failed=1, waiting=1, by_reason=(("bad image", 1),)
+    )
     line = tally.report(counts)
     assert "9 in = 3 out + 4 superseded + 1 failed + 1 pending" in line
     assert "bad image 1" in line and "decode 2.0, latency 500.0" in line and "3 of 60" in line

@@ -17,6 +17,7 @@ class Owner:
     def __init__(self):
         self.events = []
         self.answers = []
+        self.answered = 0
         self.happened = threading.Condition()
 
     def tell(self, event):
@@ -34,6 +35,11 @@ class Owner:
 
     def in_force(self, served, prepared):
         self.tell(f"revision {served.revision} {','.join(served.vocabulary.names)}")
+
+    def frame_answered(self):
+        with self.happened:
+            self.answered += 1
+            self.happened.notify_all()
 
     def frame_failed(self, sentence):
         self.tell(sentence)
@@ -85,13 +91,16 @@ def test_frames_wait_for_the_first_words_and_are_answered_with_them(run):
 def test_a_bad_frame_and_a_raising_model_do_not_end_it(run):
     owner, slot, desk, _ = run(segmenter)
     desk.submit(request("road"))
-    for frame, said in ((ImageError("no pixels"), "frame refused: no pixels"),
-                        (RuntimeError("out of\nmemory"), "frame failed: RuntimeError: out of memory")):
+    for frame, said in (
+        (ImageError("no pixels"), "frame refused: no pixels"),
+        (RuntimeError("out of\nmemory"), "frame failed: RuntimeError: out of memory"),
+    ):
         slot.put(frame)
         owner.until(lambda said=said: said in owner.events)
     slot.put("good")
-    owner.until(lambda: owner.answers)
+    owner.until(lambda: owner.answered)
     counts = slot.counts
+    assert counts.answered == owner.answered == len(owner.answers) == 1
     assert dict(counts.by_reason) == {"bad image": 1, "RuntimeError": 1}
     assert counts.received == 3
 
@@ -125,9 +134,13 @@ def test_words_that_cannot_be_encoded_leave_the_old_in_force(run):
     assert owner.preparer.last.wanted == request("road")
 
 
-@pytest.mark.parametrize(("error", "said"), [
-    (ModelError("there is no folder 'x'"), "fatal there is no folder 'x'"),
-    (MemoryError("1 TB"), "fatal loading the model failed unexpectedly: MemoryError: 1 TB")])
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ModelError("there is no folder 'x'"), "fatal there is no folder 'x'"),
+        (MemoryError("1 TB"), "fatal loading the model failed unexpectedly: MemoryError: 1 TB"),
+    ],
+)
 def test_without_a_model_it_ends_with_one_sentence(run, error, said):
     def load():
         raise error

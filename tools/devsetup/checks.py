@@ -156,7 +156,8 @@ def clean_environ(environ: Mapping[str, str], profile: Profile) -> dict[str, str
     With ROS its paths stay; without, search paths that a shell may carry (another clone's, say) are dropped.
     """
     drop = {"PYTHONHOME", "VIRTUAL_ENV", "PIP_REQUIRE_VIRTUALENV", "PIP_USER", "PIP_TARGET", "PIP_PREFIX"}
-    drop.add("PYTHONDONTWRITEBYTECODE")  # set by tools/setup.sh for the set-up alone
+    # Set by tools/setup.sh and by make for themselves alone.
+    drop |= {"PYTHONDONTWRITEBYTECODE", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
     if profile.ros is None:
         drop |= {
             "PYTHONPATH",

@@ -33,7 +33,7 @@ def set_up(root: Path, progress: Progress) -> None:
     profile = detect_profile(os.environ)
     check_python(profile)
     environ = clean_environ(os.environ, profile)
-    versions = check_ros_python(profile, sys.executable, environ) if profile.ros else None
+    versions = check_ros_python(profile, virtualenv.base_python(), environ) if profile.ros else None
     plan = virtualenv.plan_venv(profile, root, os.environ, versions)
 
     changed = False

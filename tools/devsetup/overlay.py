@@ -14,6 +14,7 @@ from devsetup.virtualenv import VenvPlan, wheel_environ
 PACKAGE = "activesam_ros"
 BUILD_FOLDER = ".build"
 STAMP = "overlay.json"
+ENVIRONMENT = "environment.sh"
 
 # Compiled or read by CMake: a change of contents matters.
 _COMPILED = ("msg", "package.xml", "CMakeLists.txt")
@@ -73,6 +74,8 @@ def build(
     recorded = _recorded(root)
     (folder / STAMP).unlink(missing_ok=True)
     if recorded.get("place") != state["place"]:
+        # Until this is done `source env.sh` shall say that set-up has to run.
+        (folder / ENVIRONMENT).unlink(missing_ok=True)
         for name in ("build", "install", "log"):
             shutil.rmtree(folder / name, ignore_errors=True)
     if profile.ros is None:

@@ -5,7 +5,7 @@ import os
 import shlex
 from pathlib import Path
 
-from devsetup.overlay import BUILD_FOLDER, PACKAGE, prefix
+from devsetup.overlay import BUILD_FOLDER, ENVIRONMENT, PACKAGE, prefix
 from devsetup.profiles import Profile
 from devsetup.virtualenv import VenvPlan, library_folders
 
@@ -109,7 +109,7 @@ def write_environment(root: Path, plan: VenvPlan, profile: Profile) -> None:
     write_commands(root)
     link_sources(root)
     code = environment_code(root, plan, profile, install_site(root))
-    path = root / BUILD_FOLDER / "environment.sh"
+    path = root / BUILD_FOLDER / ENVIRONMENT
     if not path.exists() or path.read_text(encoding="utf-8") != code:
         temporary = path.with_suffix(".tmp")
         temporary.write_text(code, encoding="utf-8")

@@ -46,6 +46,11 @@ class VenvPlan:
         return self.path / "distribution.constraints.txt"
 
 
+def base_python() -> str:
+    """The Python that set-up runs with, without its virtual environment: that may be the one to replace."""
+    return getattr(sys, "_base_executable", "") or sys.executable
+
+
 def plan_venv(
     profile: Profile, root: Path, environ: Mapping[str, str], ros_versions: Mapping[str, str] | None = None
 ) -> VenvPlan:
@@ -58,12 +63,9 @@ def plan_venv(
     vision_msgs = None if profile.ros else root / "tools" / "stand_ins" / "vision_msgs"
     pins: tuple[str, ...] = ()
     venv_arguments: tuple[str, ...] = ("--prompt", "activesam_ros")
-    # The base interpreter: set-up may itself run in a virtual environment, one of these even.
-    python = getattr(sys, "_base_executable", "") or sys.executable
     if profile.ros is not None:
         venv_arguments += ("--system-site-packages",)
         pins = (f"numpy=={ros_versions['numpy']}",) if ros_versions else ()
-        python = sys.executable
 
     digest = hashlib.sha256()
     tag = f"{sys.implementation.name} {platform.python_version()} {platform.machine()}"
@@ -85,12 +87,12 @@ def plan_venv(
         base = Path(cache) if os.path.isabs(cache) else Path("~/.cache").expanduser()
         version = f"py{sys.version_info[0]}.{sys.version_info[1]}"
         path = base / "activesam_ros" / f"{profile.name}-{version}-{key}"
-    plan = VenvPlan(path, key, python, venv_arguments, (), pins, vision_msgs)
+    plan = VenvPlan(path, key, base_python(), venv_arguments, (), pins, vision_msgs)
     pip = ["install", "--no-input", "--progress-bar=off", "--disable-pip-version-check"]
     pip += ["--requirement", str(requirements), "--constraint", str(constraints)]
     if pins:
         pip += ["--constraint", str(plan.pins_file)]
-    return VenvPlan(path, key, python, venv_arguments, tuple(pip), pins, vision_msgs)
+    return VenvPlan(path, key, base_python(), venv_arguments, tuple(pip), pins, vision_msgs)
 
 
 def is_ready(plan: VenvPlan) -> bool:

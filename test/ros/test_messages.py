@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
+pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
+
+from std_msgs.msg import Header  # noqa: E402
+
+from activesam_ros.result import ActiveClass, SegmentationResult  # noqa: E402
+from activesam_ros.ros.messages import active_classes, label_info  # noqa: E402
+from activesam_ros.vocabulary import Vocabulary  # noqa: E402
+
+HEADER = Header(frame_id="camera")
+VOCABULARY = Vocabulary.from_names(["road", "car, automobile", "sky"])
+
+
+def result(labels: np.ndarray, active: tuple[ActiveClass, ...]) -> SegmentationResult:
+    return SegmentationResult(
+        labels=labels,
+        unlabeled_id=255,
+        confidence=np.zeros(labels.shape, np.float32),
+        active=active,
+        preview_presence=None,
+        active_queries=(),
+        timings={},
+        vocabulary=VOCABULARY,
+    )
+
+
+def test_active_classes_give_presence_and_share_of_the_image():
+    message = active_classes(
+        result(np.zeros((2, 5), np.uint8), (ActiveClass(1, "car", 0.75, None, 4),)), 3, HEADER
+    )
+    assert message.header == HEADER
+    assert (message.vocabulary_revision, message.vocabulary_size) == (3, 3)
+    (entry,) = message.classes
+    assert (entry.class_id, entry.name, entry.presence) == (1, "car", 0.75)
+    assert entry.area == pytest.approx(0.4)
+
+
+def test_no_active_class_is_an_empty_list():
+    assert active_classes(result(np.zeros((2, 5), np.uint8), ()), 1, HEADER).classes == []
+
+
+def test_label_info_names_every_class_of_the_vocabulary():
+    message = label_info(VOCABULARY, 0.3, HEADER)
+    assert message.header == HEADER and message.threshold == pytest.approx(0.3)
+    assert [(entry.class_id, entry.class_name) for entry in message.class_map] == [
+        (0, "road"),
+        (1, "car"),
+        (2, "sky"),
+    ]

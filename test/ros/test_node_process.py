@@ -1,0 +1,241 @@
+"""The real node, as a process, with the demo model, over DDS."""
+
+import re
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+from .conftest import PATIENCE, WORDS, Client
+
+pytestmark = pytest.mark.usefixtures("dds_environment")
+
+
+def summary(log: str) -> dict[str, int]:
+    counts = re.search(
+        r"stopped; frames: (\d+) in = (\d+) out \+ (\d+) superseded \+ (\d+) failed \+ (\d+) pending", log
+    )
+    assert counts, log
+    return dict(
+        zip(
+            ("received", "answered", "superseded", "failed", "pending"),
+            map(int, counts.groups()),
+            strict=True,
+        )
+    )
+
+
+def end_while_streaming(node, client, rgb, number) -> dict[str, int]:
+    """Ends the node with a signal while images come in; whatever was received must have gone somewhere."""
+    for _ in range(5):
+        client.send(rgb)
+    assert node.end(number) == 0
+    assert "Traceback" not in node.log
+    counts = summary(node.log)
+    assert counts["received"] == sum(counts.values()) - counts["received"]
+    return counts
+
+
+def test_best_effort_images_of_any_size_are_answered_under_their_own_header(start_node, client, ros, street):
+    node = start_node()
+    client.subscribe("confidence")
+    client.subscribe("overlay")
+    client.connect(street)
+    large = np.ascontiguousarray(np.tile(street, (3, 3, 1))[:1080, :1920])
+    for rgb in (street, large, street[:1, :1], large, street):
+        rgb = np.ascontiguousarray(rgb)
+        stamp = client.send(rgb)
+        for topic, encoding, channels in (
+            ("labels", "mono8", 1),
+            ("confidence", "mono8", 1),
+            ("overlay", "rgb8", 3),
+        ):
+            image = client.with_stamp(topic, stamp).message
+            assert (image.header.stamp.nanosec, image.header.frame_id) == (7 * stamp, f"camera {stamp}")
+            assert (image.height, image.width) == rgb.shape[:2]
+            assert image.encoding == encoding
+            assert image.step == channels * image.width and len(image.data) == image.step * image.height
+        labels = np.asarray(client.with_stamp("labels", stamp).message.data)
+        assert set(np.unique(labels)) <= {*range(len(WORDS)), 255}
+        active = client.with_stamp("active_classes", stamp).message
+        assert active.header.frame_id == f"camera {stamp}"
+        assert active.vocabulary_size == len(WORDS) and active.vocabulary_revision == 1
+        for entry in active.classes:
+            assert entry.area == pytest.approx((labels == entry.class_id).mean())
+        confidence = np.asarray(client.with_stamp("confidence", stamp).message.data)
+        assert not confidence[labels == 255].any()
+
+    # The names are latched: a subscriber that comes late gets them.
+    late = Client(ros)
+    try:
+        assert late.until(lambda: late.received["label_info"])
+        info = late.received["label_info"][0]
+        assert [(one.class_id, one.class_name) for one in info.message.class_map] == [
+            (0, "road"),
+            (1, "car"),
+            (2, "sky"),
+            (3, "building"),
+            (4, "person"),
+        ]
+        assert info.stamp <= client.stamps("labels")[0] and info.message.threshold == pytest.approx(0.3)
+    finally:
+        late.close()
+    end_while_streaming(node, client, street, signal.SIGTERM)
+
+
+def test_words_change_live_without_a_mixed_or_lost_frame(start_node, client, street):
+    vocabularies = [
+        WORDS,
+        ["tree", "dog"],
+        ["road", "bus", "sky", "fence", "pole", "zebra", "cat", "train"],
+        ["sky", "car"],
+    ]
+    node = start_node("-p", "background_threshold:=0.1")
+    client.connect(street)
+    small = np.ascontiguousarray(street[::2, ::2])
+    stopping, sent = threading.Event(), []
+
+    def stream():
+        # One at a time: an image that got lost would never be answered, and the wait would end in a failure.
+        while not stopping.is_set():
+            sent.append(client.ask(small).stamp)
+
+    camera = threading.Thread(target=stream, daemon=True)
+    camera.start()
+    for revision, words in enumerate(vocabularies[1:], start=2):
+        assert client.set(vocabulary=words) == (True, "")
+        assert client.until(
+            lambda revision=revision: any(
+                entry.message.vocabulary_revision == revision for entry in client.received["active_classes"]
+            )
+        )
+        enough = len(sent) + 2
+        assert client.until(lambda enough=enough: len(client.received["labels"]) > enough)
+        assert client.set(vocabulary=["road", "Road"])[0] is False
+    stopping.set()
+    camera.join(PATIENCE)
+    assert not camera.is_alive(), node.log
+    client.with_stamp("active_classes", sent[-1])
+    assert node.end() == 0
+    counts = summary(node.log)
+    assert counts["failed"] == counts["pending"] == 0
+    assert counts["answered"] + counts["superseded"] == counts["received"]
+    assert counts["answered"] == len(client.received["labels"])
+
+    names = {
+        number: [word.split(",")[0] for word in words] for number, words in enumerate(vocabularies, start=1)
+    }
+    infos = sorted(client.received["label_info"], key=lambda entry: entry.stamp)
+    assert [[one.class_name for one in entry.message.class_map] for entry in infos] == list(names.values())
+    revisions = []
+    for entry in client.received["active_classes"]:
+        active = entry.message
+        revisions.append(active.vocabulary_revision)
+        named = names[active.vocabulary_revision]
+        assert active.vocabulary_size == len(named)
+        assert [one.name for one in active.classes] == [named[one.class_id] for one in active.classes]
+        info = [one for one in infos if one.stamp <= entry.stamp][-1]
+        assert [one.class_name for one in info.message.class_map] == named
+        labels = client.with_stamp("labels", entry.stamp)
+        assert info.sent < labels.sent
+        pixels = np.asarray(labels.message.data)
+        assert set(np.unique(pixels)) <= {*range(len(named)), 255}
+        for one in active.classes:
+            assert one.area == pytest.approx((pixels == one.class_id).mean())
+    assert revisions == sorted(revisions) and set(revisions) == set(names)
+
+
+def test_refused_parameters_leave_the_old_in_force_and_say_why(start_node, client, street):
+    node = start_node()
+    client.connect(street)
+    refusals = [
+        ({"vocabulary": ["road", " "]}, "blank"),
+        ({"vocabulary": []}, "empty"),
+        ({"vocabulary": "road"}, "list"),
+        ({"vocabulary": ["car", "sky", "automobile, Car"]}, "'car'"),
+        ({"background_class": "zebra"}, "zebra"),
+        ({"vocabulary": ["road"], "background_class": "sky"}, "sky"),
+        ({"keep_fraction": 1.5}, "keep_fraction"),
+        ({"max_active": 0}, "max_active"),
+        ({"preview_resolution": 67}, "patch size 8"),
+        ({"model": "other"}, "model"),
+        ({"device": "cuda"}, "device"),
+        ({"max_active": 3, "keep_fraction": 0.0}, "keep_fraction"),
+    ]
+    for values, said in refusals:
+        successful, reason = client.set(**values)
+        assert not successful and said in reason, (values, reason)
+    assert client.get("vocabulary") == WORDS
+    assert client.get("background_class") == "" and client.get("max_active") == 40
+    answer = client.ask(street)
+    assert client.with_stamp("active_classes", answer.stamp).message.vocabulary_revision == 1
+
+    assert client.set(vocabulary=["road", "other"], background_class="other") == (True, "")
+    assert client.set(vocabulary=["road", "sky"])[0] is False
+    assert client.set(background_class="", background_threshold=1.0, confidence_threshold=0.9) == (True, "")
+    client.eventually(
+        lambda: client.with_stamp("active_classes", client.ask(street).stamp).message.vocabulary_revision > 1
+    )
+    # At threshold 1 and without a background class next to nothing is certain enough.
+    client.eventually(lambda: (np.asarray(client.ask(street).message.data) == 255).mean() > 0.5)
+    assert node.end() == 0
+
+
+def test_bad_images_are_refused_by_name_and_the_next_good_one_is_answered(start_node, client, street):
+    node = start_node("-p", "max_pixels:=400000")
+    client.connect(street)
+    row = bytes(30)
+    bad = [
+        ({}, "image is empty"),
+        ({"height": 2, "width": 10, "encoding": "rgb8", "step": 29, "data": row + row}, "step is 29 bytes"),
+        ({"height": 3, "width": 10, "encoding": "rgb8", "step": 30, "data": row + row}, "data is 60 bytes"),
+        (
+            {"height": 1, "width": 10, "encoding": "no such", "step": 30, "data": row},
+            "'no such' is not known",
+        ),
+        ({"height": 1, "width": 5, "encoding": "32FC1", "step": 20, "data": row}, "holds measurements"),
+        ({"height": 1, "width": 10, "encoding": "", "step": 30, "data": row}, "'' is not known"),
+        (
+            {"height": 1000, "width": 1000, "encoding": "mono8", "step": 1000, "data": bytes(1_000_000)},
+            "max_pixels",
+        ),
+    ]
+    for fields, said in bad:
+        client.send(**fields)
+        node.wait_for_log(f"frame refused: .*{said}")
+        client.ask(street)
+    assert end_while_streaming(node, client, street, signal.SIGINT)["failed"] == len(bad)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_loading_node_cleanly(start_node, number):
+    node = start_node()
+    node.wait_for_log("loading the model")
+    assert node.end(number) == 0
+    assert "Traceback" not in node.log
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"model": "/no/such/folder"}, "/no/such/folder"),
+        ({"words": ["road", "Road"]}, "'road'"),
+        ({"words": []}, "empty"),
+    ],
+)
+def test_what_cannot_be_served_ends_with_one_sentence(start_node, arguments, said):
+    node = start_node(**arguments)
+    assert node.process.wait(PATIENCE) == 1
+    assert (
+        len(re.findall(r"\[FATAL\].*", node.log)) == 1 and said in re.search(r"\[FATAL\].*", node.log).group()
+    )
+    assert "Traceback" not in node.log
+
+
+@pytest.mark.parametrize("argument", ["keep_fraction:=2.0", "keep_fraction:=1", "preview_resolution:=67"])
+def test_a_bad_number_at_the_start_is_refused_by_name(start_node, argument):
+    node = start_node("-p", argument)
+    assert node.process.wait(PATIENCE) == 1
+    assert argument.split(":")[0] in re.search(r"\[FATAL\].*", node.log).group()
+    assert "Traceback" not in node.log

@@ -1,0 +1,115 @@
+"""The street world: deterministic, exactly labelled, coherent along a drive."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from activesam_ros.toytown.scene import World
+from activesam_ros.toytown.words import CLASS_ID, CLASSES, THINGS, VOID
+
+
+def test_equal_seed_and_time_give_equal_frames_whatever_was_rendered_before():
+    world = World(7)
+    for t in (11.0, 0.5, 4.0):
+        world.render(t)
+    again, fresh = world.render(4.0), World(7).render(4.0)
+    for part in ("rgb", "labels", "instances"):
+        np.testing.assert_array_equal(getattr(again, part), getattr(fresh, part))
+
+
+def test_other_seeds_give_other_streets():
+    assert (World(1).render().labels != World(2).render().labels).mean() > 0.05
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 240), (640, 480), (200, 333)])
+def test_any_size(width, height):
+    frame = World(3, width, height).render(2.0)
+    assert frame.rgb.shape == (height, width, 3) and frame.rgb.dtype == np.uint8
+    assert frame.labels.shape == frame.instances.shape == (height, width)
+    assert frame.labels.dtype == np.uint8 and frame.instances.dtype == np.uint16
+
+
+def test_a_larger_picture_shows_the_same_street():
+    small, large = World(5).render(3.0), World(5, 640, 480).render(3.0)
+    known = small.labels != VOID
+    assert (small.labels == large.labels[1::2, 1::2])[known].mean() > 0.97
+
+
+def test_impossible_worlds_and_times_are_refused():
+    with pytest.raises(ValueError, match="seed"):
+        World(-1)
+    with pytest.raises(ValueError, match="32"):
+        World(0, 16, 16)
+    with pytest.raises(ValueError, match="seconds"):
+        World(0).render(-0.1)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_labels_and_instances_agree(seed):
+    frame = World(seed).render(seed * 1.7)
+    assert set(np.unique(frame.labels)) <= {*range(len(CLASSES)), VOID}
+    thing = np.isin(frame.labels, list(THINGS))
+    np.testing.assert_array_equal(frame.instances > 0, thing)
+    for number in np.unique(frame.instances[thing]):
+        own = frame.instances == number
+        assert len(np.unique(frame.labels[own])) == 1
+        assert own.sum() >= 100
+
+
+def test_nothing_is_a_few_pixels_and_little_is_void():
+    void = 0
+    for seed in range(20):
+        labels = World(seed).render(5.0).labels
+        counts = np.bincount(labels.ravel(), minlength=256)
+        void += counts[VOID]
+        assert all(count == 0 or count >= 100 for count in counts[: len(CLASSES)])
+    assert void < 0.01 * 20 * labels.size
+
+
+def test_labels_follow_the_picture():
+    """Where the label image has an edge between things and sky, the picture's colour changes too."""
+    steps, flat = [], []
+    for seed in range(10):
+        frame = World(seed).render(3.0)
+        rgb = frame.rgb.astype(int)
+        change = np.abs(rgb[:, 3:] - rgb[:, :-3]).sum(-1)[:, 1:-1]
+        sky = frame.labels == CLASS_ID["sky"]
+        left, right = sky[:, 1:-4], sky[:, 4:-1]
+        steps.append(change[:, : left.shape[1]][left & ~right])
+        flat.append(change[:, : left.shape[1]][left & right])
+    assert np.median(np.concatenate(steps)) > 6 * np.median(np.concatenate(flat))
+
+
+def test_a_drive_is_coherent_and_moves_on():
+    world = World(11)
+    frames = [world.render(6 + i / 10) for i in range(12)]
+    changes = [(a.labels != b.labels).mean() for a, b in zip(frames, frames[1:], strict=False)]
+    assert 0 < np.median(changes) < 0.1
+    assert (frames[0].labels != world.render(26.0).labels).mean() > np.median(changes)
+    shared = [
+        len(np.intersect1d(a.instances, b.instances)) - 1
+        for a, b in zip(frames, frames[1:], strict=False)
+        if a.instances.any()
+    ]
+    assert sum(shared) > 0
+
+
+def test_a_long_drive_keeps_having_things_to_see():
+    for seed in (0, 1, 2):
+        world = World(seed)
+        seen = [np.isin(world.render(t).labels, list(THINGS)).any() for t in np.arange(0, 30, 1.5)]
+        assert np.mean(seen) > 0.8
+
+
+def test_every_class_occurs_and_every_thing_is_often_absent():
+    present = np.zeros(len(CLASSES))
+    count = 120
+    for seed in range(count):
+        present += (
+            np.bincount(World(500 + seed).render(seed % 20).labels.ravel(), minlength=256)[: len(CLASSES)] > 0
+        )
+    share = dict(zip(CLASSES, present / count, strict=True))
+    for index in THINGS:
+        assert 0.15 <= share[CLASSES[index]] <= 0.6, share
+    assert min(share.values()) > 0.15
