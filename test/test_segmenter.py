@@ -198,3 +198,79 @@ def test_encoding_beside_the_stream(make, street_image):
         thread.join()
     assert not failures
     assert all(np.array_equal(labels, expected) for labels in results)
+
+
+class Loads:
+    """Counts how often the text encoder of a checkpoint is read."""
+
+    def __init__(self, checkpoint, monkeypatch):
+        self.count = 0
+        read = type(checkpoint).load_text_side
+
+        def counted(this):
+            self.count += 1
+            return read(this)
+
+        monkeypatch.setattr(type(checkpoint), "load_text_side", counted)
+
+
+@pytest.fixture
+def loads(toytown_checkpoint, monkeypatch):
+    return Loads(toytown_checkpoint, monkeypatch)
+
+
+def test_known_words_need_no_text_encoder(toytown_checkpoint, loads, tmp_path, street_image):
+    words = Vocabulary.from_names(CLASSES)
+    first = ActiveSegmenter(toytown_checkpoint, hypernyms=TABLE, prompt_cache=tmp_path)
+    first.set_vocabulary(words)
+    assert loads.count == 1 and not first.text_encoder_loaded
+    assert first.prompts.report.hits == 0
+    second = ActiveSegmenter(toytown_checkpoint, hypernyms=TABLE, prompt_cache=tmp_path)
+    second.set_vocabulary(words)
+    assert loads.count == 1 and not second.text_encoder_loaded
+    assert second.prompts.report.misses == 0
+    assert np.array_equal(first.segment(street_image).labels, second.segment(street_image).labels)
+
+
+def test_one_new_word_encodes_one_prompt(toytown_checkpoint, tmp_path):
+    segmenter = ActiveSegmenter(toytown_checkpoint, hypernyms=TableHypernyms({}), prompt_cache=tmp_path)
+    vocabulary = Vocabulary.from_names(DEMO_WORDS)
+    segmenter.set_vocabulary(vocabulary)
+    edited = segmenter.encode(vocabulary.updated([*DEMO_WORDS, "zebra"]))
+    assert (edited.report.hits, edited.report.misses) == (60, 1)
+    fresh = ActiveSegmenter(toytown_checkpoint, hypernyms=TableHypernyms({}), prompt_cache=None).encode(
+        edited.vocabulary)
+    np.testing.assert_allclose(edited.text, fresh.text, atol=1e-5)
+    np.testing.assert_allclose(edited.context.tokens, fresh.context.tokens, atol=1e-5)
+
+
+@pytest.mark.parametrize(("residence", "kept", "reads"), [("keep", True, 1), ("offload", True, 1), ("release", False, 2)])
+def test_the_text_encoder_lives_as_long_as_asked(toytown_checkpoint, loads, residence, kept, reads):
+    segmenter = ActiveSegmenter(toytown_checkpoint, hypernyms=TABLE, text_encoder=residence, prompt_cache=None)
+    assert not segmenter.text_encoder_loaded
+    segmenter.set_vocabulary(Vocabulary.from_names(["road"]))
+    assert segmenter.text_encoder_loaded is kept
+    segmenter.set_vocabulary(Vocabulary.from_names(["road", "sky"]))
+    assert loads.count == reads
+
+
+def test_an_unknown_residence_is_refused(toytown_checkpoint):
+    with pytest.raises(SettingsError, match="text_encoder is 'forever'; expected one of 'keep'"):
+        ActiveSegmenter(toytown_checkpoint, text_encoder="forever")
+
+
+def test_long_prompts_are_refused_before_encoding(make):
+    segmenter = make(["road"])
+    with pytest.raises(VocabularyError, match="has 42 tokens"):
+        segmenter.check(Vocabulary.from_names([" ".join(["road"] * 40)]))
+    segmenter.check(Vocabulary.from_names(["a red car with a roof rack"]))
+
+
+def test_ids_follow_the_vocabulary(make, street_image):
+    segmenter = make(["giraffe", "road", "sky"])
+    labels = segmenter.segment(street_image).labels
+    segmenter.set_vocabulary(segmenter.vocabulary.updated(["sky", "road", "tiger"]))
+    result = segmenter.segment(street_image)
+    assert set(np.unique(result.labels)) <= {1, 2, 3}
+    assert (result.labels[labels == 2] == 2).mean() > 0.8
+    assert {entry.name: entry.class_id for entry in result.active} == {"sky": 2, "road": 1, "tiger": 3}
