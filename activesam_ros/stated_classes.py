@@ -1,0 +1,87 @@
+"""Classes as a vocabulary file states them: each with its line, so that a complaint can say where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from activesam_ros.errors import VocabularyError
+from activesam_ros.text.canonical import canonical_name, match_key
+from activesam_ros.vocabulary import Entry, entry_of
+
+
+@dataclass(frozen=True)
+class StatedClass:
+    """An entry, and the line of the file that states it."""
+
+    entry: Entry
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.entry.name!r} (line {self.line})"
+
+
+@dataclass(frozen=True)
+class Complaints:
+    """Makes the errors of one file.
+
+    Attributes:
+        source: the preset's name or the path, as it was asked for.
+    """
+
+    source: str
+
+    def at(self, line: int, reason: str) -> VocabularyError:
+        """The error to raise for what stands in a line, counted from 1."""
+        return VocabularyError(f"{self.source}, line {line}: {reason}")
+
+
+def state(text: str, line: int, complaints: Complaints) -> StatedClass:
+    """The class that `"car, automobile"` stands for.
+
+    Raises:
+        VocabularyError: a name or alias is blank or has no letter or digit.
+    """
+    if not text.strip(" \t\r\n,"):
+        raise complaints.at(line, "the class has a blank name; give it a name or remove it")
+    entry = entry_of(text)
+    for prompt in entry.prompts:
+        if not prompt:
+            raise complaints.at(line, f"{text.strip()!r} has a blank alias; remove the stray comma")
+        check_phrase(prompt, line, complaints)
+    return StatedClass(entry, line)
+
+
+def check_phrase(phrase: str, line: int, complaints: Complaints) -> None:
+    """Raises VocabularyError for a phrase without a letter or digit."""
+    if not match_key(phrase):
+        raise complaints.at(line, f"{phrase!r} has no letter or digit; expected a word or a short phrase")
+
+
+def refuse_same_names(classes: Sequence[StatedClass], complaints: Complaints) -> None:
+    """Raises VocabularyError for two classes of one name (case, spaces and punctuation aside)."""
+    owners: dict[str, StatedClass] = {}
+    for one in classes:
+        owner = owners.setdefault(match_key(one.entry.name), one)
+        if owner is not one:
+            first, second = sorted((owner, one), key=lambda each: each.line)
+            raise complaints.at(
+                second.line,
+                f"{second.entry.name!r} has the same name as {first}; merge the two or rename one",
+            )
+
+
+def refuse_same_prompts(classes: Sequence[StatedClass], complaints: Complaints) -> None:
+    """Raises VocabularyError for two classes that ask for the same canonical phrase."""
+    owners: dict[str, StatedClass] = {}
+    for one in classes:
+        for prompt in one.entry.prompts:
+            canonical = canonical_name(prompt)
+            owner = owners.setdefault(match_key(canonical), one)
+            if owner is not one:
+                first, second = sorted((owner, one), key=lambda each: each.line)
+                raise complaints.at(
+                    second.line,
+                    f"{second.entry.name!r} and {first} both ask for {canonical!r}; merge the two or remove "
+                    "one of the prompts",
+                )
