@@ -15,7 +15,6 @@ import torch
 
 from activesam_ros.calibration import background_mask
 from activesam_ros.errors import ImageError, SettingsError, VocabularyError
-from activesam_ros.files import cache_folder
 from activesam_ros.fusion import fuse, query_scores
 from activesam_ros.model.checkpoint import Checkpoint, load_checkpoint
 from activesam_ros.model.heads import PromptHeads, PromptTokens
@@ -23,9 +22,9 @@ from activesam_ros.model.vision import ImageFeatures, VisionEncoder
 from activesam_ros.preview import select_active
 from activesam_ros.result import ActiveClass, SegmentationResult
 from activesam_ros.settings import SegmenterSettings
-from activesam_ros.text.cache import PromptCache
+from activesam_ros.text.assembly import make_embedder, prompt_folder
 from activesam_ros.text.canonical import canonical_name
-from activesam_ros.text.embedder import EncodingReport, PhraseEmbedder, Residence, check_residence
+from activesam_ros.text.embedder import EncodingReport, Residence
 from activesam_ros.text.hypernyms import default_hypernyms
 from activesam_ros.text.prompts import (
     ExpandedPhrases,
@@ -80,7 +79,13 @@ class ActiveSegmenter:
         self._checkpoint = checkpoint
         self._configure(settings or SegmenterSettings())
         self._heads = PromptHeads(checkpoint)
-        self._text = _phrase_embedder(checkpoint, text_encoder, prompt_cache)
+        self._text = make_embedder(
+            checkpoint,
+            checkpoint.model.text_projection,
+            checkpoint.device,
+            text_encoder,
+            prompt_folder(prompt_cache),
+        )
         self._hypernyms = hypernyms
         self._prompts: PromptSet | None = None
 
@@ -320,31 +325,6 @@ def check_image(rgb: object, max_pixels: int) -> None:
             f"the image is {width}×{height} = {height * width} pixels; at most {max_pixels} are taken, so scale it "
             "down or raise max_pixels"
         )
-
-
-def _phrase_embedder(
-    checkpoint: Checkpoint, residence: Residence, folder: Path | Literal["default"] | None
-) -> PhraseEmbedder:
-    # Refused before the text encoder's weights are hashed.
-    check_residence(residence)
-    if folder == "default":
-        folder = cache_folder() / "prompts"
-    config = checkpoint.model.config
-    memo = None if folder is None else folder / "fingerprints.json"
-    cache = PromptCache(
-        checkpoint.text_fingerprint(memo),
-        (config.detr_encoder_config.hidden_size, config.text_config.hidden_size),
-        folder,
-    )
-    return PhraseEmbedder(
-        checkpoint.load_text_side,
-        checkpoint.model.text_projection,
-        checkpoint.tokenizer,
-        checkpoint.context_length,
-        cache,
-        checkpoint.device,
-        residence,
-    )
 
 
 def _resolutions(checkpoint: Checkpoint, settings: SegmenterSettings) -> tuple[int, int]:

@@ -26,29 +26,75 @@ HUB_FILES = ["*.json", "*.txt", "*.safetensors"]
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class TextCheckpoint:
+    """The text side of a model, whose weights stay in their files until they are asked for.
+
+    Attributes:
+        tokenizer: the model's tokenizer.
+        config: the model's `Sam3Config`.
+        text_config: the text encoder's configuration, as the folder has it.
+        source: the name that the model was asked for by.
+        folder: where its files are.
+    """
+
+    tokenizer: object
+    config: object
+    text_config: dict
+    source: str
+    folder: Path
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of a prompt, start and end included."""
+        return self.config.text_config.max_position_embeddings
+
+    @property
+    def embedding_sizes(self) -> tuple[int, int]:
+        """Length of a projected token feature and of a pooled embedding."""
+        return self.config.detr_encoder_config.hidden_size, self.config.text_config.hidden_size
+
+    def load_text_side(self) -> nn.Module:
+        """Reads the text encoder and its projection into host memory, in float32.
+
+        Raises:
+            ModelError: the folder is gone or damaged.
+        """
+        from activesam_ros.model.parts import Sam3TextSide
+
+        return _load_part(Sam3TextSide, self.folder, self.config).eval().requires_grad_(False)
+
+    def load_text_projection(self) -> nn.Module:
+        """Reads the text projection alone into host memory, in float32.
+
+        Raises:
+            ModelError: the folder is gone or damaged.
+        """
+        from activesam_ros.model.parts import Sam3TextProjection
+
+        part = _load_part(Sam3TextProjection, self.folder, self.config).eval().requires_grad_(False)
+        return part.text_projection
+
+    def text_fingerprint(self, memo: Path | None = None) -> str:
+        """What identifies the text encoder; see `activesam_ros.text.fingerprint`."""
+        return text_fingerprint(self.folder, self.text_config, memo)
+
+
+@dataclass(frozen=True)
+class Checkpoint(TextCheckpoint):
     """A loaded model.
 
     Attributes:
         model: the `Sam3Model` without its text encoder, in evaluation mode.
-        tokenizer: its tokenizer.
         mean, std: normalisation of image channels in [0, 1], RGB.
         device: where it lives.
         dtype: precision of its matrix products and convolutions.
-        source: the name it was loaded by.
-        folder: where its files are.
-        text_config: the text encoder's configuration, as the folder has it.
     """
 
     model: nn.Module
-    tokenizer: object
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     device: torch.device
     dtype: torch.dtype
-    source: str
-    folder: Path
-    text_config: dict
 
     @property
     def image_size(self) -> int:
@@ -59,25 +105,6 @@ class Checkpoint:
     def patch_size(self) -> int:
         """Side in pixels of a patch of the vision encoder."""
         return self.model.config.vision_config.backbone_config.patch_size
-
-    @property
-    def context_length(self) -> int:
-        """Most tokens of a prompt, start and end included."""
-        return self.model.config.text_config.max_position_embeddings
-
-    def load_text_side(self) -> nn.Module:
-        """Reads the text encoder and its projection into host memory, in float32.
-
-        Raises:
-            ModelError: the folder is gone or damaged.
-        """
-        from activesam_ros.model.parts import Sam3TextSide
-
-        return _load_part(Sam3TextSide, self.folder, self.model.config).eval().requires_grad_(False)
-
-    def text_fingerprint(self, memo: Path | None = None) -> str:
-        """What identifies the text encoder; see `activesam_ros.text.fingerprint`."""
-        return text_fingerprint(self.folder, self.text_config, memo)
 
     def precision(self) -> AbstractContextManager:
         """The context for a forward pass.
@@ -104,20 +131,46 @@ def load_checkpoint(model: str | Path, device: str = "auto", dtype: str = "auto"
             cannot be had.
     """
     # transformers takes seconds to import, so programs that only read settings do not pay for it.
-    from transformers import CLIPTokenizer, Sam3Config
-
     from activesam_ros.model.parts import Sam3WithoutText
 
     started = time.monotonic()
     torch_device = resolve_device(device)
     torch_dtype = resolve_dtype(dtype, torch_device)
+    text = open_text_checkpoint(model)
+    logger.info("loading %s from %s for %s in %s", model, text.folder, torch_device, _name_of(torch_dtype))
+    network = _load_part(Sam3WithoutText, text.folder, text.config)
+    mean, std = _read_normalisation(text.folder)
+    network.eval().requires_grad_(False)
+    store_matrices_as(network, torch_dtype)
+    try:
+        network.to(torch_device)
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"the model in {text.folder} does not fit into the memory of {torch_device}; free memory, or use "
+            "device 'cpu' or dtype 'bfloat16'"
+        ) from error
+    logger.info("loaded %s in %.1f s", model, time.monotonic() - started)
+    return Checkpoint(
+        **vars(text), model=network, mean=mean, std=std, device=torch_device, dtype=torch_dtype
+    )
+
+
+def open_text_checkpoint(model: str | Path) -> TextCheckpoint:
+    """Opens the text side of a SAM 3 checkpoint: reads its configuration and tokenizer, and no weights.
+
+    Args:
+        model: as for `load_checkpoint`.
+
+    Raises:
+        ModelError: the model is missing, gated, offline, incomplete or of another type.
+    """
+    from transformers import CLIPTokenizer, Sam3Config
+
     folder = resolve_folder(model)
-    logger.info("loading %s from %s for %s in %s", model, folder, torch_device, _name_of(torch_dtype))
     raw_config = _read_detector_config(folder)
     config = Sam3Config.from_dict(raw_config)
     _require_safetensors(folder)
     _require_tokenizer(folder)
-    network = _load_part(Sam3WithoutText, folder, config)
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the loader raises a dozen types for damaged files
@@ -129,28 +182,7 @@ def load_checkpoint(model: str | Path, device: str = "auto", dtype: str = "auto"
             f"the tokenizer in {folder} has {len(tokenizer)} tokens, but the model knows {config.text_config.vocab_size}; "
             "copy the tokenizer that belongs to the model"
         )
-    mean, std = _read_normalisation(folder)
-    network.eval().requires_grad_(False)
-    store_matrices_as(network, torch_dtype)
-    try:
-        network.to(torch_device)
-    except torch.OutOfMemoryError as error:
-        raise ModelError(
-            f"the model in {folder} does not fit into the memory of {torch_device}; free memory, or use "
-            "device 'cpu' or dtype 'bfloat16'"
-        ) from error
-    logger.info("loaded %s in %.1f s", model, time.monotonic() - started)
-    return Checkpoint(
-        network,
-        tokenizer,
-        mean,
-        std,
-        torch_device,
-        torch_dtype,
-        str(model),
-        folder,
-        raw_config.get("text_config") or {},
-    )
+    return TextCheckpoint(tokenizer, config, raw_config.get("text_config") or {}, str(model), folder)
 
 
 def _load_part(part: type, folder: Path, config: object) -> nn.Module:

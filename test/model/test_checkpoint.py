@@ -10,7 +10,13 @@ from huggingface_hub import errors as hub_errors
 from safetensors.torch import load_file, save_file
 
 from activesam_ros.errors import ModelError
-from activesam_ros.model.checkpoint import load_checkpoint, resolve_device, resolve_dtype, resolve_folder
+from activesam_ros.model.checkpoint import (
+    load_checkpoint,
+    open_text_checkpoint,
+    resolve_device,
+    resolve_dtype,
+    resolve_folder,
+)
 
 
 @pytest.fixture
@@ -215,3 +221,19 @@ def test_devices_and_dtypes():
             resolve_device(device)
     with pytest.raises(ModelError, match="dtype is 'half'"):
         resolve_dtype("half", torch.device("cpu"))
+
+
+def test_the_text_side_opens_without_weights(copied, toytown_checkpoint):
+    """Even a torn weights file is not noticed before a weight is asked for."""
+    weights = copied / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:1000])
+    text = open_text_checkpoint(copied)
+    assert text.context_length == toytown_checkpoint.context_length == 32
+    assert text.embedding_sizes == (64, 64)
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        text.load_text_projection()
+    weights.write_bytes(whole)
+    expected = toytown_checkpoint.model.text_projection
+    projection = text.load_text_projection()
+    assert torch.equal(projection.weight, expected.weight) and torch.equal(projection.bias, expected.bias)
