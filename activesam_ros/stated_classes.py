@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from activesam_ros.errors import VocabularyError
@@ -71,14 +71,25 @@ def refuse_same_names(classes: Sequence[StatedClass], complaints: Complaints) ->
             )
 
 
-def refuse_same_prompts(classes: Sequence[StatedClass], complaints: Complaints) -> None:
-    """Raises VocabularyError for two classes that ask for the same canonical phrase."""
+def refuse_same_prompts(
+    classes: Sequence[StatedClass], complaints: Complaints, groups: Mapping[str, StatedClass] | None = None
+) -> None:
+    """Raises VocabularyError for two classes that ask for the same canonical phrase.
+
+    Args:
+        classes: as stated, before they are united.
+        complaints: makes the error.
+        groups: the group of each grouped class, by the match key of the class's name; members of one group
+            may share a phrase.
+    """
+    group_of = groups or {}
     owners: dict[str, StatedClass] = {}
     for one in classes:
         for prompt in one.entry.prompts:
             canonical = canonical_name(prompt)
             owner = owners.setdefault(match_key(canonical), one)
-            if owner is not one:
+            united = group_of.get(match_key(owner.entry.name)), group_of.get(match_key(one.entry.name))
+            if owner is not one and (united[0] is None or united[0] is not united[1]):
                 first, second = sorted((owner, one), key=lambda each: each.line)
                 raise complaints.at(
                     second.line,

@@ -78,9 +78,10 @@ class _Document:
         if "classes" not in fields:
             raise self._refuse(root, "the key classes is missing; expected a list of class names")
         classes = self._classes(fields["classes"])
-        published = _publish(classes, self._groups(classes, fields.get("groups")))
+        groups = self._groups(classes, fields.get("groups"))
+        refuse_same_prompts(classes, self._complaints, groups)
+        published = _publish(classes, groups)
         refuse_same_names(published, self._complaints)
-        refuse_same_prompts(published, self._complaints)
         return YamlVocabulary(
             entries=tuple(one.entry for one in published),
             background=self._background(fields.get("background"), published),

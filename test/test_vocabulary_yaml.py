@@ -127,6 +127,8 @@ def test_an_alias_of_yaml_is_what_it_stands_for():
         ("classes:\n- road\n- car\n- Road\n", 4, r"'Road' has the same name as 'road' \(line 2\)"),
         ("classes:\n- car, auto\n- truck, Auto\n", 3, r"'truck' and 'car' \(line 2\) both ask for 'Auto'"),
         ("classes:\n- toy\n- plaything\n", 3, "both ask for 'toy'"),
+        ("classes:\n- car, auto\n- bus\n- auto\ngroups: {g: [bus, car]}\n", 4, "'auto' and 'car' "),
+        ("classes:\n- a, x\n- b, x\ngroups: {g: [a], h: [b]}\n", 3, "'b' and 'a' .* both ask for 'x'"),
         ("classes: [a]\nbackground: b\n", 2, "the background 'b' is not the name of a class"),
         ("classes: [floor]\nbackground: flor\n", 2, "did you mean 'floor'"),
         ("classes: [a]\nbackground:\n", 2, "background is missing"),
