@@ -56,7 +56,11 @@ def test_the_wheel_holds_the_library_with_its_data(clone: Path, tmp_path: Path) 
     }
     assert wanted
     assert wanted <= names, f"left out: {sorted(wanted - names)}"
-    outside = {name.split("/")[0] for name in names} - {"activesam_ros"}
+    presets = {path.name for path in (clone / "config" / "vocabularies").iterdir()}
+    shared = f"activesam_ros-{activesam_ros.__version__}.data/data/share/activesam_ros/config/vocabularies"
+    assert presets
+    assert {f"{shared}/{name}" for name in presets} <= names
+    outside = {name.split("/")[0] for name in names} - {"activesam_ros", shared.split("/")[0]}
     assert all(name.endswith(".dist-info") for name in outside), outside
 
 
