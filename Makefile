@@ -1,11 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo clean
+.PHONY: help setup test demo bench-vocabulary clean
 
 SHELL := /bin/bash
 ENTER := source ./env.sh &&
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 	@echo "  Further arguments go through ARGS: make test ARGS='-k vocabulary'"
 
 setup: ## make the environment (again: in a second); afterwards: source env.sh
@@ -16,6 +16,9 @@ test: setup ## set up, then run the tests
 
 demo: setup ## set up, then segment a replayed camera stream; pictures in demo_out/
 	@$(ENTER) exec python -m activesam_ros.demo $(ARGS)
+
+bench-vocabulary: setup ## set up, then measure what a change of words costs, and the memory of the text encoder
+	@$(ENTER) exec python -m activesam_ros.bench vocabulary $(ARGS)
 
 clean: ## remove what was built in this clone (the shared environment stays)
 	rm -rf .build demo_out .pytest_cache .ruff_cache

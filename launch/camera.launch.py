@@ -28,6 +28,11 @@ ARGUMENTS = (
         "",
         "Classes as a YAML list: '[road, \"car, automobile\", sky]'; empty: that of params_file.",
     ),
+    (
+        "vocabulary_file",
+        "",
+        "A preset's name or the path of a vocabulary file, instead of vocabulary; empty: that of params_file.",
+    ),
     ("device", "", "auto, cpu, cuda ...; empty: that of params_file."),
     ("params_file", "", "YAML file of parameters (see config/activesam.yaml); empty: the node's defaults."),
     ("namespace", "", "Namespace of the node."),
@@ -53,7 +58,7 @@ def words(text: str) -> list[str]:
 
 def start(context: LaunchContext) -> list[Node]:
     given = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
-    parameters = {name: given[name] for name in ("model", "device") if given[name]}
+    parameters = {name: given[name] for name in ("model", "vocabulary_file", "device") if given[name]}
     if given["vocabulary"]:
         parameters["vocabulary"] = words(given["vocabulary"])
     # A logger is named after its node, the namespace's parts first.

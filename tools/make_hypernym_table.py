@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Writes activesam_ros/data/hypernyms.json from an installed WordNet (Debian's package wordnet-base).
 
-It covers the words of Toy Town and the phrases of the canonical names; further words can be given as arguments.
+It covers the words of Toy Town, the prompts of every preset and the phrases of the canonical names; further words can
+be given as arguments.
 """
 
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 from activesam_ros.text.canonical import canonical_name
 from activesam_ros.text.hypernyms import WORDNET_ROOT, WordNetHypernyms
 from activesam_ros.toytown import words
+from activesam_ros.vocabulary_file import load_vocabulary_file, preset_names
 
 TABLE = Path(__file__).parent.parent / "activesam_ros" / "data" / "hypernyms.json"
 CANONICAL = TABLE.with_name("canonical_names.json")
@@ -19,6 +21,8 @@ CANONICAL = TABLE.with_name("canonical_names.json")
 def main() -> None:
     names = {word for group in words.SYNONYMS.values() for word in group}
     names |= {*words.SUPERCLASSES, *words.FOREIGN, *words.UNSEEN_FOREIGN, *words.DEMO_WORDS}
+    for preset in preset_names():
+        names |= set(load_vocabulary_file(preset).vocabulary().queries)
     groups = json.loads(CANONICAL.read_text(encoding="utf-8"))
     names |= {*groups["split"], *groups["spelled"].values(), *groups["inverted"].values(), *groups["plain"].values()}
     names |= set(sys.argv[1:])

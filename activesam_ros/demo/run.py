@@ -97,11 +97,11 @@ def _compare(options: argparse.Namespace, frames: Mapping[int, RecordedFrame], r
     """The library on some of the answered frames, with the node's settings, with and without the preview."""
     from activesam_ros.demo import report
     from activesam_ros.evaluation.confusion import ConfusionMatrix
-    from activesam_ros.ros.parameters import PARAMETERS, wanted
+    from activesam_ros.ros.edits import first_request
     from activesam_ros.segmenter import ActiveSegmenter
     from activesam_ros.vocabulary import Vocabulary
 
-    settings = wanted({spec.name: spec.default for spec in PARAMETERS if not spec.read_only}).settings
+    settings = first_request({}).settings
     stamps = sorted(recording.answers)
     picked = [stamps[round(at)] for at in np.linspace(0, len(stamps) - 1, min(options.compare, len(stamps)))]
     base = ActiveSegmenter.from_pretrained(options.model, settings=settings)
@@ -116,8 +116,10 @@ def _compare(options: argparse.Namespace, frames: Mapping[int, RecordedFrame], r
                 answer = recording.answers[stamp]
                 names = recording.class_names[answer.revision]
                 if answer.revision != revision:
-                    words = options.words if answer.revision == min(recording.class_names) else options.then_words
-                    segmenter.set_vocabulary(Vocabulary.from_names(words))
+                    vocabulary = Vocabulary.from_names(options.words)
+                    if answer.revision != min(recording.class_names):
+                        vocabulary = vocabulary.updated(options.then_words)
+                    segmenter.set_vocabulary(vocabulary)
                     revision = answer.revision
                 result = segmenter.segment(frames[stamp].rgb)
                 matrix.add(frames[stamp].truth, report.to_truth(result.labels, names))

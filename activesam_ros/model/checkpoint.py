@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from activesam_ros.errors import ModelError
@@ -75,8 +76,17 @@ class TextCheckpoint:
         return part.text_projection
 
     def text_fingerprint(self, memo: Path | None = None) -> str:
-        """What identifies the text encoder; see `activesam_ros.text.fingerprint`."""
-        return text_fingerprint(self.folder, self.text_config, memo)
+        """What identifies the text encoder; see `activesam_ros.text.fingerprint`.
+
+        Raises:
+            ModelError: the folder is gone or damaged.
+        """
+        try:
+            return text_fingerprint(self.folder, self.text_config, memo)
+        except (OSError, SafetensorError) as error:
+            raise ModelError(
+                f"the model in {self.folder} cannot be read ({_first_line(error)}); download or copy the folder again"
+            ) from error
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rcl_interfaces.msg import SetParametersResult
@@ -18,13 +20,16 @@ from activesam_ros.errors import ActiveSamError, SettingsError
 from activesam_ros.ros.camera import Camera, Frame
 from activesam_ros.ros.changes import ChangeDesk
 from activesam_ros.ros.descriptors import declared_default, descriptor
+from activesam_ros.ros.diagnostics import Diagnostics, Status
+from activesam_ros.ros.edits import first_request, next_request
 from activesam_ros.ros.frame_slot import FrameCounts, FrameSlot
 from activesam_ros.ros.logs import LIBRARY_LOGGER, RosLogHandler
-from activesam_ros.ros.parameters import CHANGEABLE, PARAMETERS, Wanted, wanted
+from activesam_ros.ros.parameters import CHANGEABLE, PARAMETERS, Wanted, typed
 from activesam_ros.ros.preparation import Prepared, Preparer, Served
 from activesam_ros.ros.tally import Tally, format_stages
 from activesam_ros.ros.throttle import ReasonThrottle
 from activesam_ros.ros.transport import transport_warning
+from activesam_ros.ros.vocabulary_status import vocabulary_status
 from activesam_ros.ros.worker import Worker, describe
 
 if TYPE_CHECKING:
@@ -32,6 +37,19 @@ if TYPE_CHECKING:
 
 REPORT_SECONDS = 10.0
 COMPLAINT_SECONDS = 5.0
+NO_CACHE = "off"
+
+# What a vocabulary file may set, unless it is given.
+_FROM_FILE = ("background_class", "background_threshold")
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A request that could not be prepared, why, and what was prepared last and so stays in force."""
+
+    request: Wanted
+    sentence: str
+    standing: Prepared
 
 
 class ActiveSamNode(Node):
@@ -53,7 +71,11 @@ class ActiveSamNode(Node):
         super().__init__("activesam", **node_options)
         self._on_fatal = on_fatal
         self._preparer: Preparer | None = None
-        self._failure: tuple[Wanted, str] | None = None
+        self._served: Served | None = None
+        self._failure: _Failure | None = None
+        self._next: Wanted | None = None
+        self._writing = False
+        self._prompt_cache = "not open yet"
         self._fatal: str | None = None
         self._complain = ReasonThrottle(COMPLAINT_SECONDS, time.monotonic)
         self._reported = time.monotonic()
@@ -62,8 +84,9 @@ class ActiveSamNode(Node):
         self._desk: ChangeDesk[Wanted, Prepared] = ChangeDesk(self._change_failed)
         self._write_back_needed = self.create_guard_condition(self._write_back)
 
-        self._declare()
-        self._requested = self._wanted([])
+        self._requested = first_request(self._declare())
+        self._revisions = self._requested.revision
+        self._show(self._requested)
         self.add_on_set_parameters_callback(self._validate)
         self.add_post_set_parameters_callback(self._changed)
         self._log_handler = RosLogHandler(self.get_logger())
@@ -74,6 +97,7 @@ class ActiveSamNode(Node):
         if warning:
             self.get_logger().warning(warning)
         self._camera = Camera(self, self._slot, self._tally)
+        self._diagnostics = Diagnostics(self, [self._vocabulary_status])
         self._worker = Worker(self._slot, self._desk, self._load, self._answer, self)
         self._desk.submit(self._requested)
         self._worker.start()
@@ -102,10 +126,17 @@ class ActiveSamNode(Node):
 
     # Parameters: executor thread.
 
-    def _declare(self) -> None:
+    def _declare(self) -> dict[str, object]:
+        """Declare every parameter; the changeable ones that were given at the start, with their values."""
+        given: dict[str, object] = {}
         for spec in PARAMETERS:
+            # Without a default rclpy tells a value that was given from one that was not.
+            optional = spec.name in _FROM_FILE
+            default = declared_default(spec)
+            if optional:
+                default = Parameter.Type.from_parameter_value(default)
             try:
-                self.declare_parameter(spec.name, declared_default(spec), descriptor(spec))
+                value = self.declare_parameter(spec.name, default, descriptor(spec)).value
             except InvalidParameterTypeException as error:
                 hint = (
                     " (write a number with a decimal point, such as 1.0)"
@@ -118,46 +149,68 @@ class ActiveSamNode(Node):
                 raise SettingsError(
                     f"parameter {spec.name!r} is out of range: expected {low:g} to {high:g}"
                 ) from error
-
-    def _wanted(self, changes: Sequence[Parameter]) -> Wanted:
-        values = {name: self.get_parameter(name).value for name in CHANGEABLE}
-        values.update((change.name, change.value) for change in changes if change.name in values)
-        return wanted(values)
+            if optional and value is None:
+                self.set_parameters([Parameter(spec.name, value=spec.default)])
+            elif spec.read_only:
+                typed(spec.name, value)
+            else:
+                given[spec.name] = value
+        return given
 
     def _validate(self, changes: list[Parameter]) -> SetParametersResult:
+        self._next = None
+        if self._writing:
+            return SetParametersResult(successful=True)
         try:
-            request = self._wanted(changes)
-            if self._preparer is not None and request.settings != self._requested.settings:
-                self._preparer.check(request.settings)
+            request = next_request(
+                self._requested, {change.name: change.value for change in changes}, self._revisions + 1
+            )
+            if self._preparer is not None:
+                self._preparer.check(request)
         except ActiveSamError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        except Exception as error:  # a file can hold anything; a parameter call must not take the node down
+            self.get_logger().error(f"checking parameters failed unexpectedly: {describe(error)}")
+            return SetParametersResult(successful=False, reason=f"unexpected: {describe(error)}")
+        self._next = request
         return SetParametersResult(successful=True)
 
-    def _changed(self, changes: list[Parameter]) -> None:
-        if not any(change.name in CHANGEABLE for change in changes):
+    def _changed(self, _: list[Parameter]) -> None:
+        # Called at once after `_validate` accepted, or after `_show` set them.
+        request, self._next = self._next, None
+        if request is None or request == self._requested:
             return
-        request = self._wanted([])
-        if request != self._requested:
-            self._requested = request
-            self._desk.submit(request)
+        self._requested = request
+        self._revisions = max(self._revisions, request.revision)
+        self._show(request)
+        self._desk.submit(request)
+
+    def _show(self, request: Wanted) -> list[str]:
+        """Set the parameters that show something else than `request`; their names."""
+        shown = {name: typed(name, self.get_parameter(name).value) for name in CHANGEABLE}
+        differing = [
+            Parameter(name, value=list(value) if isinstance(value, tuple) else value)
+            for name, value in request.values
+            if value != shown[name]
+        ]
+        if differing:
+            self._writing = True
+            try:
+                self.set_parameters_atomically(differing)
+            finally:
+                self._writing = False
+        return [parameter.name for parameter in differing]
 
     def _write_back(self) -> None:
         """After a failed change: make the parameters show what is in force again."""
-        request, sentence = self._failure
-        if not self._desk.is_latest(request):
-            self.get_logger().error(f"a change failed, a newer one replaced it: {sentence}")
+        failure = self._failure
+        if not self._desk.is_latest(failure.request):
+            self.get_logger().error(f"a change failed, a newer one replaced it: {failure.sentence}")
             return
-        in_force = self._preparer.last.wanted
-        asked = dict(request.values)
-        undone = {name: value for name, value in in_force.values if value != asked[name]}
+        self._requested = failure.standing.wanted
+        undone = self._show(self._requested)
         self.get_logger().error(
-            f"the change failed and is undone ({', '.join(undone)} as before): {sentence}"
-        )
-        self.set_parameters_atomically(
-            [
-                Parameter(name, value=list(value) if isinstance(value, tuple) else value)
-                for name, value in undone.items()
-            ]
+            f"the change failed and is undone ({', '.join(undone)} as before): {failure.sentence}"
         )
 
     def _change_failed(self, request: Wanted, error: Exception) -> None:
@@ -166,19 +219,42 @@ class ActiveSamNode(Node):
         if self._preparer is None or self._preparer.last is None:
             self.fatal(f"the parameters do not fit the model: {sentence}")
             return
-        self._failure = (request, sentence)
+        self._failure = _Failure(request, sentence, self._preparer.last)
         self._write_back_needed.trigger()
+
+    def _vocabulary_status(self) -> Status:
+        failure, preparer = self._failure, self._preparer
+        stands = failure is not None and preparer.last is failure.standing
+        return vocabulary_status(
+            self._served,
+            self._requested.revision,
+            preparer is not None,
+            failure.sentence if stands else None,
+            self._prompt_cache,
+        )
 
     # The worker's thread.
 
     def _load(self) -> ActiveSegmenter:
-        model, device, dtype = (self.get_parameter(name).value for name in ("model", "device", "dtype"))
+        model, device, dtype, residence, cache = (
+            self.get_parameter(name).value
+            for name in ("model", "device", "dtype", "text_encoder", "prompt_cache")
+        )
         self.get_logger().info(f"loading the model {model!r} (device {device}, dtype {dtype})")
         # torch takes seconds to import; here that delays neither the end of the process nor the services.
         from activesam_ros.segmenter import ActiveSegmenter
+        from activesam_ros.text.assembly import prompt_folder
 
+        chosen = Path(cache).expanduser() if cache else "default"
+        folder = None if cache == NO_CACHE else prompt_folder(chosen)
+        self._prompt_cache = NO_CACHE if folder is None else str(folder)
         return ActiveSegmenter.from_pretrained(
-            model, device=device, dtype=dtype, settings=self._requested.settings
+            model,
+            device=device,
+            dtype=dtype,
+            settings=self._requested.settings,
+            text_encoder=residence,
+            prompt_cache=folder,
         )
 
     def _answer(self, frame: Frame, served: Served) -> None:
@@ -193,6 +269,7 @@ class ActiveSamNode(Node):
         )
 
     def in_force(self, served: Served, prepared: Prepared) -> None:
+        self._served = served
         self.get_logger().info(
             f"vocabulary revision {served.revision} in force: {len(served.vocabulary)} classes, prepared in "
             f"{prepared.seconds:.2f} s; images from {self._camera.topic}"

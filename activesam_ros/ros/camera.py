@@ -10,13 +10,13 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 from vision_msgs.msg import LabelInfo
 
+from activesam_ros import msg
 from activesam_ros.drawing import overlay
-from activesam_ros.msg import ActiveClasses
 from activesam_ros.palette import colour_table
 from activesam_ros.ros import qos
 from activesam_ros.ros.conversions import confidence_to_image, image_to_rgb, labels_to_image, rgb_to_image
 from activesam_ros.ros.frame_slot import FrameSlot
-from activesam_ros.ros.messages import active_classes, label_info
+from activesam_ros.ros.messages import active_classes, label_info, vocabulary_message
 from activesam_ros.ros.preparation import Served
 from activesam_ros.ros.tally import Tally
 from activesam_ros.vocabulary import Vocabulary
@@ -39,9 +39,10 @@ class Camera:
         self._labels = node.create_publisher(Image, "~/labels", qos.RESULTS_OUT)
         self._confidence = node.create_publisher(Image, "~/confidence", qos.RESULTS_OUT)
         self._overlay = node.create_publisher(Image, "~/overlay", qos.RESULTS_OUT)
-        self._active_classes = node.create_publisher(ActiveClasses, "~/active_classes", qos.RESULTS_OUT)
+        self._active_classes = node.create_publisher(msg.ActiveClasses, "~/active_classes", qos.RESULTS_OUT)
         self._label_info = node.create_publisher(LabelInfo, "~/label_info", qos.LATCHED_OUT)
-        self._announced: Served | None = None
+        self._vocabulary = node.create_publisher(msg.Vocabulary, "~/vocabulary", qos.LATCHED_OUT)
+        self._announced: int | None = None
         self._colours: tuple[Vocabulary, np.ndarray] | None = None
         self._subscription = node.create_subscription(Image, "image", self._received, qos.IMAGE_IN)
 
@@ -68,10 +69,11 @@ class Camera:
         converted = time.monotonic()
         result = served.segmenter.segment(rgb)
         segmented = time.monotonic()
-        if self._announced is None or self._announced.revision != served.revision:
+        if self._announced != served.revision:
             threshold = served.segmenter.settings.confidence_threshold
             self._label_info.publish(label_info(result.vocabulary, threshold, header))
-            self._announced = served
+            self._vocabulary.publish(vocabulary_message(result.vocabulary, served.revision, header))
+            self._announced = served.revision
         self._labels.publish(labels_to_image(result.labels, header))
         self._active_classes.publish(active_classes(result, served.revision, header))
         if self._confidence.get_subscription_count():

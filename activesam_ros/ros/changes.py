@@ -13,12 +13,13 @@ P = TypeVar("P")
 class ChangeDesk(Generic[R, P]):
     """Takes requests from any thread, prepares the latest in a short-lived thread, keeps it for the worker.
 
-    A request that is overtaken by a newer one before it is ready never comes into force. Nothing is prepared
-    before `open`, so that requests may come in while the model is still loading.
+    A request that a newer one overtakes before its preparation has begun is never prepared. Whatever was
+    prepared is kept until a newer one is ready, so that it comes into force even if the newer one fails.
+    Nothing is prepared before `open`, so that requests may come in while the model is still loading.
     """
 
     def __init__(self, failed: Callable[[R, Exception], None]) -> None:
-        """`failed` is called in the preparing thread with the latest request if preparing it raised."""
+        """`failed` is called in the preparing thread if preparing raised and no newer request waits."""
         self._failed = failed
         self._changed = threading.Condition()
         self._prepare: Callable[[R], P] | None = None
@@ -34,8 +35,6 @@ class ChangeDesk(Generic[R, P]):
             if self._closed:
                 return
             self._latest = self._pending = request
-            # What is ready but not collected is older than this request.
-            self._ready = None
             self._start()
 
     def open(self, prepare: Callable[[R], P]) -> None:
@@ -103,9 +102,9 @@ class ChangeDesk(Generic[R, P]):
             except Exception as raised:  # whatever the model raises is the caller's to report
                 error = raised
             with self._changed:
-                overtaken = self._closed or self._pending is not None
-                if not overtaken and error is None:
+                reported = error is not None and not self._closed and self._pending is None
+                if error is None and not self._closed:
                     self._ready = prepared
                     self._changed.notify_all()
-            if error is not None and not overtaken:
+            if reported:
                 self._failed(request, error)

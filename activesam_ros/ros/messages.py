@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from std_msgs.msg import Header
+from std_msgs.msg import ColorRGBA, Header
 from vision_msgs.msg import LabelInfo, VisionClass
 
+from activesam_ros import msg
 from activesam_ros.msg import ActiveClass, ActiveClasses
+from activesam_ros.palette import Colour
 from activesam_ros.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -51,3 +53,35 @@ def label_info(vocabulary: Vocabulary, threshold: float, header: Header) -> Labe
         ],
         threshold=float(threshold),
     )
+
+
+def vocabulary_message(vocabulary: Vocabulary, revision: int, header: Header) -> msg.Vocabulary:
+    """A vocabulary with all that belongs to its ids.
+
+    Args:
+        vocabulary: the one in force.
+        revision: its number.
+        header: that of the first image labelled with it.
+    """
+    background = vocabulary.background_id
+    return msg.Vocabulary(
+        header=header,
+        revision=revision,
+        unlabeled_id=vocabulary.unlabeled_id,
+        background_id=-1 if background is None else background,
+        classes=[
+            msg.VocabularyClass(
+                class_id=entry.class_id,
+                name=entry.name,
+                color=_colour(entry.colour),
+                prompts=list(entry.prompts),
+                members=list(entry.members),
+            )
+            for entry in vocabulary.classes
+        ],
+    )
+
+
+def _colour(colour: Colour) -> ColorRGBA:
+    red, green, blue = (part / 255 for part in colour)
+    return ColorRGBA(r=red, g=green, b=blue, a=1.0)

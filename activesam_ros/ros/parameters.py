@@ -7,19 +7,23 @@ from dataclasses import dataclass, fields
 
 from activesam_ros.errors import SettingsError, VocabularyError
 from activesam_ros.settings import BOUNDS, SegmenterSettings
-from activesam_ros.vocabulary import Vocabulary
+from activesam_ros.vocabulary import MAX_CLASSES, MAX_QUERIES, Vocabulary
 
 Value = bool | int | float | str | tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class ParameterSpec:
-    """One parameter: its type is that of its default; numbers take their range from the settings' bounds."""
+    """One parameter: its type is that of its default; numbers take their range from the settings' bounds.
+
+    `choices`: the texts that are allowed; empty: any.
+    """
 
     name: str
     default: Value
     description: str
     read_only: bool = False
+    choices: tuple[str, ...] = ()
 
     @property
     def range(self) -> tuple[float, float] | None:
@@ -63,16 +67,40 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         read_only=True,
     ),
     ParameterSpec(
-        "device", "auto", "Device the model runs on: auto, cpu, cuda, cuda:1, mps.", read_only=True
+        "device", "auto", "Device the model runs on: auto, cpu, cuda or cuda:N.", read_only=True
     ),
     ParameterSpec(
         "dtype", "auto", "Number format of the weights: auto, float32, bfloat16, float16.", read_only=True
     ),
     ParameterSpec(
+        "text_encoder",
+        "release",
+        "What happens to the text encoder once it has encoded words that the prompt cache lacks: release "
+        "frees its memory, offload moves it to host memory, keep leaves it on the device.",
+        read_only=True,
+        choices=("release", "offload", "keep"),
+    ),
+    ParameterSpec(
+        "prompt_cache",
+        "",
+        "Folder that keeps the embeddings of known words; empty: the program's own in the user's cache "
+        "folder; off: words are remembered only while the node runs.",
+        read_only=True,
+    ),
+    ParameterSpec(
         "vocabulary",
         _DEFAULT_VOCABULARY,
-        "The classes to look for; commas separate aliases of one class, the first names it. "
-        "Ids are 0, 1, 2 ... in this order.",
+        "The classes to look for; commas separate aliases of one class, the first names it. At the start ids "
+        "are 0, 1, 2 ... in this order; later a name that stays keeps its id and a new one gets the next. "
+        f"At most {MAX_CLASSES} classes and {MAX_QUERIES} prompts. Setting it empties vocabulary_file.",
+    ),
+    ParameterSpec(
+        "vocabulary_file",
+        "",
+        "A preset's name, or the path of a vocabulary in YAML or text; empty: none. Setting it reads the "
+        "file and sets vocabulary (shown there without prompts that differ from the name), "
+        "background_class and, if the file names one, background_threshold, except what the same call "
+        "gives. Setting it again reads the file again.",
     ),
     ParameterSpec(
         "background_class",
@@ -123,42 +151,53 @@ CHANGEABLE: tuple[str, ...] = tuple(spec.name for spec in PARAMETERS if not spec
 """Names of the parameters that may change while the node runs."""
 
 
+DEFAULTS: dict[str, Value] = {spec.name: spec.default for spec in PARAMETERS}
+
+_SPECS = {spec.name: spec for spec in PARAMETERS}
+
+
 @dataclass(frozen=True)
 class Wanted:
-    """A set of changeable parameters that fits together, and what it means to the segmenter."""
+    """A set of changeable parameters that fits together, and what it means to the segmenter.
+
+    Attributes:
+        values: what the changeable parameters show, by name, in the order of `CHANGEABLE`.
+        vocabulary: the classes with their ids and colours; more than `values` can show.
+        settings: of the segmenter.
+        revision: counts the vocabularies that were accepted, from 1; a change of other settings keeps it.
+    """
 
     values: tuple[tuple[str, Value], ...]
     vocabulary: Vocabulary
     settings: SegmenterSettings
+    revision: int
 
 
-def wanted(values: Mapping[str, object]) -> Wanted:
-    """Check the values of all changeable parameters together.
-
-    Args:
-        values: every name of `CHANGEABLE` with its value, as rclpy gives them.
+def settings_of(values: Mapping[str, Value]) -> SegmenterSettings:
+    """The segmenter's settings in the values of the changeable parameters.
 
     Raises:
-        ActiveSamError: what is wrong with which value (SettingsError, VocabularyError).
+        SettingsError: a number is out of its range.
     """
-    specs = {spec.name: spec for spec in PARAMETERS}
-    typed = {name: _typed(specs[name], values[name]) for name in CHANGEABLE}
-    settings = SegmenterSettings(
-        **{
-            field.name: (typed[field.name] or None) if field.name == "full_resolution" else typed[field.name]
-            for field in fields(SegmenterSettings)
-        }
-    )
-    vocabulary = Vocabulary.from_names(typed["vocabulary"], background=typed["background_class"] or None)
-    return Wanted(tuple(typed.items()), vocabulary, settings)
+    given = {field.name: values[field.name] for field in fields(SegmenterSettings)}
+    given["full_resolution"] = given["full_resolution"] or None
+    return SegmenterSettings(**given)
 
 
-def _typed(spec: ParameterSpec, value: object) -> Value:
+def typed(name: str, value: object) -> Value:
+    """The value of a parameter as rclpy gives it, in the type of its default.
+
+    Raises:
+        ActiveSamError: it has another type or is none of the choices (SettingsError, VocabularyError).
+    """
+    spec = _SPECS[name]
     if isinstance(spec.default, tuple):
-        return _string_list(spec.name, value)
+        return _string_list(name, value)
     # bool is an int in Python but not in ROS.
     if type(value) is not type(spec.default):
-        raise SettingsError(f"{spec.name} is {value!r}; expected a value like {spec.default!r}")
+        raise SettingsError(f"{name} is {value!r}; expected a value like {spec.default!r}")
+    if spec.choices and value not in spec.choices:
+        raise SettingsError(f"{name} is {value!r}; expected one of {', '.join(spec.choices)}")
     return value
 
 

@@ -12,6 +12,7 @@ from activesam_ros.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from activesam_ros.segmenter import ActiveSegmenter
+    from activesam_ros.text.embedder import EncodingReport
     from activesam_ros.text.prompts import PromptSet
 
 
@@ -29,12 +30,13 @@ class Prepared:
 class Served:
     """What frames are labelled with until the next swap.
 
-    `revision` counts the vocabularies that came into force, from 1.
+    `revision` is that of the vocabulary, `report` what encoding its prompts took.
     """
 
     segmenter: ActiveSegmenter
     vocabulary: Vocabulary
     revision: int
+    report: EncodingReport
 
 
 class Preparer:
@@ -50,8 +52,20 @@ class Preparer:
         """The last one that could be prepared; None before the first."""
         return self._last
 
-    def check(self, settings: SegmenterSettings) -> None:
-        """Raises SettingsError if the resolutions in `settings` do not fit the model; for any thread."""
+    def check(self, wanted: Wanted) -> None:
+        """Whether the model can serve `wanted`, as far as that is known without encoding; for any thread.
+
+        Raises:
+            SettingsError: a resolution does not fit the model.
+            VocabularyError: a prompt is too long for the model.
+        """
+        last = self._last.wanted if self._last else None
+        if last is None or wanted.settings != last.settings:
+            self._check_resolutions(wanted.settings)
+        if last is None or wanted.vocabulary != last.vocabulary:
+            self._base.check(wanted.vocabulary)
+
+    def _check_resolutions(self, settings: SegmenterSettings) -> None:
         now = self._base.settings
         resolutions = replace(
             now, full_resolution=settings.full_resolution, preview_resolution=settings.preview_resolution
@@ -75,12 +89,8 @@ class Preparer:
         return self._last
 
 
-def swap(served: Served | None, prepared: Prepared) -> Served:
+def swap(prepared: Prepared) -> Served:
     """Bring `prepared` into force; only between two frames, by the thread that owns the segmenter."""
     prepared.segmenter.use(prepared.prompts)
-    vocabulary = prepared.wanted.vocabulary
-    if served is None:
-        revision = 1
-    else:
-        revision = served.revision + (vocabulary != served.vocabulary)
-    return Served(prepared.segmenter, vocabulary, revision)
+    wanted = prepared.wanted
+    return Served(prepared.segmenter, wanted.vocabulary, wanted.revision, prepared.prompts.report)

@@ -91,7 +91,7 @@ class Worker(Generic[F]):
         frame: F | None = None
         while True:
             if prepared is not None:
-                served = swap(served, prepared)
+                served = swap(prepared)
                 self._events.in_force(served, prepared)
             if frame is not None:
                 self._one(frame, served)
