@@ -31,7 +31,7 @@ ARGUMENTS = (
     (
         "vocabulary_file",
         "",
-        "A preset's name or the path of a vocabulary file, instead of vocabulary; empty: that of params_file.",
+        "A preset's name or the path of a vocabulary, instead of vocabulary; empty: that of params_file.",
     ),
     ("device", "", "auto, cpu, cuda ...; empty: that of params_file."),
     ("params_file", "", "YAML file of parameters (see config/activesam.yaml); empty: the node's defaults."),

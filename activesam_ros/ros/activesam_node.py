@@ -24,7 +24,7 @@ from activesam_ros.ros.diagnostics import Diagnostics, Status
 from activesam_ros.ros.edits import first_request, next_request
 from activesam_ros.ros.frame_slot import FrameCounts, FrameSlot
 from activesam_ros.ros.logs import LIBRARY_LOGGER, RosLogHandler
-from activesam_ros.ros.parameters import CHANGEABLE, PARAMETERS, Wanted, typed
+from activesam_ros.ros.parameters import CHANGEABLE, PARAMETERS, Value, Wanted, typed
 from activesam_ros.ros.preparation import Prepared, Preparer, Served
 from activesam_ros.ros.tally import Tally, format_stages
 from activesam_ros.ros.throttle import ReasonThrottle
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 REPORT_SECONDS = 10.0
 COMPLAINT_SECONDS = 5.0
 NO_CACHE = "off"
-
-# What a vocabulary file may set, unless it is given.
-_FROM_FILE = ("background_class", "background_threshold")
 
 
 @dataclass(frozen=True)
@@ -126,17 +123,12 @@ class ActiveSamNode(Node):
 
     # Parameters: executor thread.
 
-    def _declare(self) -> dict[str, object]:
-        """Declare every parameter; the changeable ones that were given at the start, with their values."""
-        given: dict[str, object] = {}
+    def _declare(self) -> dict[str, Value]:
+        """Declare every parameter; their values at the start."""
+        values: dict[str, Value] = {}
         for spec in PARAMETERS:
-            # Without a default rclpy tells a value that was given from one that was not.
-            optional = spec.name in _FROM_FILE
-            default = declared_default(spec)
-            if optional:
-                default = Parameter.Type.from_parameter_value(default)
             try:
-                value = self.declare_parameter(spec.name, default, descriptor(spec)).value
+                parameter = self.declare_parameter(spec.name, declared_default(spec), descriptor(spec))
             except InvalidParameterTypeException as error:
                 hint = (
                     " (write a number with a decimal point, such as 1.0)"
@@ -149,13 +141,8 @@ class ActiveSamNode(Node):
                 raise SettingsError(
                     f"parameter {spec.name!r} is out of range: expected {low:g} to {high:g}"
                 ) from error
-            if optional and value is None:
-                self.set_parameters([Parameter(spec.name, value=spec.default)])
-            elif spec.read_only:
-                typed(spec.name, value)
-            else:
-                given[spec.name] = value
-        return given
+            values[spec.name] = typed(spec.name, parameter.value)
+        return values
 
     def _validate(self, changes: list[Parameter]) -> SetParametersResult:
         self._next = None

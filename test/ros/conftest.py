@@ -103,7 +103,8 @@ class Client:
     """A camera, a subscriber to everything, and a parameter client, spun in a thread of its own."""
 
     def __init__(self, rclpy) -> None:
-        from activesam_ros.msg import ActiveClasses
+        from activesam_ros.msg import ActiveClasses, Vocabulary
+        from diagnostic_msgs.msg import DiagnosticArray
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.parameter_client import AsyncParameterClient
         from rclpy.qos import qos_profile_sensor_data
@@ -123,9 +124,12 @@ class Client:
             "overlay": Image,
             "active_classes": ActiveClasses,
             "label_info": LabelInfo,
+            "vocabulary": Vocabulary,
         }
-        for topic in ("labels", "active_classes", "label_info"):
+        for topic in ("labels", "active_classes", "label_info", "vocabulary"):
             self.subscribe(topic)
+        self.diagnostics: list[tuple[int, str, dict[str, str]]] = []
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._diagnosed, 10)
         self.parameters = AsyncParameterClient(self.node, "activesam")
         self._stamps = itertools.count(1)
         self._executor = SingleThreadedExecutor()
@@ -137,7 +141,8 @@ class Client:
         from rclpy.qos import QoSProfile
 
         kept = self.received.setdefault(topic, [])
-        base = self._qos.LATCHED_OUT if topic == "label_info" else self._qos.RESULTS_OUT
+        latched = topic in ("label_info", "vocabulary")
+        base = self._qos.LATCHED_OUT if latched else self._qos.RESULTS_OUT
         profile = QoSProfile(depth=100, reliability=base.reliability, durability=base.durability)
 
         # rclpy hands the message's info to a callback that takes exactly two arguments.
@@ -151,6 +156,24 @@ class Client:
                 self._changed.notify_all()
 
         self.node.create_subscription(self._types[topic], f"/activesam/{topic}", keep, profile)
+
+    def _diagnosed(self, message) -> None:
+        with self._changed:
+            for status in message.status:
+                if status.name == "activesam: vocabulary":
+                    values = {one.key: one.value for one in status.values}
+                    self.diagnostics.append((status.level[0], status.message, values))
+            self._changed.notify_all()
+
+    def diagnosed(self, condition) -> dict[str, str]:
+        """The values of the next diagnosis of which `condition(level, message, values)` holds."""
+        seen = len(self.diagnostics)
+
+        def found():
+            return next((one for one in self.diagnostics[seen:] if condition(*one)), None)
+
+        assert self.until(found), self.diagnostics[seen:]
+        return found()[2]
 
     def until(self, condition, patience: float = PATIENCE) -> bool:
         with self._changed:

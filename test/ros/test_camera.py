@@ -17,7 +17,8 @@ from activesam_ros.ros.frame_slot import FrameSlot  # noqa: E402
 from activesam_ros.ros.preparation import Served  # noqa: E402
 from activesam_ros.ros.tally import Tally  # noqa: E402
 from activesam_ros.settings import SegmenterSettings  # noqa: E402
-from activesam_ros.vocabulary import Vocabulary  # noqa: E402
+from activesam_ros.text.embedder import EncodingReport  # noqa: E402
+from activesam_ros.vocabulary import Entry, Vocabulary  # noqa: E402
 
 
 class RecordingNode:
@@ -44,8 +45,8 @@ class Halves:
 
     settings = SegmenterSettings(confidence_threshold=0.25)
 
-    def __init__(self, *names):
-        self.vocabulary = Vocabulary.from_names(names)
+    def __init__(self, vocabulary):
+        self.vocabulary = vocabulary
 
     def segment(self, rgb):
         labels = np.full(rgb.shape[:2], 255, np.uint8)
@@ -63,8 +64,11 @@ class Halves:
 
 
 def served(revision, *names):
-    segmenter = Halves(*names)
-    return Served(segmenter, segmenter.vocabulary, revision)
+    return serving(revision, Vocabulary.from_names(names))
+
+
+def serving(revision, vocabulary):
+    return Served(Halves(vocabulary), vocabulary, revision, EncodingReport(0, len(vocabulary), 0.1))
 
 
 def frame(number=1, **fields):
@@ -90,14 +94,18 @@ def test_names_come_before_the_first_labels_of_a_revision_and_once(camera, node)
     camera.answer(frame(3), served(2, "sky", "car"))
     assert node.topics() == [
         "label_info",
+        "vocabulary",
         "labels",
         "active_classes",
         "labels",
         "active_classes",
         "label_info",
+        "vocabulary",
         "labels",
         "active_classes",
     ]
+    vocabularies = [message for topic, message in node.published if topic == "vocabulary"]
+    assert [(one.header.stamp.sec, one.revision) for one in vocabularies] == [(1, 1), (3, 2)]
     infos = [message for topic, message in node.published if topic == "label_info"]
     assert [info.header.stamp.sec for info in infos] == [1, 3]
     assert [[entry.class_name for entry in info.class_map] for info in infos] == [["road"], ["sky", "car"]]
@@ -120,7 +128,7 @@ def test_everything_carries_the_input_header(camera, node):
     given = frame(9)
     given.message.header.frame_id = "lens"
     camera.answer(given, served(1, "road"))
-    assert len(node.published) == 5
+    assert len(node.published) == 6
     assert all(message.header == given.message.header for _, message in node.published)
     pictures = {
         topic: message for topic, message in node.published if topic in ("labels", "confidence", "overlay")
@@ -129,6 +137,24 @@ def test_everything_carries_the_input_header(camera, node):
     assert pictures["overlay"].encoding == "rgb8"
     confidence = np.asarray(pictures["confidence"].data).reshape(4, 6)
     assert (confidence[:, :3] == 204).all() and not confidence[:, 3:].any()
+
+
+def test_the_overlay_has_the_vocabularys_colours(camera, node):
+    node.subscribers = {"overlay": 1}
+    vocabulary = Vocabulary.from_entries([Entry("road", colour=(250, 10, 10))])
+    camera.answer(frame(), serving(1, vocabulary))
+    camera.answer(frame(), serving(2, Vocabulary.from_entries([Entry("road", colour=(10, 10, 250))])))
+    red, blue = (np.asarray(one.data).reshape(4, 6, 3) for topic, one in node.published if topic == "overlay")
+    # The image is black, so that what the overlay mixes in is all the colour there is.
+    assert (red[2, 1, 0] > red[2, 1, 2]) and (blue[2, 1, 2] > blue[2, 1, 0])
+
+
+def test_a_bad_first_image_leaves_the_names_to_the_next(camera, node):
+    with pytest.raises(ImageError, match="step"):
+        camera.answer(frame(1, step=5), served(1, "road"))
+    camera.answer(frame(2), served(1, "road"))
+    assert node.topics()[:2] == ["label_info", "vocabulary"]
+    assert {message.header.stamp.sec for _, message in node.published} == {2}
 
 
 def test_a_bad_image_publishes_nothing(camera, node):

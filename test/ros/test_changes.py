@@ -69,16 +69,27 @@ def test_the_latest_of_several_fast_requests_wins():
     assert desk.join(PATIENCE) and not desk.busy and not failures
 
 
-def test_what_was_ready_but_not_collected_gives_way_to_a_newer_request():
+def test_what_was_ready_but_not_collected_stays_until_the_next_is_ready():
     desk, preparation, _, _ = make()
     desk.open(preparation)
-    preparation.allowed.release()
+    preparation.allowed.release(2)
     desk.submit("one")
     assert desk.join(PATIENCE)
     desk.submit("two")
-    assert desk.collect() is None
-    preparation.allowed.release()
-    assert desk.wait() == "prepared two"
+    assert desk.join(PATIENCE)
+    assert desk.collect() == "prepared two" and desk.collect() is None
+
+
+def test_what_was_prepared_before_a_failure_comes_into_force():
+    desk, preparation, failures, failed = make()
+    desk.open(preparation)
+    desk.submit("one")
+    assert preparation.begun.acquire(timeout=PATIENCE)
+    # Overtaken while it is prepared, by one that fails.
+    desk.submit("bad")
+    preparation.allowed.release(2)
+    assert failed.wait(PATIENCE) and failures == [("bad", "no such word")]
+    assert desk.collect() == "prepared one"
 
 
 def test_a_failure_is_reported_and_the_next_request_is_served():

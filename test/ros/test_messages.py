@@ -7,8 +7,8 @@ pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run
 from std_msgs.msg import Header  # noqa: E402
 
 from activesam_ros.result import ActiveClass, SegmentationResult  # noqa: E402
-from activesam_ros.ros.messages import active_classes, label_info  # noqa: E402
-from activesam_ros.vocabulary import Vocabulary  # noqa: E402
+from activesam_ros.ros.messages import active_classes, label_info, vocabulary_message  # noqa: E402
+from activesam_ros.vocabulary import Entry, Vocabulary  # noqa: E402
 
 HEADER = Header(frame_id="camera")
 VOCABULARY = Vocabulary.from_names(["road", "car, automobile", "sky"])
@@ -50,3 +50,26 @@ def test_label_info_names_every_class_of_the_vocabulary():
         (1, "car"),
         (2, "sky"),
     ]
+
+
+def test_a_vocabulary_is_told_with_all_that_belongs_to_its_ids():
+    entries = [
+        Entry("vehicle", ("car", "truck"), (255, 0, 51), ("car", "lorry")),
+        Entry("nothing", ("sky",)),
+    ]
+    message = vocabulary_message(Vocabulary.from_entries(entries, background="nothing"), 4, HEADER)
+    assert message.header == HEADER
+    assert (message.revision, message.unlabeled_id, message.background_id) == (4, 255, 1)
+    vehicle, nothing = message.classes
+    assert (vehicle.class_id, vehicle.name) == (0, "vehicle")
+    assert (vehicle.prompts, vehicle.members) == (["car", "truck"], ["car", "lorry"])
+    colour = vehicle.color
+    assert (colour.r, colour.g, colour.b, colour.a) == pytest.approx((1, 0, 0.2, 1))
+    assert (nothing.class_id, nothing.prompts, nothing.members) == (1, ["sky"], [])
+
+
+def test_a_vocabulary_without_a_background_and_with_large_ids():
+    vocabulary = Vocabulary.from_names([f"thing {number}" for number in range(300)])
+    message = vocabulary_message(vocabulary, 1, HEADER)
+    assert (message.unlabeled_id, message.background_id) == (65535, -1)
+    assert [one.class_id for one in message.classes] == list(range(300))

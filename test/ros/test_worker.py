@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -112,7 +113,7 @@ def test_frames_keep_the_old_words_while_new_ones_are_encoded(run):
     desk.submit(request("road"))
     owner.until(lambda: "revision 1 road" in owner.events)
     gate.clear()
-    desk.submit(request("sky"))
+    desk.submit(replace(request("sky"), revision=2))
     slot.put("during")
     owner.until(lambda: len(owner.answers) == 1)
     gate.set()

@@ -1,0 +1,99 @@
+"""What a set of parameters asks for: the edit of the vocabulary and settings that were accepted before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from activesam_ros.errors import SettingsError
+from activesam_ros.ros.parameters import CHANGEABLE, DEFAULTS, Value, Wanted, settings_of, typed
+from activesam_ros.vocabulary import Entry, Vocabulary
+from activesam_ros.vocabulary_file import VocabularyFile, load_vocabulary_file
+
+Load = Callable[[str], VocabularyFile]
+
+
+def first_request(given: Mapping[str, object], load: Load = load_vocabulary_file) -> Wanted:
+    """What the parameters at the start ask for; its revision is 1.
+
+    A value that equals the default counts as not given, since a parameter file may well list them all: then a
+    vocabulary file may set it.
+
+    Args:
+        given: parameters with their values as rclpy gives them.
+        load: reads a vocabulary file.
+
+    Raises:
+        ActiveSamError: what is wrong with which value (SettingsError, VocabularyError).
+    """
+    defaults = {name: DEFAULTS[name] for name in CHANGEABLE}
+    values = {name: typed(name, given.get(name, default)) for name, default in defaults.items()}
+    changes = {name: value for name, value in values.items() if value != defaults[name]}
+    if not values["vocabulary_file"]:
+        changes["vocabulary"] = values["vocabulary"]
+    nothing = Wanted(tuple(defaults.items()), Vocabulary(()), settings_of(defaults), 0)
+    return next_request(nothing, changes, 1, load)
+
+
+def next_request(
+    last: Wanted, changes: Mapping[str, object], revision: int, load: Load = load_vocabulary_file
+) -> Wanted:
+    """What is wanted after parameters were set.
+
+    Setting `vocabulary_file` takes the classes, the background class and, if the file names one, the
+    background threshold from the file, except what `changes` states itself. Setting `vocabulary` empties
+    `vocabulary_file`.
+
+    Args:
+        last: what was wanted before.
+        changes: the parameters that are set in one call, with their values as rclpy gives them; names that
+            are not changeable are ignored.
+        revision: that of the new vocabulary, if it is another one than that of `last`.
+        load: reads a vocabulary file.
+
+    Raises:
+        ActiveSamError: what is wrong with which value (SettingsError, VocabularyError).
+    """
+    changed = {name: typed(name, value) for name, value in changes.items() if name in CHANGEABLE}
+    values = {**dict(last.values), **changed}
+    words: Sequence[str] | Sequence[Entry] | None = None
+    if changed.get("vocabulary_file"):
+        if "vocabulary" in changed:
+            raise SettingsError(
+                "vocabulary and vocabulary_file are both given; give one of them, since a file brings its "
+                "own words"
+            )
+        file = load(values["vocabulary_file"])
+        values.update(_values_of(file, given=changed))
+        words = file.entries
+    elif "vocabulary" in changed:
+        values["vocabulary_file"] = ""
+        words = values["vocabulary"]
+    elif "background_class" in changed:
+        words = _entries(last.vocabulary)
+    settings = settings_of(values)
+    vocabulary = last.vocabulary
+    if words is not None:
+        vocabulary = vocabulary.updated(words, values["background_class"] or None)
+    if vocabulary == last.vocabulary:
+        revision = last.revision
+    return Wanted(tuple(values.items()), vocabulary, settings, revision)
+
+
+def _values_of(file: VocabularyFile, given: Collection[str]) -> dict[str, Value]:
+    """The parameters that a file sets, without those that are given."""
+    values: dict[str, Value] = {
+        "vocabulary": tuple(_shown(entry) for entry in file.entries),
+        "background_class": file.background or "",
+    }
+    if file.background_threshold is not None:
+        values["background_threshold"] = float(file.background_threshold)
+    return {name: value for name, value in values.items() if name not in given}
+
+
+def _shown(entry: Entry) -> str:
+    """An entry as `vocabulary` shows it: with its aliases if the first of them is its name."""
+    return ", ".join(entry.prompts) if entry.prompts[:1] == (entry.name,) else entry.name
+
+
+def _entries(vocabulary: Vocabulary) -> list[Entry]:
+    return [Entry(one.name, one.prompts, one.colour, one.members) for one in vocabulary.classes]

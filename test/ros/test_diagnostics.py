@@ -1,0 +1,68 @@
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
+
+from builtin_interfaces.msg import Time  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
+
+from activesam_ros.ros.diagnostics import Diagnostics, Level, Status, status_message  # noqa: E402
+
+
+class RecordingNode:
+    def __init__(self):
+        self.published = []
+        self.timers = []
+
+    def create_publisher(self, kind, topic, profile):
+        return SimpleNamespace(publish=lambda message: self.published.append((topic, message)))
+
+    def create_timer(self, period, callback, clock):
+        self.timers.append((period, callback, clock.clock_type.name))
+
+    def get_clock(self):
+        return SimpleNamespace(now=lambda: SimpleNamespace(to_msg=lambda: Time(sec=12)))
+
+    def get_fully_qualified_name(self):
+        return "/front/activesam"
+
+
+def test_levels_are_those_of_the_message():
+    for level in Level:
+        assert bytes([level]) == getattr(DiagnosticStatus, level.name)
+
+
+def test_values_become_text():
+    message = status_message(
+        Status("part", Level.WARN, "so so", {"count": 3, "ready": True, "seconds": 0.12345, "path": "/x"}),
+        "activesam",
+    )
+    assert (message.name, message.hardware_id, message.message) == ("activesam: part", "activesam", "so so")
+    assert message.level == DiagnosticStatus.WARN
+    assert {one.key: one.value for one in message.values} == {
+        "count": "3",
+        "ready": "yes",
+        "seconds": "0.12",
+        "path": "/x",
+    }
+
+
+def test_every_source_is_asked_once_a_second_by_a_clock_that_always_runs():
+    node = RecordingNode()
+    answers = iter(range(10))
+
+    def part(name):
+        return lambda: Status(name, Level.OK, f"answer {next(answers)}")
+
+    Diagnostics(node, [part("one"), part("two")])
+    ((period, publish, clock),) = node.timers
+    assert (period, clock) == (1.0, "STEADY_TIME")
+    publish()
+    publish()
+    topics = [topic for topic, _ in node.published]
+    assert topics == ["/diagnostics", "/diagnostics"]
+    first, second = (message for _, message in node.published)
+    assert first.header.stamp.sec == 12
+    assert [one.name for one in first.status] == ["front/activesam: one", "front/activesam: two"]
+    assert [one.message for one in second.status] == ["answer 2", "answer 3"]

@@ -1,0 +1,225 @@
+"""What parameters ask for, one call after the other."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from activesam_ros.errors import SettingsError, VocabularyError
+from activesam_ros.ros.edits import first_request, next_request
+from activesam_ros.ros.parameters import CHANGEABLE, DEFAULTS
+from activesam_ros.settings import SegmenterSettings
+from activesam_ros.vocabulary import Entry
+from activesam_ros.vocabulary_file import VocabularyFile
+
+FILES = {
+    "street": VocabularyFile(
+        "street",
+        Path("street.yaml"),
+        (Entry("road", ("road", "lane")), Entry("plants", ("tree", "grass"), (1, 2, 3), ("tree", "lawn"))),
+        background="plants",
+        background_threshold=0.1,
+    ),
+    "plain": VocabularyFile("plain", Path("plain.txt"), (Entry("sky"), Entry("road"))),
+}
+
+
+def load(source):
+    if source not in FILES:
+        raise VocabularyError(f"{source}, line 3: no such thing")
+    return FILES[source]
+
+
+def first(**given):
+    return first_request(given, load)
+
+
+def then(last, revision=None, **changes):
+    return next_request(last, changes, revision or last.revision + 1, load)
+
+
+def shown(request, *names):
+    values = dict(request.values)
+    return tuple(values[name] for name in names)
+
+
+def ids(request):
+    return {one.name: one.class_id for one in request.vocabulary.classes}
+
+
+FILE_SETS = ("vocabulary_file", "vocabulary", "background_class", "background_threshold")
+
+
+def test_without_parameters_the_defaults_are_wanted():
+    request = first()
+    assert dict(request.values) == {name: DEFAULTS[name] for name in CHANGEABLE}
+    assert request.revision == 1 and request.vocabulary.class_ids == tuple(range(19))
+    assert request.settings == SegmenterSettings(background_threshold=0.4)
+
+
+def test_vocabulary_and_background_are_checked_together():
+    request = first(vocabulary=["road", "other, thing"], background_class="other")
+    assert request.vocabulary.background_id == 1
+    with pytest.raises(VocabularyError, match="sky"):
+        first(vocabulary=["road", "other"], background_class="sky")
+    with pytest.raises(VocabularyError, match="other"):
+        then(request, vocabulary=["road"])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [([], "empty"), (["road", " "], "blank"), (["car", "Car"], "both"), ("road", "list")]
+)
+def test_a_vocabulary_that_is_none_is_refused_with_the_reason(given, said):
+    with pytest.raises(VocabularyError, match=said):
+        first(vocabulary=given)
+    with pytest.raises(VocabularyError, match=said):
+        then(first(), vocabulary=given)
+
+
+def test_names_that_stay_keep_ids_and_colours():
+    before = first(vocabulary=["road", "car", "sky"])
+    after = then(before, vocabulary=["sky", "tree", "road"])
+    assert ids(after) == {"sky": 2, "tree": 3, "road": 0} and after.revision == 2
+    colours = dict(zip(before.vocabulary.names, before.vocabulary.colours, strict=True))
+    assert after.vocabulary.colours[0] == colours["sky"] and after.vocabulary.colours[2] == colours["road"]
+    again = then(after, vocabulary=["sky", "car", "road"])
+    assert ids(again) == {"sky": 2, "car": 4, "road": 0} and again.revision == 3
+
+
+def test_other_settings_and_the_same_words_keep_the_revision():
+    before = first(vocabulary=["road", "car"])
+    after = then(before, max_active=7)
+    assert after.revision == 1 and after.vocabulary is before.vocabulary
+    assert after.settings.max_active == 7 and shown(after, "max_active") == (7,)
+    assert then(before, vocabulary=["road", "car"]) == before
+    assert then(before, use_sim_time=True) == before
+
+
+def test_another_background_or_order_is_another_vocabulary():
+    before = first(vocabulary=["road", "car"])
+    background = then(before, background_class="car")
+    assert background.revision == 2 and background.vocabulary.background_id == 1
+    order = then(background, vocabulary=["car", "road"])
+    assert order.revision == 3 and ids(order) == {"car": 1, "road": 0}
+
+
+def test_a_file_sets_everything_it_names_in_one_revision():
+    after = then(first(vocabulary=["sky", "road"]), vocabulary_file="street")
+    assert after.revision == 2 and after.settings.background_threshold == 0.1
+    # Shown with its aliases where the first of them is the name.
+    assert shown(after, *FILE_SETS) == ("street", ("road, lane", "plants"), "plants", 0.1)
+    road, plants = after.vocabulary.classes
+    assert (road.class_id, road.prompts) == (1, ("road", "lane"))
+    assert (plants.class_id, plants.prompts, plants.members) == (2, ("tree", "grass"), ("tree", "lawn"))
+    assert plants.colour == (1, 2, 3) and after.vocabulary.background_id == 2
+
+
+def test_a_file_without_background_empties_it_and_leaves_the_threshold():
+    before = then(first(), vocabulary_file="street")
+    after = then(before, vocabulary_file="plain")
+    assert shown(after, *FILE_SETS) == ("plain", ("sky", "road"), "", 0.1)
+
+
+def test_values_of_the_same_call_win_over_the_files():
+    after = then(first(), vocabulary_file="street", background_class="", background_threshold=0.9)
+    assert shown(after, *FILE_SETS[2:]) == ("", 0.9)
+    assert after.vocabulary.background_id is None and after.settings.background_threshold == 0.9
+    with pytest.raises(VocabularyError, match="zebra"):
+        then(first(), vocabulary_file="street", background_class="zebra")
+
+
+def test_the_last_one_set_wins():
+    file = then(first(), vocabulary_file="plain")
+    words = then(file, vocabulary=["sky", "car"])
+    assert shown(words, "vocabulary_file", "vocabulary") == ("", ("sky", "car"))
+    assert ids(words)["sky"] == ids(file)["sky"]
+    both_said = then(file, vocabulary=["sky"], vocabulary_file="")
+    assert shown(both_said, "vocabulary_file", "vocabulary") == ("", ("sky",))
+
+
+def test_forgetting_the_file_keeps_its_words():
+    file = then(first(), vocabulary_file="street")
+    after = then(file, vocabulary_file="")
+    assert after.vocabulary is file.vocabulary and after.revision == file.revision
+    assert shown(after, *FILE_SETS[1:]) == shown(file, *FILE_SETS[1:])
+
+
+def test_a_background_set_later_keeps_what_the_file_says_of_its_classes():
+    file = then(first(), vocabulary_file="street")
+    after = then(file, background_class="road")
+    assert after.vocabulary.classes == file.vocabulary.classes and after.revision == file.revision + 1
+    assert shown(after, "vocabulary_file", "background_class") == ("street", "road")
+
+
+def test_the_same_file_again_is_read_again(monkeypatch):
+    before = then(first(), vocabulary_file="plain")
+    assert then(before, vocabulary_file="plain") == before
+    changed = VocabularyFile("plain", Path("plain.txt"), (Entry("road"), Entry("zebra")))
+    monkeypatch.setitem(FILES, "plain", changed)
+    after = then(before, vocabulary_file="plain")
+    assert after.vocabulary.names == ("road", "zebra") and after.revision == before.revision + 1
+    assert ids(after)["road"] == ids(before)["road"]
+
+
+def test_both_in_one_call_or_at_the_start_are_refused():
+    with pytest.raises(SettingsError, match="vocabulary and vocabulary_file are both given"):
+        then(first(), vocabulary=["road"], vocabulary_file="plain")
+    with pytest.raises(SettingsError, match="vocabulary and vocabulary_file are both given"):
+        first(vocabulary=["road"], vocabulary_file="plain")
+
+
+def test_an_unreadable_file_is_refused_with_its_line():
+    for request in (lambda **changes: then(first(), **changes), first):
+        with pytest.raises(VocabularyError, match="bad.yaml, line 3"):
+            request(vocabulary_file="bad.yaml")
+
+
+def test_at_the_start_a_file_sets_what_has_its_default():
+    request = first(**{**DEFAULTS, "vocabulary_file": "street"})
+    assert shown(request, *FILE_SETS) == ("street", ("road, lane", "plants"), "plants", 0.1)
+    assert request.revision == 1 and request.vocabulary.class_ids == (0, 1)
+    own = first(vocabulary_file="street", background_class="road", background_threshold=0.2)
+    assert shown(own, *FILE_SETS[2:]) == ("road", 0.2) and own.vocabulary.background_id == 0
+
+
+def test_a_refused_value_is_named():
+    with pytest.raises(SettingsError, match="keep_fraction"):
+        then(first(), keep_fraction=0.0)
+    with pytest.raises(SettingsError, match="max_active"):
+        then(first(), max_active="7")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_edits_keep_ids_colours_and_revisions_in_order(seed):
+    chance = random.Random(seed)
+    words = [f"thing {number}" for number in range(12)]
+    last = first(vocabulary=words[:3])
+    revisions = last.revision
+    used = set(last.vocabulary.class_ids)
+    for _ in range(60):
+        changes = chance.choice(
+            [
+                {"vocabulary": chance.sample(words, chance.randint(1, 8))},
+                {"vocabulary": chance.sample(words, chance.randint(1, 8)), "background_class": ""},
+                {"vocabulary_file": chance.choice(["street", "plain", "none such"])},
+                {"background_class": chance.choice(["", "road", *words])},
+                {"max_active": chance.randint(1, 50)},
+            ]
+        )
+        try:
+            request = then(last, revision=revisions + 1, **changes)
+        except VocabularyError:
+            continue
+        old = {one.name: one for one in last.vocabulary.classes}
+        for one in request.vocabulary.classes:
+            if one.name in old:
+                assert one.class_id == old[one.name].class_id
+                assert one.colour == old[one.name].colour or one.name == "plants"
+            else:
+                # Far fewer than 255 ids are needed here, so none comes back.
+                assert one.class_id not in used
+                used.add(one.class_id)
+        assert (request.revision == last.revision) == (request.vocabulary == last.vocabulary)
+        assert request.revision in (last.revision, revisions + 1)
+        assert request == then(request, revision=99)
+        revisions, last = max(revisions, request.revision), request
