@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import nn
@@ -17,6 +17,9 @@ from activesam_ros.errors import SettingsError, VocabularyError
 from activesam_ros.text.cache import PromptCache
 from activesam_ros.text.embedding import PhraseEmbedding
 from activesam_ros.text.encoder import TextEncoder
+
+if TYPE_CHECKING:
+    from transformers import BatchEncoding
 
 logger = logging.getLogger(__name__)
 
@@ -102,8 +105,7 @@ class PhraseEmbedder:
         """Number of tokens of each phrase, start and end included, uncut."""
         if not phrases:
             return []
-        with self._tokenizing:
-            batch = self._tokenizer(list(phrases), padding=False, truncation=False)
+        batch = self._tokenize(list(phrases), padding=False, truncation=False)
         return [len(ids) for ids in batch["input_ids"]]
 
     def embed(
@@ -144,10 +146,14 @@ class PhraseEmbedder:
             logger.info("loaded the text encoder in %.1f s for %d unknown prompts", time.monotonic() - started, len(phrases))
         try:
             self._side.to(self._device)
-            with self._tokenizing:
-                return TextEncoder(self._side, self._tokenizer).encode(phrases, progress)
+            return TextEncoder(self._side, self._tokenize).encode(phrases, progress)
         finally:
             self._settle()
+
+    def _tokenize(self, phrases: list[str], **how: object) -> BatchEncoding:
+        # Held for the tokenizer alone: who counts tokens must not wait until all is encoded.
+        with self._tokenizing:
+            return self._tokenizer(phrases, **how)
 
     def _settle(self) -> None:
         if self._residence == "keep":

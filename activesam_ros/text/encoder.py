@@ -22,7 +22,7 @@ class TextEncoder:
         """
         Args:
             side: has `text_encoder` and `text_projection`.
-            tokenizer: the model's tokenizer; must not be used by another thread meanwhile.
+            tokenizer: the model's tokenizer; no other thread may be inside it at the same time.
         """
         self._side = side
         self._tokenizer = tokenizer

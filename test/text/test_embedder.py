@@ -1,0 +1,60 @@
+"""Counting tokens beside the encoding of other phrases."""
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from activesam_ros.text.cache import PromptCache
+from activesam_ros.text.embedder import PhraseEmbedder
+
+PATIENCE = 30
+
+
+class SlowEncoder(nn.Module):
+    """Waits in the middle of an encoding until it is let go."""
+
+    config = SimpleNamespace(max_position_embeddings=32)
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(60_000, 4)
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def get_input_embeddings(self):
+        return self.embedding
+
+    def forward(self, input_ids, attention_mask):
+        self.begun.set()
+        assert self.go_on.wait(PATIENCE)
+        return SimpleNamespace(last_hidden_state=self.embedding(input_ids))
+
+
+@pytest.fixture
+def side():
+    side = nn.Module()
+    side.text_encoder, side.text_projection = SlowEncoder(), nn.Linear(4, 3)
+    return side
+
+
+def test_tokens_are_counted_while_other_phrases_are_encoded(side, toytown_checkpoint):
+    embedder = PhraseEmbedder(
+        lambda: side,
+        side.text_projection,
+        toytown_checkpoint.tokenizer,
+        32,
+        PromptCache("", (3, 4), None),
+        torch.device("cpu"),
+    )
+    encoding = threading.Thread(target=embedder.embed, args=(["road"],), daemon=True)
+    encoding.start()
+    assert side.text_encoder.begun.wait(PATIENCE)
+    counting = threading.Thread(target=embedder.check_length, args=(["traffic light"],), daemon=True)
+    counting.start()
+    counting.join(PATIENCE)
+    assert not counting.is_alive()
+    side.text_encoder.go_on.set()
+    encoding.join(PATIENCE)
+    assert not encoding.is_alive() and not embedder.loaded
