@@ -90,7 +90,7 @@ def _fill(given: argparse.Namespace) -> None:
     fingerprint = text.text_fingerprint(fingerprint_memo(folder))
     print(f"folder       {folder}")
     print(f"fingerprint  {fingerprint} (text encoder of {given.model})")
-    print(f"prompts      {len(phrases.prompts)} of the vocabulary, {len(phrases.hypernyms)} further hypernyms")
+    print(f"prompts      {len(phrases.prompts)} of classes, {len(phrases.hypernyms)} further hypernyms")
     print(f"encoding     {report.hits} hits, {report.misses} misses, {report.seconds:.2f} s")
     if not report.misses:
         print(f"nothing to do, {report.hits} prompts cached")

@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m activesam_ros.bench NAME`."""

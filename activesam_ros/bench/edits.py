@@ -1,0 +1,146 @@
+"""What a change of words costs, against encoding the whole vocabulary."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from activesam_ros.bench.words import NEW_WORDS, other_names, with_one_changed
+from activesam_ros.model.checkpoint import TextCheckpoint
+from activesam_ros.settings import SegmenterSettings
+from activesam_ros.text.assembly import make_embedder
+from activesam_ros.text.embedder import PhraseEmbedder, Residence
+from activesam_ros.text.hypernyms import TableHypernyms
+from activesam_ros.text.prompts import encode_vocabulary
+from activesam_ros.vocabulary import Vocabulary
+
+_WARM_UP = "to load the text encoder"
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How long it took to make a vocabulary ready.
+
+    Attributes:
+        seconds: median over the repeats.
+        encoded: phrases that the text encoder read.
+    """
+
+    seconds: float
+    encoded: int
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change of words in three ways.
+
+    Attributes:
+        name: which change.
+        phrases: distinct prompts and hypernyms of the vocabulary after it.
+        release: with the cache; the text encoder is loaded if it is needed, and dropped.
+        keep: with the cache and a text encoder that stays in memory.
+        everything: without a cache and with a text encoder that stays in memory.
+    """
+
+    name: str
+    phrases: int
+    release: Encoding
+    keep: Encoding
+    everything: Encoding
+
+
+def measure_edits(text: TextCheckpoint, warm: Path, names: list[str], repeats: int) -> list[Edit]:
+    """Measures a change of one word, of all words, and back.
+
+    Args:
+        text: the text side of the model.
+        warm: a prompt cache that has the phrases of `names`; stays as it is.
+        names: the vocabulary before the change, at least three names.
+        repeats: measurements of each time, at most half as many as there are new words.
+
+    Raises:
+        ValueError: too many repeats, or none.
+    """
+    if not 1 <= repeats <= len(NEW_WORDS) // 2:
+        raise ValueError(f"repeats is {repeats}; expected 1 to {len(NEW_WORDS) // 2}")
+    bench = _Bench(text, text.load_text_projection(), warm, names)
+    one = [with_one_changed(names, word) for word in NEW_WORDS[: 2 * repeats]]
+    other = Vocabulary.from_names(other_names(names))
+    edits = [
+        bench.there_and_back(one[:repeats], one[repeats:]),
+        bench.there_and_back([other] * repeats, [other] * repeats),
+    ]
+    count = len(names)
+    return [
+        replace(edits[0][0], name=f"one word of {count}, new"),
+        replace(edits[1][0], name=f"all {count}, new"),
+        replace(edits[1][1], name=f"all {count}, seen before"),
+    ]
+
+
+class _Bench:
+    def __init__(self, text: TextCheckpoint, projection: nn.Module, warm: Path, names: list[str]) -> None:
+        self._text = text
+        self._projection = projection
+        self._warm = warm
+        self._base = Vocabulary.from_names(names)
+        self._hypernyms = TableHypernyms.shipped()
+        self._settings = SegmenterSettings()
+
+    def there_and_back(self, released: list[Vocabulary], kept: list[Vocabulary]) -> tuple[Edit, Edit]:
+        """Measures changes from the base to each vocabulary and back."""
+        release = self._changes("release", released)
+        keep = self._changes("keep", kept)
+        return tuple(
+            Edit("", everything.encoded, with_release, with_keep, everything)
+            for with_release, with_keep, everything in zip(
+                release,
+                keep,
+                (self._everything(released), self._everything([self._base] * len(released))),
+                strict=True,
+            )
+        )
+
+    def _changes(self, residence: Residence, targets: list[Vocabulary]) -> tuple[Encoding, Encoding]:
+        there, back = [], []
+        for target in targets:
+            with tempfile.TemporaryDirectory() as scratch:
+                folder = Path(shutil.copytree(self._warm, Path(scratch) / "prompts"))
+                embedder = self._embedder(residence, folder)
+                self._encode(embedder, self._base)
+                if residence == "keep":
+                    embedder.embed([_WARM_UP])
+                there.append(self._encode(embedder, target))
+                back.append(self._encode(embedder, self._base))
+        return _median(there), _median(back)
+
+    def _everything(self, targets: list[Vocabulary]) -> Encoding:
+        found = []
+        for target in targets:
+            embedder = self._embedder("keep", None)
+            embedder.embed([_WARM_UP])
+            found.append(self._encode(embedder, target))
+        return _median(found)
+
+    def _embedder(self, residence: Residence, folder: Path | None) -> PhraseEmbedder:
+        return make_embedder(self._text, self._projection, torch.device("cpu"), residence, folder)
+
+    def _encode(self, embedder: PhraseEmbedder, vocabulary: Vocabulary) -> Encoding:
+        settings = self._settings
+        started = time.perf_counter()
+        prompts = encode_vocabulary(
+            vocabulary, embedder, self._hypernyms, settings.neighbor_tokens, settings.hypernym_tokens
+        )
+        return Encoding(time.perf_counter() - started, prompts.report.misses)
+
+
+def _median(found: list[Encoding]) -> Encoding:
+    """The median time, and the most phrases."""
+    return Encoding(statistics.median(one.seconds for one in found), max(one.encoded for one in found))
