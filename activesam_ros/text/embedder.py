@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
 import time
@@ -161,8 +160,9 @@ class PhraseEmbedder:
         if self._residence == "offload":
             self._side.to("cpu")
         else:
+            # Nothing refers to it in a cycle, so this frees it at once. A garbage collection would stop every
+            # thread for longer than an image takes.
             self._side = None
-        gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 

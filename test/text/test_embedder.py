@@ -1,6 +1,8 @@
-"""Counting tokens beside the encoding of other phrases."""
+"""Counting tokens beside the encoding of other phrases, and what stays of the text encoder afterwards."""
 
+import gc
 import threading
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -58,3 +60,28 @@ def test_tokens_are_counted_while_other_phrases_are_encoded(side, toytown_checkp
     side.text_encoder.go_on.set()
     encoding.join(PATIENCE)
     assert not encoding.is_alive() and not embedder.loaded
+
+
+def test_a_released_text_encoder_is_freed_without_a_garbage_collection(toytown_checkpoint):
+    """A collection stops all threads, and so the stream."""
+    loaded = []
+
+    def load():
+        side = toytown_checkpoint.load_text_side()
+        loaded.append(weakref.ref(side))
+        return side
+
+    embedder = PhraseEmbedder(
+        load,
+        toytown_checkpoint.model.text_projection,
+        toytown_checkpoint.tokenizer,
+        32,
+        PromptCache("", toytown_checkpoint.embedding_sizes, None),
+        torch.device("cpu"),
+    )
+    gc.disable()
+    try:
+        embedder.embed(["road"])
+        assert [side() for side in loaded] == [None]
+    finally:
+        gc.enable()
