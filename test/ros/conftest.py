@@ -271,19 +271,14 @@ def street() -> np.ndarray:
 
 @pytest.fixture
 def start_node(dds_environment, tmp_path):
-    """Starts node processes, with the demo model unless told otherwise; kills what a test leaves."""
+    """Starts node processes, with the demo model and words unless told otherwise; kills what is left."""
     with ExitStack() as started:
 
         def start(*arguments: str, words=WORDS, model="toytown") -> NodeProcess:
-            listed = "[" + ", ".join(f"'{word}'" for word in words) + "]"
-            process = NodeProcess(
-                tmp_path / f"node{next(_NUMBERS)}.log",
-                "-p",
-                f"model:={model}",
-                "-p",
-                f"vocabulary:={listed}",
-                *arguments,
-            )
+            given = ["-p", f"model:={model}", *arguments]
+            if words is not None:
+                given += ["-p", "vocabulary:=[" + ", ".join(f"'{word}'" for word in words) + "]"]
+            process = NodeProcess(tmp_path / f"node{next(_NUMBERS)}.log", *given)
             started.callback(process.kill)
             return process
 

@@ -34,6 +34,7 @@ class FakeSegmenter:
     settings: SegmenterSettings = field(default_factory=SegmenterSettings)
     encoded: list[tuple[str, ...]] = field(default_factory=list)
     checked: list[tuple[str, ...]] = field(default_factory=list)
+    asked: list[tuple[str, ...]] = field(default_factory=list)
     prompts: FakePrompts | None = None
     gate: threading.Event | None = None
     full_resolution: int = 192
@@ -45,7 +46,7 @@ class FakeSegmenter:
             raise SettingsError(
                 f"preview_resolution is {settings.preview_resolution}; expected a multiple of 8"
             )
-        other = FakeSegmenter(settings, self.encoded, self.checked, gate=self.gate)
+        other = FakeSegmenter(settings, self.encoded, self.checked, self.asked, gate=self.gate)
         if self.prompts is not None:
             other.prompts = (
                 self.prompts if other.fits(self.prompts) else other.encode(self.prompts.vocabulary)
@@ -62,6 +63,7 @@ class FakeSegmenter:
                 raise VocabularyError(f"the prompt {prompt!r} is too long")
 
     def encode(self, vocabulary):
+        self.asked.append(vocabulary.names)
         if self.gate is not None:
             assert self.gate.wait(PATIENCE)
         self.encoded.append(vocabulary.names)

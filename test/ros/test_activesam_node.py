@@ -60,6 +60,46 @@ def test_words_that_cannot_be_encoded_are_written_back(start, client, capfd):
     assert client.get("vocabulary") == ["tree"]
 
 
+def test_a_failed_change_costs_its_revision_and_nothing_else(start, client):
+    segmenter = FakeSegmenter()
+    node, _ = start(segmenter)
+    assert client.parameters.wait_for_services(PATIENCE)
+    wait_for_first_words(client, segmenter)
+    assert client.set(vocabulary=["road", "unspeakable"]) == (True, "")
+    level, message, values = diagnosis(client, lambda level, *_: level == 2)
+    assert "'unspeakable' has no tokens" in message and values["last error"] in message
+    assert (values["revision"], values["revision accepted"]) == ("1", "1")
+    # A change of settings alone succeeds and keeps the revision; with it the error is history.
+    assert client.set(max_active=3) == (True, "")
+    level, _, values = diagnosis(client, lambda level, *_: level == 0)
+    assert values["revision accepted"] == "1" and "last error" not in values
+    assert client.set(vocabulary=["road", "tree"]) == (True, "")
+    _, _, values = diagnosis(client, lambda _, __, values: values["revision accepted"] != "1")
+    assert values["revision accepted"] == "3"
+
+
+def diagnosis(client, condition):
+    seen = len(client.diagnostics)
+    assert client.until(lambda: any(condition(*one) for one in client.diagnostics[seen:]))
+    return next(one for one in client.diagnostics[seen:] if condition(*one))
+
+
+def test_a_bug_in_a_check_refuses_the_call_and_leaves_the_node_alive(start, client, monkeypatch, capfd):
+    segmenter = FakeSegmenter()
+    start(segmenter)
+    assert client.parameters.wait_for_services(PATIENCE)
+    wait_for_first_words(client, segmenter)
+
+    def check(_):
+        raise KeyError("surprise")
+
+    monkeypatch.setattr(segmenter, "check", check)
+    client.eventually(lambda: not client.set(vocabulary=["tree"])[0])
+    assert client.set(vocabulary=["cat"]) == (False, "unexpected: KeyError: 'surprise'")
+    assert "[ERROR]" in capfd.readouterr().err
+    assert client.get("vocabulary") == ["road", "sky"]
+
+
 def test_the_same_words_again_are_not_encoded_again(start, client):
     segmenter = FakeSegmenter()
     start(segmenter)
@@ -78,6 +118,7 @@ def test_services_answer_while_words_are_encoded(start, client):
     start(segmenter)
     try:
         assert client.parameters.wait_for_services(PATIENCE)
+        client.eventually(lambda: segmenter.asked)
         assert client.set(vocabulary=["one"]) == (True, "")
         assert client.set(vocabulary=["two"]) == (True, "")
         assert client.get("vocabulary") == ["two"]

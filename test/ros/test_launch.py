@@ -78,6 +78,7 @@ def test_every_argument_is_described(launch_file):
         "image",
         "model",
         "vocabulary",
+        "vocabulary_file",
         "device",
         "params_file",
         "namespace",
