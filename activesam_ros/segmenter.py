@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from activesam_ros.calibration import background_mask
-from activesam_ros.errors import ImageError, SettingsError, VocabularyError
+from activesam_ros.errors import ImageError, ModelError, SettingsError, VocabularyError
 from activesam_ros.fusion import fuse, query_scores
 from activesam_ros.model.checkpoint import Checkpoint, load_checkpoint
 from activesam_ros.model.heads import PromptHeads, PromptTokens
@@ -218,6 +218,7 @@ class ActiveSegmenter:
         Raises:
             ImageError: `rgb` is no such array, is empty or has more than `max_pixels` pixels.
             VocabularyError: no vocabulary is set.
+            ModelError: the model gave numbers that are not finite.
         """
         check_image(rgb, self.settings.max_pixels)
         prompts = self._prompts
@@ -235,6 +236,7 @@ class ActiveSegmenter:
                 pixels = self._preview.prepare(rgb)
             with stages.timed("preview"):
                 preview = self._ask_presence(self._preview.encode(pixels), prompts)
+                self._require_finite(preview)
                 active = select_active(preview, settings.keep_fraction, settings.max_active)
 
         with stages.timed("prepare"):
@@ -246,6 +248,7 @@ class ActiveSegmenter:
         planes = self._planes(image, prompts, active, size, presence, stages)
         with stages.timed("fuse"):
             top = fuse(planes, len(vocabulary), size, self._checkpoint.device)
+            self._require_finite(top.best)
             taken = background_mask(
                 top.best, top.second, settings.background_threshold, settings.margin_exponent
             )
@@ -269,6 +272,13 @@ class ActiveSegmenter:
             timings=stages.seconds(),
             vocabulary=vocabulary,
         )
+
+    def _require_finite(self, scores: torch.Tensor) -> None:
+        if not scores.isfinite().all():
+            raise ModelError(
+                f"the model gave numbers that are not finite; its weights are damaged, or {self._checkpoint.dtype} is "
+                "too coarse for it, so try dtype 'bfloat16' or 'float32'"
+            )
 
     def _hypernym_lookup(self) -> HypernymLookup:
         if self._hypernyms is None:
@@ -333,7 +343,7 @@ def _resolutions(checkpoint: Checkpoint, settings: SegmenterSettings) -> tuple[i
     full = settings.full_resolution or checkpoint.image_size
     preview = settings.preview_resolution
     if preview >= full:
-        preview = max(1, round(full * 2 / 3 / patch)) * patch
+        preview = max(2, round(full * 2 / 3 / patch)) * patch
         logger.info(
             "preview_resolution %d is not below the full resolution %d; previewing at %d",
             settings.preview_resolution,
@@ -341,10 +351,10 @@ def _resolutions(checkpoint: Checkpoint, settings: SegmenterSettings) -> tuple[i
             preview,
         )
     for name, value in (("full_resolution", full), ("preview_resolution", preview)):
-        if value % patch:
+        if value % patch or value < 2 * patch:
             raise SettingsError(
-                f"{name} is {value}; expected a multiple of the model's patch size {patch}, such as "
-                f"{max(1, round(value / patch)) * patch}"
+                f"{name} is {value}; expected a multiple of the model's patch size {patch}, at least twice it, such as "
+                f"{max(2, round(value / patch)) * patch}"
             )
     return full, preview
 

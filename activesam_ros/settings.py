@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
 
@@ -28,7 +27,8 @@ class SegmenterSettings:
         margin_exponent: exponent of the background threshold.
         neighbor_tokens: context tokens from the most similar other queries, appended to each prompt at full
             resolution.
-        hypernym_tokens: context tokens from the hypernyms of the query, appended likewise.
+        hypernym_tokens: context tokens from the hypernyms of the query, appended likewise; the built-in sources
+            know two at most.
         max_pixels: images with more pixels are refused.
 
     Raises:
@@ -71,7 +71,7 @@ class Bounds:
         within = (
             isinstance(value, kind)
             and not isinstance(value, bool)
-            and math.isfinite(value)
+            # False for NaN and infinities too.
             and (self.low < value if self.open_low else self.low <= value)
             and value <= self.high
         )

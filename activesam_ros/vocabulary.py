@@ -17,8 +17,8 @@ SMALL_IDS = 255
 MAX_CLASSES = 65_535
 """Class ids are at most 65 534, since a 16-bit label image keeps 65 535 for unlabelled pixels."""
 
-MAX_QUERIES = 100_000
-"""More prompts than this are taken for a mistake."""
+MAX_QUERIES = 10_000
+"""More prompts than this are not asked of a model: an image would take minutes."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +170,15 @@ def entry_of(text: str) -> Entry:
     return Entry(prompts[0], prompts)
 
 
+def check_size(vocabulary: Vocabulary) -> None:
+    """Raises VocabularyError if a vocabulary has more prompts than a model is asked."""
+    queries = len(vocabulary.queries)
+    if queries > MAX_QUERIES:
+        raise VocabularyError(
+            f"the vocabulary has {queries} prompts; at most {MAX_QUERIES} are taken, so remove classes or aliases"
+        )
+
+
 class _Ids:
     """Hands out the ids of one edit."""
 
@@ -215,9 +224,6 @@ def _check(entries: Sequence[Entry]) -> None:
         raise VocabularyError(
             f"the vocabulary has {len(entries)} classes; a label image holds at most {MAX_CLASSES}"
         )
-    queries = sum(len(entry.prompts) for entry in entries)
-    if queries > MAX_QUERIES:
-        raise VocabularyError(f"the vocabulary has {queries} prompts; at most {MAX_QUERIES} are taken")
     for index, entry in enumerate(entries):
         _check_words(index, entry)
     _refuse_duplicates(entries)

@@ -99,9 +99,14 @@ def test_presence_and_active_sets(computed):
 
 
 def test_confidence_is_the_best_fused_score(computed):
-    for case in computed.values():
+    for name, case in computed.items():
         best = case.arrays["seg_logits_active"].astype(np.float32).max(axis=0)
         kept = case.result.confidence > 0
+        if case.segmenter.settings.background_threshold == 0:
+            assert kept.all(), name
+        else:
+            background = case.expected_labels == case.segmenter.vocabulary.background_id
+            assert np.mean(kept[~background]) > 0.999 and not kept.all(), name
         np.testing.assert_allclose(case.result.confidence[kept], best[kept], atol=5e-4, rtol=0)
 
 

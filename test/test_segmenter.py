@@ -4,8 +4,9 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 
-from activesam_ros.errors import ImageError, SettingsError, VocabularyError
+from activesam_ros.errors import ImageError, ModelError, SettingsError, VocabularyError
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
 from activesam_ros.text.hypernyms import TableHypernyms
 from activesam_ros.toytown.words import CLASSES, DEMO_WORDS
@@ -156,26 +157,58 @@ def test_a_smaller_full_resolution(make, street_image):
 
 def test_swaps_never_mix_vocabularies(make, street_image):
     segmenter = make(["road", "sky"])
-    sets = [segmenter.encode(Vocabulary.from_names(words)) for words in (["road", "sky"], ["car", "wall", "bus", "tree"])]
+    sets = [
+        segmenter.encode(Vocabulary.from_names(words))
+        for words in (["road", "sky"], ["car", "wall", "bus", "tree"])
+    ]
     stop = threading.Event()
 
     def swap():
         turn = 0
-        while not stop.is_set():
+        while not stop.wait(0.001):
             segmenter.use(sets[turn % 2])
             turn += 1
 
     swapper = threading.Thread(target=swap)
     swapper.start()
+    seen = set()
     try:
-        for _ in range(12):
+        for _ in range(100):
             result = segmenter.segment(street_image[::4, ::4])
             names = tuple(entry.name for entry in result.active)
             assert names == result.vocabulary.names
             assert result.labels.max() < len(names)
+            seen.add(names)
+            if len(seen) == 2:
+                break
     finally:
         stop.set()
         swapper.join()
+    assert len(seen) == 2
+
+
+def test_half_precision_on_the_image_path(toytown_folder, make, street_image):
+    plain = make(DEMO_WORDS).segment(street_image)
+    half = ActiveSegmenter.from_pretrained(toytown_folder, "cpu", "bfloat16", hypernyms=TABLE)
+    half.set_vocabulary(Vocabulary.from_names(DEMO_WORDS))
+    exact = make(["road"])
+    with torch.inference_mode():
+        image = half._full.encode(half._full.prepare(street_image))
+        expected = exact._full.encode(exact._full.prepare(street_image))
+    assert image.levels[-1].dtype is torch.bfloat16
+    assert image.class_token.dtype is torch.float32
+    assert torch.equal(image.position, expected.position)
+    result = half.segment(street_image)
+    np.testing.assert_allclose(result.preview_presence, plain.preview_presence, atol=0.1)
+    assert (result.labels == plain.labels).mean() >= 0.98
+
+
+def test_numbers_that_are_not_finite_are_no_labels(toytown_folder, street_image):
+    segmenter = ActiveSegmenter.from_pretrained(toytown_folder, "cpu", hypernyms=TABLE)
+    segmenter._checkpoint.model.mask_decoder.semantic_projection.bias.fill_(float("nan"))
+    segmenter.set_vocabulary(Vocabulary.from_names(["road", "sky"]))
+    with pytest.raises(ModelError, match="not finite"):
+        segmenter.segment(street_image)
 
 
 def test_encoding_beside_the_stream(make, street_image):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from activesam_ros.errors import VocabularyError
-from activesam_ros.vocabulary import Entry, Vocabulary
+from activesam_ros.vocabulary import Entry, Vocabulary, check_size
 
 
 def test_ids_follow_the_order_and_aliases_become_queries():
@@ -65,6 +65,12 @@ def test_the_first_alias_names_the_background():
 def test_too_many_classes():
     with pytest.raises(VocabularyError, match="65536 classes"):
         Vocabulary.from_names([f"c{index}" for index in range(65_536)])
+
+
+def test_more_prompts_than_a_model_is_asked():
+    check_size(Vocabulary.from_names([f"c{index}" for index in range(10_000)]))
+    with pytest.raises(VocabularyError, match="10001 prompts; at most 10000"):
+        check_size(Vocabulary.from_names([f"c{index}" for index in range(10_001)]))
 
 
 def test_entries_may_be_shown_by_another_name():

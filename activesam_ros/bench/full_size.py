@@ -34,7 +34,7 @@ def ensure_random_model(folder: Path, config: object | None = None) -> Path:
     import torch
     from transformers import Sam3Config, Sam3Model
 
-    from activesam_ros.model.checkpoint import BUNDLED
+    from activesam_ros.model.folder import BUNDLED
 
     logger.info("making a SAM 3 with random weights in %s", folder)
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from activesam_ros.bench.gaps import Gaps, measure_gaps
 from activesam_ros.bench.machine import machine
 from activesam_ros.bench.start import Start, measure_start
 from activesam_ros.bench.words import NEW_WORDS, base_names
-from activesam_ros.model.checkpoint import resolve_folder
+from activesam_ros.model.folder import resolve_folder
 from activesam_ros.text.embedder import EncodingReport, Residence
 
 MAX_REPEATS = (len(NEW_WORDS) - 1) // 2

@@ -15,11 +15,10 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import Image
 from tqdm import tqdm
-from vision_msgs.msg import LabelInfo
 
 from activesam_ros.demo.drive import IMAGE_TOPIC, RecordedFrame
 from activesam_ros.errors import ActiveSamError
-from activesam_ros.msg import ActiveClasses
+from activesam_ros.msg import ActiveClasses, Vocabulary
 
 NODE = "/activesam"
 SETTLE_SECONDS = 20.0
@@ -55,7 +54,7 @@ class Recording:
     Attributes:
         published: stamps of the frames that were sent.
         answers: by stamp; only complete ones.
-        class_names: by revision, class id → name, from `~/label_info`.
+        class_names: by revision, class id → name, from `~/vocabulary`.
         change_seconds: from asking for the new vocabulary to the first label image with it.
     """
 
@@ -75,20 +74,20 @@ class ReplayNode(Node):
         self._bridge = CvBridge()
         self._sent: dict[int, float] = {}
         self._answers: dict[int, Answer] = {}
-        self._infos: list[LabelInfo] = []
+        self._class_names: dict[int, dict[int, str]] = {}
         self._images = self.create_publisher(Image, IMAGE_TOPIC, qos_profile_sensor_data)
         latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.create_subscription(Image, f"{NODE}/labels", self._on_labels, 100)
         self.create_subscription(Image, f"{NODE}/confidence", self._on_confidence, 100)
         self.create_subscription(ActiveClasses, f"{NODE}/active_classes", self._on_active, 100)
-        self.create_subscription(LabelInfo, f"{NODE}/label_info", self._infos.append, latched)
+        self.create_subscription(Vocabulary, f"{NODE}/vocabulary", self._on_vocabulary, latched)
         self._parameters = self.create_client(SetParameters, f"{NODE}/set_parameters")
 
     def wait_for_node(self, frame: RecordedFrame, check: Callable[[], None], patience: float) -> None:
         """Sends one frame again and again until the node answers it.
 
         Args:
-            frame: what to send; its answer is forgotten.
+            frame: what to send; it must not be played later, since a late answer could not be told apart.
             check: raises if the node has ended.
             patience: seconds.
 
@@ -107,7 +106,6 @@ class ReplayNode(Node):
                 self._images.publish(frame.message)
                 self.spin(1.0)
                 clock.update()
-        self.spin(1.0)
         self._answers.clear()
 
     def play(
@@ -135,8 +133,13 @@ class ReplayNode(Node):
         if change is not None:
             self._executor.spin_until_future_complete(change, timeout_sec=5.0)
             _require_success(change)
-        recording.answers = {stamp: answer for stamp, answer in self._answers.items() if answer.complete}
-        recording.class_names = self._names_by_revision(recording.answers)
+        recording.answers = {
+            stamp: answer for stamp, answer in self._answers.items() if answer.complete and stamp in self._sent
+        }
+        for revision in {answer.revision for answer in recording.answers.values()}:
+            if revision not in self._class_names:
+                raise ActiveSamError(f"labels of vocabulary revision {revision} came without their ~/vocabulary")
+            recording.class_names[revision] = self._class_names[revision]
         recording.change_seconds = self._change_seconds(recording.answers, asked)
         return recording
 
@@ -165,14 +168,8 @@ class ReplayNode(Node):
         answer.revision = message.vocabulary_revision
         answer.active = tuple(entry.name for entry in message.classes)
 
-    def _names_by_revision(self, answers: dict[int, Answer]) -> dict[int, dict[int, str]]:
-        # The node publishes one LabelInfo a revision, in order.
-        revisions = sorted({answer.revision for answer in answers.values()})
-        infos = self._infos[-len(revisions) :] if revisions else []
-        return {
-            revision: {entry.class_id: entry.class_name for entry in info.class_map}
-            for revision, info in zip(revisions, infos, strict=True)
-        }
+    def _on_vocabulary(self, message: Vocabulary) -> None:
+        self._class_names[message.revision] = {entry.class_id: entry.name for entry in message.classes}
 
     def _change_seconds(self, answers: dict[int, Answer], asked: float | None) -> float:
         revisions = sorted({answer.revision for answer in answers.values()})

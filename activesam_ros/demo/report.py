@@ -15,6 +15,7 @@ from activesam_ros import drawing, palette
 from activesam_ros.demo.drive import RecordedFrame
 from activesam_ros.demo.replay import Answer, Recording
 from activesam_ros.evaluation.confusion import ConfusionMatrix
+from activesam_ros.text.canonical import match_key
 from activesam_ros.toytown.words import CLASSES, SYNONYMS
 
 UNKNOWN = len(CLASSES)
@@ -89,11 +90,16 @@ class DemoFigures:
 
 def to_truth(labels: np.ndarray, names: Mapping[int, str]) -> np.ndarray:
     """Translates class ids into Toy Town's: uint8 [H, W]; UNKNOWN for words of no class and unlabelled pixels."""
-    owner = {word: index for index, name in enumerate(CLASSES) for word in SYNONYMS[name]}
     table = np.full(max(int(labels.max(initial=0)), *names, 0) + 1, UNKNOWN, np.uint8)
     for class_id, name in names.items():
-        table[class_id] = owner.get(name, UNKNOWN)
+        table[class_id] = true_class(name)
     return table[labels]
+
+
+def true_class(name: str) -> int:
+    """The class of Toy Town that a word stands for; UNKNOWN if there is none."""
+    owner = {match_key(word): index for index, group in enumerate(CLASSES) for word in SYNONYMS[group]}
+    return owner.get(match_key(name), UNKNOWN)
 
 
 def vocabulary_figures(
@@ -157,8 +163,8 @@ def write_picture(path: Path, frame: RecordedFrame, answer: Answer, names: Mappi
     truth_table = palette.colour_table(range(len(CLASSES)), palette.class_colours(CLASSES), 255)
     # A synonym is drawn in the colour of the class it stands for, so that truth and labels can be compared.
     for class_id, name in names.items():
-        owner = next((index for index, group in enumerate(CLASSES) if name in SYNONYMS[group]), None)
-        if owner is not None:
+        owner = true_class(name)
+        if owner != UNKNOWN:
             table[class_id] = truth_table[owner]
     sheet = drawing.panels(
         [
@@ -170,7 +176,8 @@ def write_picture(path: Path, frame: RecordedFrame, answer: Answer, names: Mappi
         ["input", "ground truth", f"labels ({len(names)} words)", "confidence"],
     )
     legend = _legend(frame, answer, names, table, truth_table, unlabeled, sheet.shape[1])
-    cv2.imwrite(str(path), cv2.cvtColor(drawing.stack(sheet, legend), cv2.COLOR_RGB2BGR))
+    if not cv2.imwrite(str(path), cv2.cvtColor(drawing.stack(sheet, legend), cv2.COLOR_RGB2BGR)):
+        raise OSError(f"{path} could not be written; is the disk full?")
 
 
 def write_pictures(
@@ -203,7 +210,8 @@ def _legend(
     for class_id in np.unique(answer.labels):
         name = "unlabelled" if class_id == unlabeled else names[int(class_id)]
         entries[name] = table[class_id]
+    shown = {true_class(name) for name in entries}
     for index in np.unique(frame.truth):
-        if index < len(CLASSES) and not any(word in entries for word in SYNONYMS[CLASSES[index]]):
+        if index < len(CLASSES) and index not in shown:
             entries[f"{CLASSES[index]} (truth only)"] = truth_table[index]
     return drawing.legend(list(entries), np.array(list(entries.values()), np.uint8), width)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -56,8 +55,9 @@ def _run(options: argparse.Namespace) -> None:
     folder: Path = options.out
     folder.mkdir(parents=True, exist_ok=True)
     bag = folder / "drive"
-    write_drive(bag, options.seed, options.frames, options.rate, (options.width, options.height))
-    recorded = read_drive(bag)
+    # One more than is played: the first wakes the node.
+    write_drive(bag, options.seed, options.frames + 1, options.rate, (options.width, options.height))
+    waking, *recorded = read_drive(bag)
     frames = {frame.stamp: frame for frame in recorded}
 
     rclpy.init()
@@ -65,7 +65,7 @@ def _run(options: argparse.Namespace) -> None:
         player = ReplayNode()
         parameters = {"model": options.model, "vocabulary": list(options.words)}
         with NodeProcess(parameters, {"image": IMAGE_TOPIC}, folder) as node:
-            player.wait_for_node(recorded[0], node.check, STARTUP_SECONDS)
+            player.wait_for_node(waking, node.check, STARTUP_SECONDS)
             recording = player.play(recorded, options.rate, options.then_words, node.check)
         if node.exit_code != 0:
             raise ActiveSamError(f"the node ended with exit code {node.exit_code}; read its log {node.log}")
@@ -117,7 +117,7 @@ def _compare(options: argparse.Namespace, frames: Mapping[int, RecordedFrame], r
                 names = recording.class_names[answer.revision]
                 if answer.revision != revision:
                     vocabulary = Vocabulary.from_names(options.words)
-                    if answer.revision != min(recording.class_names):
+                    if answer.revision > 1:
                         vocabulary = vocabulary.updated(options.then_words)
                     segmenter.set_vocabulary(vocabulary)
                     revision = answer.revision

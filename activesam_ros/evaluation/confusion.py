@@ -29,9 +29,10 @@ class ConfusionMatrix:
         if truth.shape != predicted.shape:
             raise ValueError(f"the truth is {truth.shape} and the prediction {predicted.shape}; expected one size")
         classes = len(self.counts)
-        known = truth < classes
+        known = (truth >= 0) & (truth < classes)
         row = truth[known].astype(np.int64)
-        column = np.minimum(predicted[known].astype(np.int64), classes)
+        column = predicted[known].astype(np.int64)
+        column[(column < 0) | (column > classes)] = classes
         flat = np.bincount(row * (classes + 1) + column, minlength=self.counts.size)
         self.counts += flat.reshape(self.counts.shape)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -14,16 +13,19 @@ from safetensors import SafetensorError
 from torch import nn
 
 from activesam_ros.errors import ModelError
+from activesam_ros.model.folder import (
+    first_line,
+    read_detector_config,
+    read_normalisation,
+    require_safetensors,
+    require_tokenizer,
+    resolve_folder,
+)
 from activesam_ros.text.fingerprint import text_fingerprint
 
 logger = logging.getLogger(__name__)
 
-BUNDLED = {"toytown": Path(__file__).parent.parent / "toytown" / "model"}
-"""Models that ship with the package, by the name that stands for their folder."""
-
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-HUB_FILES = ["*.json", "*.txt", "*.safetensors"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class TextCheckpoint:
             return text_fingerprint(self.folder, self.text_config, memo)
         except (OSError, SafetensorError) as error:
             raise ModelError(
-                f"the model in {self.folder} cannot be read ({_first_line(error)}); download or copy the folder again"
+                f"the model in {self.folder} cannot be read ({first_line(error)}); download or copy the folder again"
             ) from error
 
 
@@ -149,7 +151,7 @@ def load_checkpoint(model: str | Path, device: str = "auto", dtype: str = "auto"
     text = open_text_checkpoint(model)
     logger.info("loading %s from %s for %s in %s", model, text.folder, torch_device, _name_of(torch_dtype))
     network = _load_part(Sam3WithoutText, text.folder, text.config)
-    mean, std = _read_normalisation(text.folder)
+    mean, std = read_normalisation(text.folder)
     network.eval().requires_grad_(False)
     store_matrices_as(network, torch_dtype)
     try:
@@ -177,15 +179,21 @@ def open_text_checkpoint(model: str | Path) -> TextCheckpoint:
     from transformers import CLIPTokenizer, Sam3Config
 
     folder = resolve_folder(model)
-    raw_config = _read_detector_config(folder)
-    config = Sam3Config.from_dict(raw_config)
-    _require_safetensors(folder)
-    _require_tokenizer(folder)
+    raw_config = read_detector_config(folder)
+    try:
+        config = Sam3Config.from_dict(raw_config)
+    except Exception as error:  # the configuration's own checks raise many types
+        raise ModelError(
+            f"{folder / 'config.json'} is no configuration of SAM 3 ({first_line(error)}); download or copy the "
+            "folder again"
+        ) from error
+    require_safetensors(folder)
+    require_tokenizer(folder)
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the loader raises a dozen types for damaged files
         raise ModelError(
-            f"the tokenizer in {folder} cannot be loaded ({_first_line(error)}); download or copy the folder again"
+            f"the tokenizer in {folder} cannot be loaded ({first_line(error)}); download or copy the folder again"
         ) from error
     if len(tokenizer) > config.text_config.vocab_size:
         raise ModelError(
@@ -204,13 +212,22 @@ def _load_part(part: type, folder: Path, config: object) -> nn.Module:
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
+            # Refused below, with a sentence that names one.
+            ignore_mismatched_sizes=True,
         )
     except Exception as error:  # the loader raises a dozen types for a damaged folder
         raise ModelError(
-            f"the model in {folder} cannot be loaded ({_first_line(error)}); expected config.json, tokenizer files "
+            f"the model in {folder} cannot be loaded ({first_line(error)}); expected config.json, tokenizer files "
             "and *.safetensors as saved by transformers, so download or copy the folder again"
         ) from error
-    missing = sorted(report["missing_keys"])
+    mismatched = sorted(report["mismatched_keys"])
+    if mismatched:
+        name, found, expected = mismatched[0]
+        raise ModelError(
+            f"{len(mismatched)} weights of the model in {folder} do not fit its config.json, such as {name!r} with "
+            f"{tuple(found)} instead of {tuple(expected)}; copy config.json and weights from one source"
+        )
+    missing = sorted(set(report["missing_keys"]))
     if missing:
         raise ModelError(
             f"the model in {folder} lacks {len(missing)} weights that its config.json asks for, such as "
@@ -246,30 +263,6 @@ def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
     return DTYPES[dtype]
 
 
-def resolve_folder(model: str | Path) -> Path:
-    """The folder of a model: a bundled one, a local one, or a hub repository, downloaded if need be.
-
-    Raises:
-        ModelError: there is none.
-    """
-    name = str(model)
-    if not name:
-        raise ModelError("model is empty; expected a folder, a hub id such as 'facebook/sam3', or 'toytown'")
-    if name in BUNDLED:
-        return BUNDLED[name]
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    if folder.exists():
-        raise ModelError(f"model is the file {name}; expected the folder that holds config.json and *.safetensors")
-    if isinstance(model, Path) or name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise ModelError(
-            f"the model folder {name} does not exist; expected a folder with config.json and *.safetensors, a hub id "
-            "such as 'facebook/sam3', or 'toytown'"
-        )
-    return _download(name)
-
-
 def store_matrices_as(network: nn.Module, dtype: torch.dtype) -> None:
     """Keeps the weights of matrix products and convolutions in `dtype`, everything else in float32.
 
@@ -284,112 +277,6 @@ def store_matrices_as(network: nn.Module, dtype: torch.dtype) -> None:
         for module in child.modules():
             if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                 module.to(dtype)
-
-
-def _download(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-    )
-
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=HUB_FILES))
-    except GatedRepoError as error:
-        raise ModelError(
-            f"{hub_id} is gated: accept its licence on its hub page, then run 'hf auth login' on this machine and try "
-            "again"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(
-            f"{hub_id} is neither a folder here nor a model on the hub that you may read; check the spelling, or run "
-            "'hf auth login' if it is private"
-        ) from error
-    except HFValidationError as error:
-        raise ModelError(
-            f"{hub_id!r} is neither a folder here nor a valid hub id; expected a form like 'facebook/sam3'"
-        ) from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise ModelError(
-            f"{hub_id} is not on this machine and the hub cannot be reached; connect once and run 'hf download "
-            f"{hub_id}', or copy its folder here and give that path"
-        ) from error
-    except (HfHubHTTPError, OSError) as error:
-        raise ModelError(
-            f"{hub_id} could not be downloaded ({_first_line(error)}); try again, or copy its folder here and give "
-            "that path"
-        ) from error
-
-
-def _read_detector_config(folder: Path) -> dict:
-    config = _read_json(folder, "config.json")
-    kind = config.get("model_type")
-    if kind == "sam3_video":
-        config = config.get("detector_config") or {}
-        kind = config.get("model_type", "sam3")
-    if kind != "sam3":
-        raise ModelError(
-            f"the model in {folder} is of type {kind!r}; expected SAM 3 ('sam3' or 'sam3_video'), such as "
-            "facebook/sam3"
-        )
-    return config
-
-
-def _read_json(folder: Path, name: str) -> dict:
-    path = folder / name
-    if not path.is_file():
-        raise ModelError(
-            f"the model folder {folder} has no {name}; expected a SAM 3 checkpoint as saved by transformers "
-            "(config.json, tokenizer files, *.safetensors)"
-        )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read ({error}); download or copy the folder again") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} holds no JSON object; download or copy the folder again")
-    return content
-
-
-def _require_safetensors(folder: Path) -> None:
-    if not any(folder.glob("*.safetensors")):
-        others = sorted(path.name for path in folder.glob("*.[pb][ti]*"))
-        found = f" (it has {others[0]}, which is not read since it may hold code)" if others else ""
-        raise ModelError(f"the model folder {folder} has no *.safetensors file{found}; expected SAM 3 weights in it")
-
-
-def _require_tokenizer(folder: Path) -> None:
-    # The loader would make an empty tokenizer without a word.
-    if not (folder / "tokenizer.json").is_file() and not all(
-        (folder / name).is_file() for name in ("vocab.json", "merges.txt")
-    ):
-        raise ModelError(
-            f"the model folder {folder} has no tokenizer; expected tokenizer.json, or vocab.json and merges.txt, in it"
-        )
-
-
-def _read_normalisation(folder: Path) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    if not (folder / "preprocessor_config.json").is_file():
-        half = (0.5, 0.5, 0.5)
-        return half, half
-    config = _read_json(folder, "preprocessor_config.json")
-    # Video checkpoints nest the image processor's settings.
-    config = config.get("image_processor", config)
-    mean, std = (tuple(config.get(key) or (0.5, 0.5, 0.5)) for key in ("image_mean", "image_std"))
-    if len(mean) != 3 or len(std) != 3:
-        raise ModelError(
-            f"{folder / 'preprocessor_config.json'} has image_mean {mean} and image_std {std}; expected three numbers each"
-        )
-    return mean, std
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")
 
 
 def _name_of(dtype: torch.dtype) -> str:

@@ -42,6 +42,7 @@ class PromptCache:
         self._memory: dict[str, PhraseEmbedding] = {}
         self._lock = threading.Lock()
         self._writable = True
+        self._warned = False
 
     def get(self, phrase: str) -> PhraseEmbedding | None:
         """The embedding of a phrase on the CPU, or None if it is not known."""
@@ -80,9 +81,9 @@ class PromptCache:
 
     def _read(self, phrase: str) -> PhraseEmbedding | None:
         path = self._path(phrase)
-        if not path.is_file():
-            return None
         try:
+            if not path.is_file():
+                return None
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 wanted = {"format": FORMAT, "phrase": phrase, "text_encoder": self._fingerprint}
@@ -91,7 +92,10 @@ class PromptCache:
                 found = PhraseEmbedding(file.get_tensor("tokens"), file.get_tensor("pooled"))
             self._check(found)
         except (OSError, SafetensorError, ValueError) as error:
-            logger.warning("the cached prompt %r in %s is not used (%s) and made again", phrase, path, error)
+            # One warning says it; a whole cache of another version would give hundreds.
+            level = logging.DEBUG if self._warned else logging.WARNING
+            self._warned = True
+            logger.log(level, "the cached prompt %r in %s is not used (%s) and made again", phrase, path, error)
             return None
         return found
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import nn
 
-from activesam_ros.errors import SettingsError, VocabularyError
+from activesam_ros.errors import ModelError, SettingsError, VocabularyError
 from activesam_ros.text.cache import PromptCache
 from activesam_ros.text.embedding import PhraseEmbedding
 from activesam_ros.text.encoder import TextEncoder
@@ -123,6 +123,7 @@ class PhraseEmbedder:
             if progress and len(unknown) < len(phrases):
                 progress(len(phrases) - len(unknown))
             if unknown:
+                # Kept as they come, so that an interruption loses no finished batch.
                 for phrase, embedding in zip(unknown, self._encode(unknown, progress), strict=True):
                     self._cache.put(phrase, embedding)
                     found[phrase] = embedding
@@ -138,14 +139,23 @@ class PhraseEmbedder:
         """Maps pooled embeddings [..., E] to the prompt space [..., D]; needs no text encoder."""
         return self._projection(pooled)
 
-    def _encode(self, phrases: Sequence[str], progress: Callable[[int], None] | None) -> list[PhraseEmbedding]:
+    def _encode(
+        self, phrases: Sequence[str], progress: Callable[[int], None] | None
+    ) -> Iterator[PhraseEmbedding]:
         if self._side is None:
             started = time.monotonic()
             self._side = self._load()
-            logger.info("loaded the text encoder in %.1f s for %d unknown prompts", time.monotonic() - started, len(phrases))
+            logger.info(
+                "loaded the text encoder in %.1f s for %d unknown prompts", time.monotonic() - started, len(phrases)
+            )
         try:
             self._side.to(self._device)
-            return TextEncoder(self._side, self._tokenize).encode(phrases, progress)
+            yield from TextEncoder(self._side, self._tokenize).encode(phrases, progress)
+        except torch.OutOfMemoryError as error:
+            raise ModelError(
+                f"the text encoder does not fit into the memory of {self._device}; free memory, or fill the prompt "
+                "cache ahead with activesam-cache"
+            ) from error
         finally:
             self._settle()
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
 
 from activesam_ros.text.embedding import PhraseEmbedding
 
-BATCH = 64
+BATCH = 16
+"""Phrases that are encoded at a time, and so what an interruption can lose."""
 
 
 class TextEncoder:
@@ -28,24 +29,22 @@ class TextEncoder:
         self._tokenizer = tokenizer
         self._context_length: int = side.text_encoder.config.max_position_embeddings
 
-    @torch.inference_mode()
     def encode(
         self, phrases: Sequence[str], progress: Callable[[int], None] | None = None
-    ) -> list[PhraseEmbedding]:
-        """Embeds each phrase; tokens beyond the model's context are cut.
+    ) -> Iterator[PhraseEmbedding]:
+        """Embeds each phrase, batch by batch; tokens beyond the model's context are cut.
 
         Args:
             phrases: what to embed.
             progress: called with the number of phrases that a finished batch adds.
         """
-        embeddings: list[PhraseEmbedding] = []
         for start in range(0, len(phrases), BATCH):
             batch = phrases[start : start + BATCH]
-            embeddings += self._encode_batch(batch)
+            yield from self._encode_batch(batch)
             if progress:
                 progress(len(batch))
-        return embeddings
 
+    @torch.inference_mode()
     def _encode_batch(self, phrases: Sequence[str]) -> list[PhraseEmbedding]:
         encoder, projection = self._side.text_encoder, self._side.text_projection
         batch = self._tokenizer(

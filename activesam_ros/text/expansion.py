@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import torch
 
+ROWS = 256
+"""Queries that are compared with all others at once, so that memory grows with the vocabulary, not its square."""
+
 Project = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -23,7 +26,14 @@ class ContextTokens:
 
 @dataclass(frozen=True)
 class Neighbors:
-    """The most similar other queries: index int64 [Q, N], weight float [Q, N] and valid bool [Q, N]."""
+    """The most similar other queries, nearest first.
+
+    Attributes:
+        index: int64 [Q, N].
+        similarity: cosine, float [Q, N].
+        weight: softmax of the similarities, float [Q, N].
+        valid: bool [Q, N], False where there is no such neighbour.
+    """
 
     index: torch.Tensor
     similarity: torch.Tensor
@@ -39,16 +49,18 @@ def find_neighbors(pooled: torch.Tensor, count: int) -> Neighbors:
     """
     queries = pooled.shape[0]
     unit = torch.nn.functional.normalize(pooled, dim=-1)
-    similarity = unit @ unit.T
-    similarity.fill_diagonal_(-torch.inf)
     found = min(count, queries - 1)
-    ranked, order = similarity.sort(dim=-1, descending=True, stable=True)
     index = torch.zeros(queries, count, dtype=torch.long, device=pooled.device)
-    index[:, :found] = order[:, :found]
     nearest = pooled.new_zeros(queries, count)
-    nearest[:, :found] = ranked[:, :found]
+    for start in range(0, queries, ROWS):
+        rows = torch.arange(start, min(start + ROWS, queries), device=pooled.device)
+        similarity = unit[rows] @ unit.T
+        similarity[rows - start, rows] = -torch.inf
+        ranked, order = similarity.sort(dim=-1, descending=True, stable=True)
+        index[rows, :found] = order[:, :found]
+        nearest[rows, :found] = ranked[:, :found]
     weight = pooled.new_zeros(queries, count)
-    weight[:, :found] = ranked[:, :found].softmax(dim=-1)
+    weight[:, :found] = nearest[:, :found].softmax(dim=-1)
     valid = torch.zeros(queries, count, dtype=torch.bool, device=pooled.device)
     valid[:, :found] = True
     return Neighbors(index, nearest, weight, valid)

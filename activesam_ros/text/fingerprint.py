@@ -66,7 +66,7 @@ def _hash_contents(weights: list[Path], tokenizer: list[Path], config: bytes) ->
 
 def _identity(path: Path) -> list:
     status = path.stat()
-    return [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ino]
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
 
 
 def _hash(*parts: bytes) -> str:
@@ -77,10 +77,12 @@ def _hash(*parts: bytes) -> str:
 
 
 def _read_memo(memo: Path | None) -> dict[str, str]:
-    if memo is None or not memo.is_file():
+    if memo is None:
         return {}
     try:
         content = json.loads(memo.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
     except (OSError, ValueError) as error:
         logger.warning("%s is unreadable (%s); it is made again", memo, error)
         return {}

@@ -12,7 +12,7 @@ from activesam_ros.text.canonical import canonical_name
 from activesam_ros.text.embedder import EncodingReport, PhraseEmbedder
 from activesam_ros.text.embedding import PhraseEmbedding
 from activesam_ros.text.expansion import ContextTokens, hypernym_context, join, neighbor_context
-from activesam_ros.vocabulary import Vocabulary
+from activesam_ros.vocabulary import Vocabulary, check_size
 
 logger = logging.getLogger(__name__)
 
@@ -68,13 +68,18 @@ class ExpandedPhrases:
 def expand_phrases(vocabulary: Vocabulary, hypernyms: HypernymLookup, hypernym_tokens: int) -> ExpandedPhrases:
     """Canonicalises the prompts of a vocabulary and looks up their hypernyms, at most `hypernym_tokens` each."""
     phrases = tuple(canonical_name(prompt) for prompt in vocabulary.queries)
-    broader = tuple(
-        tuple(canonical_name(phrase) for phrase in hypernyms(phrase)[:hypernym_tokens]) for phrase in phrases
-    )
+    broader = tuple(_canonical_hypernyms(phrase, hypernyms, hypernym_tokens) for phrase in phrases)
     if hypernym_tokens:
         lacking = [phrase for phrase, found in zip(phrases, broader, strict=True) if not found]
         logger.info("%d of %d prompts have no hypernym%s", len(lacking), len(phrases), _sample(lacking))
     return ExpandedPhrases(phrases, broader)
+
+
+def _canonical_hypernyms(phrase: str, hypernyms: HypernymLookup, count: int) -> tuple[str, ...]:
+    found = hypernyms(phrase)
+    if not isinstance(found, tuple | list) or not all(isinstance(kind, str) for kind in found):
+        raise TypeError(f"the hypernyms of {phrase!r} are {found!r}; expected a tuple of strings")
+    return tuple(canonical_name(kind) for kind in found[:count])
 
 
 def encode_vocabulary(
@@ -94,8 +99,10 @@ def encode_vocabulary(
         hypernym_tokens: context tokens per query from its hypernyms.
 
     Raises:
-        VocabularyError: a prompt is longer than the model's context.
+        VocabularyError: there are too many prompts, or one is longer than the model's context.
+        TypeError: `hypernyms` gave something else than a tuple or list of strings.
     """
+    check_size(vocabulary)
     expanded = expand_phrases(vocabulary, hypernyms, hypernym_tokens)
     embedder.check_length(expanded.phrases)
     embeddings, report = embedder.embed(expanded.distinct)

@@ -24,7 +24,7 @@ def test_both_vocabularies_are_valid_and_differ():
 
 def test_labels_are_translated_by_name_and_synonym():
     labels = np.array([[0, 1, 2, 255]], np.uint8)
-    translated = report.to_truth(labels, {0: "automobile", 1: "giraffe", 2: "sky"})
+    translated = report.to_truth(labels, {0: "Automobile", 1: "giraffe", 2: "sky"})
     assert translated.tolist() == [[CLASSES.index("car"), report.UNKNOWN, CLASSES.index("sky"), report.UNKNOWN]]
 
 

@@ -32,6 +32,12 @@ def test_images_add_up():
         assert whole.iou[index] == pytest.approx(hit / np.sum((truth == index) | (predicted == index)))
 
 
+def test_negative_values_are_no_class():
+    matrix = ConfusionMatrix(3)
+    matrix.add(np.array([1, 2, -1]), np.array([-1, -1, 0]))
+    assert matrix.counts.tolist() == [[0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 1]]
+
+
 def test_nothing_known():
     matrix = ConfusionMatrix(2)
     matrix.add(np.full((2, 2), 255), np.zeros((2, 2), int))

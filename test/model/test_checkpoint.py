@@ -15,8 +15,8 @@ from activesam_ros.model.checkpoint import (
     open_text_checkpoint,
     resolve_device,
     resolve_dtype,
-    resolve_folder,
 )
+from activesam_ros.model.folder import read_normalisation, resolve_folder
 
 
 @pytest.fixture
@@ -169,12 +169,60 @@ def test_missing_weights(copied):
     assert "presence_token" in refused(copied)
 
 
-def test_weights_of_another_size(copied):
-    path = copied / "config.json"
+def change_config(folder, change):
+    path = folder / "config.json"
     config = json.loads(path.read_text())
-    config["detr_decoder_config"]["num_queries"] += 1
+    change(config)
     path.write_text(json.dumps(config))
-    assert "cannot be loaded" in refused(copied)
+
+
+def test_weights_of_another_size(copied):
+    change_config(copied, lambda config: config["detr_decoder_config"].update(num_queries=7))
+    message = refused(copied)
+    assert "do not fit its config.json, such as 'detr_decoder." in message and "(7, " in message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda config: config.update(text_config="x"),
+        lambda config: config.update(vision_config=5),
+        lambda config: config.update(model_type="sam3_video"),
+        lambda config: config.update(model_type="sam3_video", detector_config="x"),
+    ],
+)
+def test_configurations_that_are_none(copied, change):
+    change_config(copied, change)
+    assert "config.json is" in refused(copied)
+
+
+def test_names_that_are_no_paths():
+    assert "is no path" in refused("~nobody-has-this-name/model")
+    assert "is no path" in refused("x" * 5000 + "/y")
+
+
+def test_normalisation_is_read_from_either_file(copied):
+    mean, std = [0.1, 0.2, 0.3], [0.4, 0.5, 0.6]
+    path = copied / "preprocessor_config.json"
+    path.write_text(json.dumps({"image_mean": mean, "image_std": std}))
+    assert read_normalisation(copied) == (tuple(mean), tuple(std))
+    nested = {"image_processor": {"image_mean": std, "image_std": mean}, "processor_class": "Sam3Processor"}
+    (copied / "processor_config.json").write_text(json.dumps(nested))
+    assert read_normalisation(copied) == (tuple(std), tuple(mean))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"image_mean": 0.5, "image_std": [1, 1, 1]},
+        {"image_mean": [0, 0, 0], "image_std": [1, 0, 1]},
+        {"image_mean": ["a", 0, 0], "image_std": [1, 1, 1]},
+        {"image_mean": [0, 0], "image_std": [1, 1, 1]},
+    ],
+)
+def test_normalisations_that_cannot_be(copied, content):
+    (copied / "preprocessor_config.json").write_text(json.dumps(content))
+    assert "expected three numbers" in refused(copied)
 
 
 def test_no_tokenizer(copied):

@@ -112,6 +112,24 @@ def test_a_folder_in_the_place_of_a_file_is_no_crash(tmp_path, caplog):
     assert "in memory only" in caplog.text
 
 
+def test_other_users_may_read_what_was_put(tmp_path):
+    PromptCache("f", SHAPE, tmp_path).put("car", embedding())
+    plain = tmp_path / "plain"
+    plain.write_text("made the ordinary way")
+    assert only_file(tmp_path).stat().st_mode == plain.stat().st_mode
+
+
+def test_a_whole_cache_of_another_version_is_one_warning(tmp_path, caplog):
+    cache = PromptCache("f", SHAPE, tmp_path)
+    for phrase in ("car", "bus", "tram"):
+        cache.put(phrase, embedding())
+    for path in tmp_path.rglob("*.safetensors"):
+        damage_cut(path, tmp_path)
+    again = PromptCache("f", SHAPE, tmp_path)
+    assert [again.get(phrase) for phrase in ("car", "bus", "tram")] == [None] * 3
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
+
+
 def test_a_disk_that_cannot_be_written_is_reported_once(tmp_path, caplog):
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
@@ -130,12 +148,13 @@ from activesam_ros.text.cache import PromptCache
 from activesam_ros.text.embedding import PhraseEmbedding
 
 cache = PromptCache("f", (4, 3), Path(sys.argv[1]))
-print("ready", flush=True)
 count = 0
 while True:
     number = float(count % 20)
     cache.put(f"phrase {count % 20}", PhraseEmbedding(torch.full((20_000, 4), number), torch.full((3,), number)))
     count += 1
+    if count == 1:
+        print("ready", flush=True)
 """
 
 

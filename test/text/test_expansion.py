@@ -26,6 +26,15 @@ def test_equal_prompts_tie_to_the_lower_index():
     assert find_neighbors(torch.ones(4, 3), 2).index.tolist() == [[1, 2], [0, 2], [0, 1], [0, 1]]
 
 
+def test_rows_are_compared_in_parts_with_the_same_outcome(monkeypatch):
+    pooled = torch.randn(23, 5, generator=torch.Generator().manual_seed(0))
+    whole = find_neighbors(pooled, 2)
+    monkeypatch.setattr("activesam_ros.text.expansion.ROWS", 4)
+    parts = find_neighbors(pooled, 2)
+    assert torch.equal(parts.index, whole.index)
+    torch.testing.assert_close(parts.weight, whole.weight)
+
+
 @pytest.mark.parametrize("queries", [1, 2, 3])
 def test_tiny_vocabularies_mask_missing_neighbors(queries):
     pooled = torch.eye(4)[:queries]
