@@ -78,10 +78,11 @@ def test_colcon_installs_messages_and_sources_into_one_python_package() -> None:
     assert (package / "segmenter.py").exists()
 
 
-def test_colcon_installs_the_executable_and_the_shared_files() -> None:
-    executable = installed() / "lib" / "activesam_ros" / "activesam"
-    assert os.access(executable, os.X_OK)
-    assert executable.read_text().startswith("#!/usr/bin/env python3\n")
+def test_colcon_installs_the_executables_and_the_shared_files() -> None:
+    for name in ("activesam", "prompt_cache"):
+        executable = installed() / "lib" / "activesam_ros" / name
+        assert os.access(executable, os.X_OK)
+        assert executable.read_text().startswith("#!/usr/bin/env python3\n")
     share = installed() / "share" / "activesam_ros"
     assert (share / "models" / "toytown" / "model.safetensors").exists()
     for folder in ("launch", "config"):
