@@ -83,7 +83,7 @@ class ActiveSamNode(Node):
 
         self._requested = first_request(self._declare())
         self._revisions = self._requested.revision
-        self._show(self._requested)
+        self._report(self._show(self._requested))
         self.add_on_set_parameters_callback(self._validate)
         self.add_post_set_parameters_callback(self._changed)
         self._log_handler = RosLogHandler(self.get_logger())
@@ -169,7 +169,7 @@ class ActiveSamNode(Node):
             return
         self._requested = request
         self._revisions = max(self._revisions, request.revision)
-        self._show(request)
+        self._report(self._show(request))
         self._desk.submit(request)
 
     def _show(self, request: Wanted) -> list[str]:
@@ -188,9 +188,17 @@ class ActiveSamNode(Node):
                 self._writing = False
         return [parameter.name for parameter in differing]
 
+    def _report(self, names: list[str]) -> None:
+        if names:
+            values = dict(self._requested.values)
+            followed = ", ".join(f"{name} {_short(values[name])}" for name in names)
+            self.get_logger().info(f"set along with what was given: {followed}")
+
     def _write_back(self) -> None:
         """After a failed change: make the parameters show what is in force again."""
         failure = self._failure
+        if self._requested is failure.standing.wanted:
+            return  # Two failures came before this callback did, which has dealt with the second.
         if not self._desk.is_latest(failure.request):
             self.get_logger().error(f"a change failed, a newer one replaced it: {failure.sentence}")
             return
@@ -276,3 +284,7 @@ class ActiveSamNode(Node):
         self._fatal = sentence
         self.get_logger().fatal(sentence)
         self._on_fatal()
+
+
+def _short(value: Value) -> str:
+    return f"({len(value)} classes)" if isinstance(value, tuple) else repr(value)

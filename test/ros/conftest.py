@@ -211,11 +211,12 @@ class Client:
     def connect(self, rgb: np.ndarray) -> None:
         """Publish until the first answer: discovery takes its time, and an image may come before it."""
         deadline = time.monotonic() + PATIENCE
-        while not self.received["labels"]:
+        before = len(self.received["labels"])
+        while len(self.received["labels"]) == before:
             assert time.monotonic() < deadline, "the node never answered"
             if self.images.get_subscription_count():
                 self.send(rgb)
-            self.until(lambda: self.received["labels"], 1.0)
+            self.until(lambda: len(self.received["labels"]) > before, 1.0)
         # A second one, so that none of the first ones is still under way.
         self.ask(rgb)
         assert self.parameters.wait_for_services(PATIENCE)

@@ -82,7 +82,7 @@ def test_best_effort_images_of_any_size_are_answered_under_their_own_header(star
         assert late.until(lambda: late.received["vocabulary"])
         (vocabulary,) = late.received["vocabulary"]
         assert vocabulary.stamp == info.stamp and vocabulary.message.revision == 1
-        assert [one.prompts[0] for one in vocabulary.message.classes] == [word.split(",")[0] for word in WORDS]
+        assert [", ".join(one.prompts) for one in vocabulary.message.classes] == WORDS
     finally:
         late.close()
     end_while_streaming(node, client, street, signal.SIGTERM)

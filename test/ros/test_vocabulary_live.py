@@ -280,22 +280,14 @@ def test_a_known_vocabulary_starts_without_the_text_encoder(start_node, client, 
     assert first.end() == 0
 
     second = start_node(*arguments)
-    answered = len(client.received["labels"])
-    while len(client.received["labels"]) == answered:
-        client.send(small)
-        assert second.process.poll() is None, second.log
-        client.until(lambda: len(client.received["labels"]) > answered, 1.0)
+    client.connect(small)
     told = client.diagnosed(lambda level, message, values: level == 0)
     assert (told["text encoder loaded"], told["phrases encoded"]) == ("no", "0")
     assert "loaded the text encoder" not in second.log
 
     assert client.set(vocabulary=[*WORDS, "zebra"]) == (True, "")
-    client.ask(small)
-    client.eventually(
-        lambda: (
-            client.with_stamp("active_classes", client.ask(small).stamp).message.vocabulary_revision == 2
-        )
-    )
+    with streaming(client, small):
+        in_force(client, 2)
     told = client.diagnosed(lambda level, message, values: values.get("revision") == "2")
     assert told["text encoder loaded"] == "yes" and int(told["phrases encoded"]) >= 1
     assert int(told["phrases from the cache"]) >= 6
