@@ -6,7 +6,7 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -45,18 +45,32 @@ def _parser() -> argparse.ArgumentParser:
         help="a SAM 3 of the published size with random weights, made once",
     )
     vocabulary.add_argument("--dtype", default="auto", help="auto (default), float32 or bfloat16")
-    vocabulary.add_argument("--classes", type=int, help="of the vocabulary (default: all 171)")
-    vocabulary.add_argument("--repeats", type=int, default=3, help="of each change of words (default: 3)")
-    vocabulary.add_argument("--threads", type=int, help="of torch (default: its choice)")
-    vocabulary.add_argument("--stream-classes", type=int, default=19, help="of the stream (default: 19)")
+    vocabulary.add_argument("--classes", type=_at_least(3), help="of the vocabulary (default: all 171)")
     vocabulary.add_argument(
-        "--stream-resolution", type=int, help="of the stream, in pixels (default: the model's)"
+        "--repeats", type=int, choices=range(1, 7), default=3, help="of each change of words (default: 3)"
     )
-    vocabulary.add_argument("--stream-frames", type=int, default=10, help="between words (default: 10)")
-    vocabulary.add_argument("--stream-edits", type=int, default=5, help="words beside it (default: 5)")
+    vocabulary.add_argument("--threads", type=_at_least(1), help="of torch (default: its choice)")
+    vocabulary.add_argument(
+        "--stream-classes", type=_at_least(2), default=19, help="of the stream (default: 19)"
+    )
+    vocabulary.add_argument(
+        "--stream-resolution", type=_at_least(1), help="of the stream, in pixels (default: the model's)"
+    )
+    vocabulary.add_argument("--stream-frames", type=_at_least(2), default=10, help="between words (default: 10)")
+    vocabulary.add_argument("--stream-edits", type=_at_least(1), default=5, help="words beside it (default: 5)")
     vocabulary.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to a file")
     vocabulary.set_defaults(benchmark=_vocabulary)
     return parser
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value} is less than {least}")
+        return value
+
+    return number
 
 
 def _vocabulary(given: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -73,16 +73,21 @@ def measure_edits(text: TextCheckpoint, warm: Path, names: list[str], repeats: i
     bench = _Bench(text, text.load_text_projection(), warm, names)
     one = [with_one_changed(names, word) for word in NEW_WORDS[: 2 * repeats]]
     other = Vocabulary.from_names(other_names(names))
-    edits = [
-        bench.there_and_back(one[:repeats], one[repeats:]),
-        bench.there_and_back([other] * repeats, [other] * repeats),
-    ]
+    all_other = [other] * repeats
+    one_release, _ = bench.changes("release", one[:repeats])
+    one_keep, _ = bench.changes("keep", one[repeats:])
+    other_release, back_release = bench.changes("release", all_other)
+    other_keep, back_keep = bench.changes("keep", all_other)
     count = len(names)
     return [
-        replace(edits[0][0], name=f"one word of {count}, new"),
-        replace(edits[1][0], name=f"all {count}, new"),
-        replace(edits[1][1], name=f"all {count}, seen before"),
+        _edit(f"one word of {count}, new", one_release, one_keep, bench.everything(one[:repeats])),
+        _edit(f"all {count}, new", other_release, other_keep, bench.everything(all_other)),
+        _edit(f"all {count}, seen before", back_release, back_keep, bench.everything([bench.base] * repeats)),
     ]
+
+
+def _edit(name: str, release: Encoding, keep: Encoding, everything: Encoding) -> Edit:
+    return Edit(name, everything.encoded, release, keep, everything)
 
 
 class _Bench:
@@ -90,38 +95,26 @@ class _Bench:
         self._text = text
         self._projection = projection
         self._warm = warm
-        self._base = Vocabulary.from_names(names)
+        self.base = Vocabulary.from_names(names)
         self._hypernyms = TableHypernyms.shipped()
         self._settings = SegmenterSettings()
 
-    def there_and_back(self, released: list[Vocabulary], kept: list[Vocabulary]) -> tuple[Edit, Edit]:
-        """Measures changes from the base to each vocabulary and back."""
-        release = self._changes("release", released)
-        keep = self._changes("keep", kept)
-        return tuple(
-            Edit("", everything.encoded, with_release, with_keep, everything)
-            for with_release, with_keep, everything in zip(
-                release,
-                keep,
-                (self._everything(released), self._everything([self._base] * len(released))),
-                strict=True,
-            )
-        )
-
-    def _changes(self, residence: Residence, targets: list[Vocabulary]) -> tuple[Encoding, Encoding]:
+    def changes(self, residence: Residence, targets: list[Vocabulary]) -> tuple[Encoding, Encoding]:
+        """From the base to each vocabulary, and back."""
         there, back = [], []
         for target in targets:
             with tempfile.TemporaryDirectory() as scratch:
                 folder = Path(shutil.copytree(self._warm, Path(scratch) / "prompts"))
                 embedder = self._embedder(residence, folder)
-                self._encode(embedder, self._base)
+                self._encode(embedder, self.base)
                 if residence == "keep":
                     embedder.embed([_WARM_UP])
                 there.append(self._encode(embedder, target))
-                back.append(self._encode(embedder, self._base))
+                back.append(self._encode(embedder, self.base))
         return _median(there), _median(back)
 
-    def _everything(self, targets: list[Vocabulary]) -> Encoding:
+    def everything(self, targets: list[Vocabulary]) -> Encoding:
+        """Each vocabulary without a cache."""
         found = []
         for target in targets:
             embedder = self._embedder("keep", None)

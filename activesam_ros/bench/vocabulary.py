@@ -17,9 +17,6 @@ from activesam_ros.bench.words import NEW_WORDS, base_names
 from activesam_ros.model.folder import resolve_folder
 from activesam_ros.text.embedder import EncodingReport, Residence
 
-MAX_REPEATS = (len(NEW_WORDS) - 1) // 2
-"""The last new word is for the start that meets one."""
-
 
 @dataclass(frozen=True)
 class Options:

@@ -3,6 +3,8 @@
 import json
 from dataclasses import asdict
 
+import pytest
+
 from activesam_ros.bench.__main__ import main
 from activesam_ros.bench.report import table, to_markdown
 from activesam_ros.bench.vocabulary import Options, measure_vocabulary
@@ -34,6 +36,13 @@ def test_tables_and_figures():
 def test_a_model_that_is_not_there(capsys, tmp_path):
     assert main(["vocabulary", "--model", str(tmp_path / "nowhere")]) == 2
     assert "does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--classes 2", "--repeats 0", "--threads 0", "--stream-frames 1"])
+def test_numbers_that_make_no_measurement(capsys, option):
+    with pytest.raises(SystemExit) as ended:
+        main(["vocabulary", *option.split()])
+    assert ended.value.code == 2 and option.split()[0] in capsys.readouterr().err
 
 
 def test_tables():
