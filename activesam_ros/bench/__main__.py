@@ -56,8 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     vocabulary.add_argument(
         "--stream-resolution", type=_at_least(1), help="of the stream, in pixels (default: the model's)"
     )
-    vocabulary.add_argument("--stream-frames", type=_at_least(2), default=10, help="between words (default: 10)")
-    vocabulary.add_argument("--stream-edits", type=_at_least(1), default=5, help="words beside it (default: 5)")
+    vocabulary.add_argument(
+        "--stream-frames", type=_at_least(2), default=10, help="images between words (default: 10)"
+    )
+    vocabulary.add_argument(
+        "--stream-edits", type=_at_least(1), default=5, help="words beside the stream (default: 5)"
+    )
     vocabulary.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to a file")
     vocabulary.set_defaults(benchmark=_vocabulary)
     return parser
