@@ -8,6 +8,8 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from activesam_ros.threads import let_waiting_threads_sleep
+
 _ENDING = {signal.SIGINT, signal.SIGTERM}
 # How long a frame in work may delay the end. Neither a forward pass nor a load can be interrupted.
 _GRACE_SECONDS = 1.5
@@ -25,6 +27,7 @@ def main(args: Sequence[str] | None = None) -> int:
     # Blocked here, and so in all threads to come, the signals wait until `sigwait` asks for them: none can
     # end an import in a traceback, and the context stays valid until the frame in work has been answered.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    let_waiting_threads_sleep()
 
     try:
         import rclpy
