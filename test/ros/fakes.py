@@ -27,6 +27,7 @@ class FakeSegmenter:
     encoded: list[tuple[str, ...]] = field(default_factory=list)
     prompts: FakePrompts | None = None
     gate: threading.Event | None = None
+    begun: threading.Event = field(default_factory=threading.Event)
     full_resolution: int = 192
     preview_resolution: int = 128
 
@@ -35,7 +36,7 @@ class FakeSegmenter:
             raise SettingsError(
                 f"preview_resolution is {settings.preview_resolution}; expected a multiple of 8"
             )
-        other = FakeSegmenter(settings, self.encoded, gate=self.gate)
+        other = FakeSegmenter(settings, self.encoded, gate=self.gate, begun=self.begun)
         if self.prompts is not None:
             other.prompts = (
                 self.prompts if other.fits(self.prompts) else other.encode(self.prompts.vocabulary)
@@ -46,6 +47,7 @@ class FakeSegmenter:
         return prompts.context == (self.settings.neighbor_tokens, self.settings.hypernym_tokens)
 
     def encode(self, vocabulary):
+        self.begun.set()
         if self.gate is not None:
             assert self.gate.wait(PATIENCE)
         self.encoded.append(vocabulary.names)

@@ -78,6 +78,7 @@ def test_services_answer_while_words_are_encoded(start, client):
     start(segmenter)
     try:
         assert client.parameters.wait_for_services(PATIENCE)
+        assert segmenter.begun.wait(PATIENCE)
         assert client.set(vocabulary=["one"]) == (True, "")
         assert client.set(vocabulary=["two"]) == (True, "")
         assert client.get("vocabulary") == ["two"]
