@@ -161,7 +161,7 @@ def test_swaps_never_mix_vocabularies(make, street_image):
 
     def swap():
         turn = 0
-        while not stop.is_set():
+        while not stop.wait(0.001):
             segmenter.use(sets[turn % 2])
             turn += 1
 
