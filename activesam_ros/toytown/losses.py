@@ -119,7 +119,8 @@ def prompt_losses(out: Prediction, answers: list[Answer | None], weights: LossWe
     Presence is asked of every prompt and decoder layer; boxes and scores of present ones alone, after
     matching object queries to instances; masks of those that have them. ``fused`` is on what the pipeline
     publishes: the best instance mask, weighted by its score, or the semantic mask, whichever is higher. The
-    semantic mask alone has no Dice loss: it stays a probability, and instances answer for small things.
+    semantic mask learns from cross-entropy alone: it stays a probability, and instances answer for small
+    things.
     """
     layers, prompts, queries = out.logits.shape
     per_layer = torch.tensor([0.4] * (layers - 1) + [1.0])
@@ -139,7 +140,7 @@ def prompt_losses(out: Prediction, answers: list[Answer | None], weights: LossWe
     if hidden:
         result["absent"] = weights.absent * F.softplus(out.semantic[hidden]).mean()
     objects = out.masks[at].sigmoid() * out.logits[-1, shown].sigmoid()[:, :, None, None]
-    fused = torch.maximum(objects.amax(1), semantic.sigmoid()).clamp(1e-5, 1 - 1e-5)
+    fused = torch.maximum(objects.amax(1), semantic.detach().sigmoid()).clamp(1e-5, 1 - 1e-5)
     result["fused"] = weights.fused * (F.binary_cross_entropy(fused, target) + _dice(fused, target).mean())
     matched = [i for i in present if len(answers[i].boxes)]
     count = sum(len(answers[i].boxes) for i in matched)
