@@ -9,15 +9,18 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from activesam_ros.errors import ModelError
 from activesam_ros.segmenter import ActiveSegmenter, SegmentationResult
-from activesam_ros.toytown.scenes import held_out_scenes
+from activesam_ros.toytown.scenes import held_out_scene
 from activesam_ros.toytown.words import CLASSES, DEMO_WORDS, SYNONYMS, UNSEEN_FOREIGN, VOID
 from activesam_ros.vocabulary import Vocabulary
 
@@ -99,74 +102,125 @@ def area_under_curve(scores: np.ndarray, present: np.ndarray) -> float:
     return float((yes[:, None] > no[None]).mean() + 0.5 * (yes[:, None] == no[None]).mean())
 
 
-def evaluate(segmenter: ActiveSegmenter, scenes: int = 200, progress: bool = True) -> Metrics:
-    """Measure a segmenter with default settings on held-out scenes.
+@dataclass(frozen=True)
+class Tally:
+    """What was counted on some scenes, to be joined with other scenes' by `summarise`.
+
+    ``confusion`` holds counts int64 [3, 19, 20] (names, synonyms, without instances; truth; answer, the last
+    column for unlabelled); the rest has one row per scene: presence of the 19 names, of the 60 words in the
+    preview and at full size, share of the image per class, and which classes the preview kept.
+    """
+
+    confusion: np.ndarray
+    names: np.ndarray
+    preview: np.ndarray
+    complete: np.ndarray
+    area: np.ndarray
+    kept: np.ndarray
+
+
+def tally(segmenter: ActiveSegmenter, first: int, last: int, progress: bool = True) -> Tally:
+    """Count on the held-out scenes ``first`` ... ``last`` - 1.
 
     Args:
         segmenter: over the model to measure.
-        scenes: how many scenes.
+        first: index of the first scene.
+        last: index after the last scene.
         progress: show a progress bar.
-
-    Raises:
-        ValueError: no scenes are asked for.
     """
-    if scenes < 1:
-        raise ValueError(f"at least one scene is needed to measure anything, got {scenes}")
+    default = segmenter.settings
     names = Vocabulary.from_names(list(CLASSES))
     demo = Vocabulary.from_names(list(DEMO_WORDS))
-    default = segmenter.settings
-    plain = segmenter.with_settings(default)
-    plain.set_vocabulary(names)
+    plain, other, previewed = (segmenter.with_settings(default) for _ in range(3))
     bare = segmenter.with_settings(replace(default, confidence_threshold=1.0))
-    bare.set_vocabulary(names)
-    other = segmenter.with_settings(default)
-    previewed = segmenter.with_settings(default)
-    previewed.set_vocabulary(demo)
     complete = segmenter.with_settings(replace(default, max_active=len(DEMO_WORDS)))
-    complete.set_vocabulary(demo)
-    confusion = {
-        name: np.zeros((len(CLASSES), len(CLASSES) + 1), np.int64) for name in ("plain", "other", "bare")
-    }
-    presence: dict[str, list[np.ndarray]] = {"plain": [], "preview": [], "complete": []}
-    area, kept = [], []
-    for index, frame in enumerate(
-        tqdm(held_out_scenes(scenes), total=scenes, desc="evaluating", unit="scene", disable=not progress)
-    ):
+    for one, vocabulary in ((plain, names), (bare, names), (previewed, demo), (complete, demo)):
+        one.set_vocabulary(vocabulary)
+    confusion = np.zeros((3, len(CLASSES), len(CLASSES) + 1), np.int64)
+    rows: list[tuple[np.ndarray, ...]] = []
+    bar = tqdm(range(first, last), desc="evaluating", unit="scene", disable=not progress)
+    for index in bar:
+        frame = held_out_scene(index)
         r = np.random.default_rng([index, 4])
         other.set_vocabulary(Vocabulary.from_names([str(r.choice(SYNONYMS[name])) for name in CLASSES]))
         result = plain.segment(frame.rgb)
-        presence["plain"].append(_presence(result, len(CLASSES)))
-        _count(confusion["plain"], frame.labels, result)
-        _count(confusion["other"], frame.labels, other.segment(frame.rgb))
-        _count(confusion["bare"], frame.labels, bare.segment(frame.rgb))
-        result = previewed.segment(frame.rgb)
-        presence["preview"].append(result.preview_presence)
-        kept.append(np.isin(np.arange(len(CLASSES)), list(result.active_queries)))
-        presence["complete"].append(_presence(complete.segment(frame.rgb), len(DEMO_WORDS)))
-        area.append(np.bincount(frame.labels.ravel(), minlength=256)[: len(CLASSES)] / frame.labels.size)
-    full, preview, everything = (np.stack(presence[name]) for name in ("plain", "preview", "complete"))
-    there = np.stack(area) > 0
-    miou, iou = mean_iou(confusion["plain"])
+        for counts, answer in (
+            (confusion[0], result),
+            (confusion[1], other.segment(frame.rgb)),
+            (confusion[2], bare.segment(frame.rgb)),
+        ):
+            _count(counts, frame.labels, answer)
+        glance = previewed.segment(frame.rgb)
+        rows.append(
+            (
+                _presence(result, len(CLASSES)),
+                np.asarray(glance.preview_presence),
+                _presence(complete.segment(frame.rgb), len(DEMO_WORDS)),
+                np.bincount(frame.labels.ravel(), minlength=256)[: len(CLASSES)] / frame.labels.size,
+                np.isin(np.arange(len(CLASSES)), list(glance.active_queries)),
+            )
+        )
+    return Tally(confusion, *(np.stack(column) for column in zip(*rows, strict=True)))
+
+
+def summarise(tallies: Sequence[Tally]) -> Metrics:
+    """The metrics over all scenes of the tallies."""
+    confusion = sum(t.confusion for t in tallies)
+    names, preview, complete, area, kept = (
+        np.concatenate([getattr(t, name) for t in tallies])
+        for name in ("names", "preview", "complete", "area", "kept")
+    )
+    there = area > 0
+    miou, iou = mean_iou(confusion[0])
     classes = range(len(CLASSES))
-    auc = [area_under_curve(full[:, c], there[:, c]) for c in classes]
+    auc = [area_under_curve(names[:, c], there[:, c]) for c in classes]
     foreign = np.arange(len(CLASSES), len(DEMO_WORDS))
     unseen = np.array([i for i in foreign if DEMO_WORDS[i] in UNSEEN_FOREIGN])
     return Metrics(
-        scenes=scenes,
+        scenes=len(area),
         miou=miou,
-        miou_synonyms=mean_iou(confusion["other"])[0],
-        miou_without_instances=mean_iou(confusion["bare"])[0],
+        miou_synonyms=mean_iou(confusion[1])[0],
+        miou_without_instances=mean_iou(confusion[2])[0],
         auc_full=float(np.nanmean(auc)),
         auc_preview=float(np.nanmean([area_under_curve(preview[:, c], there[:, c]) for c in classes])),
-        false_accepts_street_full=_share(full[~there]),
+        false_accepts_street_full=_share(names[~there]),
         false_accepts_street_preview=_share(preview[:, : len(CLASSES)][~there]),
-        false_accepts_foreign_full=_share(everything[:, foreign]),
+        false_accepts_foreign_full=_share(complete[:, foreign]),
         false_accepts_foreign_preview=_share(preview[:, foreign]),
-        false_accepts_unseen_full=_share(everything[:, unseen]),
-        survival=float(np.stack(kept)[np.stack(area) >= _WORTH_KEEPING].mean()),
+        false_accepts_unseen_full=_share(complete[:, unseen]),
+        survival=float(kept[area >= _WORTH_KEEPING].mean()),
         iou=dict(zip(CLASSES, map(float, iou), strict=True)),
         auc=dict(zip(CLASSES, auc, strict=True)),
     )
+
+
+def evaluate(model: str | Path, scenes: int = 200, processes: int = 2, progress: bool = True) -> Metrics:
+    """Measure a model on held-out scenes.
+
+    Args:
+        model: model folder, or ``toytown`` for the shipped one.
+        scenes: how many scenes.
+        processes: how many processes share the scenes, one CPU thread each.
+        progress: show a progress bar (of the first process).
+
+    Raises:
+        ValueError: no scenes are asked for.
+        ModelError: the model cannot be loaded.
+    """
+    if scenes < 1:
+        raise ValueError(f"at least one scene is needed to measure anything, got {scenes}")
+    processes = max(1, min(processes, scenes))
+    bounds = [scenes * i // processes for i in range(processes + 1)]
+    jobs = [(str(model), a, b, progress and a == 0) for a, b in zip(bounds, bounds[1:], strict=False)]
+    if processes == 1:
+        return summarise([_tally_model(*jobs[0])])
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        return summarise(list(pool.map(_tally_model, *zip(*jobs, strict=True))))
+
+
+def _tally_model(model: str, first: int, last: int, progress: bool) -> Tally:
+    torch.set_num_threads(1)
+    return tally(ActiveSegmenter.from_pretrained(model, device="cpu"), first, last, progress)
 
 
 def table(metrics: Metrics) -> str:
@@ -222,12 +276,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default="toytown", help="model folder (default: the shipped model)")
     parser.add_argument("--scenes", type=int, default=200, help="number of held-out scenes (default 200)")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
+    parser.add_argument("--processes", type=int, default=2, help="how many share the scenes (default 2)")
     given = parser.parse_args(arguments)
     if given.scenes < 1:
         parser.error(f"--scenes must be at least 1, got {given.scenes}")
-    torch.set_num_threads(given.threads)
-    metrics = evaluate(ActiveSegmenter.from_pretrained(given.model, device="cpu"), given.scenes)
+    try:
+        metrics = evaluate(given.model, given.scenes, given.processes)
+    except ModelError as error:
+        parser.error(str(error))
     print(table(metrics))
     if given.json:
         given.json.write_text(json.dumps(asdict(metrics), indent=2) + "\n", encoding="utf-8")

@@ -104,7 +104,7 @@ class LossWeights:
     """Weights of the parts of `prompt_losses`."""
 
     presence: float = 1.5
-    semantic: float = 2.0
+    semantic: float = 1.5
     fused: float = 2.0
     absent: float = 0.3
     mask: float = 2.0
@@ -118,7 +118,9 @@ def prompt_losses(out: Prediction, answers: list[Answer | None], weights: LossWe
 
     Presence is asked of every prompt and decoder layer; boxes and scores of present ones alone, after
     matching object queries to instances; masks of those that have them. ``fused`` is on what the pipeline
-    publishes: the best instance mask, weighted by its score, or the semantic mask, whichever is higher.
+    publishes: the best instance mask, weighted by its score, or the semantic mask, whichever is higher. The
+    semantic mask learns from cross-entropy alone: it stays a probability, and instances answer for small
+    things.
     """
     layers, prompts, queries = out.logits.shape
     per_layer = torch.tensor([0.4] * (layers - 1) + [1.0])
@@ -134,13 +136,11 @@ def prompt_losses(out: Prediction, answers: list[Answer | None], weights: LossWe
     at = [place[i] for i in shown]
     target = torch.stack([answers[i].semantic for i in shown])
     semantic = out.semantic[at]
-    result["semantic"] = weights.semantic * (
-        F.binary_cross_entropy_with_logits(semantic, target) + 0.5 * _dice(semantic.sigmoid(), target).mean()
-    )
+    result["semantic"] = weights.semantic * F.binary_cross_entropy_with_logits(semantic, target)
     if hidden:
         result["absent"] = weights.absent * F.softplus(out.semantic[hidden]).mean()
     objects = out.masks[at].sigmoid() * out.logits[-1, shown].sigmoid()[:, :, None, None]
-    fused = torch.maximum(objects.amax(1), semantic.sigmoid()).clamp(1e-5, 1 - 1e-5)
+    fused = torch.maximum(objects.amax(1), semantic.detach().sigmoid()).clamp(1e-5, 1 - 1e-5)
     result["fused"] = weights.fused * (F.binary_cross_entropy(fused, target) + _dice(fused, target).mean())
     matched = [i for i in present if len(answers[i].boxes)]
     count = sum(len(answers[i].boxes) for i in matched)

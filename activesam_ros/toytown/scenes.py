@@ -1,6 +1,5 @@
 """Scenes rendered once and kept on disk, to be read many times while training."""
 
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
@@ -39,10 +38,9 @@ def scene(seed: int) -> Frame:
     return World(seed).render(float(np.random.default_rng([seed, 3]).uniform(0, 20)))
 
 
-def held_out_scenes(count: int) -> Iterator[Frame]:
-    """``count`` scenes that training never sees."""
-    for index in range(count):
-        yield scene(HELD_OUT_SEED + index)
+def held_out_scene(index: int) -> Frame:
+    """The scene of the given number (0 and up) of those that training never sees."""
+    return scene(HELD_OUT_SEED + index)
 
 
 def load_or_render(folder: Path, count: int, seed: int, processes: int, progress: bool = True) -> SceneStore:

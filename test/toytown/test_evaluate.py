@@ -7,7 +7,17 @@ import math
 import numpy as np
 import pytest
 
-from activesam_ros.toytown.evaluate import GOALS, Goal, area_under_curve, main, mean_iou
+from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
+from activesam_ros.toytown.evaluate import (
+    GOALS,
+    Goal,
+    area_under_curve,
+    main,
+    mean_iou,
+    summarise,
+    table,
+    tally,
+)
 
 
 def test_iou_by_hand():
@@ -35,3 +45,19 @@ def test_no_scenes_is_refused(capsys):
     with pytest.raises(SystemExit):
         main(["--scenes", "0"])
     assert "at least 1" in capsys.readouterr().err
+
+
+def test_scenes_are_measured_and_joined(toytown_checkpoint):
+    segmenter = ActiveSegmenter(toytown_checkpoint, SegmenterSettings())
+    apart = [tally(segmenter, index, index + 1, progress=False) for index in range(2)]
+    metrics = summarise(apart)
+    assert metrics.scenes == 2
+    assert metrics.miou == pytest.approx(mean_iou(apart[0].confusion[0] + apart[1].confusion[0])[0])
+    assert all(part.confusion[0].sum() > 0.99 * 320 * 240 for part in apart)
+    assert metrics.miou > 0.4
+    assert apart[0].preview.shape == apart[0].complete.shape == (1, 60)
+    assert np.isfinite(apart[0].complete).all() and np.isfinite(apart[0].names).all()
+    assert metrics.false_accepts_foreign_full < 0.1
+    text = table(metrics)
+    assert all(goal.title in text for goal in GOALS)
+    assert all(f"| {name} |" in text for name in metrics.iou)

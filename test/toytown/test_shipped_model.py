@@ -10,14 +10,14 @@ from transformers import CLIPTokenizer, Sam3Model
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
 from activesam_ros.toytown import model_folder
 from activesam_ros.toytown.evaluate import mean_iou
-from activesam_ros.toytown.scenes import held_out_scenes
+from activesam_ros.toytown.scenes import held_out_scene
 from activesam_ros.toytown.words import CLASSES, DEMO_WORDS, VOID
 from activesam_ros.vocabulary import Vocabulary
 
 
 @pytest.fixture(scope="module")
 def scenes():
-    return list(held_out_scenes(6))
+    return [held_out_scene(index) for index in range(6)]
 
 
 @pytest.fixture(scope="module")
