@@ -163,7 +163,9 @@ class ActiveSegmenter:
         """The canonical prompts of a vocabulary and their hypernyms, with the settings of this segmenter."""
         return expand_phrases(vocabulary, self._hypernym_lookup(), self.settings.hypernym_tokens)
 
-    def remember(self, phrases: Sequence[str], progress: Callable[[int], None] | None = None) -> EncodingReport:
+    def remember(
+        self, phrases: Sequence[str], progress: Callable[[int], None] | None = None
+    ) -> EncodingReport:
         """Fills the prompt cache with phrases, so that no text encoder is needed for them later.
 
         Args:
@@ -324,9 +326,13 @@ class ActiveSegmenter:
 def check_image(rgb: object, max_pixels: int) -> None:
     """Raises ImageError unless `rgb` is a uint8 array [H, W, 3] with 1 to `max_pixels` pixels."""
     if not isinstance(rgb, np.ndarray):
-        raise ImageError(f"the image is a {type(rgb).__name__}; expected a numpy array, uint8 [height, width, 3]")
+        raise ImageError(
+            f"the image is a {type(rgb).__name__}; expected a numpy array, uint8 [height, width, 3]"
+        )
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
-        raise ImageError(f"the image is {rgb.dtype} {list(rgb.shape)}; expected uint8 [height, width, 3], RGB")
+        raise ImageError(
+            f"the image is {rgb.dtype} {list(rgb.shape)}; expected uint8 [height, width, 3], RGB"
+        )
     height, width = rgb.shape[:2]
     if height == 0 or width == 0:
         raise ImageError(f"the image is {width}×{height} pixels; expected at least one pixel")

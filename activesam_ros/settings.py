@@ -80,7 +80,8 @@ class Bounds:
 
     def __str__(self) -> str:
         kind = "a whole number" if self.whole else "a number"
-        return f"{kind} {'above' if self.open_low else 'from'} {self.low:.12g} {'and up ' if self.open_low else ''}to {self.high:.12g}"
+        low = f"above {self.low:.12g} and up" if self.open_low else f"from {self.low:.12g}"
+        return f"{kind} {low} to {self.high:.12g}"
 
 
 BOUNDS = {

@@ -234,10 +234,10 @@ def _check_words(index: int, entry: Entry) -> None:
         raise VocabularyError(f"class {index} has a blank name; give it a name or remove it")
     for prompt in (entry.name, *entry.prompts):
         if not match_key(prompt):
+            what = f"the alias {prompt!r}" if prompt.strip() else "a blank alias"
             raise VocabularyError(
-                f"class {index} ({', '.join(entry.prompts)!r}) has "
-                f"{'a blank alias' if not prompt.strip() else f'the alias {prompt!r}'} without a letter or digit; remove "
-                "the stray comma or name it"
+                f"class {index} ({', '.join(entry.prompts)!r}) has {what} without a letter or digit; remove the stray "
+                "comma or name it"
             )
 
 

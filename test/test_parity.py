@@ -88,14 +88,18 @@ def test_presence_and_active_sets(computed):
         result = case.result
         assert list(result.active_queries) == case.expected["active"], name
         if case.expected["preview_ran"]:
-            np.testing.assert_allclose(result.preview_presence, case.arrays["preview_presence"], atol=1e-4, rtol=0)
+            np.testing.assert_allclose(
+                result.preview_presence, case.arrays["preview_presence"], atol=1e-4, rtol=0
+            )
         else:
             assert result.preview_presence is None
         owner = case.segmenter.vocabulary.query_classes
         golden: dict[int, float] = {}
         for query, presence in zip(result.active_queries, case.arrays["presence_active"], strict=True):
             golden[owner[query]] = max(golden.get(owner[query], 0.0), float(presence))
-        assert {entry.class_id: pytest.approx(entry.presence, abs=1e-4) for entry in result.active} == golden, name
+        assert {
+            entry.class_id: pytest.approx(entry.presence, abs=1e-4) for entry in result.active
+        } == golden, name
 
 
 def test_confidence_is_the_best_fused_score(computed):

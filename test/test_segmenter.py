@@ -133,7 +133,9 @@ def test_a_vocabulary_comes_first(toytown_checkpoint, street_image):
         segmenter.segment(street_image)
 
 
-@pytest.mark.parametrize("settings", [{"full_resolution": 190}, {"full_resolution": 192, "preview_resolution": 100}])
+@pytest.mark.parametrize(
+    "settings", [{"full_resolution": 190}, {"full_resolution": 192, "preview_resolution": 100}]
+)
 def test_resolutions_must_fit_the_patches(toytown_checkpoint, settings):
     with pytest.raises(SettingsError, match="multiple of the model's patch size 8"):
         ActiveSegmenter(toytown_checkpoint, SegmenterSettings(**settings))
@@ -272,14 +274,19 @@ def test_one_new_word_encodes_one_prompt(toytown_checkpoint, tmp_path):
     edited = segmenter.encode(vocabulary.updated([*DEMO_WORDS, "zebra"]))
     assert (edited.report.hits, edited.report.misses) == (60, 1)
     fresh = ActiveSegmenter(toytown_checkpoint, hypernyms=TableHypernyms({}), prompt_cache=None).encode(
-        edited.vocabulary)
+        edited.vocabulary
+    )
     np.testing.assert_allclose(edited.text, fresh.text, atol=1e-5)
     np.testing.assert_allclose(edited.context.tokens, fresh.context.tokens, atol=1e-5)
 
 
-@pytest.mark.parametrize(("residence", "kept", "reads"), [("keep", True, 1), ("offload", True, 1), ("release", False, 2)])
+@pytest.mark.parametrize(
+    ("residence", "kept", "reads"), [("keep", True, 1), ("offload", True, 1), ("release", False, 2)]
+)
 def test_the_text_encoder_lives_as_long_as_asked(toytown_checkpoint, loads, residence, kept, reads):
-    segmenter = ActiveSegmenter(toytown_checkpoint, hypernyms=TABLE, text_encoder=residence, prompt_cache=None)
+    segmenter = ActiveSegmenter(
+        toytown_checkpoint, hypernyms=TABLE, text_encoder=residence, prompt_cache=None
+    )
     assert not segmenter.text_encoder_loaded
     segmenter.set_vocabulary(Vocabulary.from_names(["road"]))
     assert segmenter.text_encoder_loaded is kept

@@ -12,7 +12,11 @@ def test_defaults_are_the_papers():
     settings = SegmenterSettings()
     assert settings.full_resolution is None
     assert (settings.preview_resolution, settings.keep_fraction, settings.max_active) == (672, 0.2, 40)
-    assert (settings.bucket_size, settings.confidence_threshold, settings.background_threshold) == (32, 0.3, 0.0)
+    assert (settings.bucket_size, settings.confidence_threshold, settings.background_threshold) == (
+        32,
+        0.3,
+        0.0,
+    )
     assert (settings.margin_exponent, settings.neighbor_tokens, settings.hypernym_tokens) == (1.25, 2, 2)
 
 
@@ -50,5 +54,7 @@ def test_every_setting_has_bounds_and_is_frozen():
 
 
 def test_limits_themselves_are_taken():
-    settings = SegmenterSettings(keep_fraction=1, confidence_threshold=0, background_threshold=1, neighbor_tokens=0)
+    settings = SegmenterSettings(
+        keep_fraction=1, confidence_threshold=0, background_threshold=1, neighbor_tokens=0
+    )
     assert settings.keep_fraction == 1 and settings.neighbor_tokens == 0

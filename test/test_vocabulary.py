@@ -24,7 +24,9 @@ def test_aliases_of_one_class_may_share_a_canonical_form():
     assert len(vocabulary.queries) == 4
 
 
-@pytest.mark.parametrize(("classes", "dtype", "unlabeled"), [(1, "uint8", 255), (255, "uint8", 255), (256, "uint16", 65535)])
+@pytest.mark.parametrize(
+    ("classes", "dtype", "unlabeled"), [(1, "uint8", 255), (255, "uint8", 255), (256, "uint16", 65535)]
+)
 def test_label_type_grows_with_the_ids(classes, dtype, unlabeled):
     vocabulary = Vocabulary.from_names([f"thing {index}" for index in range(classes)])
     assert vocabulary.label_dtype == np.dtype(dtype)
@@ -147,7 +149,9 @@ def test_random_edits(seed):
         before = {entry.name: entry for entry in vocabulary.classes}
         most = choice.choice([3, 20, 100, 290])
         stay = [name for name in vocabulary.names if choice.random() < 0.6][:most]
-        new = [word for word in choice.sample(words, choice.randint(0, most - len(stay))) if word not in before]
+        new = [
+            word for word in choice.sample(words, choice.randint(0, most - len(stay))) if word not in before
+        ]
         names = choice.sample([*stay, *new], len(stay) + len(new)) or ["word 0"]
         vocabulary = vocabulary.updated(names)
         ids = vocabulary.class_ids
@@ -157,7 +161,10 @@ def test_random_edits(seed):
         added = [entry for entry in vocabulary.classes if entry.name not in before]
         for entry in vocabulary.classes:
             if entry.name in before:
-                assert (entry.class_id, entry.colour) == (before[entry.name].class_id, before[entry.name].colour)
+                assert (entry.class_id, entry.colour) == (
+                    before[entry.name].class_id,
+                    before[entry.name].colour,
+                )
         unused = max(0, (255 if len(names) <= 255 else 65_535) - len(used))
         assert not {entry.class_id for entry in added[:unused]} & used
         if len(names) <= 255 and all(before[name].class_id < 255 for name in names if name in before):

@@ -24,7 +24,12 @@ def main() -> None:
     for preset in preset_names():
         names |= set(load_vocabulary_file(preset).vocabulary().queries)
     groups = json.loads(CANONICAL.read_text(encoding="utf-8"))
-    names |= {*groups["split"], *groups["spelled"].values(), *groups["inverted"].values(), *groups["plain"].values()}
+    names |= {
+        *groups["split"],
+        *groups["spelled"].values(),
+        *groups["inverted"].values(),
+        *groups["plain"].values(),
+    }
     names |= set(sys.argv[1:])
     lookup = WordNetHypernyms(WORDNET_ROOT)
     canonical = sorted({canonical_name(name).lower() for name in names})

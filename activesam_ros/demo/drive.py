@@ -80,7 +80,9 @@ def write_drive(path: Path, seed: int, frames: int, rate: float, size: tuple[int
 
         info = types["vision_msgs/msg/LabelInfo"](
             header=header(stamp_type(*divmod(_START, 1_000_000_000)), "camera"),
-            class_map=[types["vision_msgs/msg/VisionClass"](index, name) for index, name in enumerate(CLASSES)],
+            class_map=[
+                types["vision_msgs/msg/VisionClass"](index, name) for index, name in enumerate(CLASSES)
+            ],
             threshold=0.0,
         )
         bag.write(infos, _START, store.serialize_cdr(info, "vision_msgs/msg/LabelInfo"))
@@ -97,7 +99,9 @@ def read_drive(path: Path) -> list[RecordedFrame]:
     truths: dict[int, np.ndarray] = {}
     images: list[tuple[int, bytes, np.ndarray]] = []
     with AnyReader([path], default_typestore=store) as bag:
-        wanted = [connection for connection in bag.connections if connection.topic in (IMAGE_TOPIC, TRUTH_TOPIC)]
+        wanted = [
+            connection for connection in bag.connections if connection.topic in (IMAGE_TOPIC, TRUTH_TOPIC)
+        ]
         for connection, _, raw in bag.messages(wanted):
             message = bag.deserialize(raw, connection.msgtype)
             stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec

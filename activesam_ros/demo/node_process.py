@@ -32,8 +32,17 @@ class NodeProcess:
         self.log = folder / "node.log"
         parameter_file = folder / "node_parameters.yaml"
         content = {"/activesam": {"ros__parameters": dict(parameters)}}
-        parameter_file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
-        self._command = [sys.executable, "-m", "activesam_ros.node", "--ros-args", "--params-file", str(parameter_file)]
+        parameter_file.write_text(
+            yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
+        self._command = [
+            sys.executable,
+            "-m",
+            "activesam_ros.node",
+            "--ros-args",
+            "--params-file",
+            str(parameter_file),
+        ]
         for source, target in remaps.items():
             self._command += ["-r", f"{source}:={target}"]
         self._process: subprocess.Popen | None = None
@@ -65,7 +74,9 @@ class NodeProcess:
         """Raises ActiveSamError, with the end of the log, if the node has ended."""
         if self.exit_code is not None:
             tail = "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
-            raise ActiveSamError(f"the node ended with exit code {self.exit_code}; its log {self.log} ends with:\n{tail}")
+            raise ActiveSamError(
+                f"the node ended with exit code {self.exit_code}; its log {self.log} ends with:\n{tail}"
+            )
 
     def last_words(self) -> str:
         """The summary that the node logs when it stops; empty if there is none."""

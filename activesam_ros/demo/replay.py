@@ -109,7 +109,11 @@ class ReplayNode(Node):
         self._answers.clear()
 
     def play(
-        self, frames: Sequence[RecordedFrame], rate: float, new_words: Sequence[str], check: Callable[[], None]
+        self,
+        frames: Sequence[RecordedFrame],
+        rate: float,
+        new_words: Sequence[str],
+        check: Callable[[], None],
     ) -> Recording:
         """Plays all frames and asks for `new_words` half-way, without a pause in the stream."""
         recording = Recording()
@@ -134,11 +138,15 @@ class ReplayNode(Node):
             self._executor.spin_until_future_complete(change, timeout_sec=5.0)
             _require_success(change)
         recording.answers = {
-            stamp: answer for stamp, answer in self._answers.items() if answer.complete and stamp in self._sent
+            stamp: answer
+            for stamp, answer in self._answers.items()
+            if answer.complete and stamp in self._sent
         }
         for revision in {answer.revision for answer in recording.answers.values()}:
             if revision not in self._class_names:
-                raise ActiveSamError(f"labels of vocabulary revision {revision} came without their ~/vocabulary")
+                raise ActiveSamError(
+                    f"labels of vocabulary revision {revision} came without their ~/vocabulary"
+                )
             recording.class_names[revision] = self._class_names[revision]
         recording.change_seconds = self._change_seconds(recording.answers, asked)
         return recording

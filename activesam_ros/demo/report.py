@@ -138,7 +138,10 @@ def as_text(figures: DemoFigures) -> str:
             f"revision {entry.revision:<6}{entry.classes:>5}{entry.frames:>8}{entry.active:>14.1f}"
             f"{entry.mean_iou:>7.3f}{1000 * entry.latency_median:>17.0f}{1000 * entry.latency_p95:>6.0f}"
         )
-    lines += ["", "same frames     frames   mIoU   as the node   ms: " + "".join(f"{name:>9}" for name in STAGES)]
+    lines += [
+        "",
+        "same frames     frames   mIoU   as the node   ms: " + "".join(f"{name:>9}" for name in STAGES),
+    ]
     for entry in figures.comparison:
         stages = "".join(f"{1000 * entry.stages.get(name, 0):>9.0f}" for name in STAGES)
         lines.append(

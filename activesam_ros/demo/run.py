@@ -145,7 +145,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     words = {"type": _words, "metavar": "WORD;WORD,ALIAS;…"}
-    parser.add_argument("--out", type=Path, default=DEFAULT_FOLDER, help="folder for the bag, pictures and figures")
+    parser.add_argument(
+        "--out", type=Path, default=DEFAULT_FOLDER, help="folder for the bag, pictures and figures"
+    )
     parser.add_argument("--frames", type=_at_least(2), default=150, help="length of the drive")
     parser.add_argument("--rate", type=float, default=6.0, help="frames a second of the camera")
     parser.add_argument("--width", type=_at_least(64), default=640, help="of the camera, in pixels")
@@ -154,7 +156,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default="toytown", help="model folder or hub id")
     parser.add_argument("--words", default=DEMO_WORDS, help="words of the first half (default: 60)", **words)
     parser.add_argument("--then-words", default=second_words(), help="words of the second half", **words)
-    parser.add_argument("--compare", type=_at_least(1), default=20, help="frames to repeat without the preview")
+    parser.add_argument(
+        "--compare", type=_at_least(1), default=20, help="frames to repeat without the preview"
+    )
     parser.add_argument("--pictures", type=_at_least(0), default=8, help="how many pictures to write")
     options = parser.parse_args(arguments)
     if not 0.1 <= options.rate <= 1000:

@@ -27,7 +27,9 @@ class ConfusionMatrix:
             ValueError: the images differ in size.
         """
         if truth.shape != predicted.shape:
-            raise ValueError(f"the truth is {truth.shape} and the prediction {predicted.shape}; expected one size")
+            raise ValueError(
+                f"the truth is {truth.shape} and the prediction {predicted.shape}; expected one size"
+            )
         classes = len(self.counts)
         known = (truth >= 0) & (truth < classes)
         row = truth[known].astype(np.int64)

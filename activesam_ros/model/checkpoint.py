@@ -162,9 +162,7 @@ def load_checkpoint(model: str | Path, device: str = "auto", dtype: str = "auto"
             "device 'cpu' or dtype 'bfloat16'"
         ) from error
     logger.info("loaded %s in %.1f s", model, time.monotonic() - started)
-    return Checkpoint(
-        **vars(text), model=network, mean=mean, std=std, device=torch_device, dtype=torch_dtype
-    )
+    return Checkpoint(**vars(text), model=network, mean=mean, std=std, device=torch_device, dtype=torch_dtype)
 
 
 def open_text_checkpoint(model: str | Path) -> TextCheckpoint:
@@ -197,8 +195,8 @@ def open_text_checkpoint(model: str | Path) -> TextCheckpoint:
         ) from error
     if len(tokenizer) > config.text_config.vocab_size:
         raise ModelError(
-            f"the tokenizer in {folder} has {len(tokenizer)} tokens, but the model knows {config.text_config.vocab_size}; "
-            "copy the tokenizer that belongs to the model"
+            f"the tokenizer in {folder} has {len(tokenizer)} tokens, but the model knows "
+            f"{config.text_config.vocab_size}; copy the tokenizer that belongs to the model"
         )
     return TextCheckpoint(tokenizer, config, raw_config.get("text_config") or {}, str(model), folder)
 

@@ -47,7 +47,9 @@ def resolve_folder(model: str | Path) -> Path:
     if is_folder:
         return folder
     if exists:
-        raise ModelError(f"model is the file {name}; expected the folder that holds config.json and *.safetensors")
+        raise ModelError(
+            f"model is the file {name}; expected the folder that holds config.json and *.safetensors"
+        )
     if isinstance(model, Path) or name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise ModelError(
             f"the model folder {name} does not exist; expected a folder with config.json and *.safetensors, a hub id "
@@ -136,7 +138,9 @@ def require_safetensors(folder: Path) -> None:
     if not any(folder.glob("*.safetensors")):
         others = sorted(path.name for path in folder.glob("*.[pb][ti]*"))
         found = f" (it has {others[0]}, which is not read since it may hold code)" if others else ""
-        raise ModelError(f"the model folder {folder} has no *.safetensors file{found}; expected SAM 3 weights in it")
+        raise ModelError(
+            f"the model folder {folder} has no *.safetensors file{found}; expected SAM 3 weights in it"
+        )
 
 
 def require_tokenizer(folder: Path) -> None:
@@ -163,7 +167,9 @@ def read_normalisation(folder: Path) -> tuple[Channels, Channels]:
         if nested:
             config = config.get(nested)
         if isinstance(config, dict) and {"image_mean", "image_std"} <= set(config):
-            return _channels(folder / name, config, "image_mean"), _channels(folder / name, config, "image_std")
+            return _channels(folder / name, config, "image_mean"), _channels(
+                folder / name, config, "image_std"
+            )
     logger.info("%s says nothing of image_mean and image_std; 0.5 is taken, as SAM 3 has it", folder)
     half = (0.5, 0.5, 0.5)
     return half, half

@@ -73,7 +73,9 @@ class PromptCache:
         except OSError as error:
             self._writable = False
             logger.warning(
-                "the prompt cache %s cannot be written (%s); prompts are kept in memory only", self._folder, error
+                "the prompt cache %s cannot be written (%s); prompts are kept in memory only",
+                self._folder,
+                error,
             )
 
     def _path(self, phrase: str) -> Path:
@@ -95,7 +97,9 @@ class PromptCache:
             # One warning says it; a whole cache of another version would give hundreds.
             level = logging.DEBUG if self._warned else logging.WARNING
             self._warned = True
-            logger.log(level, "the cached prompt %r in %s is not used (%s) and made again", phrase, path, error)
+            logger.log(
+                level, "the cached prompt %r in %s is not used (%s) and made again", phrase, path, error
+            )
             return None
         return found
 

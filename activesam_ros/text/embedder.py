@@ -146,7 +146,9 @@ class PhraseEmbedder:
             started = time.monotonic()
             self._side = self._load()
             logger.info(
-                "loaded the text encoder in %.1f s for %d unknown prompts", time.monotonic() - started, len(phrases)
+                "loaded the text encoder in %.1f s for %d unknown prompts",
+                time.monotonic() - started,
+                len(phrases),
             )
         try:
             self._side.to(self._device)
@@ -180,4 +182,6 @@ class PhraseEmbedder:
 def check_residence(residence: str) -> None:
     """Raises SettingsError for an unknown residence."""
     if residence not in get_args(Residence):
-        raise SettingsError(f"text_encoder is {residence!r}; expected one of {', '.join(map(repr, get_args(Residence)))}")
+        raise SettingsError(
+            f"text_encoder is {residence!r}; expected one of {', '.join(map(repr, get_args(Residence)))}"
+        )

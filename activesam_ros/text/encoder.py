@@ -56,7 +56,9 @@ class TextEncoder:
         ).to(projection.weight.device)
         mask = batch["attention_mask"].bool()
         pooled = mean_of_real(encoder.get_input_embeddings()(batch["input_ids"]), mask)
-        hidden = encoder(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+        hidden = encoder(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+        ).last_hidden_state
         tokens = projection(hidden)
         return [PhraseEmbedding(tokens[index, mask[index]], pooled[index]) for index in range(len(phrases))]
 

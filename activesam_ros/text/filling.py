@@ -40,9 +40,7 @@ class NeededPhrases:
         return iter(self.prompts + self.hypernyms)
 
 
-def needed_phrases(
-    vocabularies: Iterable[Vocabulary], sources: Sequence[HypernymLookup]
-) -> NeededPhrases:
+def needed_phrases(vocabularies: Iterable[Vocabulary], sources: Sequence[HypernymLookup]) -> NeededPhrases:
     """The phrases of vocabularies.
 
     Args:

@@ -14,7 +14,13 @@ from activesam_ros.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "merges.txt",
+    "special_tokens_map.json",
+)
 _PARTS = ("text_encoder.", "text_projection.")
 _PREFIX = "detector_model."
 _REMEMBERED = 64

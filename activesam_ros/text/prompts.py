@@ -62,10 +62,14 @@ class ExpandedPhrases:
     @property
     def distinct(self) -> tuple[str, ...]:
         """Every phrase that has to be embedded, once."""
-        return tuple(dict.fromkeys([*self.phrases, *(phrase for found in self.hypernyms for phrase in found)]))
+        return tuple(
+            dict.fromkeys([*self.phrases, *(phrase for found in self.hypernyms for phrase in found)])
+        )
 
 
-def expand_phrases(vocabulary: Vocabulary, hypernyms: HypernymLookup, hypernym_tokens: int) -> ExpandedPhrases:
+def expand_phrases(
+    vocabulary: Vocabulary, hypernyms: HypernymLookup, hypernym_tokens: int
+) -> ExpandedPhrases:
     """Canonicalises the prompts of a vocabulary and looks up their hypernyms, at most `hypernym_tokens` each."""
     phrases = tuple(canonical_name(prompt) for prompt in vocabulary.queries)
     broader = tuple(_canonical_hypernyms(phrase, hypernyms, hypernym_tokens) for phrase in phrases)

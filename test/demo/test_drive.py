@@ -21,7 +21,12 @@ def bag(tmp_path_factory):
 
 def test_frames_come_back_exactly(bag):
     frames = read_drive(bag)
-    assert [frame.stamp - frames[0].stamp for frame in frames] == [0, 500_000_000, 1_000_000_000, 1_500_000_000]
+    assert [frame.stamp - frames[0].stamp for frame in frames] == [
+        0,
+        500_000_000,
+        1_000_000_000,
+        1_500_000_000,
+    ]
     world = World(5, 96, 64)
     for index, frame in enumerate(frames):
         rendered = world.render(index / 2.0)

@@ -7,7 +7,9 @@ import pytest
 
 pytest.importorskip("rosbags")
 pytest.importorskip("rclpy", reason="rclpy is not installed; make setup and source env.sh give it")
-pytest.importorskip("vision_msgs.msg", reason="vision_msgs is not installed; make setup and source env.sh give it")
+pytest.importorskip(
+    "vision_msgs.msg", reason="vision_msgs is not installed; make setup and source env.sh give it"
+)
 
 from activesam_ros.demo import report
 from activesam_ros.demo.drive import RecordedFrame
@@ -25,7 +27,9 @@ def test_both_vocabularies_are_valid_and_differ():
 def test_labels_are_translated_by_name_and_synonym():
     labels = np.array([[0, 1, 2, 255]], np.uint8)
     translated = report.to_truth(labels, {0: "Automobile", 1: "giraffe", 2: "sky"})
-    assert translated.tolist() == [[CLASSES.index("car"), report.UNKNOWN, CLASSES.index("sky"), report.UNKNOWN]]
+    assert translated.tolist() == [
+        [CLASSES.index("car"), report.UNKNOWN, CLASSES.index("sky"), report.UNKNOWN]
+    ]
 
 
 def test_figures_by_hand():
@@ -43,7 +47,9 @@ def test_figures_by_hand():
     assert figures.latency_median == 0.5
 
 
-@pytest.mark.parametrize("arguments", [["--frames", "1"], ["--rate", "0"], ["--seed", "-1"], ["--width", "wide"]])
+@pytest.mark.parametrize(
+    "arguments", [["--frames", "1"], ["--rate", "0"], ["--seed", "-1"], ["--width", "wide"]]
+)
 def test_bad_options_are_refused(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
@@ -60,8 +66,24 @@ def test_a_bad_model_ends_in_one_sentence(tmp_path, monkeypatch, capsys):
 
 def test_a_short_demonstration(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ROS_DOMAIN_ID", str(np.random.default_rng().integers(1, 100)))
-    code = main(["--out", str(tmp_path), "--frames", "24", "--rate", "2", "--width", "320", "--height", "240",
-                 "--compare", "2", "--pictures", "3"])
+    code = main(
+        [
+            "--out",
+            str(tmp_path),
+            "--frames",
+            "24",
+            "--rate",
+            "2",
+            "--width",
+            "320",
+            "--height",
+            "240",
+            "--compare",
+            "2",
+            "--pictures",
+            "3",
+        ]
+    )
     assert code == 0, capsys.readouterr().err
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["published"] == 24 == figures["answered"] + figures["superseded"]

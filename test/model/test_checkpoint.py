@@ -43,12 +43,14 @@ def as_video(folder, shards):
         (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(
-        json.dumps({
-            "architectures": ["Sam3VideoModel"],
-            "model_type": "sam3_video",
-            "detector_config": config,
-            "tracker_config": {"model_type": "sam3_tracker_video"},
-        })
+        json.dumps(
+            {
+                "architectures": ["Sam3VideoModel"],
+                "model_type": "sam3_video",
+                "detector_config": config,
+                "tracker_config": {"model_type": "sam3_tracker_video"},
+            }
+        )
     )
 
 

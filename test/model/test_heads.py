@@ -49,8 +49,12 @@ def test_decoding_equals_the_models_forward(toytown_checkpoint, asked, threshold
         kept = scores > threshold
         torch.testing.assert_close(answer.presence, presence, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(answer.instance_scores, scores[kept], atol=1e-5, rtol=1e-4)
-        torch.testing.assert_close(answer.instance_logits, reference.pred_masks[query, kept], atol=1e-3, rtol=1e-3)
-        torch.testing.assert_close(answer.semantic_logits, reference.semantic_seg[query, 0], atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(
+            answer.instance_logits, reference.pred_masks[query, kept], atol=1e-3, rtol=1e-3
+        )
+        torch.testing.assert_close(
+            answer.semantic_logits, reference.semantic_seg[query, 0], atol=1e-3, rtol=1e-3
+        )
 
 
 def test_masked_tokens_do_not_count(toytown_checkpoint, asked):
@@ -62,4 +66,6 @@ def test_masked_tokens_do_not_count(toytown_checkpoint, asked):
     )
     heads = PromptHeads(toytown_checkpoint)
     with torch.inference_mode():
-        torch.testing.assert_close(heads.presence(image, padded), heads.presence(image, prompts), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            heads.presence(image, padded), heads.presence(image, prompts), atol=1e-5, rtol=1e-4
+        )

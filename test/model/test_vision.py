@@ -46,7 +46,9 @@ def test_preparation_is_an_antialiased_uint8_resize(toytown_checkpoint, size):
 def test_flipped_views_of_an_array_are_taken(toytown_checkpoint):
     rgb = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     encoder = VisionEncoder(toytown_checkpoint, 128)
-    torch.testing.assert_close(encoder.prepare(rgb[::-1, :, ::-1]), encoder.prepare(rgb[::-1, :, ::-1].copy()))
+    torch.testing.assert_close(
+        encoder.prepare(rgb[::-1, :, ::-1]), encoder.prepare(rgb[::-1, :, ::-1].copy())
+    )
 
 
 def test_read_only_arrays_are_taken(toytown_checkpoint, recwarn):

@@ -76,7 +76,8 @@ def damage_shape(path, folder):
 
 def damage_nan(path, folder):
     PromptCache("f", SHAPE, folder / "aside").put(
-        "car", PhraseEmbedding(torch.full((2, 4), float("nan")), torch.zeros(3)))
+        "car", PhraseEmbedding(torch.full((2, 4), float("nan")), torch.zeros(3))
+    )
     path.write_bytes(only_file(folder / "aside").read_bytes())
 
 
@@ -87,8 +88,16 @@ def damage_folder(path, _):
 
 @pytest.mark.parametrize(
     "damage",
-    [damage_cut, damage_empty, damage_noise, damage_foreign, damage_other_phrase, damage_other_encoder, damage_shape,
-     damage_nan],
+    [
+        damage_cut,
+        damage_empty,
+        damage_noise,
+        damage_foreign,
+        damage_other_phrase,
+        damage_other_encoder,
+        damage_shape,
+        damage_nan,
+    ],
 )
 def test_damaged_files_are_ignored_with_one_warning_and_rewritten(tmp_path, damage, caplog):
     cache = tmp_path / "cache"
@@ -161,7 +170,8 @@ while True:
 def test_killing_a_writer_loses_at_most_that_write(tmp_path, caplog):
     for _ in range(2):
         writers = [
-            subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE) for _ in range(2)
+            subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE)
+            for _ in range(2)
         ]
         for writer in writers:
             assert writer.stdout.readline() == b"ready\n"

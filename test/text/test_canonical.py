@@ -40,7 +40,9 @@ def test_table(name, canonical):
     assert canonical_name(canonical) == canonical
 
 
-@pytest.mark.parametrize("name", ["car", "Golden Retriever", "wall-other", "floor-other-wood", "brick wall", "ties", "道路"])
+@pytest.mark.parametrize(
+    "name", ["car", "Golden Retriever", "wall-other", "floor-other-wood", "brick wall", "ties", "道路"]
+)
 def test_other_names_stay(name):
     assert canonical_name(name) == name
 

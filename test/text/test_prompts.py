@@ -17,8 +17,10 @@ NONE = TableHypernyms({})
 
 @pytest.fixture(scope="module")
 def embedder(toytown_checkpoint):
-    shape = (toytown_checkpoint.model.config.detr_encoder_config.hidden_size,
-             toytown_checkpoint.model.config.text_config.hidden_size)
+    shape = (
+        toytown_checkpoint.model.config.detr_encoder_config.hidden_size,
+        toytown_checkpoint.model.config.text_config.hidden_size,
+    )
     return PhraseEmbedder(
         toytown_checkpoint.load_text_side,
         toytown_checkpoint.model.text_projection,
@@ -50,8 +52,10 @@ def test_pooled_embeddings_are_means_before_the_transformer(embedder, toytown_wh
 def test_canonical_phrases_are_encoded(embedder):
     prompts = encode_vocabulary(Vocabulary.from_names(["plaything", "sky"]), embedder, NONE, 2, 2)
     assert prompts.phrases == ("toy", "sky")
-    torch.testing.assert_close(prompts.text[0], encode_vocabulary(
-        Vocabulary.from_names(["toy", "sky"]), embedder, NONE, 2, 2).text[0])
+    torch.testing.assert_close(
+        prompts.text[0],
+        encode_vocabulary(Vocabulary.from_names(["toy", "sky"]), embedder, NONE, 2, 2).text[0],
+    )
 
 
 def test_context_layout(embedder):
@@ -59,7 +63,10 @@ def test_context_layout(embedder):
     prompts = encode_vocabulary(Vocabulary.from_names(["car", "sky", "road"]), embedder, lookup, 2, 2)
     assert prompts.context.tokens.shape[:2] == (3, 4)
     assert prompts.context.valid.tolist() == [
-        [True, True, True, True], [True, True, True, False], [True, True, False, False]]
+        [True, True, True, True],
+        [True, True, True, False],
+        [True, True, False, False],
+    ]
     toy = embedder.project(embedder.embed(["toy"])[0]["toy"].pooled)
     torch.testing.assert_close(prompts.context.tokens[0, 3], toy, atol=1e-5, rtol=1e-5)
 
@@ -79,5 +86,7 @@ def test_prompts_beyond_the_context_are_refused(embedder):
 
 def test_the_log_counts_names_without_hypernyms(embedder, caplog):
     with caplog.at_level(logging.INFO):
-        encode_vocabulary(Vocabulary.from_names(["car", "zorble"]), embedder, TableHypernyms({"car": ["vehicle"]}), 2, 2)
+        encode_vocabulary(
+            Vocabulary.from_names(["car", "zorble"]), embedder, TableHypernyms({"car": ["vehicle"]}), 2, 2
+        )
     assert "1 of 2 prompts have no hypernym (zorble)" in caplog.text
