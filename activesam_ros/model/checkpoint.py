@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -203,16 +204,17 @@ def open_text_checkpoint(model: str | Path) -> TextCheckpoint:
 
 def _load_part(part: type, folder: Path, config: object) -> nn.Module:
     try:
-        network, report = part.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-            # Refused below, with a sentence that names one.
-            ignore_mismatched_sizes=True,
-        )
+        with _without_chatter():
+            network, report = part.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                # Refused below, with a sentence that names one.
+                ignore_mismatched_sizes=True,
+            )
     except Exception as error:  # the loader raises a dozen types for a damaged folder
         raise ModelError(
             f"the model in {folder} cannot be loaded ({first_line(error)}); expected config.json, tokenizer files "
@@ -232,6 +234,22 @@ def _load_part(part: type, folder: Path, config: object) -> nn.Module:
             f"{missing[0]!r}; download or copy the folder again"
         )
     return network
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Keeps transformers' progress bar and tables out of a node's log, where each new word would bring them."""
+    from transformers.utils import logging as chatter
+
+    verbosity, bar = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
+    try:
+        yield
+    finally:
+        chatter.set_verbosity(verbosity)
+        if bar:
+            chatter.enable_progress_bar()
 
 
 def resolve_device(device: str) -> torch.device:
