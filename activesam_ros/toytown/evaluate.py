@@ -249,6 +249,13 @@ def table(metrics: Metrics) -> str:
     return "\n".join(rows)
 
 
+def as_json(metrics: Metrics) -> str:
+    """The metrics as a JSON object; null stands for what could not be counted."""
+    values = asdict(metrics)
+    values["auc"] = {name: None if np.isnan(auc) else auc for name, auc in metrics.auc.items()}
+    return json.dumps(values, indent=2) + "\n"
+
+
 def _presence(result: SegmentationResult, count: int) -> np.ndarray:
     values = np.full(count, np.nan)
     for active in result.active:
@@ -286,7 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     print(table(metrics))
     if given.json:
-        given.json.write_text(json.dumps(asdict(metrics), indent=2) + "\n", encoding="utf-8")
+        given.json.write_text(as_json(metrics), encoding="utf-8")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -12,6 +13,7 @@ from activesam_ros.toytown.evaluate import (
     GOALS,
     Goal,
     area_under_curve,
+    as_json,
     main,
     mean_iou,
     summarise,
@@ -58,6 +60,7 @@ def test_scenes_are_measured_and_joined(toytown_checkpoint):
     assert apart[0].preview.shape == apart[0].complete.shape == (1, 60)
     assert np.isfinite(apart[0].complete).all() and np.isfinite(apart[0].names).all()
     assert metrics.false_accepts_foreign_full < 0.1
+    assert json.loads(as_json(metrics))["auc"]["sky"] is None
     text = table(metrics)
     assert all(goal.title in text for goal in GOALS)
     assert all(f"| {name} |" in text for name in metrics.iou)

@@ -49,12 +49,12 @@ def test_it_segments_held_out_scenes(segmenter, scenes):
         labels = segmenter.segment(frame.rgb).labels
         known = frame.labels != VOID
         np.add.at(confusion, (frame.labels[known], labels[known]), 1)
-    assert np.diag(confusion).sum() / confusion.sum() > 0.8
-    assert mean_iou(confusion)[0] > 0.5
+    assert np.diag(confusion).sum() / confusion.sum() > 0.9
+    assert mean_iou(confusion)[0] > 0.65
 
 
 def test_it_refuses_words_of_other_worlds(segmenter, scenes):
     segmenter.set_vocabulary(Vocabulary.from_names(list(DEMO_WORDS)))
     preview = np.stack([segmenter.segment(frame.rgb).preview_presence for frame in scenes])
     assert preview[:, : len(CLASSES)].max(0).mean() > 0.5
-    assert (preview[:, len(CLASSES) :] > 0.5).mean() < 0.05
+    assert (preview[:, len(CLASSES) :] > 0.5).mean() < 0.02
