@@ -205,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="folder with the tokenizer files (default: the shipped model's)",
     )
     given = parser.parse_args(arguments)
-    minutes = given.minutes if given.minutes or given.steps else 90.0
+    minutes = 90.0 if given.minutes is None and given.steps is None else given.minutes
     try:
         settings = TrainSettings(minutes=minutes, steps=given.steps, seed=given.seed)
     except ValueError as error:

@@ -155,6 +155,8 @@ def test_masks_of_some_prompts_equal_masks_of_all(tokenizer):
     [
         (["--resume"], "nothing to resume"),
         (["--steps", "-1"], "above 0"),
+        (["--steps", "0"], "above 0"),
+        (["--minutes", "0"], "above 0"),
         (["--minutes", "1", "--steps", "3"], "not allowed with"),
     ],
 )
