@@ -177,6 +177,7 @@ def write_picture(path: Path, frame: RecordedFrame, answer: Answer, names: Mappi
             answer.confidence,
         ],
         ["input", "ground truth", f"labels ({len(names)} words)", "confidence"],
+        columns=2,
     )
     legend = _legend(frame, answer, names, table, truth_table, unlabeled, sheet.shape[1])
     if not cv2.imwrite(str(path), cv2.cvtColor(drawing.stack(sheet, legend), cv2.COLOR_RGB2BGR)):
