@@ -11,6 +11,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironment
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from activesam_ros.ros.parameters import DEFAULTS
 from launch import LaunchContext, LaunchDescription
 
 # Variables by which a user has chosen how images travel; then nothing is set here.
@@ -61,6 +62,12 @@ def start(context: LaunchContext) -> list[Node]:
     parameters = {name: given[name] for name in ("model", "vocabulary_file", "device") if given[name]}
     if given["vocabulary"]:
         parameters["vocabulary"] = words(given["vocabulary"])
+    # Of words and a file that brings words the node takes one: the one given here also outdoes the other of
+    # params_file. A vocabulary that equals the default counts as none.
+    if given["vocabulary"] and not given["vocabulary_file"]:
+        parameters["vocabulary_file"] = ""
+    elif given["vocabulary_file"] and not given["vocabulary"]:
+        parameters["vocabulary"] = list(DEFAULTS["vocabulary"])
     # A logger is named after its node, the namespace's parts first.
     logger = ".".join([*given["namespace"].strip("/").split("/"), "activesam"]).lstrip(".")
     # What is given on the command line comes last, and so wins.

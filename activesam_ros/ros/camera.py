@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
 
 from activesam_ros import msg
@@ -42,7 +43,8 @@ class Camera:
         self._active_classes = node.create_publisher(msg.ActiveClasses, "~/active_classes", qos.RESULTS_OUT)
         self._label_info = node.create_publisher(LabelInfo, "~/label_info", qos.LATCHED_OUT)
         self._vocabulary = node.create_publisher(msg.Vocabulary, "~/vocabulary", qos.LATCHED_OUT)
-        self._announced: int | None = None
+        # Revision and threshold that were published last.
+        self._announced: tuple[int | None, float | None] = (None, None)
         self._colours: tuple[Vocabulary, np.ndarray] | None = None
         self._subscription = node.create_subscription(Image, "image", self._received, qos.IMAGE_IN)
 
@@ -69,11 +71,7 @@ class Camera:
         converted = time.monotonic()
         result = served.segmenter.segment(rgb)
         segmented = time.monotonic()
-        if self._announced != served.revision:
-            threshold = served.segmenter.settings.confidence_threshold
-            self._label_info.publish(label_info(result.vocabulary, threshold, header))
-            self._vocabulary.publish(vocabulary_message(result.vocabulary, served.revision, header))
-            self._announced = served.revision
+        self._announce(result.vocabulary, served, header)
         self._labels.publish(labels_to_image(result.labels, header))
         self._active_classes.publish(active_classes(result, served.revision, header))
         if self._confidence.get_subscription_count():
@@ -94,6 +92,16 @@ class Camera:
         }
         self._tally.add(stages, len(result.active), len(result.vocabulary))
         return stages
+
+    def _announce(self, vocabulary: Vocabulary, served: Served, header: Header) -> None:
+        """Publish what the ids mean, before the first labels that it holds for."""
+        threshold = served.segmenter.settings.confidence_threshold
+        revision, announced_threshold = self._announced
+        if (revision, announced_threshold) != (served.revision, threshold):
+            self._label_info.publish(label_info(vocabulary, threshold, header))
+        if revision != served.revision:
+            self._vocabulary.publish(vocabulary_message(vocabulary, served.revision, header))
+        self._announced = (served.revision, threshold)
 
     def _table(self, vocabulary: Vocabulary) -> np.ndarray:
         if self._colours is None or self._colours[0] is not vocabulary:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from activesam_ros.errors import SettingsError
+from activesam_ros.errors import SettingsError, VocabularyError
 from activesam_ros.ros.parameters import CHANGEABLE, DEFAULTS, Value, Wanted, settings_of, typed
-from activesam_ros.vocabulary import Entry, Vocabulary
+from activesam_ros.text.canonical import match_key
+from activesam_ros.vocabulary import Entry, Vocabulary, check_size, entry_of
 from activesam_ros.vocabulary_file import VocabularyFile, load_vocabulary_file
 
 Load = Callable[[str], VocabularyFile]
@@ -16,7 +17,8 @@ def first_request(given: Mapping[str, object], load: Load = load_vocabulary_file
     """What the parameters at the start ask for; its revision is 1.
 
     A value that equals the default counts as not given, since a parameter file may well list them all: then a
-    vocabulary file may set it.
+    vocabulary file may set it. So do an empty vocabulary beside a file, and one with the file's own words, which is
+    what a dump of a running node holds.
 
     Args:
         given: parameters with their values as rclpy gives them.
@@ -30,6 +32,9 @@ def first_request(given: Mapping[str, object], load: Load = load_vocabulary_file
     changes = {name: value for name, value in values.items() if value != defaults[name]}
     if not values["vocabulary_file"]:
         changes["vocabulary"] = values["vocabulary"]
+    elif "vocabulary" in changes and values["vocabulary"] in ((), _words_of(load(values["vocabulary_file"]))):
+        # No words of one's own, or those that the file itself had set: so is a dump of a running node.
+        del changes["vocabulary"]
     nothing = Wanted(tuple(defaults.items()), Vocabulary(()), settings_of(defaults), 0)
     return next_request(nothing, changes, 1, load)
 
@@ -66,28 +71,46 @@ def next_request(
         values.update(_values_of(file, given=changed))
         words = file.entries
     elif "vocabulary" in changed:
-        values["vocabulary_file"] = ""
         words = values["vocabulary"]
+        if "background_class" not in changed:
+            _require_background(values, words)
+        values["vocabulary_file"] = ""
     elif "background_class" in changed:
         words = _entries(last.vocabulary)
     settings = settings_of(values)
     vocabulary = last.vocabulary
     if words is not None:
         vocabulary = vocabulary.updated(words, values["background_class"] or None)
+        check_size(vocabulary)
     if vocabulary == last.vocabulary:
         revision = last.revision
     return Wanted(tuple(values.items()), vocabulary, settings, revision)
 
 
+def _require_background(values: Mapping[str, Value], words: Sequence[str]) -> None:
+    """Refuses words that lack the background class of before, and says where that came from."""
+    background, file = values["background_class"], values["vocabulary_file"]
+    if background and match_key(background) not in {match_key(entry_of(text).name) for text in words}:
+        origin = f", as vocabulary_file {file!r} set it" if file else ""
+        raise VocabularyError(
+            f"background_class is {background!r}{origin}, and the new vocabulary has no such class; set "
+            "background_class to '' or to one of the new names, before or in the same call"
+        )
+
+
 def _values_of(file: VocabularyFile, given: Collection[str]) -> dict[str, Value]:
     """The parameters that a file sets, without those that are given."""
     values: dict[str, Value] = {
-        "vocabulary": tuple(_shown(entry) for entry in file.entries),
+        "vocabulary": _words_of(file),
         "background_class": file.background or "",
     }
     if file.background_threshold is not None:
         values["background_threshold"] = float(file.background_threshold)
     return {name: value for name, value in values.items() if name not in given}
+
+
+def _words_of(file: VocabularyFile) -> tuple[str, ...]:
+    return tuple(_shown(entry) for entry in file.entries)
 
 
 def _shown(entry: Entry) -> str:

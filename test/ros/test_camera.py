@@ -1,5 +1,6 @@
 """What a camera publishes and in which order; publishers are recorded, the segmenter is a stand-in."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -110,6 +111,16 @@ def test_names_come_before_the_first_labels_of_a_revision_and_once(camera, node)
     assert [info.header.stamp.sec for info in infos] == [1, 3]
     assert [[entry.class_name for entry in info.class_map] for info in infos] == [["road"], ["sky", "car"]]
     assert infos[0].threshold == 0.25
+
+
+def test_another_threshold_is_announced_without_another_vocabulary(camera, node):
+    before, after = served(1, "road"), served(1, "road")
+    after.segmenter.settings = replace(after.segmenter.settings, confidence_threshold=0.75)
+    camera.answer(frame(1), before)
+    camera.answer(frame(2), after)
+    assert node.topics()[4:] == ["label_info", "labels", "active_classes"]
+    infos = [message for topic, message in node.published if topic == "label_info"]
+    assert [info.threshold for info in infos] == [0.25, 0.75]
 
 
 def test_confidence_and_overlay_are_made_only_while_somebody_subscribes(camera, node):

@@ -223,3 +223,32 @@ def test_random_edits_keep_ids_colours_and_revisions_in_order(seed):
         assert request.revision in (last.revision, revisions + 1)
         assert request == then(request, revision=99)
         revisions, last = max(revisions, request.revision), request
+
+
+def test_a_dump_of_a_node_that_runs_from_a_file_starts_it_again():
+    running = first(vocabulary_file="street")
+    again = first(**dict(running.values))
+    assert again.vocabulary == running.vocabulary and again.settings == running.settings
+    assert shown(again, *FILE_SETS) == shown(running, *FILE_SETS)
+
+
+@pytest.mark.parametrize("nothing", [None, [], ()])
+def test_an_empty_vocabulary_beside_a_file_is_none(nothing):
+    assert (
+        first(vocabulary_file="street", vocabulary=nothing).vocabulary
+        == first(vocabulary_file="street").vocabulary
+    )
+
+
+def test_a_background_that_a_file_set_is_named_when_new_words_lack_it():
+    file = then(first(), vocabulary_file="street")
+    with pytest.raises(
+        VocabularyError, match="background_class is 'plants', as vocabulary_file 'street' set it"
+    ):
+        then(file, vocabulary=["floor", "door"])
+    assert then(file, vocabulary=["floor", "door"], background_class="").vocabulary.background_id is None
+
+
+def test_more_prompts_than_a_model_is_asked_are_refused():
+    with pytest.raises(VocabularyError, match="10001 prompts"):
+        then(first(), vocabulary=[f"word {index}" for index in range(10_001)])
