@@ -87,24 +87,34 @@ class ChangeDesk(Generic[R, P]):
         self._thread.start()
 
     def _run(self) -> None:
-        while True:
+        try:
+            while self._prepare_pending():
+                pass
+        finally:
+            # However it ends: a thread that stayed noted would keep every later request waiting.
             with self._changed:
-                request, self._pending = self._pending, None
-                if request is None or self._closed:
-                    self._thread = None
-                    self._changed.notify_all()
-                    return
-                prepare = self._prepare
-            error: Exception | None = None
-            prepared: P | None = None
-            try:
-                prepared = prepare(request)
-            except Exception as raised:  # whatever the model raises is the caller's to report
-                error = raised
-            with self._changed:
-                reported = error is not None and not self._closed and self._pending is None
-                if error is None and not self._closed:
-                    self._ready = prepared
-                    self._changed.notify_all()
-            if reported:
-                self._failed(request, error)
+                self._thread = None
+                self._start()  # what came in since the last look
+                self._changed.notify_all()
+
+    def _prepare_pending(self) -> bool:
+        """Prepare the pending request and report it if it failed; whether there was one."""
+        with self._changed:
+            request, self._pending = self._pending, None
+            if request is None or self._closed:
+                return False
+            prepare = self._prepare
+        error: Exception | None = None
+        prepared: P | None = None
+        try:
+            prepared = prepare(request)
+        except Exception as raised:  # whatever the model raises is the caller's to report
+            error = raised
+        with self._changed:
+            reported = error is not None and not self._closed and self._pending is None
+            if error is None and not self._closed:
+                self._ready = prepared
+                self._changed.notify_all()
+        if reported:
+            self._failed(request, error)
+        return True

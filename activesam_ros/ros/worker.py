@@ -35,7 +35,7 @@ class WorkerEvents(Protocol):
         """One frame could not be answered; the next one is tried."""
 
     def fatal(self, sentence: str) -> None:
-        """There is no model, so nothing can be served; the thread ends."""
+        """Nothing can be served any more, for lack of a model or by a bug; the thread ends."""
 
 
 class Worker(Generic[F]):
@@ -74,6 +74,12 @@ class Worker(Generic[F]):
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except Exception as error:  # a bug beside the frames: the process would live on, deaf
+            self._events.fatal(f"the worker failed: {describe(error)}")
+
+    def _serve(self) -> None:
         started = time.monotonic()
         try:
             segmenter = self._load()

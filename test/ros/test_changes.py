@@ -130,3 +130,19 @@ def test_close_wakes_who_waits_and_forgets_what_runs():
     assert desk.join(PATIENCE) and not failures
     desk.submit("late")
     assert not desk.busy
+
+
+def test_a_report_that_raises_does_not_stop_later_requests(monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+
+    def failed(request, error):
+        raise RuntimeError("nobody listens")
+
+    desk, preparation = ChangeDesk(failed), Preparation()
+    desk.open(preparation)
+    preparation.allowed.release(2)
+    desk.submit("bad")
+    assert desk.join(PATIENCE)
+    desk.submit("good")
+    assert desk.wait() == "prepared good"
+    assert desk.join(PATIENCE)

@@ -151,6 +151,19 @@ def test_without_a_model_it_ends_with_one_sentence(run, error, said):
     assert owner.events == [said]
 
 
+@pytest.mark.parametrize("method", ["loaded", "in_force", "frame_answered", "frame_failed"])
+def test_an_owner_that_raises_ends_it_with_one_sentence(run, monkeypatch, method):
+    def surprise(*_):
+        raise KeyError("surprise")
+
+    monkeypatch.setattr(Owner, method, surprise)
+    owner, slot, desk, worker = run(segmenter)
+    desk.submit(request("road"))
+    slot.put(RuntimeError("no memory") if method == "frame_failed" else "frame")
+    assert worker.join(PATIENCE)
+    assert owner.events[-1] == "fatal the worker failed: KeyError: 'surprise'"
+
+
 def test_it_ends_while_it_waits_for_frames_and_while_it_waits_for_words(run):
     for submit in (False, True):
         owner, slot, desk, worker = run(segmenter)
