@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -19,7 +19,7 @@ from rclpy.utilities import get_rmw_implementation_identifier
 from activesam_ros.errors import ActiveSamError, SettingsError
 from activesam_ros.ros.camera import Camera, Frame
 from activesam_ros.ros.changes import ChangeDesk
-from activesam_ros.ros.descriptors import declared_default, descriptor
+from activesam_ros.ros.descriptors import DESCRIBED_TYPES, declared_default, descriptor
 from activesam_ros.ros.diagnostics import Diagnostics, Status
 from activesam_ros.ros.edits import first_request, next_request
 from activesam_ros.ros.frame_slot import FrameCounts, FrameSlot
@@ -42,11 +42,11 @@ NO_CACHE = "off"
 
 @dataclass(frozen=True)
 class _Failure:
-    """A request that could not be prepared, why, and what was prepared last and so stays in force."""
+    """A request that could not be prepared, why, and what stays in force or, at the start, comes into it."""
 
     request: Wanted
     sentence: str
-    standing: Prepared
+    standing: Wanted
 
 
 class ActiveSamNode(Node):
@@ -81,8 +81,9 @@ class ActiveSamNode(Node):
         self._desk: ChangeDesk[Wanted, Prepared] = ChangeDesk(self._change_failed)
         self._write_back_needed = self.create_guard_condition(self._write_back)
 
-        self._requested = first_request(self._declare())
-        self._revisions = self._requested.revision
+        # What the node was started with is what it falls back on until something has been prepared.
+        self._first = self._requested = first_request(self._declare())
+        self._revisions = self._first.revision
         self._report(self._show(self._requested))
         self.add_on_set_parameters_callback(self._validate)
         self.add_post_set_parameters_callback(self._changed)
@@ -122,6 +123,16 @@ class ActiveSamNode(Node):
         return ended
 
     # Parameters: executor thread.
+
+    def describe_parameter(self, name: str) -> ParameterDescriptor:
+        """The descriptor of a parameter with the type it is declared with.
+
+        rclpy writes the type of any value that is offered to a dynamically typed parameter into its descriptor,
+        even if the value is refused.
+        """
+        described = super().describe_parameter(name)
+        described.type = DESCRIBED_TYPES.get(name, described.type)
+        return described
 
     def _declare(self) -> dict[str, Value]:
         """Declare every parameter; their values at the start."""
@@ -165,7 +176,12 @@ class ActiveSamNode(Node):
     def _changed(self, _: list[Parameter]) -> None:
         # Called at once after `_validate` accepted, or after `_show` set them.
         request, self._next = self._next, None
-        if request is None or request == self._requested:
+        if request is None:
+            return
+        if request == self._requested:
+            failure = self._failure
+            if failure is not None and self._requested is failure.standing:
+                self._failure = None  # What is in force was asked for again, so the failed change is history.
             return
         self._requested = request
         self._revisions = max(self._revisions, request.revision)
@@ -197,29 +213,32 @@ class ActiveSamNode(Node):
     def _write_back(self) -> None:
         """After a failed change: make the parameters show what is in force again."""
         failure = self._failure
-        if self._requested is failure.standing.wanted:
+        if failure is None or self._requested is failure.standing:
             return  # Two failures came before this callback did, which has dealt with the second.
         if not self._desk.is_latest(failure.request):
             self.get_logger().error(f"a change failed, a newer one replaced it: {failure.sentence}")
             return
-        self._requested = failure.standing.wanted
+        self._requested = failure.standing
         undone = self._show(self._requested)
         self.get_logger().error(
             f"the change failed and is undone ({', '.join(undone)} as before): {failure.sentence}"
         )
+        if self._preparer.last is None:
+            self._desk.submit(self._requested)
 
     def _change_failed(self, request: Wanted, error: Exception) -> None:
         # Called in the encoding thread: parameters are the executor's, so it is only told.
-        sentence = describe(error)
-        if self._preparer is None or self._preparer.last is None:
+        sentence, last = describe(error), self._preparer.last
+        if last is None and request is self._first:
             self.fatal(f"the parameters do not fit the model: {sentence}")
             return
-        self._failure = _Failure(request, sentence, self._preparer.last)
+        self._failure = _Failure(request, sentence, last.wanted if last else self._first)
         self._write_back_needed.trigger()
 
     def _vocabulary_status(self) -> Status:
         failure, preparer = self._failure, self._preparer
-        stands = failure is not None and preparer.last is failure.standing
+        last = preparer.last if preparer else None
+        stands = failure is not None and (last is None or last.wanted is failure.standing)
         return vocabulary_status(
             self._served,
             self._requested.revision,
@@ -247,7 +266,7 @@ class ActiveSamNode(Node):
             model,
             device=device,
             dtype=dtype,
-            settings=self._requested.settings,
+            settings=self._first.settings,
             text_encoder=residence,
             prompt_cache=folder,
         )
@@ -281,6 +300,8 @@ class ActiveSamNode(Node):
             self.get_logger().warning(text)
 
     def fatal(self, sentence: str) -> None:
+        if self._slot.closed:
+            return  # The node is being ended anyway; what fails meanwhile is no reason to call that a failure.
         self._fatal = sentence
         self.get_logger().fatal(sentence)
         self._on_fatal()

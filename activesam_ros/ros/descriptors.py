@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, ParameterType
 
-from activesam_ros.ros.parameters import ParameterSpec
+from activesam_ros.ros.parameters import PARAMETERS, ParameterSpec
 
 _TYPES = {
     bool: ParameterType.PARAMETER_BOOL,
@@ -14,6 +14,9 @@ _TYPES = {
     tuple: ParameterType.PARAMETER_STRING_ARRAY,
 }
 
+DESCRIBED_TYPES: dict[str, int] = {spec.name: _TYPES[type(spec.default)] for spec in PARAMETERS}
+"""The ParameterType of every parameter, by name."""
+
 
 def descriptor(spec: ParameterSpec) -> ParameterDescriptor:
     """The message that describes `spec` to ROS tools."""
@@ -21,7 +24,7 @@ def descriptor(spec: ParameterSpec) -> ParameterDescriptor:
         name=spec.name,
         description=spec.description,
         read_only=spec.read_only,
-        type=_TYPES[type(spec.default)],
+        type=DESCRIBED_TYPES[spec.name],
     )
     # rclpy takes an empty list for a byte array; with a type of our own checking the refusal can say why.
     message.dynamic_typing = isinstance(spec.default, tuple)

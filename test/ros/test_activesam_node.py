@@ -16,9 +16,13 @@ def start(ros, capfd):
 
     running = []
 
-    def run(segmenter=None, error=None, words=("road", "sky")):
+    def run(segmenter=None, error=None, words=("road", "sky"), gate=None):
+        """`gate`: loading ends once it is set."""
+
         class Node(ActiveSamNode):
             def _load(self):
+                if gate is not None:
+                    assert gate.wait(PATIENCE)
                 if error:
                     raise error
                 return segmenter
@@ -66,9 +70,12 @@ def test_a_failed_change_costs_its_revision_and_nothing_else(start, client):
     assert client.parameters.wait_for_services(PATIENCE)
     wait_for_first_words(client, segmenter)
     assert client.set(vocabulary=["road", "unspeakable"]) == (True, "")
-    level, message, values = diagnosis(client, lambda level, *_: level == 2)
+    # The worker knows of the failure before the parameters are written back.
+    _, message, values = diagnosis(
+        client, lambda level, _, values: level == 2 and values["revision accepted"] == "1"
+    )
     assert "'unspeakable' has no tokens" in message and values["last error"] in message
-    assert (values["revision"], values["revision accepted"]) == ("1", "1")
+    assert values["revision"] == "1"
     # A change of settings alone succeeds and keeps the revision; with it the error is history.
     assert client.set(max_active=3) == (True, "")
     level, _, values = diagnosis(client, lambda level, *_: level == 0)
@@ -127,6 +134,80 @@ def test_services_answer_while_words_are_encoded(start, client):
         gate.set()
     client.eventually(lambda: ("two",) in segmenter.encoded)
     assert ("one",) not in segmenter.encoded
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"preview_resolution": 67}, "multiple of 8"),
+        ({"vocabulary": ["road", "unspeakable"]}, "'unspeakable' has no tokens"),
+    ],
+)
+def test_a_change_during_loading_that_does_not_fit_the_model_is_undone(start, client, capfd, change, said):
+    gate, segmenter = threading.Event(), FakeSegmenter()
+    node, ended = start(segmenter, gate=gate)
+    try:
+        assert client.parameters.wait_for_services(PATIENCE)
+        (name,) = change
+        before = client.get(name)
+        assert client.set(**change) == (True, "")
+    finally:
+        gate.set()
+    _, message, _ = diagnosis(
+        client, lambda level, _, values: level == 2 and values["revision accepted"] == "1"
+    )
+    assert said in message and client.get(name) == before
+    assert segmenter.encoded[-1] == ("road", "sky")
+    assert "[ERROR]" in (shown := capfd.readouterr().err) and f"{name} as before" in shown and said in shown
+    assert client.set(vocabulary=["tree"]) == (True, "")
+    diagnosis(client, lambda level, *_: level == 0)
+    assert not ended.is_set() and node.exit_code == 0
+
+
+def test_words_at_the_start_that_do_not_fit_end_it_even_after_a_change(start, client, capfd):
+    gate = threading.Event()
+    node, ended = start(FakeSegmenter(), words=["unspeakable"], gate=gate)
+    try:
+        assert client.parameters.wait_for_services(PATIENCE)
+        assert client.set(vocabulary=["road", "unspeakable"]) == (True, "")
+    finally:
+        gate.set()
+    assert ended.wait(PATIENCE)
+    assert node.exit_code == 1
+    assert capfd.readouterr().err.count("[FATAL]") == 1
+
+
+def test_asking_again_for_what_is_in_force_ends_the_error(start, client):
+    segmenter = FakeSegmenter()
+    start(segmenter)
+    assert client.parameters.wait_for_services(PATIENCE)
+    wait_for_first_words(client, segmenter)
+    assert client.set(vocabulary=["road", "unspeakable"]) == (True, "")
+    diagnosis(client, lambda level, _, values: level == 2 and values["revision accepted"] == "1")
+    assert client.set(vocabulary=["road", "sky"]) == (True, "")
+    _, _, values = diagnosis(client, lambda level, *_: level == 0)
+    assert values["revision"] == "1" and "last error" not in values
+
+
+@pytest.mark.parametrize("values", [{"vocabulary": "road"}, {"vocabulary": [1, 2], "keep_fraction": 9.0}])
+def test_a_refused_value_of_another_type_does_not_change_the_described_type(start, client, values):
+    from rcl_interfaces.msg import ParameterType
+
+    start(FakeSegmenter())
+    assert client.parameters.wait_for_services(PATIENCE)
+    assert client.set(**values)[0] is False
+    (described,) = client._call(client.parameters.describe_parameters(["vocabulary"])).descriptors
+    assert described.type == ParameterType.PARAMETER_STRING_ARRAY
+
+
+def test_a_load_that_fails_after_the_end_has_begun_is_no_failure(start, capfd):
+    gate = threading.Event()
+    node, ended = start(error=MemoryError("no room"), gate=gate)
+    assert not node.stop(0)
+    gate.set()
+    assert node.stop(PATIENCE)
+    assert node.exit_code == 0 and not ended.is_set()
+    assert "[FATAL]" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("words", [("road",), ("unspeakable",)])
