@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from activesam_ros.threads import let_waiting_threads_sleep
 
@@ -31,7 +32,9 @@ def main(args: Sequence[str] | None = None) -> int:
 
     try:
         import rclpy
+        from rclpy.exceptions import NameValidationException, ParameterException
         from rclpy.executors import SingleThreadedExecutor
+        from rclpy.impl.implementation_singleton import rclpy_implementation
         from rclpy.signals import SignalHandlerOptions
 
         from activesam_ros.errors import ActiveSamError
@@ -47,27 +50,32 @@ def main(args: Sequence[str] | None = None) -> int:
     def wake() -> None:
         signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
 
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    refusals = (
+        ActiveSamError,
+        NameValidationException,
+        ParameterException,
+        rclpy_implementation.RCLError,
+        rclpy_implementation.UnknownROSArgsError,
+    )
     try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = ActiveSamNode(on_fatal=wake)
-    except ActiveSamError as error:
-        rclpy.logging.get_logger("activesam").fatal(str(error))
+    except refusals as error:
+        sentence = str(error) if isinstance(error, ActiveSamError) else _refusal(error)
+        rclpy.logging.get_logger("activesam").fatal(sentence)
         rclpy.try_shutdown()
         return 1
     executor = SingleThreadedExecutor()
     executor.add_node(node)
 
-    def spin() -> None:
-        try:
-            executor.spin()
-        except Exception as error:  # a callback's bug: without this the process would live on, deaf
-            node.fatal(f"a callback failed: {type(error).__name__}: {error}")
-            raise
-
-    callbacks = threading.Thread(target=spin, name="activesam-executor", daemon=True)
+    stopping = threading.Event()
+    callbacks = threading.Thread(
+        target=spin, args=(executor.spin, stopping, node.fatal), name="activesam-executor", daemon=True
+    )
     callbacks.start()
     signal.sigwait(_ENDING)
 
+    stopping.set()
     ended = node.stop(_GRACE_SECONDS)
     executor.shutdown(timeout_sec=_GRACE_SECONDS)
     callbacks.join(_GRACE_SECONDS)
@@ -79,6 +87,37 @@ def main(args: Sequence[str] | None = None) -> int:
     node.destroy_node()
     rclpy.try_shutdown()
     return node.exit_code
+
+
+def spin(run: Callable[[], None], stopping: threading.Event, failed: Callable[[str], None]) -> None:
+    """Run the callbacks; a bug in one of them is told to `failed`, as otherwise the process would live on, deaf.
+
+    Args:
+        run: executes callbacks until its executor is shut down. That takes the executor apart without waiting
+            for this thread, which then may raise whatever it likes.
+        stopping: set before the executor is shut down.
+        failed: takes one sentence.
+    """
+    try:
+        run()
+    except Exception as error:
+        if stopping.is_set():
+            return
+        failed(f"a callback failed: {type(error).__name__}: {error}")
+        raise
+
+
+def _refusal(error: Exception) -> str:
+    """What rclpy says about a command line it refuses, as one sentence."""
+    # It lists the arguments that it does not know and says nothing else; others end in places in its sources.
+    if type(error).__name__ == "UnknownROSArgsError":
+        return f"unknown arguments after --ros-args: {error}"
+    text = re.sub(r",? at [^\s,]+:\d+(?=,|$)", "", " ".join(str(error).split()))
+    hints = {
+        "of same type": "put words such as no or 7 into quotes",
+        "Expected lexeme": "expected NAME:=VALUE",
+    }
+    return "; ".join([text, *(hint for said, hint in hints.items() if said in text)])
 
 
 if __name__ == "__main__":

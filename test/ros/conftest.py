@@ -117,6 +117,7 @@ class Client:
         self.node = rclpy.create_node(f"client_{os.getpid()}_{next(_NUMBERS)}")
         self.images = self.node.create_publisher(Image, "image", qos_profile_sensor_data)
         self.received: dict[str, list] = {}
+        self._subscriptions: dict = {}
         self._qos = qos
         self._types = {
             "labels": Image,
@@ -155,7 +156,9 @@ class Client:
                 )
                 self._changed.notify_all()
 
-        self.node.create_subscription(self._types[topic], f"/activesam/{topic}", keep, profile)
+        self._subscriptions[topic] = self.node.create_subscription(
+            self._types[topic], f"/activesam/{topic}", keep, profile
+        )
 
     def _diagnosed(self, message) -> None:
         with self._changed:
@@ -214,9 +217,11 @@ class Client:
         before = len(self.received["labels"])
         while len(self.received["labels"]) == before:
             assert time.monotonic() < deadline, "the node never answered"
-            if self.images.get_subscription_count():
+            if self.images.get_subscription_count() and self._subscriptions["labels"].get_publisher_count():
                 self.send(rgb)
-            self.until(lambda: len(self.received["labels"]) > before, 1.0)
+                self.until(lambda: len(self.received["labels"]) > before, 1.0)
+            else:
+                time.sleep(0.05)
         # A second one, so that none of the first ones is still under way.
         self.ask(rgb)
         assert self.parameters.wait_for_services(PATIENCE)
