@@ -17,7 +17,7 @@ def start(ros, capfd):
     running = []
 
     def run(segmenter=None, error=None, words=("road", "sky"), gate=None):
-        """`gate`: loading ends once it is set."""
+        """`segmenter`: None: the node loads one itself; `gate`: loading begins once it is set."""
 
         class Node(ActiveSamNode):
             def _load(self):
@@ -25,7 +25,7 @@ def start(ros, capfd):
                     assert gate.wait(PATIENCE)
                 if error:
                     raise error
-                return segmenter
+                return super()._load() if segmenter is None else segmenter
 
         ended = threading.Event()
         node = Node(ended.set, parameter_overrides=[Parameter("vocabulary", value=list(words))])
@@ -162,6 +162,26 @@ def test_a_change_during_loading_that_does_not_fit_the_model_is_undone(start, cl
     assert client.set(vocabulary=["tree"]) == (True, "")
     diagnosis(client, lambda level, *_: level == 0)
     assert not ended.is_set() and node.exit_code == 0
+
+
+def test_the_model_is_loaded_with_the_settings_of_the_start(start, client, monkeypatch):
+    from activesam_ros.segmenter import ActiveSegmenter
+
+    gate, loaded_with = threading.Event(), []
+
+    def from_pretrained(model, settings, **_):
+        loaded_with.append(settings.preview_resolution)
+        return FakeSegmenter(settings)
+
+    monkeypatch.setattr(ActiveSegmenter, "from_pretrained", from_pretrained)
+    start(gate=gate)
+    try:
+        assert client.parameters.wait_for_services(PATIENCE)
+        assert client.set(preview_resolution=67) == (True, "")
+    finally:
+        gate.set()
+    client.eventually(lambda: client.get("preview_resolution") == 672)
+    assert loaded_with == [672]
 
 
 def test_words_at_the_start_that_do_not_fit_end_it_even_after_a_change(start, client, capfd):
