@@ -13,8 +13,13 @@ class ConfusionMatrix:
             were left unlabelled or got a class that the truth does not know.
     """
 
-    def __init__(self, classes: int) -> None:
-        self.counts = np.zeros((classes, classes + 1), np.int64)
+    def __init__(self, classes: int, counts: np.ndarray | None = None) -> None:
+        """
+        Args:
+            classes: how many.
+            counts: counts of images that were added elsewhere, int64 [classes, classes + 1]; None: none yet.
+        """
+        self.counts = np.zeros((classes, classes + 1), np.int64) if counts is None else counts.copy()
 
     def add(self, truth: np.ndarray, predicted: np.ndarray) -> None:
         """Counts one image.

@@ -19,9 +19,10 @@ import torch
 from tqdm import tqdm
 
 from activesam_ros.errors import ModelError
+from activesam_ros.evaluation.confusion import ConfusionMatrix
 from activesam_ros.segmenter import ActiveSegmenter, SegmentationResult
 from activesam_ros.toytown.scenes import held_out_scene
-from activesam_ros.toytown.words import CLASSES, DEMO_WORDS, SYNONYMS, UNSEEN_FOREIGN, VOID
+from activesam_ros.toytown.words import CLASSES, DEMO_WORDS, SYNONYMS, UNSEEN_FOREIGN
 from activesam_ros.vocabulary import Vocabulary
 
 _WORTH_KEEPING = 0.01
@@ -81,19 +82,6 @@ GOALS: tuple[Goal, ...] = (
 )
 
 
-def mean_iou(confusion: np.ndarray) -> tuple[float, np.ndarray]:
-    """Mean intersection over union, and that of each class, from counts [truth, answer].
-
-    Classes that neither occur nor are answered are left out (NaN). Answers beyond the true classes
-    (unlabelled) are extra columns.
-    """
-    classes = len(confusion)
-    hit = np.diag(confusion[:, :classes]).astype(np.float64)
-    union = confusion.sum(1) + confusion[:, :classes].sum(0) - hit
-    iou = np.divide(hit, union, out=np.full(classes, np.nan), where=union > 0)
-    return float(np.nanmean(iou)), iou
-
-
 def area_under_curve(scores: np.ndarray, present: np.ndarray) -> float:
     """Probability that a present case scores above an absent one; NaN if there is no such pair."""
     yes, no = scores[present], scores[~present]
@@ -136,7 +124,7 @@ def tally(segmenter: ActiveSegmenter, first: int, last: int, progress: bool = Tr
     complete = segmenter.with_settings(replace(default, max_active=len(DEMO_WORDS)))
     for one, vocabulary in ((plain, names), (bare, names), (previewed, demo), (complete, demo)):
         one.set_vocabulary(vocabulary)
-    confusion = np.zeros((3, len(CLASSES), len(CLASSES) + 1), np.int64)
+    confusions = [ConfusionMatrix(len(CLASSES)) for _ in range(3)]
     rows: list[tuple[np.ndarray, ...]] = []
     bar = tqdm(range(first, last), desc="evaluating", unit="scene", disable=not progress)
     for index in bar:
@@ -144,12 +132,9 @@ def tally(segmenter: ActiveSegmenter, first: int, last: int, progress: bool = Tr
         r = np.random.default_rng([index, 4])
         other.set_vocabulary(Vocabulary.from_names([str(r.choice(SYNONYMS[name])) for name in CLASSES]))
         result = plain.segment(frame.rgb)
-        for counts, answer in (
-            (confusion[0], result),
-            (confusion[1], other.segment(frame.rgb)),
-            (confusion[2], bare.segment(frame.rgb)),
-        ):
-            _count(counts, frame.labels, answer)
+        answers = (result, other.segment(frame.rgb), bare.segment(frame.rgb))
+        for confusion, answer in zip(confusions, answers, strict=True):
+            confusion.add(frame.labels, answer.labels)
         glance = previewed.segment(frame.rgb)
         rows.append(
             (
@@ -160,27 +145,28 @@ def tally(segmenter: ActiveSegmenter, first: int, last: int, progress: bool = Tr
                 np.isin(np.arange(len(CLASSES)), list(glance.active_queries)),
             )
         )
-    return Tally(confusion, *(np.stack(column) for column in zip(*rows, strict=True)))
+    counts = np.stack([confusion.counts for confusion in confusions])
+    return Tally(counts, *(np.stack(column) for column in zip(*rows, strict=True)))
 
 
 def summarise(tallies: Sequence[Tally]) -> Metrics:
     """The metrics over all scenes of the tallies."""
-    confusion = sum(t.confusion for t in tallies)
+    counts = sum(t.confusion for t in tallies)
+    plain, synonyms, bare = (ConfusionMatrix(len(CLASSES), each) for each in counts)
     names, preview, complete, area, kept = (
         np.concatenate([getattr(t, name) for t in tallies])
         for name in ("names", "preview", "complete", "area", "kept")
     )
     there = area > 0
-    miou, iou = mean_iou(confusion[0])
     classes = range(len(CLASSES))
     auc = [area_under_curve(names[:, c], there[:, c]) for c in classes]
     foreign = np.arange(len(CLASSES), len(DEMO_WORDS))
     unseen = np.array([i for i in foreign if DEMO_WORDS[i] in UNSEEN_FOREIGN])
     return Metrics(
         scenes=len(area),
-        miou=miou,
-        miou_synonyms=mean_iou(confusion[1])[0],
-        miou_without_instances=mean_iou(confusion[2])[0],
+        miou=plain.mean_iou,
+        miou_synonyms=synonyms.mean_iou,
+        miou_without_instances=bare.mean_iou,
         auc_full=float(np.nanmean(auc)),
         auc_preview=float(np.nanmean([area_under_curve(preview[:, c], there[:, c]) for c in classes])),
         false_accepts_street_full=_share(names[~there]),
@@ -189,7 +175,7 @@ def summarise(tallies: Sequence[Tally]) -> Metrics:
         false_accepts_foreign_preview=_share(preview[:, foreign]),
         false_accepts_unseen_full=_share(complete[:, unseen]),
         survival=float(kept[area >= _WORTH_KEEPING].mean()),
-        iou=dict(zip(CLASSES, map(float, iou), strict=True)),
+        iou=dict(zip(CLASSES, map(float, plain.iou), strict=True)),
         auc=dict(zip(CLASSES, auc, strict=True)),
     )
 
@@ -261,14 +247,6 @@ def _presence(result: SegmentationResult, count: int) -> np.ndarray:
     for active in result.active:
         values[active.class_id] = active.presence
     return values
-
-
-def _count(confusion: np.ndarray, truth: np.ndarray, result: SegmentationResult) -> None:
-    known = truth != VOID
-    answer = np.minimum(result.labels[known], len(CLASSES)).astype(np.int64)
-    columns = confusion.shape[1]
-    flat = np.bincount(truth[known].astype(np.int64) * columns + answer, minlength=confusion.size)
-    confusion += flat.reshape(confusion.shape)
 
 
 def _share(scores: np.ndarray) -> float:

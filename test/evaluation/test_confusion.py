@@ -32,6 +32,16 @@ def test_images_add_up():
         assert whole.iou[index] == pytest.approx(hit / np.sum((truth == index) | (predicted == index)))
 
 
+def test_another_hand_computed_case_from_given_counts():
+    given = np.array([[3, 1, 0, 0], [1, 2, 0, 1], [0, 0, 0, 0]])
+    matrix = ConfusionMatrix(3, given)
+    assert matrix.iou[:2] == pytest.approx([3 / 5, 2 / 5])
+    assert math.isnan(matrix.iou[2])
+    assert matrix.mean_iou == pytest.approx(0.5)
+    matrix.add(np.array([2]), np.array([2]))
+    assert given.sum() == 8 and matrix.counts.sum() == 9
+
+
 def test_negative_values_are_no_class():
     matrix = ConfusionMatrix(3)
     matrix.add(np.array([1, 2, -1]), np.array([-1, -1, 0]))
