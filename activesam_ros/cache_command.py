@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,7 +84,7 @@ def _fill(given: argparse.Namespace) -> None:
     text = open_text_checkpoint(given.model)
     folder = given.prompt_cache.expanduser() if given.prompt_cache else prompt_folder()
     bar = tqdm(total=len(phrases), desc="prompts", unit="prompt", disable=None)
-    with bar, _quiet_transformers():
+    with bar:
         report = fill_prompt_cache(text, folder, phrases, device, bar.update)
     fingerprint = text.text_fingerprint(fingerprint_memo(folder))
     print(f"folder       {folder}")
@@ -94,22 +93,6 @@ def _fill(given: argparse.Namespace) -> None:
     print(f"encoding     {report.hits} hits, {report.misses} misses, {report.seconds:.2f} s")
     if not report.misses:
         print(f"nothing to do, {report.hits} prompts cached")
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Its own bar would cut through ours, and what it warns of while loading ends in our one sentence."""
-    from transformers.utils import logging
-
-    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bar:
-            logging.enable_progress_bar()
 
 
 def vocabulary_of(text: str) -> Vocabulary:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -24,14 +24,12 @@ from activesam_ros.result import ActiveClass, SegmentationResult
 from activesam_ros.settings import SegmenterSettings
 from activesam_ros.text.assembly import make_embedder, prompt_folder
 from activesam_ros.text.canonical import canonical_name
-from activesam_ros.text.embedder import EncodingReport, Residence
+from activesam_ros.text.embedder import Residence
 from activesam_ros.text.hypernyms import default_hypernyms
 from activesam_ros.text.prompts import (
-    ExpandedPhrases,
     HypernymLookup,
     PromptSet,
     encode_vocabulary,
-    expand_phrases,
 )
 from activesam_ros.vocabulary import Vocabulary
 
@@ -158,21 +156,6 @@ class ActiveSegmenter:
             VocabularyError: a prompt is longer than the model's context.
         """
         self._text.check_length([canonical_name(prompt) for prompt in vocabulary.queries])
-
-    def phrases(self, vocabulary: Vocabulary) -> ExpandedPhrases:
-        """The canonical prompts of a vocabulary and their hypernyms, with the settings of this segmenter."""
-        return expand_phrases(vocabulary, self._hypernym_lookup(), self.settings.hypernym_tokens)
-
-    def remember(
-        self, phrases: Sequence[str], progress: Callable[[int], None] | None = None
-    ) -> EncodingReport:
-        """Fills the prompt cache with phrases, so that no text encoder is needed for them later.
-
-        Args:
-            phrases: canonical phrases, each once, such as `phrases(vocabulary).distinct`.
-            progress: called with the number of phrases that became ready.
-        """
-        return self._text.embed(phrases, progress)[1]
 
     def encode(self, vocabulary: Vocabulary) -> PromptSet:
         """Embeds and expands the prompts of a vocabulary, without putting it in force.

@@ -155,8 +155,8 @@ class PhraseEmbedder:
             yield from TextEncoder(self._side, self._tokenize).encode(phrases, progress)
         except torch.OutOfMemoryError as error:
             raise ModelError(
-                f"the text encoder does not fit into the memory of {self._device}; free memory, or fill the prompt "
-                "cache ahead with activesam-cache"
+                f"the text encoder does not fit into the memory of {self._device}; free memory, use "
+                "device 'cpu', or fill the prompt cache ahead on a machine that has more"
             ) from error
         finally:
             self._settle()

@@ -8,17 +8,15 @@ from pathlib import Path
 
 import torch
 
-from activesam_ros.errors import ModelError, SettingsError
+from activesam_ros.errors import SettingsError
 from activesam_ros.files import write_atomically
 from activesam_ros.model.checkpoint import TextCheckpoint
 from activesam_ros.text.assembly import make_embedder, open_prompt_cache
 from activesam_ros.text.embedder import EncodingReport
+from activesam_ros.text.encoder import BATCH
 from activesam_ros.text.hypernyms import MOST
 from activesam_ros.text.prompts import HypernymLookup, expand_phrases
 from activesam_ros.vocabulary import Vocabulary
-
-BATCH = 16
-"""Phrases that are encoded at a time, and so what an interruption can lose."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +87,7 @@ def fill_prompt_cache(
     everything = tuple(phrases)
     for start in range(0, len(everything), BATCH):
         batch = everything[start : start + BATCH]
-        try:
-            report = embedder.embed(batch, progress)[1]
-        except torch.OutOfMemoryError as error:
-            raise ModelError(
-                f"the text encoder does not fit into the memory of {device}; free memory, or use device 'cpu'"
-            ) from error
+        report = embedder.embed(batch, progress)[1]
         hits, misses, seconds = hits + report.hits, misses + report.misses, seconds + report.seconds
         if report.misses and any(written.get(phrase) is None for phrase in batch):
             raise SettingsError(
