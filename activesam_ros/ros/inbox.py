@@ -1,0 +1,218 @@
+"""Hand-over of frames from the subscriptions of every camera to the one thread that owns the model."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+F = TypeVar("F")
+
+
+class Drop(StrEnum):
+    """Why a frame was received and yet not answered; the value is the text for logs and diagnostics."""
+
+    SUPERSEDED = "superseded"
+    OVER_RATE = "over the rate"
+    TOO_OLD = "too old"
+    QUEUE_FULL = "queue full"
+    BAD_IMAGE = "bad image"
+    FAILED = "failed"
+    OUT_OF_MEMORY = "out of memory"
+    UNWANTED = "nobody listens"
+    DEACTIVATED = "deactivated"
+
+
+@dataclass(frozen=True)
+class FrameCounts:
+    """Where every received frame of one camera went: received = answered + total_dropped + waiting + in_work.
+
+    Attributes:
+        received: frames that came.
+        answered: frames whose outputs were published.
+        waiting: frames that nobody has taken yet.
+        in_work: frames that the worker has taken and not ended yet.
+        dropped: how many for which reason, in the order of `Drop`, without zeros.
+    """
+
+    received: int = 0
+    answered: int = 0
+    waiting: int = 0
+    in_work: int = 0
+    dropped: tuple[tuple[Drop, int], ...] = ()
+
+    @property
+    def total_dropped(self) -> int:
+        """Dropped frames, whatever the reason."""
+        return sum(number for _, number in self.dropped)
+
+
+class Inbox(Generic[F]):
+    """Keeps the frames that wait, camera by camera, and counts where each one went.
+
+    Any thread may `put`, `refuse` and ask for `counts`; one worker thread calls `take`, and ends every frame it
+    took with `answered` or `dropped`, in any order. An inbox starts shut.
+    """
+
+    def __init__(self, cameras: Sequence[str], queue_size: int | None) -> None:
+        """
+        Args:
+            cameras: their names, at least one, each once.
+            queue_size: None keeps the newest frame of each camera; a number keeps so many, in their order, and
+                what comes to a full queue is dropped.
+
+        Raises:
+            ValueError: no camera, one that is named twice, or a queue without room.
+        """
+        if not cameras or len(set(cameras)) != len(cameras):
+            raise ValueError(f"an inbox needs cameras with different names, got {list(cameras)}")
+        if queue_size is not None and queue_size < 1:
+            raise ValueError(f"a queue holds at least 1 frame, got {queue_size}")
+        self._changed = threading.Condition()
+        self._queue_size = queue_size
+        self._cameras: dict[str, _Camera[F]] = {name: _Camera() for name in cameras}
+        self._order = deque(cameras)
+        self._open = self._woken = self._closed = False
+
+    def open(self) -> None:
+        """Let frames in."""
+        with self._changed:
+            self._open = True
+
+    def shut(self) -> None:
+        """Drop the frames that wait, and those that come from now on; what is in work stays so."""
+        with self._changed:
+            self._open = False
+            for camera in self._cameras.values():
+                camera.drop(Drop.DEACTIVATED, len(camera.waiting))
+                camera.waiting.clear()
+
+    def put(self, camera: str, frame: F) -> bool:
+        """Hand over a frame without waiting for the worker; False if this very frame was dropped.
+
+        After `close` it is ignored, since nobody will ask for the counts.
+        """
+        with self._changed:
+            if self._closed:
+                return False
+            entry = self._cameras[camera]
+            entry.received += 1
+            if not self._open:
+                entry.drop(Drop.DEACTIVATED)
+                return False
+            if self._queue_size is None and entry.waiting:
+                entry.waiting.clear()
+                entry.drop(Drop.SUPERSEDED)
+            elif self._queue_size is not None and len(entry.waiting) >= self._queue_size:
+                entry.drop(Drop.QUEUE_FULL)
+                return False
+            entry.waiting.append(frame)
+            self._changed.notify_all()
+            return True
+
+    def refuse(self, camera: str, reason: Drop) -> None:
+        """Count a frame that was dropped as it came; after `close` it is ignored."""
+        with self._changed:
+            if not self._closed:
+                self._cameras[camera].received += 1
+                self._cameras[camera].drop(reason)
+
+    def take(self) -> list[tuple[str, F]]:
+        """Wait for frames and take the oldest of every camera that has one.
+
+        The camera that comes first changes from call to call, so none always waits for the others' answers.
+
+        Returns:
+            camera and frame; empty after `wake` if no frame waits, and always after `close`.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (
+                    self._closed or self._woken or any(camera.waiting for camera in self._cameras.values())
+                )
+            )
+            self._woken = False
+            if self._closed:
+                return []
+            taken = []
+            for name in self._order:
+                camera = self._cameras[name]
+                if camera.waiting:
+                    taken.append((name, camera.waiting.popleft()))
+                    camera.in_work += 1
+            if taken:
+                self._order.rotate(-1)
+            return taken
+
+    def answered(self, camera: str) -> None:
+        """End one frame of this camera that is in work: its outputs were published."""
+        with self._changed:
+            self._cameras[camera].end_work()
+            self._cameras[camera].answered += 1
+            self._changed.notify_all()
+
+    def dropped(self, camera: str, reason: Drop) -> None:
+        """End one frame of this camera that is in work: it was not answered."""
+        with self._changed:
+            self._cameras[camera].end_work()
+            self._cameras[camera].drop(reason)
+            self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Make the `take` that waits now, or else the next one, return even without a frame."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait at most `timeout` seconds until no frame is in work; whether that is so."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: not any(camera.in_work for camera in self._cameras.values()), timeout
+            )
+
+    def close(self) -> None:
+        """Let the worker go and take no more frames; those that still wait stay counted as waiting."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        with self._changed:
+            return self._closed
+
+    def counts(self, camera: str) -> FrameCounts:
+        """A consistent snapshot."""
+        with self._changed:
+            return self._cameras[camera].counts()
+
+
+class _Camera(Generic[F]):
+    """The frames and the counts of one camera; the inbox's lock guards it."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[F] = deque()
+        self.received = self.answered = self.in_work = 0
+        self._dropped = dict.fromkeys(Drop, 0)
+
+    def drop(self, reason: Drop, number: int = 1) -> None:
+        self._dropped[reason] += number
+
+    def end_work(self) -> None:
+        if not self.in_work:
+            raise RuntimeError("no frame of this camera is in work: take() one before it is ended")
+        self.in_work -= 1
+
+    def counts(self) -> FrameCounts:
+        return FrameCounts(
+            received=self.received,
+            answered=self.answered,
+            waiting=len(self.waiting),
+            in_work=self.in_work,
+            dropped=tuple((reason, number) for reason, number in self._dropped.items() if number),
+        )
