@@ -45,34 +45,36 @@ _YUV_422 = {
 _YUV_420 = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21}
 _MEASURES = {"16UC1", "32FC1", "64FC1", "16SC1", "32SC1"}
 
+BAYER_ENCODINGS: tuple[str, ...] = tuple(f"{name}{bits}" for name in _BAYER for bits in (8, 16))
+
 SUPPORTED_ENCODINGS: tuple[str, ...] = (
     "rgb8",
     *_CV_BRIDGE,
     *_PLAIN,
     *_SIXTEEN_BIT,
-    *(f"{name}{bits}" for name in _BAYER for bits in (8, 16)),
+    *BAYER_ENCODINGS,
     *_YUV_422,
     *_YUV_420,
 )
 
 
-def image_to_rgb(message: Image) -> np.ndarray:
+def image_to_rgb(message: Image, max_pixels: int | None = None) -> np.ndarray:
     """Convert an image message to RGB.
 
     Args:
         message: any encoding of `SUPPORTED_ENCODINGS`; rows may be padded (`step` longer than a row).
             16-bit values are scaled so that 65535 becomes 255. `8UC3` and `8UC4` are read as BGR and BGRA.
+        max_pixels: images with more are refused before anything is converted; None: of any size.
 
     Returns:
         uint8 [height, width, 3], contiguous. It may share memory with the message.
 
     Raises:
-        ImageError: one sentence, if the size is zero, a row or the data is too short, or the encoding is
-            unknown or holds measurements rather than a picture.
+        ImageError: one sentence, if the size is zero or above `max_pixels`, a row or the data is too short, or
+            the encoding is unknown or holds measurements rather than a picture.
     """
     height, width, encoding = message.height, message.width, message.encoding
-    if height == 0 or width == 0:
-        raise ImageError(f"the image is empty ({width}x{height} pixels): expected at least one pixel")
+    check_size(width, height, max_pixels)
     encoding = _PLAIN.get(encoding, encoding)
     if encoding == "rgb8":
         return np.ascontiguousarray(_rows(message, np.uint8, 3))
@@ -82,14 +84,12 @@ def image_to_rgb(message: Image) -> np.ndarray:
         eight_bit, channels = _SIXTEEN_BIT[encoding]
         pixels = _to_eight_bit(_rows(message, _sixteen_bit_type(message), channels))
         return pixels if eight_bit == "rgb8" else _through_cv_bridge(pixels, eight_bit)
-    if encoding[:10] in _BAYER and encoding[10:] in ("8", "16"):
+    if encoding in BAYER_ENCODINGS:
         if encoding.endswith("16"):
             mosaic = _to_eight_bit(_rows(message, _sixteen_bit_type(message), 1))
         else:
             mosaic = np.ascontiguousarray(_rows(message, np.uint8, 1))
-        if height < 2 or width < 2:
-            raise ImageError(f"a {encoding} image needs at least 2x2 pixels, got {width}x{height}")
-        return cv2.cvtColor(mosaic, _BAYER[encoding[:10]])
+        return demosaic(mosaic, encoding)
     if encoding in _YUV_422:
         if width % 2:
             raise ImageError(f"a {encoding} image needs an even width, got {width}")
@@ -99,14 +99,38 @@ def image_to_rgb(message: Image) -> np.ndarray:
             raise ImageError(f"a {encoding} image needs an even width and height, got {width}x{height}")
         planes = _rows(message, np.uint8, 1, rows=height * 3 // 2)
         return cv2.cvtColor(np.ascontiguousarray(planes), _YUV_420[encoding])
+    refuse_measurements(encoding)
+    raise ImageError(
+        f"the encoding {encoding!r} is not known: expected one of {', '.join(SUPPORTED_ENCODINGS)}"
+    )
+
+
+def check_size(width: int, height: int, max_pixels: int | None) -> None:
+    """Raises ImageError for an image without pixels, or with more than `max_pixels`."""
+    if height == 0 or width == 0:
+        raise ImageError(f"the image is empty ({width}x{height} pixels): expected at least one pixel")
+    if max_pixels is not None and width * height > max_pixels:
+        raise ImageError(
+            f"the image is {width}x{height} = {width * height} pixels; at most {max_pixels} are taken, so scale "
+            "it down or raise max_pixels"
+        )
+
+
+def refuse_measurements(encoding: str) -> None:
+    """Raises ImageError if an encoding is that of numbers such as depth."""
     if encoding in _MEASURES:
         raise ImageError(
             f"the encoding {encoding!r} holds measurements such as depth, not a picture: "
             "give the colour image's topic, or publish a grey picture as mono8 or mono16"
         )
-    raise ImageError(
-        f"the encoding {encoding!r} is not known: expected one of {', '.join(SUPPORTED_ENCODINGS)}"
-    )
+
+
+def demosaic(mosaic: np.ndarray, encoding: str) -> np.ndarray:
+    """A Bayer mosaic, uint8 [H, W], becomes RGB, uint8 [H, W, 3]; `encoding` is one of `BAYER_ENCODINGS`."""
+    height, width = mosaic.shape
+    if height < 2 or width < 2:
+        raise ImageError(f"a {encoding} image needs at least 2x2 pixels, got {width}x{height}")
+    return cv2.cvtColor(mosaic, _BAYER[encoding[:10]])
 
 
 def _sixteen_bit_type(message: Image) -> np.dtype:

@@ -145,6 +145,16 @@ def test_what_cannot_be_read_is_refused_in_one_sentence(fields, said):
     assert said in str(refusal.value) and "\n" not in str(refusal.value)
 
 
+def test_an_image_with_too_many_pixels_is_refused_before_its_data_is_looked_at():
+    huge = Image(height=6000, width=8000, encoding="rgb9", step=0)
+    with pytest.raises(ImageError, match="8000x6000 = 48000000 pixels; at most 8300000 are taken"):
+        image_to_rgb(huge, max_pixels=8_300_000)
+    small = message(np.zeros((2, 3, 3), np.uint8), "rgb8")
+    assert image_to_rgb(small, max_pixels=6).shape == (2, 3, 3)
+    with pytest.raises(ImageError, match="raise max_pixels"):
+        image_to_rgb(small, max_pixels=5)
+
+
 HEADER = Header(frame_id="camera")
 HEADER.stamp.sec, HEADER.stamp.nanosec = 5, 7
 

@@ -1,0 +1,172 @@
+import random
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
+
+from sensor_msgs.msg import CompressedImage  # noqa: E402
+
+from activesam_ros.errors import ImageError  # noqa: E402
+from activesam_ros.ros.compressed import compressed_to_rgb  # noqa: E402
+from activesam_ros.ros.conversions import BAYER_ENCODINGS  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def rgb():
+    """Smooth colours, which JPEG carries well."""
+    rows, columns = np.mgrid[:96, :128].astype(np.float32)
+    return np.stack([40 + columns, 60 + 1.5 * rows, 200 - columns], axis=2).astype(np.uint8)
+
+
+def encoded(pixels: np.ndarray, extension: str, *options: int) -> bytes:
+    """OpenCV's file of [H, W] or of [H, W, 3 or 4] in RGB(A)."""
+    if pixels.ndim == 3:
+        code = cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR
+        pixels = cv2.cvtColor(pixels, code)
+    return cv2.imencode(extension, pixels, list(options))[1].tobytes()
+
+
+def decoded(data: bytes, format: str = "rgb8; jpeg compressed bgr8", **options) -> np.ndarray:
+    return compressed_to_rgb(CompressedImage(format=format, data=data), **options)
+
+
+def refusal(data: bytes, format: str = "jpeg", **options) -> str:
+    with pytest.raises(ImageError) as raised:
+        decoded(data, format, **options)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "options", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 2)]
+)
+def test_a_jpeg_is_the_picture(rgb, options):
+    picture = decoded(encoded(rgb, ".jpg", *options))
+    assert picture.dtype == np.uint8 and picture.flags.c_contiguous and picture.flags.writeable
+    assert np.abs(picture.astype(int) - rgb).max() <= 12
+
+
+@pytest.mark.parametrize(
+    "format", ["jpeg", "JPEG", "jpg", "bgr8; jpeg compressed bgr8", "rgb8;jpeg compressed ", "png"]
+)
+def test_the_usual_formats_are_understood_and_the_data_decides(rgb, format):
+    assert decoded(encoded(rgb, ".jpg"), format).shape == rgb.shape
+    assert np.array_equal(decoded(encoded(rgb, ".png"), format), rgb)
+
+
+def test_pngs_of_every_kind_are_the_picture(rgb):
+    grey, alpha = rgb[..., 0], np.full((96, 128, 1), 7, np.uint8)
+    assert np.array_equal(decoded(encoded(np.concatenate([rgb, alpha], 2), ".png"), "png"), rgb)
+    wide = rgb.astype(np.uint16) * 256 + 99
+    assert np.array_equal(decoded(encoded(wide, ".png"), "rgb16; png compressed bgr16"), rgb)
+    for picture in (grey, grey.astype(np.uint16) * 256 + 99):
+        assert np.array_equal(decoded(encoded(picture, ".png"), "png"), np.repeat(grey[..., None], 3, 2))
+    black_and_white = (grey > 100).astype(np.uint8) * 255
+    two_levels = decoded(encoded(black_and_white, ".png", cv2.IMWRITE_PNG_BILEVEL, 1), "png")
+    assert np.array_equal(two_levels[..., 1], black_and_white)
+
+
+def test_a_palette_is_looked_up():
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    parts = (
+        b"\x89PNG\r\n\x1a\n",
+        chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 8, 3, 0, 0, 0)),
+        chunk(b"PLTE", bytes([1, 2, 3, 40, 50, 60])),
+        chunk(b"IDAT", zlib.compress(bytes([0, 1, 0]))),
+        chunk(b"IEND", b""),
+    )
+    assert decoded(b"".join(parts), "png").tolist() == [[[40, 50, 60], [1, 2, 3]]]
+
+
+def test_a_grey_jpeg_has_three_equal_channels(rgb):
+    picture = decoded(encoded(rgb[..., 0], ".jpg"), "mono8; jpeg compressed ")
+    assert picture.shape == rgb.shape and np.abs(picture.astype(int) - rgb[..., :1]).max() <= 4
+
+
+def test_a_bayer_mosaic_gets_its_colours_back(rgb):
+    mosaic = rgb[..., 1].copy()
+    mosaic[::2, ::2] = rgb[::2, ::2, 0]
+    mosaic[1::2, 1::2] = rgb[1::2, 1::2, 2]
+    picture = decoded(encoded(mosaic, ".png"), "bayer_rggb8; png compressed ")
+    assert "bayer_rggb8" in BAYER_ENCODINGS
+    assert np.abs(picture.astype(int) - rgb)[2:-2, 2:-2].max() <= 4
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".png"])
+def test_what_was_cut_anywhere_is_refused(rgb, extension):
+    whole = encoded(rgb, extension)
+    assert decoded(whole, "jpeg").shape == rgb.shape
+    cuts = [
+        *range(1, len(whole) - 40, 37),
+        *range(len(whole) - 40, len(whole) - (8 if extension == ".png" else 0)),
+    ]
+    for cut in cuts:
+        said = refusal(whole[:cut])
+        assert "truncated or damaged" in said or "neither JPEG nor PNG" in said
+
+
+def test_a_changed_byte_in_a_png_is_refused(rgb):
+    whole = bytearray(encoded(rgb, ".png"))
+    for position in range(40, len(whole) - 12, len(whole) // 50):
+        changed = whole.copy()
+        changed[position] ^= 0x10
+        assert "truncated or damaged" in refusal(bytes(changed))
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".png"])
+def test_damage_of_any_kind_is_a_picture_or_an_image_error(rgb, extension):
+    dice = random.Random(3)
+    whole = encoded(rgb, extension)
+    refused = 0
+    for _ in range(300):
+        changed = bytearray(whole)
+        for _ in range(dice.randint(1, 5)):
+            changed[dice.randrange(len(changed))] = dice.randrange(256)
+        try:
+            picture = decoded(bytes(changed), max_pixels=rgb.size)
+        except ImageError:
+            refused += 1
+        else:
+            assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
+    assert refused
+
+
+def test_a_picture_that_is_too_large_is_refused_by_its_header():
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + header
+    start += struct.pack(">I", zlib.crc32(b"IHDR" + header)) + struct.pack(">I", 5) + b"IDAT"
+    assert "60000x60000 = 3600000000 pixels" in refusal(start, "png", max_pixels=8_300_000)
+
+
+def test_the_limit_is_inclusive(rgb):
+    data = encoded(rgb, ".jpg")
+    assert decoded(data, max_pixels=96 * 128).shape == rgb.shape
+    assert "raise max_pixels" in refusal(data, max_pixels=96 * 128 - 1)
+
+
+@pytest.mark.parametrize(
+    ("format", "said"),
+    [
+        ("16UC1; compressedDepth png", "holds depth, not a picture"),
+        ("compressedDepth", "holds depth"),
+        ("32FC1; png compressed ", "the encoding '32FC1' holds measurements"),
+        ("h264", "the format 'h264' is not known: expected jpeg or png"),
+        ("bgr8; webp compressed bgr8", "is not known"),
+        ("", "the format '' is not known"),
+        (";", "the format ';' is not known"),
+    ],
+)
+def test_other_formats_are_refused_in_one_sentence(rgb, format, said):
+    assert said in refusal(encoded(rgb, ".png"), format)
+
+
+def test_other_data_is_refused_in_one_sentence(rgb):
+    assert "is empty: expected a whole file" in refusal(b"")
+    assert "7 bytes that are neither JPEG nor PNG" in refusal(b"GIF89a.")
+    assert "neither" in refusal(encoded(rgb, ".bmp"))
