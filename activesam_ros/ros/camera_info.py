@@ -1,0 +1,48 @@
+"""Matching a camera's calibration to the labels of its images."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
+
+
+class InfoCache:
+    """The last CameraInfo messages of one camera, by stamp.
+
+    Drivers send one with every image and the same stamp; but it may come after the image, and some send it rarely.
+    """
+
+    def __init__(self, kept: int = 32) -> None:
+        """`kept`: so many messages are remembered; more than the frames that may wait."""
+        self._kept = kept
+        self._by_stamp: OrderedDict[tuple[int, int], CameraInfo] = OrderedDict()
+
+    def add(self, info: CameraInfo) -> None:
+        """Remember a message; it is not changed."""
+        stamp = _key(info.header)
+        self._by_stamp.pop(stamp, None)
+        self._by_stamp[stamp] = info
+        while len(self._by_stamp) > self._kept:
+            self._by_stamp.popitem(last=False)
+
+    def for_header(self, header: Header) -> CameraInfo | None:
+        """What to publish beside the labels that carry `header`.
+
+        Returns:
+            a copy, under `header`, of the message with its stamp, or else of the one that came last; None as long as
+            none came.
+        """
+        if not self._by_stamp:
+            return None
+        info = self._by_stamp.get(_key(header)) or next(reversed(self._by_stamp.values()))
+        # The arrays inside are shared, which is safe: nobody changes a message that was received.
+        info = copy.copy(info)
+        info.header = header
+        return info
+
+
+def _key(header: Header) -> tuple[int, int]:
+    return header.stamp.sec, header.stamp.nanosec
