@@ -22,3 +22,7 @@ class ModelError(ActiveSamError, RuntimeError):
 
 class ImageError(ActiveSamError, ValueError):
     """An image has the wrong type, shape or size."""
+
+
+class OutOfMemoryError(ActiveSamError, RuntimeError):
+    """There is no memory for an image, however little of it is done at a time."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,22 +12,22 @@ from activesam_ros.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class ActiveClass:
-    """A class that was decoded at full resolution.
+    """A class of the active set: one that is decoded at full resolution.
 
     Attributes:
         class_id: its id in the vocabulary.
         name: its display name.
-        presence: probability in [0, 1] that the image shows it, at full resolution; maximum over its decoded
-            prompts.
+        presence: probability in [0, 1] that the image shows it, at full resolution, or from the preview where there
+            is no more; maximum over its active prompts.
         preview_presence: the same from the preview; None if the preview was skipped.
-        pixels: number of pixels labelled with it.
+        pixels: number of pixels labelled with it; None where nothing was decoded.
     """
 
     class_id: int
     name: str
     presence: float
     preview_presence: float | None
-    pixels: int
+    pixels: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,3 +54,56 @@ class SegmentationResult:
     active_queries: tuple[int, ...]
     timings: Mapping[str, float]
     vocabulary: Vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class PreviewResult:
+    """What the preview alone says of one image.
+
+    Attributes:
+        preview_presence: float32 [queries], presence of every query.
+        active_queries: indices of the queries that would be decoded, ascending: those that the preview selects, or
+            all where the vocabulary is small enough to be decoded whole.
+        active: their classes, in vocabulary order, without pixels.
+        timings: seconds per stage ("prepare", "preview") and "total".
+        vocabulary: the vocabulary that was asked.
+    """
+
+    preview_presence: np.ndarray
+    active_queries: tuple[int, ...]
+    active: tuple[ActiveClass, ...]
+    timings: Mapping[str, float]
+    vocabulary: Vocabulary
+
+
+def active_classes(
+    vocabulary: Vocabulary,
+    presence: Mapping[int, float],
+    preview: Sequence[float] | np.ndarray | None,
+    pixels: np.ndarray | None,
+) -> tuple[ActiveClass, ...]:
+    """The classes of the active queries, in vocabulary order.
+
+    Args:
+        vocabulary: whose queries they are.
+        presence: of each active query, in ascending order of the queries.
+        preview: presence of every query in the preview; None if it was skipped.
+        pixels: number of pixels of each class id; None: nothing was decoded.
+    """
+    owner = vocabulary.query_classes
+    queries_of: dict[int, list[int]] = {}
+    for query in presence:
+        queries_of.setdefault(owner[query], []).append(query)
+    found = []
+    for index, queries in queries_of.items():
+        entry = vocabulary.classes[index]
+        found.append(
+            ActiveClass(
+                class_id=entry.class_id,
+                name=entry.name,
+                presence=max(presence[query] for query in queries),
+                preview_presence=None if preview is None else max(float(preview[query]) for query in queries),
+                pixels=None if pixels is None else int(pixels[entry.class_id]),
+            )
+        )
+    return tuple(found)

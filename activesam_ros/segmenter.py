@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import copy
-import logging
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 
-from activesam_ros.calibration import background_mask
-from activesam_ros.errors import ImageError, ModelError, SettingsError, VocabularyError
-from activesam_ros.fusion import fuse, query_scores
+from activesam_ros.decoding import EncodedImage, ask_presence, decode_planes
+from activesam_ros.errors import ModelError, SettingsError, VocabularyError
+from activesam_ros.fitting_size import FittingSize
+from activesam_ros.fusion import fuse
+from activesam_ros.images import check_image
+from activesam_ros.labelling import label_pixels
+from activesam_ros.memory import DeviceMemory, device_memory
 from activesam_ros.model.checkpoint import Checkpoint, load_checkpoint
-from activesam_ros.model.heads import PromptHeads, PromptTokens
+from activesam_ros.model.heads import PromptHeads
 from activesam_ros.model.vision import ImageFeatures, VisionEncoder
 from activesam_ros.preview import select_active
-from activesam_ros.result import ActiveClass, SegmentationResult
+from activesam_ros.resolutions import resolutions
+from activesam_ros.result import ActiveClass, PreviewResult, SegmentationResult, active_classes
 from activesam_ros.settings import SegmenterSettings
+from activesam_ros.stage_clock import StageClock, added
 from activesam_ros.text.assembly import make_embedder, prompt_folder
 from activesam_ros.text.canonical import canonical_name
 from activesam_ros.text.embedder import Residence
@@ -33,9 +37,14 @@ from activesam_ros.text.prompts import (
 )
 from activesam_ros.vocabulary import Vocabulary
 
-__all__ = ["ActiveClass", "ActiveSegmenter", "SegmentationResult", "SegmenterSettings"]
-
-logger = logging.getLogger(__name__)
+__all__ = [
+    "ActiveClass",
+    "ActiveSegmenter",
+    "EncodedImage",
+    "PreviewResult",
+    "SegmentationResult",
+    "SegmenterSettings",
+]
 
 
 class ActiveSegmenter:
@@ -44,8 +53,11 @@ class ActiveSegmenter:
     A low-resolution *preview* asks every prompt whether it is present; only the *active set* is decoded at full
     resolution, many prompts at once.
 
-    One thread may call `segment` while another calls `encode`; `use` may be called from any thread and takes
-    effect with the next image.
+    Several images go through the vision encoder together: `encode_images`, then `decode` each. Where memory runs out
+    fewer images and fewer prompts are worked on at a time, with the same results.
+
+    One thread may call `segment`, `encode_images`, `decode` and `preview` while another calls `encode`; `use` may be
+    called from any thread and takes effect with the next image.
 
     Example:
         >>> segmenter = ActiveSegmenter.from_pretrained("facebook/sam3")
@@ -77,6 +89,8 @@ class ActiveSegmenter:
         self._checkpoint = checkpoint
         self._configure(settings or SegmenterSettings())
         self._heads = PromptHeads(checkpoint)
+        self._prompt_room = FittingSize("prompt")
+        self._image_room = FittingSize("image")
         self._text = make_embedder(
             checkpoint,
             checkpoint.model.text_projection,
@@ -89,7 +103,9 @@ class ActiveSegmenter:
 
     def _configure(self, settings: SegmenterSettings) -> None:
         self.settings = settings
-        self.full_resolution, self.preview_resolution = _resolutions(self._checkpoint, settings)
+        self.full_resolution, self.preview_resolution = resolutions(
+            self._checkpoint.image_size, self._checkpoint.patch_size, settings
+        )
         self._full = VisionEncoder(self._checkpoint, self.full_resolution)
         self._preview = VisionEncoder(self._checkpoint, self.preview_resolution)
 
@@ -121,6 +137,25 @@ class ActiveSegmenter:
     def vocabulary(self) -> Vocabulary | None:
         """The vocabulary in force; None before the first."""
         return self._prompts.vocabulary if self._prompts else None
+
+    @property
+    def device(self) -> str:
+        """Where the model lives, such as "cpu" or "cuda:0"."""
+        return str(self._checkpoint.device)
+
+    @property
+    def dtype(self) -> str:
+        """Precision of its matrix products, such as "bfloat16"."""
+        return self._checkpoint.dtype_name
+
+    @property
+    def bucket_size(self) -> int:
+        """Prompts that are asked at once: the setting, or less while memory is short."""
+        return self._prompt_room.within(self.settings.bucket_size)
+
+    def device_memory(self) -> DeviceMemory | None:
+        """Memory of the model's GPU; None on the CPU. For any thread."""
+        return device_memory(self._checkpoint.device)
 
     def with_settings(self, settings: SegmenterSettings) -> ActiveSegmenter:
         """A segmenter over the same weights with other settings and the vocabulary in force.
@@ -193,7 +228,6 @@ class ActiveSegmenter:
         """Encodes a vocabulary and puts it in force."""
         self.use(self.encode(vocabulary))
 
-    @torch.inference_mode()
     def segment(self, rgb: np.ndarray) -> SegmentationResult:
         """Labels an image with the vocabulary in force.
 
@@ -204,57 +238,148 @@ class ActiveSegmenter:
             ImageError: `rgb` is no such array, is empty or has more than `max_pixels` pixels.
             VocabularyError: no vocabulary is set.
             ModelError: the model gave numbers that are not finite.
+            OutOfMemoryError: not even one prompt at a time fits into memory.
         """
-        check_image(rgb, self.settings.max_pixels)
+        return self.decode(self.encode_images([rgb])[0])
+
+    @torch.inference_mode()
+    def encode_images(self, images: Sequence[np.ndarray]) -> list[EncodedImage]:
+        """Selects the active prompts of each image and encodes it at full resolution, as far as they go together.
+
+        The images share both passes of the vision encoder; prompts are asked image by image. The vocabulary in force
+        now is the one that `decode` labels with.
+
+        Args:
+            images: uint8 [H, W, 3] each, of any sizes.
+
+        Raises:
+            ImageError, VocabularyError, ModelError, OutOfMemoryError: as `segment`, for any of the images.
+        """
+        prompts = self._checked(images)
+        clock = StageClock(self._checkpoint.device)
+        previewed = len(prompts) > self.settings.max_active
+
+        def work(size: int) -> list[EncodedImage]:
+            return [
+                one for some in _split(images, size) for one in self._encode(some, prompts, previewed, clock)
+            ]
+
+        encoded = self._image_room.run(len(images), work) if images else []
+        timings = clock.seconds(max(len(images), 1))
+        for _ in images:
+            self._image_room.image_done()
+        return [replace(one, timings=timings) for one in encoded]
+
+    @torch.inference_mode()
+    def decode(self, encoded: EncodedImage) -> SegmentationResult:
+        """Decodes the active prompts of an encoded image and labels its pixels.
+
+        Raises:
+            ModelError, OutOfMemoryError: as `segment`.
+        """
+        clock = StageClock(self._checkpoint.device)
+        result = self._prompt_room.run(
+            self.settings.bucket_size, lambda size: self._decode(encoded, size, clock)
+        )
+        self._prompt_room.image_done()
+        return replace(result, timings=added(encoded.timings, clock.seconds()))
+
+    @torch.inference_mode()
+    def preview(self, images: Sequence[np.ndarray]) -> list[PreviewResult]:
+        """Asks the preview alone which prompts each image shows, for any size of vocabulary.
+
+        Args:
+            images: uint8 [H, W, 3] each, of any sizes.
+
+        Raises:
+            ImageError, VocabularyError, ModelError, OutOfMemoryError: as `segment`, for any of the images.
+        """
+        prompts = self._checked(images)
+        clock = StageClock(self._checkpoint.device)
+
+        def work(size: int) -> list[torch.Tensor]:
+            return [one for some in _split(images, size) for one in self._ask_preview(some, prompts, clock)]
+
+        asked = self._image_room.run(len(images), work) if images else []
+        timings = clock.seconds(max(len(images), 1))
+        results = []
+        for presence in asked:
+            active = self._select(presence, prompts)
+            values = presence.cpu().numpy()
+            classes = active_classes(
+                prompts.vocabulary, {query: float(values[query]) for query in active}, values, pixels=None
+            )
+            results.append(PreviewResult(values, active, classes, timings, prompts.vocabulary))
+            self._image_room.image_done()
+            self._prompt_room.image_done()
+        return results
+
+    def _checked(self, images: Sequence[np.ndarray]) -> PromptSet:
+        for rgb in images:
+            check_image(rgb, self.settings.max_pixels)
         prompts = self._prompts
         if prompts is None:
-            raise VocabularyError("no vocabulary is set; call set_vocabulary before segment")
-        stages = _Stages(self._checkpoint.device)
+            raise VocabularyError("no vocabulary is set; call set_vocabulary before the first image")
+        return prompts
+
+    def _encode(
+        self, images: Sequence[np.ndarray], prompts: PromptSet, previewed: bool, clock: StageClock
+    ) -> list[EncodedImage]:
+        previews = self._ask_preview(images, prompts, clock) if previewed else [None] * len(images)
+        with clock.timed("prepare"):
+            pixels = self._full.prepare_all(images)
+        with clock.timed("encode"):
+            features = self._full.encode(pixels).split()
+        return [
+            EncodedImage(image, rgb.shape[:2], prompts, preview, self._select(preview, prompts), {})
+            for image, rgb, preview in zip(features, images, previews, strict=True)
+        ]
+
+    def _ask_preview(
+        self, images: Sequence[np.ndarray], prompts: PromptSet, clock: StageClock
+    ) -> list[torch.Tensor]:
+        # The features end with this call, so that they take no memory beside those of the full resolution.
+        with clock.timed("prepare"):
+            pixels = self._preview.prepare_all(images)
+        with clock.timed("preview"):
+            features = self._preview.encode(pixels).split()
+            asked = [self._ask(image, prompts) for image in features]
+            for presence in asked:
+                self._require_finite(presence)
+        return asked
+
+    def _ask(self, image: ImageFeatures, prompts: PromptSet) -> torch.Tensor:
+        return self._prompt_room.run(
+            self.settings.bucket_size, lambda size: ask_presence(self._heads, image, prompts, size)
+        )
+
+    def _select(self, preview: torch.Tensor | None, prompts: PromptSet) -> tuple[int, ...]:
+        if preview is None or len(prompts) <= self.settings.max_active:
+            return tuple(range(len(prompts)))
+        return select_active(preview, self.settings.keep_fraction, self.settings.max_active)
+
+    def _decode(self, encoded: EncodedImage, bucket_size: int, clock: StageClock) -> SegmentationResult:
         settings = self.settings
-        vocabulary = prompts.vocabulary
-        size = rgb.shape[:2]
-
-        preview: torch.Tensor | None = None
-        active = tuple(range(len(prompts)))
-        if len(prompts) > settings.max_active:
-            with stages.timed("prepare"):
-                pixels = self._preview.prepare(rgb)
-            with stages.timed("preview"):
-                preview = self._ask_presence(self._preview.encode(pixels), prompts)
-                self._require_finite(preview)
-                active = select_active(preview, settings.keep_fraction, settings.max_active)
-
-        with stages.timed("prepare"):
-            pixels = self._full.prepare(rgb)
-        with stages.timed("encode"):
-            image = self._full.encode(pixels)
-
+        vocabulary = encoded.prompts.vocabulary
         presence: dict[int, float] = {}
-        planes = self._planes(image, prompts, active, size, presence, stages)
-        with stages.timed("fuse"):
-            top = fuse(planes, len(vocabulary), size, self._checkpoint.device)
+        planes = decode_planes(
+            self._heads, encoded, bucket_size, settings.confidence_threshold, presence, clock
+        )
+        with clock.timed("fuse"):
+            top = fuse(planes, len(vocabulary), encoded.size, self._checkpoint.device)
             self._require_finite(top.best)
-            taken = background_mask(
-                top.best, top.second, settings.background_threshold, settings.margin_exponent
-            )
-            ids = torch.tensor(vocabulary.class_ids, dtype=torch.int32, device=taken.device)
-            fallback = vocabulary.background_id
-            labels = ids[top.index].masked_fill_(
-                taken, vocabulary.unlabeled_id if fallback is None else fallback
-            )
-            confidence = top.best.masked_fill_(taken, 0)
-            labels_out = labels.cpu().numpy().astype(vocabulary.label_dtype)
-            confidence_out = confidence.cpu().numpy()
-            summary = _active_classes(vocabulary, active, presence, preview, labels_out)
+            labels, confidence = label_pixels(top, vocabulary, settings)
+            preview = None if encoded.preview is None else encoded.preview.cpu().numpy()
+            pixels = np.bincount(labels.ravel(), minlength=vocabulary.unlabeled_id + 1)
 
         return SegmentationResult(
-            labels=labels_out,
+            labels=labels,
             unlabeled_id=vocabulary.unlabeled_id,
-            confidence=confidence_out,
-            active=summary,
-            preview_presence=None if preview is None else preview.cpu().numpy(),
-            active_queries=active,
-            timings=stages.seconds(),
+            confidence=confidence,
+            active=active_classes(vocabulary, presence, preview, pixels),
+            preview_presence=preview,
+            active_queries=encoded.active,
+            timings={},
             vocabulary=vocabulary,
         )
 
@@ -270,144 +395,6 @@ class ActiveSegmenter:
             self._hypernyms = default_hypernyms()
         return self._hypernyms
 
-    def _ask_presence(self, image: ImageFeatures, prompts: PromptSet) -> torch.Tensor:
-        buckets = _buckets(range(len(prompts)), self.settings.bucket_size)
-        return torch.cat(
-            [
-                self._heads.presence(image, PromptTokens(prompts.text[bucket], prompts.text_valid[bucket]))
-                for bucket in buckets
-            ]
-        )
 
-    def _planes(
-        self,
-        image: ImageFeatures,
-        prompts: PromptSet,
-        active: tuple[int, ...],
-        size: tuple[int, int],
-        presence: dict[int, float],
-        stages: _Stages,
-    ) -> Iterator[tuple[int, torch.Tensor]]:
-        """Decodes the active queries bucket by bucket and yields (class index, scores [H, W]).
-
-        Fills `presence` with the presence of each query on the way.
-        """
-        owner = prompts.vocabulary.query_classes
-        for bucket in _buckets(active, self.settings.bucket_size):
-            tokens = PromptTokens(
-                torch.cat([prompts.text[bucket], prompts.context.tokens[bucket]], dim=1),
-                torch.cat([prompts.text_valid[bucket], prompts.context.valid[bucket]], dim=1),
-            )
-            decoded = self._heads.decode(image, tokens, self.settings.confidence_threshold)
-            for query in bucket:
-                with stages.timed("decode"):
-                    answer = next(decoded)
-                    presence[query] = float(answer.presence)
-                yield owner[query], query_scores(answer, size)
-
-
-def check_image(rgb: object, max_pixels: int) -> None:
-    """Raises ImageError unless `rgb` is a uint8 array [H, W, 3] with 1 to `max_pixels` pixels."""
-    if not isinstance(rgb, np.ndarray):
-        raise ImageError(
-            f"the image is a {type(rgb).__name__}; expected a numpy array, uint8 [height, width, 3]"
-        )
-    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
-        raise ImageError(
-            f"the image is {rgb.dtype} {list(rgb.shape)}; expected uint8 [height, width, 3], RGB"
-        )
-    height, width = rgb.shape[:2]
-    if height == 0 or width == 0:
-        raise ImageError(f"the image is {width}×{height} pixels; expected at least one pixel")
-    if height * width > max_pixels:
-        raise ImageError(
-            f"the image is {width}×{height} = {height * width} pixels; at most {max_pixels} are taken, so scale it "
-            "down or raise max_pixels"
-        )
-
-
-def _resolutions(checkpoint: Checkpoint, settings: SegmenterSettings) -> tuple[int, int]:
-    """The full and the preview resolution in force, in pixels."""
-    patch = checkpoint.patch_size
-    full = settings.full_resolution or checkpoint.image_size
-    preview = settings.preview_resolution
-    if preview >= full:
-        preview = max(2, round(full * 2 / 3 / patch)) * patch
-        logger.info(
-            "preview_resolution %d is not below the full resolution %d; previewing at %d",
-            settings.preview_resolution,
-            full,
-            preview,
-        )
-    for name, value in (("full_resolution", full), ("preview_resolution", preview)):
-        if value % patch or value < 2 * patch:
-            raise SettingsError(
-                f"{name} is {value}; expected a multiple of the model's patch size {patch}, at least twice it, such as "
-                f"{max(2, round(value / patch)) * patch}"
-            )
-    return full, preview
-
-
-def _buckets(queries: range | tuple[int, ...], size: int) -> list[list[int]]:
-    return [list(queries[start : start + size]) for start in range(0, len(queries), size)]
-
-
-def _active_classes(
-    vocabulary: Vocabulary,
-    active: tuple[int, ...],
-    presence: dict[int, float],
-    preview: torch.Tensor | None,
-    labels: np.ndarray,
-) -> tuple[ActiveClass, ...]:
-    owner = vocabulary.query_classes
-    queries_of: dict[int, list[int]] = {}
-    for query in active:
-        queries_of.setdefault(owner[query], []).append(query)
-    pixels = np.bincount(labels.ravel(), minlength=vocabulary.unlabeled_id + 1)
-    seen = None if preview is None else preview.tolist()
-    return tuple(
-        ActiveClass(
-            class_id=vocabulary.classes[index].class_id,
-            name=vocabulary.classes[index].name,
-            presence=max(presence[query] for query in queries),
-            preview_presence=None if seen is None else max(seen[query] for query in queries),
-            pixels=int(pixels[vocabulary.classes[index].class_id]),
-        )
-        for index, queries in queries_of.items()
-    )
-
-
-class _Stages:
-    """Seconds spent per stage; a stage inside another counts for itself only."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._wait: Callable[[], None] = (
-            (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else (lambda: None)
-        )
-        self._seconds: dict[str, float] = {}
-        self._stack: list[str] = []
-        self._begin = self._since = self._now()
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        self._charge()
-        self._stack.append(stage)
-        try:
-            yield
-        finally:
-            self._charge()
-            self._stack.pop()
-
-    def seconds(self) -> dict[str, float]:
-        return {**self._seconds, "total": self._now() - self._begin}
-
-    def _charge(self) -> None:
-        now = self._now()
-        if self._stack:
-            stage = self._stack[-1]
-            self._seconds[stage] = self._seconds.get(stage, 0.0) + now - self._since
-        self._since = now
-
-    def _now(self) -> float:
-        self._wait()
-        return time.perf_counter()
+def _split(images: Sequence[np.ndarray], size: int) -> list[Sequence[np.ndarray]]:
+    return [images[start : start + size] for start in range(0, len(images), size)]

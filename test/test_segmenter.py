@@ -1,12 +1,14 @@
 """The segmenter on the demo model: results, tiny vocabularies, swaps, refusals."""
 
 import threading
+import weakref
 
 import numpy as np
 import pytest
 import torch
 
 from activesam_ros.errors import ImageError, ModelError, SettingsError, VocabularyError
+from activesam_ros.model.vision import VisionEncoder
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
 from activesam_ros.text.hypernyms import TableHypernyms
 from activesam_ros.toytown.words import CLASSES, DEMO_WORDS
@@ -187,6 +189,115 @@ def test_swaps_never_mix_vocabularies(make, street_image):
         stop.set()
         swapper.join()
     assert len(seen) == 2
+
+
+@pytest.fixture(scope="session")
+def images(street_image):
+    """Three views of different sizes."""
+    return [street_image, street_image[:100, ::-1], street_image[::2, ::3]]
+
+
+def same_result(one, other):
+    np.testing.assert_array_equal(one.labels, other.labels)
+    np.testing.assert_allclose(one.confidence, other.confidence, atol=1e-5, rtol=0)
+    assert one.active_queries == other.active_queries
+    for found, expected in zip(one.active, other.active, strict=True):
+        assert found.presence == pytest.approx(expected.presence, abs=1e-5)
+        assert (found.class_id, found.name, found.pixels) == (
+            expected.class_id,
+            expected.name,
+            expected.pixels,
+        )
+
+
+@pytest.mark.parametrize("words", [DEMO_WORDS, CLASSES])
+def test_a_batch_equals_its_images(make, images, words):
+    segmenter = make(words)
+    encoded = segmenter.encode_images(images)
+    assert len({one.timings["total"] for one in encoded}) == 1
+    for one, rgb in zip(encoded, images, strict=True):
+        result = segmenter.decode(one)
+        same_result(result, segmenter.segment(rgb))
+        stages = dict(result.timings)
+        total = stages.pop("total")
+        assert sum(stages.values()) <= total and set(one.timings) <= set(result.timings)
+
+
+def test_a_batch_passes_the_vision_encoder_once_a_resolution(make, images, monkeypatch):
+    segmenter = make(DEMO_WORDS)
+    passed = []
+    encode = VisionEncoder.encode
+
+    def counted(encoder, pixels):
+        passed.append(tuple(pixels.shape))
+        return encode(encoder, pixels)
+
+    monkeypatch.setattr(VisionEncoder, "encode", counted)
+    segmenter.encode_images(images)
+    assert passed == [(3, 3, 128, 128), (3, 3, 192, 192)]
+    segmenter.preview(images)
+    assert passed[2:] == [(3, 3, 128, 128)]
+
+
+def test_the_features_of_the_preview_are_gone_before_the_full_resolution(make, images, monkeypatch):
+    segmenter = make(DEMO_WORDS)
+    alive = []
+    encode = VisionEncoder.encode
+
+    def watched(encoder, pixels):
+        alive.append([reference() is not None for reference in references])
+        features = encode(encoder, pixels)
+        references.extend(map(weakref.ref, (pixels, *features.levels)))
+        return features
+
+    references = []
+    monkeypatch.setattr(VisionEncoder, "encode", watched)
+    segmenter.encode_images(images)
+    assert alive[0] == [] and len(alive[1]) > 1 and not any(alive[1])
+
+
+def test_an_encoded_image_keeps_its_vocabulary(make, street_image):
+    segmenter = make(["road", "sky"])
+    encoded = segmenter.encode_images([street_image])
+    segmenter.set_vocabulary(Vocabulary.from_names(["car", "tree", "bus"]))
+    assert segmenter.decode(encoded[0]).vocabulary.names == ("road", "sky")
+
+
+@pytest.mark.parametrize("words", [DEMO_WORDS, ["sky", "car, automobile"]])
+def test_the_preview_alone(make, images, words):
+    segmenter = make(words, max_active=10)
+    for preview, rgb in zip(segmenter.preview(images), images, strict=True):
+        result = segmenter.segment(rgb)
+        assert preview.active_queries == result.active_queries
+        assert [entry.class_id for entry in preview.active] == [entry.class_id for entry in result.active]
+        assert preview.preview_presence.dtype == np.float32
+        assert preview.preview_presence.shape == (len(segmenter.prompts),)
+        assert all(entry.pixels is None for entry in preview.active)
+        assert set(preview.timings) == {"prepare", "preview", "total"}
+        assert preview.vocabulary is segmenter.vocabulary
+        if result.preview_presence is not None:
+            np.testing.assert_allclose(preview.preview_presence, result.preview_presence, atol=1e-5)
+        owner = segmenter.vocabulary.query_classes
+        for entry in preview.active:
+            own = [query for query in preview.active_queries if owner[query] == entry.class_id]
+            assert entry.presence == entry.preview_presence == preview.preview_presence[own].max()
+
+
+def test_no_images_are_no_results(make):
+    segmenter = make(["road"])
+    assert segmenter.encode_images([]) == segmenter.preview([]) == []
+
+
+def test_one_bad_image_refuses_its_batch(make, images):
+    for work in (make(["road"]).encode_images, make(["road"]).preview):
+        with pytest.raises(ImageError, match="at least one pixel"):
+            work([images[0], images[1][:0]])
+
+
+def test_where_it_lives(make):
+    segmenter = make(["road"])
+    assert (segmenter.device, segmenter.dtype, segmenter.device_memory()) == ("cpu", "float32", None)
+    assert segmenter.bucket_size == 32
 
 
 def test_half_precision_on_the_image_path(toytown_folder, make, street_image):

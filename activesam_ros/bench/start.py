@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from activesam_ros.bench.memory import Memory, memory
+from activesam_ros.memory import Memory, memory
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.text.embedder import Residence
 from activesam_ros.text.hypernyms import TableHypernyms

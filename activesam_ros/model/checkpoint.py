@@ -119,6 +119,11 @@ class Checkpoint(TextCheckpoint):
         """Side in pixels of a patch of the vision encoder."""
         return self.model.config.vision_config.backbone_config.patch_size
 
+    @property
+    def dtype_name(self) -> str:
+        """`dtype` as `load_checkpoint` takes it."""
+        return _name_of(self.dtype)
+
     def precision(self) -> AbstractContextManager:
         """The context for a forward pass.
 

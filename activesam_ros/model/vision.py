@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,17 +16,28 @@ from activesam_ros.model.checkpoint import Checkpoint
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """What all prompts share of one image at one resolution.
+    """What all prompts share of an image at one resolution, for a batch of N images.
 
     Attributes:
-        levels: feature maps [1, D, Hᵢ, Wᵢ], fine to coarse.
-        position: sine position encoding of the coarsest level, float32 [1, D, H, W].
-        class_token: the geometry encoder's output for zero boxes, [1, 1, D]; the last token of every prompt.
+        levels: feature maps [N, D, Hᵢ, Wᵢ], fine to coarse.
+        position: sine position encoding of the coarsest level, float32 [N, D, H, W].
+        class_token: the geometry encoder's output for zero boxes, [N, 1, D]; the last token of every prompt.
     """
 
     levels: tuple[torch.Tensor, ...]
     position: torch.Tensor
     class_token: torch.Tensor
+
+    def split(self) -> list[ImageFeatures]:
+        """The features of each image, as batches of one; they share the memory of the whole batch."""
+        return [
+            ImageFeatures(
+                tuple(level[one : one + 1] for level in self.levels),
+                self.position[one : one + 1],
+                self.class_token[one : one + 1],
+            )
+            for one in range(len(self.class_token))
+        ]
 
 
 class VisionEncoder:
@@ -59,8 +71,12 @@ class VisionEncoder:
         pixels = tv.resize(pixels, size, interpolation=tv.InterpolationMode.BILINEAR, antialias=True)
         return (pixels.to(self._checkpoint.device).float() / 255 - self._mean) / self._std
 
+    def prepare_all(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        """The same for images of any sizes at once: float32 [N, 3, S, S]."""
+        return torch.cat([self.prepare(rgb) for rgb in images])
+
     def encode(self, pixels: torch.Tensor) -> ImageFeatures:
-        """Runs the vision encoder and the geometry encoder on float32 [1, 3, S, S]."""
+        """Runs the vision encoder and the geometry encoder on float32 [N, 3, S, S]."""
         with self._checkpoint.precision():
             # The coarsest map of the neck belongs to the tracker.
             levels = self._encoder(pixels).fpn_hidden_states[:-1]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from activesam_ros.bench.memory import memory
+from activesam_ros.memory import memory
 
 
 def test_fields(tmp_path):

@@ -1,0 +1,79 @@
+"""From an encoded image and prompts to presence and class planes, bucket by bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from activesam_ros.fusion import query_scores
+from activesam_ros.model.heads import PromptHeads, PromptTokens
+from activesam_ros.model.vision import ImageFeatures
+from activesam_ros.stage_clock import StageClock
+from activesam_ros.text.prompts import PromptSet
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedImage:
+    """An image that waits for its active prompts to be decoded.
+
+    Attributes:
+        features: at full resolution; the images of a batch share memory, which is free when all are dropped.
+        size: height and width of the image in pixels.
+        prompts: what was asked of it.
+        preview: presence of every query in the preview, float32 [Q]; None if the preview was skipped.
+        active: indices of the queries to decode, ascending.
+        timings: seconds per stage so far ("prepare", "preview", "encode") and "total"; those of a batch are shared
+            out evenly.
+    """
+
+    features: ImageFeatures
+    size: tuple[int, int]
+    prompts: PromptSet
+    preview: torch.Tensor | None
+    active: tuple[int, ...]
+    timings: Mapping[str, float]
+
+
+def ask_presence(
+    heads: PromptHeads, image: ImageFeatures, prompts: PromptSet, bucket_size: int
+) -> torch.Tensor:
+    """Presence of every query, float32 [Q]."""
+    return torch.cat(
+        [
+            heads.presence(image, PromptTokens(prompts.text[bucket], prompts.text_valid[bucket]))
+            for bucket in _buckets(range(len(prompts)), bucket_size)
+        ]
+    )
+
+
+def decode_planes(
+    heads: PromptHeads,
+    encoded: EncodedImage,
+    bucket_size: int,
+    confidence_threshold: float,
+    presence: dict[int, float],
+    clock: StageClock,
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Decodes the active queries and yields (class index, scores [H, W]) of each.
+
+    Fills `presence` with the presence of each query on the way, and charges the model's part to "decode".
+    """
+    prompts = encoded.prompts
+    owner = prompts.vocabulary.query_classes
+    for bucket in _buckets(encoded.active, bucket_size):
+        tokens = PromptTokens(
+            torch.cat([prompts.text[bucket], prompts.context.tokens[bucket]], dim=1),
+            torch.cat([prompts.text_valid[bucket], prompts.context.valid[bucket]], dim=1),
+        )
+        decoded = heads.decode(encoded.features, tokens, confidence_threshold)
+        for query in bucket:
+            with clock.timed("decode"):
+                answer = next(decoded)
+                presence[query] = float(answer.presence)
+            yield owner[query], query_scores(answer, encoded.size)
+
+
+def _buckets(queries: Sequence[int], size: int) -> list[list[int]]:
+    return [list(queries[start : start + size]) for start in range(0, len(queries), size)]

@@ -1,0 +1,88 @@
+"""Memory of this process and of its GPU, and how to give back what is not used."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes in memory.
+
+    Attributes:
+        resident: of the process, in all.
+        anonymous: of them, without pages of files, which the system may drop and read again.
+        peak: most that was ever resident.
+    """
+
+    resident: int
+    anonymous: int
+    peak: int
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """Bytes of a GPU.
+
+    Attributes:
+        allocated: in use by tensors of this process.
+        reserved: held by this process, unused ones for later included.
+        total: that the GPU has.
+    """
+
+    allocated: int
+    reserved: int
+    total: int
+
+
+def memory(status: Path = Path("/proc/self/status")) -> Memory:
+    """The memory of a process from its status file, as Linux accounts for it.
+
+    Raises:
+        OSError, KeyError: there is no such file, or it has other fields.
+    """
+    fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+    return Memory(*(int(fields[name].split()[0]) * 1024 for name in ("VmRSS", "RssAnon", "VmHWM")))
+
+
+def device_memory(device: torch.device) -> DeviceMemory | None:
+    """The memory of a device; None for the CPU."""
+    import torch
+
+    if device.type != "cuda":
+        return None
+    return DeviceMemory(
+        torch.cuda.memory_allocated(device),
+        torch.cuda.memory_reserved(device),
+        torch.cuda.get_device_properties(device).total_memory,
+    )
+
+
+def release_memory() -> None:
+    """Gives the memory of dropped objects back to the system and to other users of the GPU.
+
+    Stops every thread for the length of a garbage collection, so call it after dropping something large only.
+    """
+    gc.collect()
+    # A process that has not used torch or a GPU is not made to by this.
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    _trim_heap()
+
+
+def _trim_heap() -> None:
+    """Returns free pages of the heap, which glibc keeps otherwise; other C libraries have no such call."""
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError):
+        return
+    trim(0)
