@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from builtin_interfaces.msg import Time as Stamp
+from rclpy.time import Time
+
 # Share of a period that a frame may come before its turn: those of just the rate that is asked for come a little
 # early as often as late.
 _EARLY = 0.1
@@ -39,20 +42,20 @@ class RateLimit:
         return True
 
 
-def age_of(stamp: float, now: float) -> float:
-    """Seconds since a stamp; below zero for one in the future. Both in seconds of the same clock."""
-    return now - stamp
+def age_of(stamp: Stamp, now: Time) -> float:
+    """Seconds since a stamp; below zero for one in the future."""
+    return (now.nanoseconds - stamp.sec * 1_000_000_000 - stamp.nanosec) / 1e9
 
 
-def too_old(stamp: float, now: float, max_age: float) -> bool:
+def too_old(stamp: Stamp, now: Time, max_age: float) -> bool:
     """Whether a frame of this stamp is to be dropped.
 
     Nothing but the two times counts, so after time jumped back frames with the new stamps pass at once; one from
     before the jump is in the future then, which is no reason to drop it.
 
     Args:
-        stamp: of the image, in seconds.
-        now: the same clock's time.
+        stamp: of the image.
+        now: the time of the node's clock.
         max_age: in seconds; 0: no frame is too old.
     """
     return 0 < max_age < age_of(stamp, now)

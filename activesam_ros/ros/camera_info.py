@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections import OrderedDict
 
 from sensor_msgs.msg import CameraInfo
@@ -13,20 +14,25 @@ class InfoCache:
     """The last CameraInfo messages of one camera, by stamp.
 
     Drivers send one with every image and the same stamp; but it may come after the image, and some send it rarely.
+    Any thread may add and ask.
     """
 
     def __init__(self, kept: int = 32) -> None:
         """`kept`: so many messages are remembered; more than the frames that may wait."""
+        self._lock = threading.Lock()
         self._kept = kept
+        # Messages come in the executor's thread and are asked for in the worker's.
+        self._lock = threading.Lock()
         self._by_stamp: OrderedDict[tuple[int, int], CameraInfo] = OrderedDict()
 
     def add(self, info: CameraInfo) -> None:
         """Remember a message; it is not changed."""
         stamp = _key(info.header)
-        self._by_stamp.pop(stamp, None)
-        self._by_stamp[stamp] = info
-        while len(self._by_stamp) > self._kept:
-            self._by_stamp.popitem(last=False)
+        with self._lock:
+            self._by_stamp.pop(stamp, None)
+            self._by_stamp[stamp] = info
+            while len(self._by_stamp) > self._kept:
+                self._by_stamp.popitem(last=False)
 
     def for_header(self, header: Header) -> CameraInfo | None:
         """What to publish beside the labels that carry `header`.
@@ -35,9 +41,10 @@ class InfoCache:
             a copy, under `header`, of the message with its stamp, or else of the one that came last; None as long as
             none came.
         """
-        if not self._by_stamp:
-            return None
-        info = self._by_stamp.get(_key(header)) or next(reversed(self._by_stamp.values()))
+        with self._lock:
+            if not self._by_stamp:
+                return None
+            info = self._by_stamp.get(_key(header)) or next(reversed(self._by_stamp.values()))
         # The arrays inside are shared, which is safe: nobody changes a message that was received.
         info = copy.copy(info)
         info.header = header

@@ -2,7 +2,15 @@ import random
 
 import pytest
 
-from activesam_ros.ros.admission import RateLimit, age_of, too_old
+pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
+
+from rclpy.time import Time  # noqa: E402
+
+from activesam_ros.ros.admission import RateLimit, age_of, too_old  # noqa: E402
+
+
+def time_at(seconds: float) -> Time:
+    return Time(nanoseconds=round(seconds * 1e9))
 
 
 def admitted(limit: RateLimit, times, rate: float) -> list[float]:
@@ -64,7 +72,8 @@ def test_a_clock_that_jumps_back_starts_anew():
 
 
 def test_an_age_is_against_the_same_clock():
-    assert age_of(10.0, 12.5) == 2.5 and age_of(12.5, 10.0) == -2.5
+    early, late = (Time(nanoseconds=1_700_000_000_250_000_000 + 250_000_000 * part) for part in (0, 9))
+    assert age_of(early.to_msg(), late) == 2.25 and age_of(late.to_msg(), early) == -2.25
 
 
 @pytest.mark.parametrize(
@@ -80,4 +89,4 @@ def test_an_age_is_against_the_same_clock():
     ],
 )
 def test_only_frames_from_too_long_ago_are_too_old(stamp, now, max_age, old):
-    assert too_old(stamp, now, max_age) is old
+    assert too_old(time_at(stamp).to_msg(), time_at(now), max_age) is old
