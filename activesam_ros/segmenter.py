@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from activesam_ros.decoding import EncodedImage, ask_presence, decode_planes
-from activesam_ros.errors import ModelError, SettingsError, VocabularyError
-from activesam_ros.fitting_size import FittingSize
+from activesam_ros.errors import ModelError, OutOfMemoryError, SettingsError, VocabularyError
+from activesam_ros.fitting_size import FittingSize, is_out_of_memory
 from activesam_ros.fusion import fuse
 from activesam_ros.images import check_image
 from activesam_ros.labelling import label_pixels
@@ -201,14 +201,23 @@ class ActiveSegmenter:
         Raises:
             VocabularyError: a prompt is longer than the model's context.
             ModelError: the text encoder cannot be loaded.
+            OutOfMemoryError: there is not enough memory.
         """
-        return encode_vocabulary(
-            vocabulary,
-            self._text,
-            self._hypernym_lookup(),
-            self.settings.neighbor_tokens,
-            self.settings.hypernym_tokens,
-        )
+        try:
+            return encode_vocabulary(
+                vocabulary,
+                self._text,
+                self._hypernym_lookup(),
+                self.settings.neighbor_tokens,
+                self.settings.hypernym_tokens,
+            )
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemoryError(
+                f"there is not enough memory for the {len(vocabulary.queries)} prompts of the vocabulary; free memory, "
+                "ask for fewer, or fill the prompt cache ahead on a machine that has more"
+            ) from error
 
     def use(self, prompts: PromptSet) -> None:
         """Puts encoded prompts in force; an image that is being segmented keeps the old ones.

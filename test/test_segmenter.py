@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from activesam_ros.errors import ImageError, ModelError, SettingsError, VocabularyError
+from activesam_ros.errors import ImageError, ModelError, OutOfMemoryError, SettingsError, VocabularyError
+from activesam_ros.fitting_size import PATIENCE
+from activesam_ros.model.heads import PromptHeads
 from activesam_ros.model.vision import VisionEncoder
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
 from activesam_ros.text.hypernyms import TableHypernyms
@@ -281,6 +283,97 @@ def test_the_preview_alone(make, images, words):
         for entry in preview.active:
             own = [query for query in preview.active_queries if owner[query] == entry.class_id]
             assert entry.presence == entry.preview_presence == preview.preview_presence[own].max()
+
+
+class ShortOfMemory:
+    """A device with room for so many prompts, and so many images, at once."""
+
+    def __init__(self, monkeypatch):
+        self.prompts = self.images = 10**6
+        transform, encode = PromptHeads._transform, VisionEncoder.encode
+
+        def transformed(heads, image, prompts):
+            self.require(len(prompts.tokens), self.prompts)
+            return transform(heads, image, prompts)
+
+        def encoded(encoder, pixels):
+            self.require(len(pixels), self.images)
+            return encode(encoder, pixels)
+
+        monkeypatch.setattr(PromptHeads, "_transform", transformed)
+        monkeypatch.setattr(VisionEncoder, "encode", encoded)
+
+    @staticmethod
+    def require(wanted, room):
+        if wanted > room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+@pytest.fixture
+def short_of_memory(monkeypatch):
+    return ShortOfMemory(monkeypatch)
+
+
+def test_smaller_buckets_where_memory_is_short(make, images, short_of_memory):
+    segmenter = make(DEMO_WORDS)
+    expected = [segmenter.segment(rgb) for rgb in images]
+    short_of_memory.prompts = 5
+    for rgb, result in zip(images, expected, strict=True):
+        same_result(segmenter.segment(rgb), result)
+    assert segmenter.bucket_size == 4
+    # The room belongs to the device, not to the settings.
+    assert segmenter.with_settings(SegmenterSettings(keep_fraction=0.5)).bucket_size == 4
+    assert segmenter.with_settings(SegmenterSettings(bucket_size=2)).bucket_size == 2
+
+
+def test_the_bucket_size_recovers(make, street_image, short_of_memory):
+    segmenter = make(["road", "sky", "tree", "car"])
+    short_of_memory.prompts = 1
+    small = street_image[::8, ::8]
+    segmenter.segment(small)
+    assert segmenter.bucket_size == 1
+    short_of_memory.prompts = 10**6
+    for _ in range(PATIENCE):
+        segmenter.segment(small)
+    assert segmenter.bucket_size == 2
+    for _ in range(PATIENCE):
+        segmenter.preview([small])
+    assert segmenter.bucket_size == 4
+
+
+def test_image_by_image_where_a_batch_does_not_fit(make, images, short_of_memory):
+    segmenter = make(DEMO_WORDS)
+    expected = [segmenter.segment(rgb) for rgb in images]
+    previews = segmenter.preview(images)
+    short_of_memory.images = 1
+    for one, result in zip(segmenter.encode_images(images), expected, strict=True):
+        same_result(segmenter.decode(one), result)
+    for one, other in zip(segmenter.preview(images), previews, strict=True):
+        np.testing.assert_allclose(one.preview_presence, other.preview_presence, atol=1e-5)
+    assert segmenter.bucket_size == 32
+
+
+@pytest.mark.parametrize("what", ["prompts", "images"])
+def test_no_room_at_all_is_one_sentence(make, images, short_of_memory, what):
+    segmenter = make(DEMO_WORDS)
+    expected = segmenter.segment(images[0])
+    setattr(short_of_memory, what, 0)
+    for work in (segmenter.encode_images, segmenter.preview, lambda images: segmenter.segment(images[0])):
+        with pytest.raises(OutOfMemoryError, match=f"even one {what[:-1]} at a time"):
+            work(images)
+    setattr(short_of_memory, what, 10**6)
+    same_result(segmenter.segment(images[0]), expected)
+
+
+def test_no_room_for_the_words(make, monkeypatch):
+    segmenter = make(["road"])
+
+    def fail(*args):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr("activesam_ros.text.prompts.pad_tokens", fail)
+    with pytest.raises(OutOfMemoryError, match="for the 2 prompts of the vocabulary"):
+        segmenter.encode(Vocabulary.from_names(["sky", "tree"]))
 
 
 def test_no_images_are_no_results(make):
