@@ -1,0 +1,179 @@
+"""Why no images come, and what to do about it."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from rclpy.node import Node
+from rclpy.qos import (
+    DurabilityPolicy,
+    QoSCompatibility,
+    QoSPolicyKind,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_check_compatible,
+)
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+from activesam_ros.ros.qos import override_parameter, policy_text, profile_text
+
+IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+
+_TRANSPORTS = {IMAGE: "raw", COMPRESSED_IMAGE: "compressed"}
+_SUFFIX = "/compressed"
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Listener:
+    """How the images of one camera are subscribed.
+
+    Attributes:
+        remapped: the name that is remapped to choose the topic, such as "image" or "front/image".
+        topic: the full name of the topic that is subscribed; with the transport "compressed" it ends in that.
+        transport: "raw" or "compressed".
+        profile: quality of service asked for, with the overrides.
+    """
+
+    remapped: str
+    topic: str
+    transport: str
+    profile: QoSProfile
+
+    @property
+    def type(self) -> str:
+        """The message type that is subscribed."""
+        return COMPRESSED_IMAGE if self.transport == "compressed" else IMAGE
+
+
+def incompatible(listener: Listener, publishers: Sequence[TopicEndpointInfo]) -> str | None:
+    """What to say of publishers that can never reach the listener.
+
+    Args:
+        listener: see `Listener`.
+        publishers: those of its topic, as the node's `get_publishers_info_by_topic` gives them.
+
+    Returns:
+        one sentence, which is the same every time for the same cause; None if all of them fit.
+    """
+    unfit = [
+        one
+        for one in publishers
+        if one.topic_type == listener.type
+        and qos_check_compatible(one.qos_profile, listener.profile)[0] == QoSCompatibility.ERROR
+    ]
+    if not unfit:
+        return None
+    first, more = unfit[0], f" and {len(unfit) - 1} more" if len(unfit) > 1 else ""
+    offered = f"{policy_text(first.qos_profile.reliability)}, {policy_text(first.qos_profile.durability)}"
+    return (
+        f"the images that {_owner(first)}{more} publishes on {listener.topic} cannot be received: it offers {offered}, "
+        f"we ask for {profile_text(listener.profile)}; {_remedy(listener, first.qos_profile)}"
+    )
+
+
+def silence(listener: Listener, publishers: Sequence[TopicEndpointInfo], elsewhere: Mapping[str, str]) -> str:
+    """What to say when no image has come for too long.
+
+    Args:
+        listener: see `Listener`.
+        publishers: as for `incompatible`.
+        elsewhere: type of every image topic that somebody else publishes, see `published_images`.
+
+    Returns:
+        one sentence, the same every time for the same cause.
+    """
+    topic = listener.topic
+    unfit = incompatible(listener, publishers)
+    if any(one.topic_type == listener.type for one in publishers):
+        return unfit or (
+            f"no image comes on {topic}, although its publisher and its quality of service fit: it may be paused, or "
+            "its images are lost on the way, which Fast DDS does with large ones unless "
+            "FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA is set for the camera and for this node"
+        )
+    if publishers:
+        return _wrong_type(listener, publishers[0], elsewhere)
+    return f"nobody publishes {topic}: {_instead(listener, elsewhere)}"
+
+
+def published_images(node: Node) -> dict[str, str]:
+    """The image topics that somebody publishes, by name, with their type; without those of `node` itself."""
+    own = node.get_fully_qualified_name() + "/"
+    return {
+        name: kind
+        for name, kinds in node.get_topic_names_and_types()
+        for kind in kinds
+        if kind in _TRANSPORTS and not name.startswith(own) and node.count_publishers(name)
+    }
+
+
+def _remedy(listener: Listener, offered: QoSProfile) -> str:
+    asked, wanted = listener.profile, {}
+    if (offered.reliability, asked.reliability) == (
+        ReliabilityPolicy.BEST_EFFORT,
+        ReliabilityPolicy.RELIABLE,
+    ):
+        wanted[QoSPolicyKind.RELIABILITY] = "best_effort"
+    if (offered.durability, asked.durability) == (
+        DurabilityPolicy.VOLATILE,
+        DurabilityPolicy.TRANSIENT_LOCAL,
+    ):
+        wanted[QoSPolicyKind.DURABILITY] = "volatile"
+    if not wanted:
+        return qos_check_compatible(offered, asked)[1].removeprefix("ERROR: ").rstrip("; ")
+    parameters = " and ".join(
+        f"{override_parameter(listener.topic, policy)}: {value}" for policy, value in wanted.items()
+    )
+    return f"{_start_with(parameters)}, or change the publisher"
+
+
+def _wrong_type(listener: Listener, publisher: TopicEndpointInfo, elsewhere: Mapping[str, str]) -> str:
+    kind, topic = publisher.topic_type, listener.topic
+    found = f"{topic} carries {kind} (from {_owner(publisher)}), but {listener.type} is expected"
+    if listener.transport == "raw" and kind == COMPRESSED_IMAGE and topic.endswith(_SUFFIX):
+        name = topic.removesuffix(_SUFFIX)
+        return (
+            f"{found}: remap {listener.remapped} to {name} and {_start_with('image_transport: compressed')}"
+        )
+    return f"{found}: {_instead(listener, elsewhere)}"
+
+
+def _instead(listener: Listener, elsewhere: Mapping[str, str]) -> str:
+    """What to do when the topic is not there, going by the ones that are."""
+    topic = listener.topic
+    if listener.transport == "raw" and elsewhere.get(topic + _SUFFIX) == COMPRESSED_IMAGE:
+        return f"{topic}{_SUFFIX} is published, so {_start_with('image_transport: compressed')}"
+    bare = topic.removesuffix(_SUFFIX)
+    if listener.transport == "compressed" and elsewhere.get(bare) == COMPRESSED_IMAGE:
+        name = bare.removesuffix(_SUFFIX)
+        return (
+            f"image_transport compressed appends {_SUFFIX} by itself, so remap {listener.remapped} to {name}"
+        )
+    if listener.transport == "compressed" and elsewhere.get(bare) == IMAGE:
+        return f"{bare} is published, so {_start_with('image_transport: raw')}"
+    if not elsewhere:
+        return (
+            "no image topic is published at all, so start the camera, or see that it has the same ROS_DOMAIN_ID "
+            "and the same kind of discovery"
+        )
+    near = sorted(elsewhere, key=lambda name: (-SequenceMatcher(None, topic, name).ratio(), name))
+    named = ", ".join(f"{name} ({_TRANSPORTS[elsewhere[name]]})" for name in near[:_NAMED])
+    more = f" and {len(near) - _NAMED} more" if len(near) > _NAMED else ""
+    return (
+        f"remap {listener.remapped} to one of the image topics that there are, without {_SUFFIX}, and set "
+        f"image_transport to its kind: {named}{more}"
+    )
+
+
+def _start_with(parameter: str) -> str:
+    return f"start this node with the parameter {parameter}"
+
+
+def _owner(publisher: TopicEndpointInfo) -> str:
+    if not publisher.node_name or publisher.node_name.startswith("_"):
+        return "an unknown node"
+    return posixpath.join(publisher.node_namespace or "/", publisher.node_name)
