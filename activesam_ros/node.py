@@ -7,12 +7,13 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from activesam_ros.threads import let_waiting_threads_sleep
 
 _ENDING = {signal.SIGINT, signal.SIGTERM}
-# How long a frame in work may delay the end. Neither a forward pass nor a load can be interrupted.
+# How long what is under way may delay the end, in all. Neither a forward pass nor a load can be interrupted.
 _GRACE_SECONDS = 1.5
 
 
@@ -76,9 +77,14 @@ def main(args: Sequence[str] | None = None) -> int:
     signal.sigwait(_ENDING)
 
     stopping.set()
-    ended = node.stop(_GRACE_SECONDS)
-    executor.shutdown(timeout_sec=_GRACE_SECONDS)
-    callbacks.join(_GRACE_SECONDS)
+    deadline = time.monotonic() + _GRACE_SECONDS
+
+    def left() -> float:
+        return max(0.0, deadline - time.monotonic())
+
+    ended = node.stop(left())
+    executor.shutdown(timeout_sec=left())
+    callbacks.join(left())
     if not ended or callbacks.is_alive():
         # A thread is still inside the model: leave without it rather than wait for minutes.
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The node: parameters in, one camera, one worker."""
+"""The node: parameters in, cameras, one engine that owns the model, and how all of them are."""
 
 from __future__ import annotations
 
@@ -6,60 +6,56 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.node import Node
-from rclpy.parameter import Parameter
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.clock import Clock, ClockType
 from rclpy.utilities import get_rmw_implementation_identifier
 
-from activesam_ros.errors import ActiveSamError, SettingsError
-from activesam_ros.ros.camera import Camera, Frame
-from activesam_ros.ros.changes import ChangeDesk
-from activesam_ros.ros.descriptors import DESCRIBED_TYPES, declared_default, descriptor
-from activesam_ros.ros.diagnostics import Diagnostics, Status
-from activesam_ros.ros.edits import first_request, next_request
-from activesam_ros.ros.frame_slot import FrameCounts, FrameSlot
+from activesam_ros.ros.announcer import Announcer
+from activesam_ros.ros.answering import Answering
+from activesam_ros.ros.camera import Camera
+from activesam_ros.ros.descriptors import DESCRIBED_TYPES
+from activesam_ros.ros.engine import Engine
+from activesam_ros.ros.frame import Frame
+from activesam_ros.ros.heartbeat import Heartbeat, hangs
+from activesam_ros.ros.inbox import FrameCounts, Inbox
+from activesam_ros.ros.lifecycle import ManagedNode, Stage, TransitionFailed
+from activesam_ros.ros.live_parameters import LiveParameters
 from activesam_ros.ros.logs import LIBRARY_LOGGER, RosLogHandler
-from activesam_ros.ros.parameters import CHANGEABLE, PARAMETERS, Value, Wanted, typed
-from activesam_ros.ros.preparation import Prepared, Preparer, Served
-from activesam_ros.ros.tally import Tally, format_stages
+from activesam_ros.ros.parameters import ModelChoice, Policy, Wanted
+from activesam_ros.ros.preparation import Prepared, Served
+from activesam_ros.ros.report import NodeReport
 from activesam_ros.ros.throttle import ReasonThrottle
 from activesam_ros.ros.transport import transport_warning
-from activesam_ros.ros.vocabulary_status import vocabulary_status
-from activesam_ros.ros.worker import Worker, describe
 
 if TYPE_CHECKING:
     from activesam_ros.segmenter import ActiveSegmenter
 
+PULSE_SECONDS = 1.0
 REPORT_SECONDS = 10.0
 COMPLAINT_SECONDS = 5.0
-NO_CACHE = "off"
+LOADING_SECONDS = 10.0
+SILENCE_SECONDS = 30.0
 
 
-@dataclass(frozen=True)
-class _Failure:
-    """A request that could not be prepared, why, and what stays in force or, at the start, comes into it."""
+class ActiveSamNode(ManagedNode):
+    """Segments the images of its cameras with the words of the parameter `vocabulary`.
 
-    request: Wanted
-    sentence: str
-    standing: Wanted
-
-
-class ActiveSamNode(Node):
-    """Segments the images of one topic with the words of the parameter `vocabulary`.
-
-    Callbacks run in the executor's thread and only hand things over; `loaded`, `in_force`, `frame_failed` and
-    `fatal` are the worker's events and run in its thread.
+    Callbacks run in the executor's thread and only hand things over, but for transitions, which wait in slices;
+    `loaded`, `in_force`, `change_failed`, `engine_settled`, `frame_failed` and `fatal` are called from other threads.
     """
 
-    def __init__(self, on_fatal: Callable[[], None], **node_options: object) -> None:
+    def __init__(
+        self,
+        on_fatal: Callable[[], None],
+        load: Callable[[ModelChoice, Wanted], ActiveSegmenter] | None = None,
+        **node_options: object,
+    ) -> None:
         """
         Args:
             on_fatal: called, in any thread, when nothing is left to serve; `exit_code` is 1 from then on.
+            load: makes the segmenter; None: the model that the parameters name is loaded.
             node_options: for `rclpy.node.Node`.
 
         Raises:
@@ -67,38 +63,42 @@ class ActiveSamNode(Node):
         """
         super().__init__("activesam", **node_options)
         self._on_fatal = on_fatal
-        self._preparer: Preparer | None = None
-        self._served: Served | None = None
-        self._failure: _Failure | None = None
-        self._next: Wanted | None = None
-        self._writing = False
-        self._prompt_cache = "not open yet"
+        self._load = load
         self._fatal: str | None = None
+        self._engine: Engine | None = None
         self._complain = ReasonThrottle(COMPLAINT_SECONDS, time.monotonic)
-        self._reported = time.monotonic()
-        self._tally = Tally()
-        self._slot: FrameSlot[Frame] = FrameSlot()
-        self._desk: ChangeDesk[Wanted, Prepared] = ChangeDesk(self._change_failed)
-        self._write_back_needed = self.create_guard_condition(self._write_back)
+        self._silence = ReasonThrottle(SILENCE_SECONDS, time.monotonic)
+        self._live = LiveParameters(self, self._wanted, self._check, lambda: self.stage is Stage.ACTIVE)
+        setup = self._live.setup
+        self._bringing_up = setup.autostart
 
-        # What the node was started with is what it falls back on until something has been prepared.
-        self._first = self._requested = first_request(self._declare())
-        self._revisions = self._first.revision
-        self._report(self._show(self._requested))
-        self.add_on_set_parameters_callback(self._validate)
-        self.add_post_set_parameters_callback(self._changed)
+        names = setup.cameras or ("",)
+        self._inbox: Inbox[Frame] = Inbox(names, setup.queue_size if setup.queue == "all" else None)
+        self._announcer = Announcer(self)
+        self._cameras = {
+            name: Camera(self, name, setup, self._policy, self._inbox, self._overflowed, self._incompatible)
+            for name in names
+        }
+        self._answering = Answering(
+            self._cameras, self._inbox, self._announcer, self._policy, self.get_clock(), self.frame_failed
+        )
+        self._report = NodeReport(self, self._live, self._inbox, self._cameras.values(), lambda: self._engine)
+        self._heartbeat = Heartbeat(self, self._is_well)
+        self._live.listen()
+
         self._log_handler = RosLogHandler(self.get_logger())
         logging.getLogger(LIBRARY_LOGGER).addHandler(self._log_handler)
         logging.getLogger(LIBRARY_LOGGER).setLevel(logging.INFO)
-
         warning = transport_warning(os.environ, get_rmw_implementation_identifier())
         if warning:
             self.get_logger().warning(warning)
-        self._camera = Camera(self, self._slot, self._tally)
-        self._diagnostics = Diagnostics(self, [self._vocabulary_status])
-        self._worker = Worker(self._slot, self._desk, self._load, self._answer, self)
-        self._desk.submit(self._requested)
-        self._worker.start()
+
+        self._settled = self.create_guard_condition(self._on_settled)
+        # A steady clock: how the node is also matters while simulated time stands still.
+        self._pulsed = self._reported = self._said_loading = time.monotonic()
+        self.create_timer(PULSE_SECONDS, self._pulse, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        if self._bringing_up:
+            self._start_engine()
 
     # The owner's view.
 
@@ -107,22 +107,24 @@ class ActiveSamNode(Node):
         """1 after a fatal error, else 0."""
         return 1 if self._fatal else 0
 
-    @property
-    def counts(self) -> FrameCounts:
-        """Where every received frame went."""
-        return self._slot.counts
+    def counts(self, camera: str = "") -> FrameCounts:
+        """Where every received frame of a camera went."""
+        return self._inbox.counts(camera)
 
     def stop(self, timeout: float) -> bool:
         """End the threads and report; whether they ended within `timeout` seconds."""
-        self._slot.close()
-        self._desk.close()
-        ended = self._worker.join(timeout) and self._desk.join(timeout)
+        self.stopping.set()
+        engine = self._engine
+        worked = engine is not None and engine.is_loaded
+        if engine is not None:
+            engine.end()
+        self._inbox.close()
+        ended = engine is None or engine.join(timeout)
         logging.getLogger(LIBRARY_LOGGER).removeHandler(self._log_handler)
-        if self._preparer is not None:
-            self.get_logger().info(f"stopped; {self._tally.summary(self._slot.counts)}")
+        if worked or any(self._inbox.counts(name).received for name in self._cameras):
+            for line in self._report.summaries():
+                self.get_logger().info(f"stopped; {line}")
         return ended
-
-    # Parameters: executor thread.
 
     def describe_parameter(self, name: str) -> ParameterDescriptor:
         """The descriptor of a parameter with the type it is declared with.
@@ -134,178 +136,194 @@ class ActiveSamNode(Node):
         described.type = DESCRIBED_TYPES.get(name, described.type)
         return described
 
-    def _declare(self) -> dict[str, Value]:
-        """Declare every parameter; their values at the start."""
-        values: dict[str, Value] = {}
-        for spec in PARAMETERS:
-            try:
-                parameter = self.declare_parameter(spec.name, declared_default(spec), descriptor(spec))
-            except InvalidParameterTypeException as error:
-                hint = (
-                    " (write a number with a decimal point, such as 1.0)"
-                    if type(spec.default) is float
-                    else ""
-                )
-                raise SettingsError(f"{error}{hint}") from error
-            except InvalidParameterValueException as error:
-                low, high = spec.range or (None, None)
-                raise SettingsError(
-                    f"parameter {spec.name!r} is out of range: expected {low:g} to {high:g}"
-                ) from error
-            values[spec.name] = typed(spec.name, parameter.value)
-        return values
+    # Transitions: executor's thread.
 
-    def _validate(self, changes: list[Parameter]) -> SetParametersResult:
-        self._next = None
-        if self._writing:
-            return SetParametersResult(successful=True)
-        try:
-            request = next_request(
-                self._requested, {change.name: change.value for change in changes}, self._revisions + 1
+    def configure(self) -> None:
+        if self._engine is None:
+            self._start_engine()
+        self._wait_for_engine()
+
+    def activate(self) -> None:
+        if self._engine is None or self._engine.choice != self._live.model:
+            self._close_engine()
+            self._start_engine()
+            self._wait_for_engine()
+        self._inbox.open()
+        # Names are announced before the first image comes.
+        self._inbox.wake()
+        for camera in self._cameras.values():
+            camera.activate(True)
+
+    def deactivate(self) -> None:
+        self._stop_serving()
+        if self._engine is None or self._engine.error:
+            raise RuntimeError(self._engine.error if self._engine else "there is no model")
+        self.wait_until(lambda seconds: self._inbox.wait_idle(seconds) or self._hangs())
+        if self._hangs():
+            raise RuntimeError(f"the worker has been {self._engine.task.name} for longer than worker_timeout")
+
+    def cleanup(self) -> None:
+        self._close_engine()
+
+    def release(self) -> None:
+        self._stop_serving()
+        self._close_engine()
+
+    def meanwhile(self) -> None:
+        if time.monotonic() - self._pulsed >= PULSE_SECONDS:
+            self._pulse()
+
+    def _stop_serving(self) -> None:
+        for camera in self._cameras.values():
+            camera.activate(False)
+        self._inbox.shut()
+
+    def _start_engine(self) -> None:
+        choice = self._live.model
+        self.get_logger().info(f"loading the model {choice.model!r} (device {choice.device}, dtype {choice.dtype})")
+        self._said_loading = time.monotonic()
+        self._engine = Engine(
+            choice,
+            self._live.requested,
+            self._inbox,
+            self._answering,
+            self._answering.idle,
+            self,
+            self._load,
+        )
+        self._engine.start()
+
+    def _wait_for_engine(self) -> None:
+        self.wait_until(self._engine.wait)
+        if self._engine.error:
+            error = self._engine.error
+            self._close_engine()
+            raise TransitionFailed(error)
+
+    def _close_engine(self) -> None:
+        """End the engine and free its memory; one that hangs is left behind."""
+        if self._engine is None:
+            return
+        self._engine.end()
+        deadline = time.monotonic() + (0.0 if self._hangs() else self._policy().worker_timeout)
+        self.wait_until(lambda seconds: self._engine.join(seconds) or time.monotonic() > deadline)
+        engine, self._engine = self._engine, None
+        if not engine.join(0.0):
+            engine.abandon()
+            self.get_logger().error(
+                "the model is still busy and was left behind; its memory is free once it ends"
             )
-            if self._preparer is not None:
-                self._preparer.check(request)
-        except ActiveSamError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        except Exception as error:  # a file can hold anything; a parameter call must not take the node down
-            self.get_logger().error(f"checking parameters failed unexpectedly: {describe(error)}")
-            return SetParametersResult(successful=False, reason=f"unexpected: {describe(error)}")
-        self._next = request
-        return SetParametersResult(successful=True)
+        del engine
+        from activesam_ros.memory import release_memory
 
-    def _changed(self, _: list[Parameter]) -> None:
-        # Called at once after `_validate` accepted, or after `_show` set them.
-        request, self._next = self._next, None
-        if request is None:
+        release_memory()
+
+    # Callbacks: executor's thread.
+
+    def _wanted(self, request: Wanted) -> None:
+        if self._engine is not None:
+            self._engine.submit(request)
+
+    def _check(self, request: Wanted) -> None:
+        if self._engine is not None:
+            self._engine.check(request)
+
+    def _policy(self) -> Policy:
+        return self._live.policy
+
+    def _on_settled(self) -> None:
+        engine = self._engine
+        if engine is None:
             return
-        if request == self._requested:
-            failure = self._failure
-            if failure is not None and self._requested is failure.standing:
-                self._failure = None  # What is in force was asked for again, so the failed change is history.
-            return
-        self._requested = request
-        self._revisions = max(self._revisions, request.revision)
-        self._report(self._show(request))
-        self._desk.submit(request)
+        if engine.error:
+            if self._bringing_up or self._live.setup.autostart:
+                self.fatal(engine.error)
+            elif self.stage is Stage.ACTIVE:
+                self.trigger_deactivate()  # which finds the error and reports it
+        elif self._bringing_up:
+            self._bringing_up = False
+            self.bring_up()
 
-    def _show(self, request: Wanted) -> list[str]:
-        """Set the parameters that show something else than `request`; their names."""
-        shown = {name: typed(name, self.get_parameter(name).value) for name in CHANGEABLE}
-        differing = [
-            Parameter(name, value=list(value) if isinstance(value, tuple) else value)
-            for name, value in request.values
-            if value != shown[name]
-        ]
-        if differing:
-            self._writing = True
-            try:
-                self.set_parameters_atomically(differing)
-            finally:
-                self._writing = False
-        return [parameter.name for parameter in differing]
+    def _pulse(self) -> None:
+        """Once a second: a sign of life, how everything is, and whether images come."""
+        now = self._pulsed = time.monotonic()
+        self._heartbeat.beat()
+        self._report.publish()
+        for camera in self._cameras.values():
+            camera.follow_demand()  # for a middleware that does not tell when subscribers come and go
+            self._watch(camera)
+        task = self._engine.task if self._engine else None
+        if task is not None and not task.bounded and now - self._said_loading >= LOADING_SECONDS:
+            self._said_loading = now
+            self.get_logger().info(f"still {task.name}, for {now - task.since:.0f} s now")
+        if now - self._reported >= REPORT_SECONDS:
+            self._reported = now
+            for line in self._report.news():
+                self.get_logger().info(line)
 
-    def _report(self, names: list[str]) -> None:
-        if names:
-            values = dict(self._requested.values)
-            followed = ", ".join(f"{name} {_short(values[name])}" for name in names)
-            self.get_logger().info(f"set along with what was given: {followed}")
+    def _watch(self, camera: Camera) -> None:
+        silence = camera.input.silent_for
+        if silence is not None and silence > self._policy().image_timeout:
+            self._warn(f"{camera.prefix}{self._report.why_no_images(camera)}", self._silence)
 
-    def _write_back(self) -> None:
-        """After a failed change: make the parameters show what is in force again."""
-        failure = self._failure
-        if failure is None or self._requested is failure.standing:
-            return  # Two failures came before this callback did, which has dealt with the second.
-        if not self._desk.is_latest(failure.request):
-            self.get_logger().error(f"a change failed, a newer one replaced it: {failure.sentence}")
-            return
-        self._requested = failure.standing
-        undone = self._show(self._requested)
-        self.get_logger().error(
-            f"the change failed and is undone ({', '.join(undone)} as before): {failure.sentence}"
+    def _incompatible(self, camera: Camera) -> None:
+        sentence = self._report.unfit_publisher(camera)
+        if sentence:
+            self._warn(f"{camera.prefix}{sentence}", self._silence)
+
+    def _overflowed(self, camera: Camera) -> None:
+        size = self._live.setup.queue_size
+        sentence = (
+            f"{camera.prefix}a frame was lost, since {size} were waiting; the player has to wait for answers, or "
+            "raise queue_size"
         )
-        if self._preparer.last is None:
-            self._desk.submit(self._requested)
+        self._report.failed(sentence)
+        text = self._complain(sentence)
+        if text:
+            self.get_logger().error(text)
 
-    def _change_failed(self, request: Wanted, error: Exception) -> None:
-        # Called in the encoding thread: parameters are the executor's, so it is only told.
-        sentence, last = describe(error), self._preparer.last
-        if last is None and request is self._first:
-            self.fatal(f"the parameters do not fit the model: {sentence}")
-            return
-        self._failure = _Failure(request, sentence, last.wanted if last else self._first)
-        self._write_back_needed.trigger()
+    def _warn(self, sentence: str, throttle: ReasonThrottle) -> None:
+        text = throttle(sentence)
+        if text:
+            self.get_logger().warning(text)
 
-    def _vocabulary_status(self) -> Status:
-        failure, preparer = self._failure, self._preparer
-        last = preparer.last if preparer else None
-        stands = failure is not None and (last is None or last.wanted is failure.standing)
-        return vocabulary_status(
-            self._served,
-            self._requested.revision,
-            preparer is not None,
-            failure.sentence if stands else None,
-            self._prompt_cache,
-        )
+    # Other threads.
 
-    # The worker's thread.
-
-    def _load(self) -> ActiveSegmenter:
-        model, device, dtype, residence, cache = (
-            self.get_parameter(name).value
-            for name in ("model", "device", "dtype", "text_encoder", "prompt_cache")
-        )
-        self.get_logger().info(f"loading the model {model!r} (device {device}, dtype {dtype})")
-        # torch takes seconds to import; here that delays neither the end of the process nor the services.
-        from activesam_ros.segmenter import ActiveSegmenter
-        from activesam_ros.text.assembly import prompt_folder
-
-        chosen = Path(cache).expanduser() if cache else "default"
-        folder = None if cache == NO_CACHE else prompt_folder(chosen)
-        self._prompt_cache = NO_CACHE if folder is None else str(folder)
-        return ActiveSegmenter.from_pretrained(
-            model,
-            device=device,
-            dtype=dtype,
-            settings=self._first.settings,
-            text_encoder=residence,
-            prompt_cache=folder,
-        )
-
-    def _answer(self, frame: Frame, served: Served) -> None:
-        stages = self._camera.answer(frame, served)
-        self.get_logger().debug(f"frame answered; ms: {format_stages(stages)}")
-
-    def loaded(self, segmenter: ActiveSegmenter, preparer: Preparer, seconds: float) -> None:
-        self._preparer = preparer
+    def loaded(self, segmenter: ActiveSegmenter, seconds: float) -> None:
         self.get_logger().info(
             f"model loaded in {seconds:.1f} s; {segmenter.full_resolution} px, "
             f"preview {segmenter.preview_resolution} px"
         )
 
     def in_force(self, served: Served, prepared: Prepared) -> None:
-        self._served = served
+        self._live.succeeded(prepared.wanted)
+        topics = ", ".join(camera.input.topic for camera in self._cameras.values())
         self.get_logger().info(
             f"vocabulary revision {served.revision} in force: {len(served.vocabulary)} classes, prepared in "
-            f"{prepared.seconds:.2f} s; images from {self._camera.topic}"
+            f"{prepared.seconds:.2f} s; images from {topics}"
         )
 
-    def frame_answered(self) -> None:
-        if time.monotonic() - self._reported >= REPORT_SECONDS:
-            self._reported = time.monotonic()
-            self.get_logger().info(self._tally.report(self._slot.counts))
+    def change_failed(self, request: Wanted, sentence: str, standing: Wanted, again: bool) -> None:
+        self._live.failed(request, sentence, standing, again)
 
-    def frame_failed(self, sentence: str) -> None:
-        text = self._complain(sentence)
-        if text:
-            self.get_logger().warning(text)
+    def engine_settled(self, engine: Engine) -> None:
+        self._settled.trigger()
+
+    def frame_failed(self, camera: Camera, sentence: str) -> None:
+        self._report.failed(f"{camera.prefix}{sentence}")
+        self._warn(f"{camera.prefix}{sentence}", self._complain)
 
     def fatal(self, sentence: str) -> None:
-        if self._slot.closed:
+        """Nothing can be served any more: say so and have the process ended."""
+        if self.stopping.is_set():
             return  # The node is being ended anyway; what fails meanwhile is no reason to call that a failure.
         self._fatal = sentence
         self.get_logger().fatal(sentence)
         self._on_fatal()
 
+    def _is_well(self) -> bool:
+        return not self._hangs() and not (self._engine and self._engine.error)
 
-def _short(value: Value) -> str:
-    return f"({len(value)} classes)" if isinstance(value, tuple) else repr(value)
+    def _hangs(self) -> bool:
+        task = self._engine.task if self._engine else None
+        return hangs(task, self._policy().worker_timeout, time.monotonic())

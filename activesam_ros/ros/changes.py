@@ -18,9 +18,17 @@ class ChangeDesk(Generic[R, P]):
     Nothing is prepared before `open`, so that requests may come in while the model is still loading.
     """
 
-    def __init__(self, failed: Callable[[R, Exception], None]) -> None:
-        """`failed` is called in the preparing thread if preparing raised and no newer request waits."""
+    def __init__(
+        self, failed: Callable[[R, Exception], None], ready: Callable[[], None] = lambda: None
+    ) -> None:
+        """Both are called in the preparing thread.
+
+        Args:
+            failed: preparing raised, and no newer request waits.
+            ready: there is something to collect.
+        """
         self._failed = failed
+        self._tell_ready = ready
         self._changed = threading.Condition()
         self._prepare: Callable[[R], P] | None = None
         self._latest: R | None = None
@@ -115,6 +123,8 @@ class ChangeDesk(Generic[R, P]):
             if error is None and not self._closed:
                 self._ready = prepared
                 self._changed.notify_all()
-        if reported:
+        if error is None:
+            self._tell_ready()
+        elif reported:
             self._failed(request, error)
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, ParameterType
 
-from activesam_ros.ros.parameters import PARAMETERS, ParameterSpec
+from activesam_ros.ros.parameters import PARAMETERS, ParameterSpec, Takes
 
 _TYPES = {
     bool: ParameterType.PARAMETER_BOOL,
@@ -23,12 +23,12 @@ def descriptor(spec: ParameterSpec) -> ParameterDescriptor:
     message = ParameterDescriptor(
         name=spec.name,
         description=spec.description,
-        read_only=spec.read_only,
+        read_only=spec.takes is Takes.NEVER,
         type=DESCRIBED_TYPES[spec.name],
     )
     # rclpy takes an empty list for a byte array; with a type of our own checking the refusal can say why.
     message.dynamic_typing = isinstance(spec.default, tuple)
-    if spec.range and isinstance(spec.default, int):
+    if spec.range and type(spec.default) is int:
         message.integer_range = [IntegerRange(from_value=spec.range[0], to_value=spec.range[1], step=1)]
     elif spec.range:
         message.floating_point_range = [

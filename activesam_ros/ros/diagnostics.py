@@ -1,16 +1,13 @@
-"""Once a second, how the node's parts are, on `/diagnostics`."""
+"""How the node's parts are, on `/diagnostics`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-
-PERIOD_SECONDS = 1.0
 
 
 class Level(IntEnum):
@@ -40,23 +37,18 @@ class Status:
 
 
 class Diagnostics:
-    """Publishes what its sources say; each becomes the status `NODE: NAME`."""
+    """Publishes statuses, each as `NODE: NAME`."""
 
-    def __init__(self, node: Node, sources: Sequence[Callable[[], Status]]) -> None:
-        """`sources` are called in the executor's thread and must not wait."""
+    def __init__(self, node: Node) -> None:
         self._node = node
-        self._sources = tuple(sources)
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        # A steady clock: how the node is also matters while simulated time stands still.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = node.create_timer(PERIOD_SECONDS, self.publish, clock=steady)
 
-    def publish(self) -> None:
-        """Ask every source and publish one message."""
+    def publish(self, statuses: Iterable[Status]) -> None:
+        """Publish one message with all of them."""
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
         owner = self._node.get_fully_qualified_name().lstrip("/")
-        message.status = [status_message(source(), owner) for source in self._sources]
+        message.status = [status_message(status, owner) for status in statuses]
         self._publisher.publish(message)
 
 

@@ -82,6 +82,12 @@ class Inbox(Generic[F]):
         with self._changed:
             self._open = True
 
+    @property
+    def is_open(self) -> bool:
+        """Whether frames are let in."""
+        with self._changed:
+            return self._open and not self._closed
+
     def shut(self) -> None:
         """Drop the frames that wait, and those that come from now on; what is in work stays so."""
         with self._changed:
@@ -90,28 +96,30 @@ class Inbox(Generic[F]):
                 camera.drop(Drop.DEACTIVATED, len(camera.waiting))
                 camera.waiting.clear()
 
-    def put(self, camera: str, frame: F) -> bool:
-        """Hand over a frame without waiting for the worker; False if this very frame was dropped.
+    def put(self, camera: str, frame: F) -> Drop | None:
+        """Hand over a frame without waiting for the worker.
 
-        After `close` it is ignored, since nobody will ask for the counts.
+        Returns:
+            why this very frame was dropped; None if it waits now. After `close` it is ignored, since nobody will ask
+            for the counts.
         """
         with self._changed:
             if self._closed:
-                return False
+                return Drop.DEACTIVATED
             entry = self._cameras[camera]
             entry.received += 1
             if not self._open:
                 entry.drop(Drop.DEACTIVATED)
-                return False
+                return Drop.DEACTIVATED
             if self._queue_size is None and entry.waiting:
                 entry.waiting.clear()
                 entry.drop(Drop.SUPERSEDED)
             elif self._queue_size is not None and len(entry.waiting) >= self._queue_size:
                 entry.drop(Drop.QUEUE_FULL)
-                return False
+                return Drop.QUEUE_FULL
             entry.waiting.append(frame)
             self._changed.notify_all()
-            return True
+            return None
 
     def refuse(self, camera: str, reason: Drop) -> None:
         """Count a frame that was dropped as it came; after `close` it is ignored."""

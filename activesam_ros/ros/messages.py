@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from std_msgs.msg import ColorRGBA, Header
@@ -13,7 +14,8 @@ from activesam_ros.palette import Colour
 from activesam_ros.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from activesam_ros.result import SegmentationResult
+    from activesam_ros.result import ActiveClass as Active
+    from activesam_ros.result import PreviewResult, SegmentationResult
 
 
 def active_classes(result: SegmentationResult, revision: int, header: Header) -> ActiveClasses:
@@ -23,15 +25,25 @@ def active_classes(result: SegmentationResult, revision: int, header: Header) ->
         header=header,
         vocabulary_revision=revision,
         vocabulary_size=len(result.vocabulary),
-        classes=[
-            ActiveClass(
-                class_id=int(entry.class_id),
-                name=entry.name,
-                presence=float(entry.presence),
-                area=float(entry.pixels) / pixels,
-            )
-            for entry in result.active
-        ],
+        stage=ActiveClasses.DECODED,
+        classes=[_active_class(entry, entry.pixels / pixels) for entry in result.active],
+    )
+
+
+def previewed_classes(result: PreviewResult, revision: int, header: Header) -> ActiveClasses:
+    """The classes that would be decoded for an image, with the image's own header; their area is not known."""
+    return ActiveClasses(
+        header=header,
+        vocabulary_revision=revision,
+        vocabulary_size=len(result.vocabulary),
+        stage=ActiveClasses.PREVIEW,
+        classes=[_active_class(entry, math.nan) for entry in result.active],
+    )
+
+
+def _active_class(entry: Active, area: float) -> ActiveClass:
+    return ActiveClass(
+        class_id=int(entry.class_id), name=entry.name, presence=float(entry.presence), area=float(area)
     )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from enum import Enum
+from typing import TypeVar
 
 from activesam_ros.errors import SettingsError, VocabularyError
 from activesam_ros.settings import BOUNDS, SegmenterSettings
@@ -11,25 +14,43 @@ from activesam_ros.vocabulary import MAX_CLASSES, MAX_QUERIES, Vocabulary
 
 Value = bool | int | float | str | tuple[str, ...]
 
+G = TypeVar("G")
+
+_CAMERA_NAME = re.compile(r"[A-Za-z_](?!.*__)[A-Za-z0-9_]*")
+
+
+class Takes(Enum):
+    """When a new value of a parameter takes effect."""
+
+    PREPARED = "between two frames, once it is prepared"
+    AT_ONCE = "at once"
+    INACTIVE = "at the next activation, so that it is refused while the node is active"
+    NEVER = "never: it is given at the start"
+
 
 @dataclass(frozen=True)
 class ParameterSpec:
-    """One parameter: its type is that of its default; numbers take their range from the settings' bounds.
+    """One parameter: its type is that of its default; the segmenter's numbers take their range from its settings.
 
-    `choices`: the texts that are allowed; empty: any.
+    Attributes:
+        name, default, description: what users see.
+        takes: when a new value takes effect.
+        choices: the texts that are allowed; empty: any.
+        limits: lowest and highest value of a number of the node's own, inclusive.
     """
 
     name: str
     default: Value
     description: str
-    read_only: bool = False
+    takes: Takes = Takes.PREPARED
     choices: tuple[str, ...] = ()
+    limits: tuple[float, float] | None = None
 
     @property
     def range(self) -> tuple[float, float] | None:
         """Lowest and highest value in the parameter's type, inclusive; None for what is not a number."""
         if self.name not in BOUNDS:
-            return None
+            return self.limits
         bounds, number = BOUNDS[self.name], type(self.default)
         return number(0 if self.name == "full_resolution" else bounds.low), number(bounds.high)
 
@@ -61,23 +82,27 @@ _PAPER = SegmenterSettings()
 
 PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
+        "autostart",
+        True,
+        "Whether the node configures and activates itself; otherwise a lifecycle manager does.",
+        Takes.NEVER,
+    ),
+    ParameterSpec(
         "model",
         "facebook/sam3",
         "Model folder or hub id in the transformers format, or 'toytown' for the small demo model.",
-        read_only=True,
+        Takes.INACTIVE,
     ),
+    ParameterSpec("device", "auto", "Device the model runs on: auto, cpu, cuda or cuda:N.", Takes.INACTIVE),
     ParameterSpec(
-        "device", "auto", "Device the model runs on: auto, cpu, cuda or cuda:N.", read_only=True
-    ),
-    ParameterSpec(
-        "dtype", "auto", "Number format of the weights: auto, float32, bfloat16, float16.", read_only=True
+        "dtype", "auto", "Number format of the weights: auto, float32, bfloat16, float16.", Takes.INACTIVE
     ),
     ParameterSpec(
         "text_encoder",
         "release",
         "What happens to the text encoder once it has encoded words that the prompt cache lacks: release "
         "frees its memory, offload moves it to host memory, keep leaves it on the device.",
-        read_only=True,
+        Takes.INACTIVE,
         choices=("release", "offload", "keep"),
     ),
     ParameterSpec(
@@ -85,7 +110,65 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "",
         "Folder that keeps the embeddings of known words; empty: the program's own in the user's cache "
         "folder; off: words are remembered only while the node runs.",
-        read_only=True,
+        Takes.INACTIVE,
+    ),
+    ParameterSpec(
+        "cameras",
+        (),
+        "Names of the cameras: NAME/image is subscribed, ~/NAME/labels published. Empty: one camera, "
+        "image and ~/labels.",
+        Takes.NEVER,
+    ),
+    ParameterSpec(
+        "image_transport",
+        "raw",
+        "raw (sensor_msgs/Image), or compressed (sensor_msgs/CompressedImage on the image topic + /compressed).",
+        Takes.NEVER,
+        choices=("raw", "compressed"),
+    ),
+    ParameterSpec(
+        "queue",
+        "newest",
+        "newest: the newest frame of each camera is labelled, older ones that wait are dropped; all: every "
+        "frame is, in order, for replay, and the images are subscribed reliably.",
+        Takes.NEVER,
+        choices=("newest", "all"),
+    ),
+    ParameterSpec(
+        "queue_size",
+        20,
+        "With queue all: so many frames of each camera may wait; what comes beyond is lost, an error.",
+        Takes.NEVER,
+        limits=(1, 10_000),
+    ),
+    ParameterSpec(
+        "max_age",
+        0.0,
+        "Frames that are older, in seconds by their stamp, when their turn comes are dropped; 0: none is.",
+        Takes.AT_ONCE,
+        limits=(0.0, 3600.0),
+    ),
+    ParameterSpec(
+        "max_rate",
+        0.0,
+        "At most so many frames a second of each camera are taken, the others dropped on arrival; 0: all are.",
+        Takes.AT_ONCE,
+        limits=(0.0, 1000.0),
+    ),
+    ParameterSpec(
+        "image_timeout",
+        5.0,
+        "After so many seconds without an image, while somebody wants labels, the node warns and says why.",
+        Takes.AT_ONCE,
+        limits=(0.1, 3600.0),
+    ),
+    ParameterSpec(
+        "worker_timeout",
+        30.0,
+        "A frame that is in work for longer, in seconds, counts as hanging: an error in the diagnostics, and "
+        "the heartbeat stops.",
+        Takes.AT_ONCE,
+        limits=(0.1, 3600.0),
     ),
     ParameterSpec(
         "vocabulary",
@@ -147,13 +230,44 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec("max_pixels", _PAPER.max_pixels, "Images with more pixels are refused."),
 )
 
-CHANGEABLE: tuple[str, ...] = tuple(spec.name for spec in PARAMETERS if not spec.read_only)
-"""Names of the parameters that may change while the node runs."""
-
-
 DEFAULTS: dict[str, Value] = {spec.name: spec.default for spec in PARAMETERS}
 
 _SPECS = {spec.name: spec for spec in PARAMETERS}
+
+CHANGEABLE: tuple[str, ...] = tuple(spec.name for spec in PARAMETERS if spec.takes is Takes.PREPARED)
+"""Names of the parameters that words and the segmenter's settings are made of."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the node is built with; the fields are parameters of these names."""
+
+    autostart: bool
+    cameras: tuple[str, ...]
+    image_transport: str
+    queue: str
+    queue_size: int
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """What a model is loaded with; the fields are parameters of these names."""
+
+    model: str
+    device: str
+    dtype: str
+    text_encoder: str
+    prompt_cache: str
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Which frames are taken, and when to complain; the fields are parameters of these names, in seconds and Hz."""
+
+    max_age: float
+    max_rate: float
+    image_timeout: float
+    worker_timeout: float
 
 
 @dataclass(frozen=True)
@@ -184,6 +298,11 @@ def settings_of(values: Mapping[str, Value]) -> SegmenterSettings:
     return SegmenterSettings(**given)
 
 
+def group_of(kind: type[G], values: Mapping[str, Value]) -> G:
+    """`Setup`, `ModelChoice` or `Policy` from the values of all parameters."""
+    return kind(**{field.name: values[field.name] for field in fields(kind)})
+
+
 def typed(name: str, value: object) -> Value:
     """The value of a parameter as rclpy gives it, in the type of its default.
 
@@ -191,6 +310,8 @@ def typed(name: str, value: object) -> Value:
         ActiveSamError: it has another type or is none of the choices (SettingsError, VocabularyError).
     """
     spec = _SPECS[name]
+    if name == "cameras":
+        return _camera_names(value)
     if isinstance(spec.default, tuple):
         return _string_list(name, value)
     # bool is an int in Python but not in ROS.
@@ -198,7 +319,26 @@ def typed(name: str, value: object) -> Value:
         raise SettingsError(f"{name} is {value!r}; expected a value like {spec.default!r}")
     if spec.choices and value not in spec.choices:
         raise SettingsError(f"{name} is {value!r}; expected one of {', '.join(spec.choices)}")
+    if spec.limits and not spec.limits[0] <= value <= spec.limits[1]:
+        raise SettingsError(f"{name} is {value!r}; expected {spec.limits[0]:g} to {spec.limits[1]:g}")
     return value
+
+
+def _camera_names(value: object) -> tuple[str, ...]:
+    # An empty list on the command line arrives as no value at all, in a service call as bytes.
+    names = () if value is None else value
+    if isinstance(names, (str, bool, int, float)) or not all(isinstance(name, str) for name in names):
+        raise SettingsError(f"cameras is {value!r}; expected a list of names such as [front, rear]")
+    for name in names:
+        if not _CAMERA_NAME.fullmatch(name):
+            raise SettingsError(
+                f"cameras holds {name!r}; expected letters, digits and underscores, not beginning with a digit, "
+                "since the name becomes part of topics"
+            )
+    doubled = [name for name in names if list(names).count(name) > 1]
+    if doubled:
+        raise SettingsError(f"cameras holds {doubled[0]!r} twice; every camera needs a name of its own")
+    return tuple(names)
 
 
 def _string_list(name: str, value: object) -> tuple[str, ...]:

@@ -53,11 +53,11 @@ def image_in(queue: str) -> QoSProfile:
     )
 
 
-def results_out() -> QoSProfile:
-    """Matches reliable and best-effort subscribers alike."""
+def results_out(depth: int = 1) -> QoSProfile:
+    """Matches reliable and best-effort subscribers alike; a slow one finds the last `depth` messages."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
-        depth=1,
+        depth=depth,
         reliability=ReliabilityPolicy.RELIABLE,
         durability=DurabilityPolicy.VOLATILE,
     )
@@ -129,8 +129,3 @@ def _validated(profile: QoSProfile) -> SetParametersResult:
         return SetParametersResult(successful=False, reason=reason)
     return SetParametersResult(successful=True)
 
-
-# What the present node's modules name.
-IMAGE_IN = image_in("newest")
-RESULTS_OUT = results_out()
-LATCHED_OUT = latched_out()

@@ -9,20 +9,24 @@ NAME = "vocabulary"
 
 
 def vocabulary_status(
-    served: Served | None, accepted: int, loaded: bool, error: str | None, prompt_cache: str
+    served: Served | None, accepted: int, loaded: bool | None, error: str | None, prompt_cache: str | None
 ) -> Status:
     """The status of the vocabulary.
 
-    WARN until the first vocabulary is in force, ERROR after a change that failed until one succeeds, else OK.
+    WARN while the first vocabulary is on its way, ERROR after a change that failed until one succeeds, else OK.
 
     Args:
         served: what frames are labelled with; None before the first.
         accepted: revision of the vocabulary that was accepted last.
-        loaded: whether the model is there.
+        loaded: whether the model is there; None if none is wanted yet.
         error: why the last change failed; None if it did not.
-        prompt_cache: where known prompts are kept.
+        prompt_cache: where known prompts are kept; None if that is not known yet.
     """
-    values: dict[str, object] = {"revision accepted": accepted, "prompt cache": prompt_cache}
+    values: dict[str, object] = {"revision accepted": accepted}
+    if prompt_cache is not None:
+        values["prompt cache"] = prompt_cache
+    if loaded is None:
+        return Status(NAME, Level.OK, "no model is loaded, so none is in force", values)
     if served is None:
         doing = "the first vocabulary is being encoded" if loaded else "the model is loading"
         return Status(NAME, Level.WARN, doing, values)

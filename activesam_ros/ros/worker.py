@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from activesam_ros.errors import ActiveSamError, ImageError
+from activesam_ros.errors import ActiveSamError
 from activesam_ros.ros.changes import ChangeDesk
-from activesam_ros.ros.frame_slot import FrameSlot
+from activesam_ros.ros.inbox import Inbox
 from activesam_ros.ros.parameters import Wanted
 from activesam_ros.ros.preparation import Prepared, Preparer, Served, swap
 
@@ -19,7 +20,22 @@ if TYPE_CHECKING:
 F = TypeVar("F")
 
 
-class WorkerEvents(Protocol):
+@dataclass(frozen=True)
+class Task:
+    """What the worker is doing.
+
+    Attributes:
+        name: "loading the model", "labelling frames", or another few words.
+        since: when it began, `time.monotonic()` seconds.
+        bounded: whether it should be done soon, so that it counts as hanging if it is not.
+    """
+
+    name: str
+    since: float
+    bounded: bool
+
+
+class WorkerEvents(Protocol, Generic[F]):
     """What the worker tells its owner; every method is called in the worker's thread."""
 
     def loaded(self, segmenter: ActiveSegmenter, preparer: Preparer, seconds: float) -> None:
@@ -28,99 +44,113 @@ class WorkerEvents(Protocol):
     def in_force(self, served: Served, prepared: Prepared) -> None:
         """From the next frame on, `served` labels."""
 
-    def frame_answered(self) -> None:
-        """One frame was answered and counted."""
+    def answer(self, batch: list[tuple[str, F]], served: Served) -> None:
+        """Answer frames, one of a camera at most, and tell the inbox what became of each."""
 
-    def frame_failed(self, sentence: str) -> None:
-        """One frame could not be answered; the next one is tried."""
+    def idle(self, served: Served) -> None:
+        """There is nothing to answer right now."""
 
-    def fatal(self, sentence: str) -> None:
+    def failed(self, sentence: str) -> None:
         """Nothing can be served any more, for lack of a model or by a bug; the thread ends."""
 
 
 class Worker(Generic[F]):
-    """Loads the model, then answers the frames of one slot until the slot is closed."""
+    """Loads the model, then answers the frames of an inbox until it is told to end."""
 
     def __init__(
         self,
-        slot: FrameSlot[F],
+        inbox: Inbox[F],
         desk: ChangeDesk[Wanted, Prepared],
         load: Callable[[], ActiveSegmenter],
-        answer: Callable[[F, Served], None],
-        events: WorkerEvents,
+        events: WorkerEvents[F],
     ) -> None:
         """
         Args:
-            slot: where frames come from.
+            inbox: where frames come from.
             desk: where words and settings come from; the worker opens it once the model is loaded.
             load: makes the segmenter; may raise ActiveSamError.
-            answer: segments one frame and publishes the outcome; whatever it raises fails that frame only.
-            events: is told what happens.
+            events: is told what happens, and answers the frames.
         """
-        self._slot = slot
+        self._inbox = inbox
         self._desk = desk
         self._load = load
-        self._answer = answer
         self._events = events
+        self._ending = threading.Event()
+        self._task: Task | None = None
         # A daemon: neither a load nor a forward pass can be interrupted, and the process must be able to end.
         self._thread = threading.Thread(target=self._run, name="activesam-worker", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
+    def end(self) -> None:
+        """Let the thread end after what it is doing; returns at once."""
+        self._ending.set()
+        self._inbox.wake()
+
     def join(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds for the end of the thread; whether it has ended."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
+    def ending(self) -> bool:
+        """Whether it was told to end: what it still answers is nobody's any more."""
+        return self._ending.is_set()
+
+    @property
+    def task(self) -> Task | None:
+        """What it is doing; None while it waits."""
+        return self._task
+
     def _run(self) -> None:
         try:
             self._serve()
         except Exception as error:  # a bug beside the frames: the process would live on, deaf
-            self._events.fatal(f"the worker failed: {describe(error)}")
+            self._events.failed(f"the worker failed: {describe(error)}")
+        finally:
+            self._task = None
 
     def _serve(self) -> None:
         started = time.monotonic()
+        self._task = Task("loading the model", started, bounded=False)
         try:
             segmenter = self._load()
         except ActiveSamError as error:
-            self._events.fatal(str(error))
+            self._events.failed(str(error))
             return
-        except Exception as error:  # the process has nothing to do without a model, whatever the reason
-            self._events.fatal(f"loading the model failed unexpectedly: {describe(error)}")
+        except Exception as error:  # there is nothing to do without a model, whatever the reason
+            self._events.failed(f"loading the model failed unexpectedly: {describe(error)}")
+            return
+        if self._ending.is_set():
             return
         preparer = Preparer(segmenter, time.monotonic)
         self._events.loaded(segmenter, preparer, time.monotonic() - started)
+        self._task = Task("encoding the first vocabulary", time.monotonic(), bounded=False)
         self._desk.open(preparer)
         prepared = self._desk.wait()
+        del segmenter, preparer
         served: Served | None = None
-        frame: F | None = None
-        while True:
+        batch: list[tuple[str, F]] = []
+        while not self._ending.is_set():
             if prepared is not None:
                 served = swap(prepared)
                 self._events.in_force(served, prepared)
-            if frame is not None:
-                self._one(frame, served)
-            frame = self._slot.take()
-            if frame is None:
-                return
+            if batch:
+                self._task = Task("labelling frames", time.monotonic(), bounded=True)
+                self._events.answer(batch, served)
+            else:
+                self._events.idle(served)
+            self._task = None
+            batch = self._inbox.take()
             prepared = self._desk.collect()
 
-    def _one(self, frame: F, served: Served) -> None:
-        try:
-            self._answer(frame, served)
-        except ImageError as error:
-            self._slot.failed("bad image")
-            self._events.frame_failed(f"frame refused: {error}")
-        except Exception as error:  # one frame must not take the node down
-            self._slot.failed(type(error).__name__)
-            self._events.frame_failed(f"frame failed: {describe(error)}")
-        else:
-            self._slot.answered()
-            self._events.frame_answered()
 
-
-def describe(error: Exception) -> str:
+def describe(error: BaseException) -> str:
     """An exception as one line: its text if it is one of ours, else its type too."""
     text = " ".join(str(error).split())
     return text if isinstance(error, ActiveSamError) else f"{type(error).__name__}: {text}"

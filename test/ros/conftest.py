@@ -143,7 +143,7 @@ class Client:
 
         kept = self.received.setdefault(topic, [])
         latched = topic in ("label_info", "vocabulary")
-        base = self._qos.LATCHED_OUT if latched else self._qos.RESULTS_OUT
+        base = self._qos.latched_out() if latched else self._qos.results_out()
         profile = QoSProfile(depth=100, reliability=base.reliability, durability=base.durability)
 
         # rclpy hands the message's info to a callback that takes exactly two arguments.

@@ -28,7 +28,7 @@ def in_thread(function):
 
 def test_the_newest_frame_wins_and_the_others_are_counted():
     inbox = opened()
-    assert all(inbox.put("", frame) for frame in ("a", "b", "c"))
+    assert [inbox.put("", frame) for frame in ("a", "b", "c")] == [None] * 3
     assert inbox.counts("") == FrameCounts(received=3, waiting=1, dropped=((Drop.SUPERSEDED, 2),))
     assert inbox.take() == [("", "c")]
     assert inbox.counts("") == FrameCounts(received=3, in_work=1, dropped=((Drop.SUPERSEDED, 2),))
@@ -38,9 +38,9 @@ def test_the_newest_frame_wins_and_the_others_are_counted():
 
 def test_a_queue_keeps_the_order_and_drops_what_comes_when_it_is_full():
     inbox = opened(queue_size=2)
-    assert [inbox.put("", frame) for frame in ("a", "b", "c")] == [True, True, False]
+    assert [inbox.put("", frame) for frame in ("a", "b", "c")] == [None, None, Drop.QUEUE_FULL]
     assert inbox.take() == [("", "a")]
-    assert inbox.put("", "d")
+    assert inbox.put("", "d") is None
     assert [inbox.take(), inbox.take()] == [[("", "b")], [("", "d")]]
     assert inbox.counts("") == FrameCounts(received=4, in_work=3, dropped=((Drop.QUEUE_FULL, 1),))
 
@@ -94,17 +94,17 @@ def test_a_frame_refused_on_arrival_is_received_and_dropped():
 
 def test_it_starts_shut_and_shutting_drops_what_waits_but_not_what_is_in_work():
     inbox = Inbox(["", "rear"], 5)
-    assert not inbox.put("", "early")
+    assert inbox.put("", "early") is Drop.DEACTIVATED
     inbox.open()
     for frame in ("a", "b", "c"):
-        assert inbox.put("", frame)
+        assert inbox.put("", frame) is None
     assert inbox.take() == [("", "a")]
     inbox.shut()
-    assert not inbox.put("", "late")
+    assert inbox.put("", "late") is Drop.DEACTIVATED
     assert inbox.counts("") == FrameCounts(received=5, in_work=1, dropped=((Drop.DEACTIVATED, 4),))
     inbox.answered("")
     inbox.open()
-    assert inbox.put("", "again") and inbox.take() == [("", "again")]
+    assert inbox.put("", "again") is None and inbox.take() == [("", "again")]
 
 
 def test_take_waits_for_a_frame():
@@ -138,7 +138,7 @@ def test_close_wakes_a_waiting_worker_and_ignores_later_frames():
     inbox.close()
     thread.join(PATIENCE)
     assert taken == [[]] and inbox.closed
-    assert not inbox.put("", "too late")
+    assert inbox.put("", "too late") is Drop.DEACTIVATED
     inbox.refuse("", Drop.OVER_RATE)
     assert inbox.take() == [] and inbox.counts("") == FrameCounts()
 

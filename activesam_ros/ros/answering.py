@@ -1,0 +1,178 @@
+"""From frames to published results, a batch of cameras at a time; the worker's thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rclpy.clock import Clock
+from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import Header
+
+from activesam_ros.errors import ImageError, OutOfMemoryError
+from activesam_ros.ros.admission import too_old
+from activesam_ros.ros.announcer import Announcer
+from activesam_ros.ros.camera import Camera
+from activesam_ros.ros.camera_outputs import Demand
+from activesam_ros.ros.compressed import compressed_to_rgb
+from activesam_ros.ros.conversions import image_to_rgb
+from activesam_ros.ros.frame import Frame
+from activesam_ros.ros.inbox import Drop, Inbox
+from activesam_ros.ros.parameters import Policy
+from activesam_ros.ros.preparation import Served
+from activesam_ros.ros.worker import describe
+
+if TYPE_CHECKING:
+    from activesam_ros.result import PreviewResult, SegmentationResult
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A frame that could be read: uint8 [H, W, 3], and `time.monotonic()` seconds of the steps so far."""
+
+    camera: Camera
+    frame: Frame
+    demand: Demand
+    rgb: np.ndarray
+    taken: float
+    converted: float
+
+    @property
+    def header(self) -> Header:
+        return self.frame.message.header
+
+
+class Answering:
+    """Answers every frame of a batch or drops it for a stated reason; never raises for a frame's sake."""
+
+    def __init__(
+        self,
+        cameras: Mapping[str, Camera],
+        inbox: Inbox[Frame],
+        announcer: Announcer,
+        policy: Callable[[], Policy],
+        clock: Clock,
+        failed: Callable[[Camera, str], None],
+    ) -> None:
+        """
+        Args:
+            cameras: by name.
+            inbox: is told what became of each frame.
+            announcer: says what the ids mean.
+            policy: asked for the age limit with every batch.
+            clock: the node's, against which the age of a frame is taken.
+            failed: told, in one sentence, why a frame could not be answered.
+        """
+        self._cameras = cameras
+        self._inbox = inbox
+        self._announcer = announcer
+        self._policy = policy
+        self._clock = clock
+        self._failed = failed
+
+    def __call__(self, batch: list[tuple[str, Frame]], served: Served, abandoned: Callable[[], bool]) -> None:
+        """
+        Args:
+            batch: camera names and frames.
+            served: what to label with.
+            abandoned: whether the worker hung and was left behind, so that nobody wants its answers any more.
+        """
+        opened = [self._open(self._cameras[name], frame, served) for name, frame in batch]
+        pictures = [picture for picture in opened if picture is not None]
+        if pictures:
+            self._announcer.before([picture.header for picture in pictures], served)
+        self._label([picture for picture in pictures if picture.demand is Demand.LABELS], served, abandoned)
+        self._preview([picture for picture in pictures if picture.demand is Demand.PREVIEW], served)
+
+    def idle(self, served: Served) -> None:
+        """Between frames."""
+        if self._inbox.is_open:
+            self._announcer.ahead(served)
+
+    def _open(self, camera: Camera, frame: Frame, served: Served) -> _Picture | None:
+        taken = time.monotonic()
+        demand = camera.demand
+        if demand is Demand.NOTHING:
+            # Who listened has gone since, or the node is no longer active.
+            reason = Drop.UNWANTED if self._inbox.is_open else Drop.DEACTIVATED
+            self._inbox.dropped(camera.name, reason)
+            return None
+        message = frame.message
+        if too_old(message.header.stamp, self._clock.now(), self._policy().max_age):
+            self._inbox.dropped(camera.name, Drop.TOO_OLD)
+            return None
+        read = compressed_to_rgb if isinstance(message, CompressedImage) else image_to_rgb
+        try:
+            rgb = read(message, served.segmenter.settings.max_pixels)
+        except Exception as error:  # a message can hold anything
+            self._drop(camera, error)
+            return None
+        return _Picture(camera, frame, demand, rgb, taken, time.monotonic())
+
+    def _label(self, pictures: list[_Picture], served: Served, abandoned: Callable[[], bool]) -> None:
+        encode = served.segmenter.encode_images
+        for index, (picture, encoded) in enumerate(self._together(pictures, encode)):
+            # At the end the frame in work is still answered, those behind it are not.
+            if abandoned() or (index and not self._inbox.is_open):
+                self._inbox.dropped(picture.camera.name, Drop.DEACTIVATED)
+                continue
+            try:
+                result = served.segmenter.decode(encoded)
+                segmented = time.monotonic()
+                info = picture.camera.input.info(picture.header)
+                picture.camera.outputs.publish(result, picture.rgb, served.revision, picture.header, info)
+            except Exception as error:  # one frame must not take the node down
+                self._drop(picture.camera, error)
+            else:
+                self._answered(picture, result, segmented)
+
+    def _preview(self, pictures: list[_Picture], served: Served) -> None:
+        for picture, result in self._together(pictures, served.segmenter.preview):
+            segmented = time.monotonic()
+            try:
+                picture.camera.outputs.publish_preview(result, served.revision, picture.header)
+            except Exception as error:  # as above
+                self._drop(picture.camera, error)
+            else:
+                self._answered(picture, result, segmented)
+
+    def _together(self, pictures: list[_Picture], run: Callable[[list[np.ndarray]], list]) -> list[tuple]:
+        """Each picture with what `run` makes of it, without those that it fails on."""
+        if not pictures:
+            return []
+        try:
+            return list(zip(pictures, run([picture.rgb for picture in pictures]), strict=True))
+        except Exception as error:  # one frame must not take the others down
+            if len(pictures) == 1:
+                self._drop(pictures[0].camera, error)
+                return []
+            return [one for picture in pictures for one in self._together([picture], run)]
+
+    def _drop(self, camera: Camera, error: Exception) -> None:
+        if isinstance(error, ImageError):
+            reason, sentence = Drop.BAD_IMAGE, f"frame refused: {error}"
+        elif isinstance(error, OutOfMemoryError):
+            reason, sentence = Drop.OUT_OF_MEMORY, f"frame dropped: {error}"
+        else:
+            reason, sentence = Drop.FAILED, f"frame failed: {describe(error)}"
+        self._inbox.dropped(camera.name, reason)
+        self._failed(camera, sentence)
+
+    def _answered(
+        self, picture: _Picture, result: SegmentationResult | PreviewResult, segmented: float
+    ) -> None:
+        published = time.monotonic()
+        timings = {name: seconds for name, seconds in result.timings.items() if name != "total"}
+        stages = {
+            "wait": picture.taken - picture.frame.arrived,
+            "convert": picture.converted - picture.taken,
+            **timings,
+            "segment": sum(timings.values()),
+            "publish": published - segmented,
+            "latency": published - picture.frame.arrived,
+        }
+        picture.camera.latency.add(stages, len(result.active), len(result.vocabulary))
+        self._inbox.answered(picture.camera.name)

@@ -1,0 +1,206 @@
+"""One loaded model at work: its worker, the desk where new words are prepared, and what is in force."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from activesam_ros.ros.changes import ChangeDesk
+from activesam_ros.ros.frame import Frame
+from activesam_ros.ros.inbox import Inbox
+from activesam_ros.ros.parameters import ModelChoice, Wanted
+from activesam_ros.ros.preparation import Prepared, Preparer, Served
+from activesam_ros.ros.worker import Task, Worker, describe
+
+if TYPE_CHECKING:
+    from activesam_ros.segmenter import ActiveSegmenter
+
+NO_CACHE = "off"
+
+
+class EngineEvents(Protocol):
+    """What an engine tells its owner, from its threads."""
+
+    def loaded(self, segmenter: ActiveSegmenter, seconds: float) -> None:
+        """The model is there."""
+
+    def in_force(self, served: Served, prepared: Prepared) -> None:
+        """From the next frame on, `served` labels."""
+
+    def change_failed(self, request: Wanted, sentence: str, standing: Wanted, again: bool) -> None:
+        """A change could not be prepared; see `LiveParameters.failed`."""
+
+    def engine_settled(self, engine: Engine) -> None:
+        """It serves, or it failed: at the start or, by a bug, later."""
+
+
+class Engine:
+    """Loads a model and serves it until `close`; neither is done twice.
+
+    It is *settled* once the first words are in force, or once it has failed.
+    """
+
+    def __init__(
+        self,
+        choice: ModelChoice,
+        first: Wanted,
+        inbox: Inbox[Frame],
+        answer: Callable[[list[tuple[str, Frame]], Served, Callable[[], bool]], None],
+        idle: Callable[[Served], None],
+        events: EngineEvents,
+        load: Callable[[ModelChoice, Wanted], ActiveSegmenter] | None = None,
+    ) -> None:
+        """
+        Args:
+            choice: which model.
+            first: words and settings that come first.
+            inbox: where frames come from.
+            answer: answers frames, see `Answering`; worker's thread.
+            idle: there is nothing to answer; worker's thread.
+            events: told what happens.
+            load: makes the segmenter; None: `load_segmenter`.
+        """
+        self.choice = choice
+        self._first = first
+        self._answer = answer
+        self._idle = idle
+        self._events = events
+        self._settled = threading.Event()
+        self._preparer: Preparer | None = None
+        self._served: Served | None = None
+        self._error: str | None = None
+        self._abandoned = False
+        self._prompt_cache: str | None = None
+        self._desk: ChangeDesk[Wanted, Prepared] = ChangeDesk(self._change_failed, inbox.wake)
+        loads = load or load_segmenter
+        self._worker: Worker[Frame] = Worker(inbox, self._desk, lambda: loads(choice, first), self)
+
+    def start(self) -> None:
+        """Begin to load; returns at once."""
+        self._desk.submit(self._first)
+        self._worker.start()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait at most `timeout` seconds until it is settled; whether it is."""
+        return self._settled.wait(timeout)
+
+    @property
+    def serves(self) -> bool:
+        """Whether words are in force and nothing has failed."""
+        return self._served is not None and self._error is None
+
+    @property
+    def error(self) -> str | None:
+        """Why it cannot serve; None if it can, or may yet."""
+        return self._error
+
+    @property
+    def served(self) -> Served | None:
+        """What frames are labelled with; None before the first words."""
+        return self._served
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is there."""
+        return self._preparer is not None
+
+    @property
+    def prompt_cache(self) -> str | None:
+        """Folder where known prompts are kept, or "off"; None before the model is there."""
+        return self._prompt_cache
+
+    @property
+    def task(self) -> Task | None:
+        """What the worker is doing; None while it waits."""
+        return self._worker.task
+
+    def submit(self, request: Wanted) -> None:
+        """Ask for words and settings; returns at once."""
+        self._desk.submit(request)
+
+    def check(self, request: Wanted) -> None:
+        """Raises ActiveSamError if the model cannot serve `request`, as far as that is known without encoding."""
+        preparer = self._preparer
+        if preparer is not None:
+            preparer.check(request)
+
+    def end(self) -> None:
+        """Let it end after what it is doing; returns at once."""
+        # In this order: a worker that the desk lets go finds that it is to end.
+        self._worker.end()
+        self._desk.close()
+
+    def join(self, timeout: float) -> bool:
+        """Wait at most `timeout` seconds for its threads, and let go of the model; whether they have ended.
+
+        The memory is free once the engine itself is gone.
+        """
+        ended = self._worker.join(timeout) and self._desk.join(timeout)
+        self._preparer = self._served = None
+        return ended
+
+    def abandon(self) -> None:
+        """Leave threads that do not end to themselves: what they still answer is not published."""
+        self._abandoned = True
+
+    # The worker's events.
+
+    def loaded(self, segmenter: ActiveSegmenter, preparer: Preparer, seconds: float) -> None:
+        self._preparer = preparer
+        self._prompt_cache = str(prompt_cache_folder(self.choice) or NO_CACHE)
+        self._events.loaded(segmenter, seconds)
+
+    def in_force(self, served: Served, prepared: Prepared) -> None:
+        self._served = served
+        self._events.in_force(served, prepared)
+        if not self._settled.is_set():
+            self._settled.set()
+            self._events.engine_settled(self)
+
+    def answer(self, batch: list[tuple[str, Frame]], served: Served) -> None:
+        self._answer(batch, served, lambda: self._abandoned)
+
+    def idle(self, served: Served) -> None:
+        self._idle(served)
+
+    def failed(self, sentence: str) -> None:
+        if self._worker.ending:
+            return  # It is being ended anyway; what fails meanwhile is no reason to call that a failure.
+        self._error = sentence
+        self._settled.set()
+        self._events.engine_settled(self)
+
+    def _change_failed(self, request: Wanted, error: Exception) -> None:
+        sentence, last = describe(error), self._preparer.last
+        if last is None and request is self._first:
+            self.failed(f"the parameters do not fit the model: {sentence}")
+            self.end()
+            return
+        self._events.change_failed(request, sentence, last.wanted if last else self._first, last is None)
+
+
+def prompt_cache_folder(choice: ModelChoice) -> Path | None:
+    """Where known prompts are kept; None: nowhere."""
+    from activesam_ros.text.assembly import prompt_folder
+
+    if choice.prompt_cache == NO_CACHE:
+        return None
+    return prompt_folder(Path(choice.prompt_cache).expanduser() if choice.prompt_cache else "default")
+
+
+def load_segmenter(choice: ModelChoice, first: Wanted) -> ActiveSegmenter:
+    """Loads the model of the parameters with the settings of `first`; raises ActiveSamError."""
+    # torch takes seconds to import; in the worker that delays neither the end of the process nor the services.
+    from activesam_ros.segmenter import ActiveSegmenter
+
+    return ActiveSegmenter.from_pretrained(
+        choice.model,
+        device=choice.device,
+        dtype=choice.dtype,
+        settings=first.settings,
+        text_encoder=choice.text_encoder,
+        prompt_cache=prompt_cache_folder(choice),
+    )
+

@@ -1,0 +1,141 @@
+"""A lifecycle node whose transitions say what went wrong, and that can bring itself up."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from enum import StrEnum
+
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from activesam_ros.ros.worker import describe
+
+_SLICE_SECONDS = 0.1
+
+
+class Stage(StrEnum):
+    """The primary states of a lifecycle node."""
+
+    UNCONFIGURED = "unconfigured"
+    INACTIVE = "inactive"
+    ACTIVE = "active"
+    FINALIZED = "finalized"
+
+
+class TransitionFailed(Exception):
+    """A transition cannot be made, and the node stays in the state that it was in; the text says why."""
+
+
+class ManagedNode(LifecycleNode):
+    """Subclasses say what a transition does; one that raises is logged, which rclpy itself does not do.
+
+    `TransitionFailed` leaves the state as it was; anything else leads through error processing to unconfigured.
+
+    Attributes:
+        stage: the state after the last transition.
+        transition_error: why the last transition failed; None if it did not.
+    """
+
+    def __init__(self, name: str, **node_options: object) -> None:
+        super().__init__(name, **node_options)
+        self.stage = Stage.UNCONFIGURED
+        self.transition_error: str | None = None
+        self.stopping = threading.Event()
+
+    def configure(self) -> None:
+        """From unconfigured to inactive."""
+
+    def activate(self) -> None:
+        """From inactive to active; lifecycle publishers publish already."""
+
+    def deactivate(self) -> None:
+        """From active to inactive; lifecycle publishers still publish."""
+
+    def cleanup(self) -> None:
+        """From inactive to unconfigured."""
+
+    def release(self) -> None:
+        """Let go of everything, from any state: at the shutdown, and after an error."""
+
+    def meanwhile(self) -> None:
+        """Called about every tenth of a second while a transition waits and no callback runs."""
+
+    def bring_up(self) -> bool:
+        """Configure and activate as far as that has not been done; whether the node is active."""
+        if self.stage is Stage.UNCONFIGURED:
+            self.trigger_configure()
+        if self.stage is Stage.INACTIVE:
+            self.trigger_activate()
+        return self.stage is Stage.ACTIVE
+
+    def wait_until(self, done: Callable[[float], bool]) -> None:
+        """Wait within a transition, in short slices.
+
+        Args:
+            done: waits at most the given number of seconds; whether what it waits for is so.
+
+        Raises:
+            TransitionFailed: the process is being ended.
+        """
+        while not done(_SLICE_SECONDS):
+            if self.stopping.is_set() or not self.context.ok():
+                raise TransitionFailed("the node is being ended")
+            self.meanwhile()
+
+    # What rclpy calls.
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("configure", self.configure, Stage.INACTIVE)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        super().on_activate(state)
+        returned = self._transition("activate", self.activate, Stage.ACTIVE)
+        if returned != TransitionCallbackReturn.SUCCESS:
+            super().on_deactivate(state)
+        return returned
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        returned = self._transition("deactivate", self.deactivate, Stage.INACTIVE)
+        super().on_deactivate(state)
+        return returned
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("clean up", self.cleanup, Stage.UNCONFIGURED)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        returned = self._transition("shut down", self.release, Stage.FINALIZED)
+        super().on_deactivate(state)
+        return returned
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        error = self.transition_error
+        super().on_deactivate(state)
+        returned = self._transition("recover from an error", self.release, Stage.UNCONFIGURED)
+        if returned != TransitionCallbackReturn.SUCCESS:
+            self.stage = Stage.FINALIZED
+            return TransitionCallbackReturn.FAILURE
+        self.transition_error = error
+        self.get_logger().warning("the node is unconfigured after that error; configure and activate it again")
+        return returned
+
+    def _transition(self, name: str, run: Callable[[], None], stage: Stage) -> TransitionCallbackReturn:
+        try:
+            run()
+        except TransitionFailed as error:
+            self.transition_error = f"could not {name}: {error}"
+            self._say(self.transition_error)
+            return TransitionCallbackReturn.FAILURE
+        except Exception as error:  # rclpy would swallow it
+            self.transition_error = f"could not {name}: {describe(error)}"
+            self._say(self.transition_error)
+            return TransitionCallbackReturn.ERROR
+        self.stage = stage
+        self.transition_error = None
+        self.get_logger().info(f"the node is {stage}")
+        return TransitionCallbackReturn.SUCCESS
+
+    def _say(self, sentence: str) -> None:
+        if self.stopping.is_set():
+            self.get_logger().info(sentence)
+        else:
+            self.get_logger().error(sentence)

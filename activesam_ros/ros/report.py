@@ -1,0 +1,151 @@
+"""How the node is, put together for diagnostics and logs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator
+
+from activesam_ros.memory import Memory, memory
+from activesam_ros.ros.camera import Camera
+from activesam_ros.ros.camera_outputs import Demand
+from activesam_ros.ros.camera_status import CameraView, camera_status
+from activesam_ros.ros.diagnostics import Diagnostics, Status
+from activesam_ros.ros.engine import Engine
+from activesam_ros.ros.frame import Frame
+from activesam_ros.ros.heartbeat import hangs
+from activesam_ros.ros.inbox import Inbox
+from activesam_ros.ros.input_watch import incompatible, published_images, silence
+from activesam_ros.ros.lifecycle import ManagedNode, Stage
+from activesam_ros.ros.live_parameters import LiveParameters
+from activesam_ros.ros.node_status import NodeView, node_status
+from activesam_ros.ros.qos import profile_text
+from activesam_ros.ros.recent_counts import RecentCounts
+from activesam_ros.ros.vocabulary_status import vocabulary_status
+
+
+class NodeReport:
+    """Looks at the parts of the node; executor's thread, except `failed`."""
+
+    def __init__(
+        self,
+        node: ManagedNode,
+        parameters: LiveParameters,
+        inbox: Inbox[Frame],
+        cameras: Collection[Camera],
+        engine: Callable[[], Engine | None],
+    ) -> None:
+        self._node = node
+        self._parameters = parameters
+        self._inbox = inbox
+        self._cameras = tuple(cameras)
+        self._engine = engine
+        self._recent = {camera.name: RecentCounts() for camera in self._cameras}
+        self._answered = dict.fromkeys((camera.name for camera in self._cameras), 0)
+        self._last_error: tuple[str, float] | None = None
+        self._diagnostics = Diagnostics(node)
+
+    def publish(self) -> None:
+        """Publish the status of every part on `/diagnostics`."""
+        self._diagnostics.publish(list(self._statuses()))
+
+    def failed(self, sentence: str) -> None:
+        """Remember the error that was logged last; for any thread."""
+        self._last_error = (sentence, time.monotonic())
+
+    def why_no_images(self, camera: Camera) -> str:
+        """One sentence for a camera whose images do not come."""
+        return silence(camera.input.listener, self._publishers(camera), published_images(self._node))
+
+    def unfit_publisher(self, camera: Camera) -> str | None:
+        """One sentence if a publisher's quality of service does not fit the subscription; None if all do."""
+        return incompatible(camera.input.listener, self._publishers(camera))
+
+    def news(self) -> list[str]:
+        """One line for each camera of which frames were answered since the last call."""
+        lines = []
+        for camera in self._cameras:
+            counts = self._inbox.counts(camera.name)
+            if counts.answered != self._answered[camera.name]:
+                self._answered[camera.name] = counts.answered
+                lines.append(_named(camera, camera.latency.report(counts)))
+        return lines
+
+    def summaries(self) -> list[str]:
+        """One line for each camera, about all frames since the start."""
+        return [
+            _named(camera, camera.latency.summary(self._inbox.counts(camera.name))) for camera in self._cameras
+        ]
+
+    def _publishers(self, camera: Camera) -> list:
+        return self._node.get_publishers_info_by_topic(camera.input.topic)
+
+    def _statuses(self) -> Iterator[Status]:
+        engine = self._engine()
+        yield node_status(self._node_view(engine))
+        yield vocabulary_status(
+            engine.served if engine else None,
+            self._parameters.requested.revision,
+            None if engine is None else engine.is_loaded,
+            self._parameters.failure,
+            engine.prompt_cache if engine else None,
+        )
+        for camera in self._cameras:
+            yield camera_status(self._camera_view(camera, engine))
+
+    def _node_view(self, engine: Engine | None) -> NodeView:
+        now = time.monotonic()
+        task = engine.task if engine else None
+        segmenter = engine.served.segmenter if engine and engine.served else None
+        error, since = self._last_error or (None, None)
+        return NodeView(
+            state=self._node.stage,
+            model=engine.choice.model if engine else self._parameters.model.model,
+            task=task.name if task else None,
+            task_seconds=now - task.since if task else None,
+            hangs=hangs(task, self._parameters.policy.worker_timeout, now),
+            loading=engine is not None and engine.served is None and engine.error is None,
+            engine_error=engine.error if engine else None,
+            transition_error=self._node.transition_error,
+            last_error=error,
+            last_error_seconds=None if since is None else now - since,
+            device=segmenter.device if segmenter else None,
+            dtype=segmenter.dtype if segmenter else None,
+            bucket_size=segmenter.bucket_size if segmenter else None,
+            bucket_size_set=segmenter.settings.bucket_size if segmenter else None,
+            memory=_process_memory(),
+            device_memory=segmenter.device_memory() if segmenter else None,
+        )
+
+    def _camera_view(self, camera: Camera, engine: Engine | None) -> CameraView:
+        counts = self._inbox.counts(camera.name)
+        silent = camera.input.silent_for
+        late = silent is not None and silent > self._parameters.policy.image_timeout
+        return CameraView(
+            title=camera.title,
+            serving=self._node.stage is Stage.ACTIVE and engine is not None and engine.serves,
+            wanted=camera.demand is not Demand.NOTHING,
+            topic=camera.input.topic,
+            transport=camera.input.listener.transport,
+            quality=profile_text(camera.input.listener.profile),
+            preview_only=camera.demand is Demand.PREVIEW,
+            silent=late,
+            silence=self.why_no_images(camera) if late else None,
+            incompatible=self.unfit_publisher(camera) if camera.input.listening else None,
+            counts=counts,
+            recent=self._recent[camera.name].look(time.monotonic(), counts),
+            since_image=camera.input.since_image,
+            since_answer=camera.latency.since_answer,
+            stages=camera.latency.percentiles(),
+            active=camera.latency.active,
+        )
+
+
+def _process_memory() -> Memory | None:
+    try:
+        return memory()
+    except (OSError, KeyError):  # a system that accounts for memory otherwise
+        return None
+
+
+def _named(camera: Camera, line: str) -> str:
+    return f"{camera.name}: {line}" if camera.name else line
