@@ -120,6 +120,23 @@ def test_an_override_that_makes_no_sense_is_refused_in_one_sentence(subscribed, 
     assert TOPIC in str(refusal.value) or "override" in str(refusal.value)
 
 
+def test_an_override_holds_when_the_topic_is_left_and_subscribed_again(ros):
+    parameter = Parameter(qos.override_parameter(TOPIC, QoSPolicyKind.RELIABILITY), value="reliable")
+    node = ros.create_node("qos_test", parameter_overrides=[parameter])
+    try:
+        for _ in range(3):
+            with qos.overrides_checked():
+                subscription = node.create_subscription(
+                    Image, TOPIC, print, qos.image_in("newest"), qos_overriding_options=qos.overriding()
+                )
+            assert subscription.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+            asked = node.get_subscriptions_info_by_topic(TOPIC)
+            assert [one.qos_profile.reliability for one in asked] == [ReliabilityPolicy.RELIABLE]
+            node.destroy_subscription(subscription)
+    finally:
+        node.destroy_node()
+
+
 def test_another_runtime_error_is_not_taken_for_an_override():
     with pytest.raises(RuntimeError, match="else") as raised, qos.overrides_checked():
         raise RuntimeError("something else")
