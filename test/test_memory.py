@@ -1,9 +1,15 @@
-"""Memory as Linux accounts for it."""
+"""Memory as Linux accounts for it, and what comes back when a model is dropped."""
+
+import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+import torch
 
-from activesam_ros.memory import memory
+from activesam_ros.bench.full_size import ensure_random_model
+from activesam_ros.memory import DeviceMemory, device_memory, memory, release_memory
 
 
 def test_fields(tmp_path):
@@ -25,3 +31,74 @@ def test_another_system(tmp_path):
     (tmp_path / "status").write_text("Name:\tpython\n")
     with pytest.raises(KeyError):
         memory(tmp_path / "status")
+
+
+@pytest.fixture(scope="module")
+def larger_model(toytown_folder, tmp_path_factory):
+    """The demo model with random weights and a table of words that weighs."""
+    from transformers import Sam3Config
+
+    config = Sam3Config.from_dict(json.loads((toytown_folder / "config.json").read_text()))
+    config.text_config.vocab_size = 600_000
+    return ensure_random_model(tmp_path_factory.mktemp("larger") / "model", config)
+
+
+def load_and_drop(folder: str, rounds: int) -> tuple[int, list[tuple[int, int]]]:
+    """Bytes of a model's parameters, and for each round the anonymous memory with it and after it."""
+    from activesam_ros.segmenter import ActiveSegmenter
+    from activesam_ros.vocabulary import Vocabulary
+
+    rgb = np.zeros((120, 160, 3), np.uint8)
+    found = []
+    for _ in range(rounds):
+        segmenter = ActiveSegmenter.from_pretrained(folder, "cpu", text_encoder="keep", prompt_cache=None)
+        segmenter.set_vocabulary(Vocabulary.from_names(["road", "sky"]))
+        segmenter.segment(rgb)
+        parts = (segmenter._checkpoint.model, segmenter._text._side)
+        size = sum(weight.numel() * weight.element_size() for part in parts for weight in part.parameters())
+        loaded = memory().anonymous
+        del segmenter, parts
+        release_memory()
+        found.append((loaded, memory().anonymous))
+    return size, found
+
+
+def test_a_dropped_segmenter_gives_its_memory_back(larger_model):
+    command = [sys.executable, __file__, str(larger_model), "3"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    size, found = json.loads(done.stdout)
+    assert size > 100 << 20
+    for loaded, dropped in found:
+        assert loaded - dropped > 0.9 * size
+    # The first round also pays for what libraries set up once.
+    assert found[-1][1] - found[0][1] < 0.2 * size
+
+
+def test_releasing_loads_no_torch():
+    code = "import activesam_ros.memory as m, sys; m.release_memory(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_memory_of_a_gpu(monkeypatch):
+    assert device_memory(torch.device("cpu")) is None
+    # There may be no GPU here, so what torch would say of one is put in its place.
+    monkeypatch.setattr("torch.cuda.memory_allocated", lambda device: 1)
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda device: 2)
+    properties = type("Properties", (), {"total_memory": 3})()
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda device: properties)
+    assert device_memory(torch.device("cuda:0")) == DeviceMemory(allocated=1, reserved=2, total=3)
+
+
+def test_the_gpu_cache_is_emptied_only_where_a_gpu_is_used(monkeypatch):
+    emptied = []
+    monkeypatch.setattr("torch.cuda.empty_cache", lambda: emptied.append(True))
+    for used in (False, True):
+        monkeypatch.setattr("torch.cuda.is_initialized", lambda used=used: used)
+        release_memory()
+    assert emptied == [True]
+
+
+if __name__ == "__main__":
+    # A process of its own, which has nothing else to give back.
+    print(json.dumps(load_and_drop(sys.argv[1], int(sys.argv[2]))))

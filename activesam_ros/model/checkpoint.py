@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from activesam_ros.model.folder import (
     require_tokenizer,
     resolve_folder,
 )
+from activesam_ros.model.progress import counted_loading, step, weights_on_disk
 from activesam_ros.text.fingerprint import text_fingerprint
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class TextCheckpoint:
         """
         from activesam_ros.model.parts import Sam3TextSide
 
-        return _load_part(Sam3TextSide, self.folder, self.config).eval().requires_grad_(False)
+        return _load_part("text encoder", Sam3TextSide, self.folder, self.config).eval().requires_grad_(False)
 
     def load_text_projection(self) -> nn.Module:
         """Reads the text projection alone into host memory, in float32.
@@ -75,8 +75,8 @@ class TextCheckpoint:
         """
         from activesam_ros.model.parts import Sam3TextProjection
 
-        part = _load_part(Sam3TextProjection, self.folder, self.config).eval().requires_grad_(False)
-        return part.text_projection
+        part = _load_part("text projection", Sam3TextProjection, self.folder, self.config)
+        return part.eval().requires_grad_(False).text_projection
 
     def text_fingerprint(self, memo: Path | None = None) -> str:
         """What identifies the text encoder; see `activesam_ros.text.fingerprint`.
@@ -136,7 +136,7 @@ class Checkpoint(TextCheckpoint):
 
 
 def load_checkpoint(model: str | Path, device: str = "auto", dtype: str = "auto") -> Checkpoint:
-    """Loads a SAM 3 checkpoint.
+    """Loads a SAM 3 checkpoint, and logs what it loads, how far it is and how long each step took.
 
     Args:
         model: a folder, a hub id such as `facebook/sam3`, or the name of a bundled model (`toytown`). Plain
@@ -148,25 +148,29 @@ def load_checkpoint(model: str | Path, device: str = "auto", dtype: str = "auto"
         ModelError: the model is missing, gated, offline, incomplete or of another type, or the device or dtype
             cannot be had.
     """
-    # transformers takes seconds to import, so programs that only read settings do not pay for it.
-    from activesam_ros.model.parts import Sam3WithoutText
-
     started = time.monotonic()
     torch_device = resolve_device(device)
     torch_dtype = resolve_dtype(dtype, torch_device)
-    text = open_text_checkpoint(model)
-    logger.info("loading %s from %s for %s in %s", model, text.folder, torch_device, _name_of(torch_dtype))
-    network = _load_part(Sam3WithoutText, text.folder, text.config)
-    mean, std = read_normalisation(text.folder)
+    folder = resolve_folder(model)
+    logger.info(
+        "loading %s from %s (%s of weights) for %s in %s",
+        model,
+        folder,
+        weights_on_disk(folder),
+        torch_device,
+        _name_of(torch_dtype),
+    )
+    with step("transformers imported"):
+        # It takes seconds, so programs that only read settings do not pay for it.
+        from activesam_ros.model.parts import Sam3WithoutText
+    with step("configuration and tokenizer read"):
+        text = _open_text_checkpoint(model, folder)
+        mean, std = read_normalisation(folder)
+    with step("weights read"):
+        network = _load_part("weights", Sam3WithoutText, folder, text.config)
     network.eval().requires_grad_(False)
-    store_matrices_as(network, torch_dtype)
-    try:
-        network.to(torch_device)
-    except torch.OutOfMemoryError as error:
-        raise ModelError(
-            f"the model in {text.folder} does not fit into the memory of {torch_device}; free memory, or use "
-            "device 'cpu' or dtype 'bfloat16'"
-        ) from error
+    with step(f"weights put on {torch_device}"):
+        _place(network, folder, torch_device, torch_dtype)
     logger.info("loaded %s in %.1f s", model, time.monotonic() - started)
     return Checkpoint(**vars(text), model=network, mean=mean, std=std, device=torch_device, dtype=torch_dtype)
 
@@ -180,9 +184,12 @@ def open_text_checkpoint(model: str | Path) -> TextCheckpoint:
     Raises:
         ModelError: the model is missing, gated, offline, incomplete or of another type.
     """
+    return _open_text_checkpoint(model, resolve_folder(model))
+
+
+def _open_text_checkpoint(model: str | Path, folder: Path) -> TextCheckpoint:
     from transformers import CLIPTokenizer, Sam3Config
 
-    folder = resolve_folder(model)
     raw_config = read_detector_config(folder)
     try:
         config = Sam3Config.from_dict(raw_config)
@@ -207,9 +214,20 @@ def open_text_checkpoint(model: str | Path) -> TextCheckpoint:
     return TextCheckpoint(tokenizer, config, raw_config.get("text_config") or {}, str(model), folder)
 
 
-def _load_part(part: type, folder: Path, config: object) -> nn.Module:
+def _place(network: nn.Module, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
+    store_matrices_as(network, dtype)
     try:
-        with _without_chatter():
+        network.to(device)
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"the model in {folder} does not fit into the memory of {device}; free memory, or use device 'cpu' or "
+            "dtype 'bfloat16'"
+        ) from error
+
+
+def _load_part(what: str, part: type, folder: Path, config: object) -> nn.Module:
+    try:
+        with counted_loading(what):
             network, report = part.from_pretrained(
                 folder,
                 config=config,
@@ -239,22 +257,6 @@ def _load_part(part: type, folder: Path, config: object) -> nn.Module:
             f"{missing[0]!r}; download or copy the folder again"
         )
     return network
-
-
-@contextmanager
-def _without_chatter() -> Iterator[None]:
-    """Keeps transformers' progress bar and tables out of a node's log, where each new word would bring them."""
-    from transformers.utils import logging as chatter
-
-    verbosity, bar = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
-    chatter.set_verbosity_error()
-    chatter.disable_progress_bar()
-    try:
-        yield
-    finally:
-        chatter.set_verbosity(verbosity)
-        if bar:
-            chatter.enable_progress_bar()
 
 
 def resolve_device(device: str) -> torch.device:

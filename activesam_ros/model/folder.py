@@ -69,6 +69,7 @@ def _download(hub_id: str) -> Path:
         RepositoryNotFoundError,
     )
 
+    logger.info("looking for %s; what is not on this machine yet is downloaded", hub_id)
     try:
         return Path(snapshot_download(hub_id, allow_patterns=HUB_FILES))
     except GatedRepoError as error:
