@@ -1,17 +1,18 @@
 """The node `activesam` whose model misbehaves when a test says so.
 
-It is the real `activesam_ros.node.main`, on the real model, in a process of its own. A few functions get a wrapper:
-`load_segmenter` ("load"), which loads the model, `PromptHeads.presence` and `PromptHeads.decode` ("presence", "decode"),
-which ask the model about a bucket of prompts, and `ActiveSegmenter.encode` ("encode"), which embeds a vocabulary. At every
-call the wrapper reads the file that $ACTIVESAM_FAULTS names, does what it says, if anything, and calls the function. Each
-time it does something it prints "fault: WHAT at WHERE", so that a test can wait for it. All else is as it is.
+It is the real `activesam_ros.node.main`, on the real model, in a process of its own. Four functions get a wrapper:
+`load_segmenter` ("load"), which loads the model, `PromptHeads.presence` and `PromptHeads.decode` ("presence" and
+"decode"), which ask the model about a bucket of prompts, and `ActiveSegmenter.encode` ("encode"), which embeds a
+vocabulary. At every call the wrapper reads the file that $ACTIVESAM_FAULTS names, does what it says, if anything, and
+calls the function. Each time it does something it prints "fault: WHAT at WHERE", so that a test can wait for it. All
+else is as it is.
 
 The file is JSON, see `Faults.order`:
 
     {"number": 3, "at": "decode", "do": "raise", "times": 1, "above": 0, "seconds": 0.0}
 
-"raise" raises a RuntimeError, "run out of memory" what torch raises then, "wait" waits so many seconds or until the file
-says something else. Each is done for buckets of more than `above` prompts, at most `times` times for one number.
+"raise" raises a RuntimeError, "run out of memory" what torch raises then, "wait" waits so many seconds or until the
+file says something else. Each is done for buckets of more than `above` prompts, at most `times` times for one number.
 """
 
 from __future__ import annotations

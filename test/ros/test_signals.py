@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM in every state of the real node, over DDS: it ends soon, with code 0, and leaves nothing behind."""
+"""SIGINT and SIGTERM in every state of the real node, over DDS: it ends soon, with code 0, and leaves nothing."""
 
 import signal
 import time
