@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -92,6 +93,8 @@ def main(args: Sequence[str] | None = None) -> int:
         os._exit(node.exit_code)
     node.destroy_node()
     rclpy.try_shutdown()
+    # Else the interpreter's end looks for cycles in all that was imported with the model, for more than a second.
+    gc.freeze()
     return node.exit_code
 
 
