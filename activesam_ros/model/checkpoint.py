@@ -17,11 +17,11 @@ from activesam_ros.model.folder import (
     first_line,
     read_detector_config,
     read_normalisation,
-    require_safetensors,
     require_tokenizer,
     resolve_folder,
 )
 from activesam_ros.model.progress import counted_loading, step, weights_on_disk
+from activesam_ros.model.trust import inert, require_safetensors
 from activesam_ros.text.fingerprint import text_fingerprint
 
 logger = logging.getLogger(__name__)
@@ -191,8 +191,9 @@ def _open_text_checkpoint(model: str | Path, folder: Path) -> TextCheckpoint:
     from transformers import CLIPTokenizer, Sam3Config
 
     raw_config = read_detector_config(folder)
+    plain_config = inert(raw_config, folder)
     try:
-        config = Sam3Config.from_dict(raw_config)
+        config = Sam3Config.from_dict(plain_config)
     except Exception as error:  # the configuration's own checks raise many types
         raise ModelError(
             f"{folder / 'config.json'} is no configuration of SAM 3 ({first_line(error)}); download or copy the "

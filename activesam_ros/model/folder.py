@@ -134,16 +134,6 @@ def _read_json(folder: Path, name: str) -> dict:
     return content
 
 
-def require_safetensors(folder: Path) -> None:
-    """Raises ModelError if there are no weights, or only such as might hold code."""
-    if not any(folder.glob("*.safetensors")):
-        others = sorted(path.name for path in folder.glob("*.[pb][ti]*"))
-        found = f" (it has {others[0]}, which is not read since it may hold code)" if others else ""
-        raise ModelError(
-            f"the model folder {folder} has no *.safetensors file{found}; expected SAM 3 weights in it"
-        )
-
-
 def require_tokenizer(folder: Path) -> None:
     """Raises ModelError if there is no tokenizer."""
     # The loader would make an empty tokenizer without a word.

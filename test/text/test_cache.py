@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -109,6 +110,24 @@ def test_damaged_files_are_ignored_with_one_warning_and_rewritten(tmp_path, dama
     again.put("car", embedding(1))
     assert same(PromptCache("f", SHAPE, cache).get("car"), embedding(1))
     assert len(caplog.records) == 1
+
+
+class Bomb:
+    """Leaves a file behind where it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+def test_a_pickle_in_the_place_of_a_file_is_not_executed(tmp_path, caplog):
+    cache, mark = tmp_path / "cache", tmp_path / "executed"
+    PromptCache("f", SHAPE, cache).put("car", embedding())
+    torch.save(Bomb(mark), only_file(cache))
+    assert PromptCache("f", SHAPE, cache).get("car") is None
+    assert "not used" in caplog.text and not mark.exists()
 
 
 def test_a_folder_in_the_place_of_a_file_is_no_crash(tmp_path, caplog):

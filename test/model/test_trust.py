@@ -1,0 +1,154 @@
+"""A model's folder is data: nothing in it is executed, and nothing else is fetched for it."""
+
+import json
+import pickle
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from activesam_ros.errors import ModelError
+from activesam_ros.model.checkpoint import load_checkpoint
+from activesam_ros.model.trust import inert
+from activesam_ros.segmenter import ActiveSegmenter
+from activesam_ros.vocabulary import Vocabulary
+
+
+@pytest.fixture
+def copied(toytown_folder, tmp_path):
+    """A copy of the demo model that a test may tamper with."""
+    return shutil.copytree(toytown_folder, tmp_path / "model")
+
+
+class Bomb:
+    """Leaves a file behind where it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+@pytest.fixture
+def mark(tmp_path):
+    """The file that must not come into being."""
+    mark = tmp_path / "executed"
+    yield mark
+    assert not mark.exists()
+
+
+def test_the_bomb_works(tmp_path):
+    pickle.loads(pickle.dumps(Bomb(tmp_path / "executed")))
+    assert (tmp_path / "executed").exists()
+
+
+def change(path, **entries):
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+
+def refused(folder) -> str:
+    with pytest.raises(ModelError) as caught:
+        load_checkpoint(folder, device="cpu")
+    return str(caught.value)
+
+
+def serves(folder):
+    segmenter = ActiveSegmenter.from_pretrained(folder, "cpu", prompt_cache=None)
+    segmenter.set_vocabulary(Vocabulary.from_names(["road", "sky"]))
+    return segmenter
+
+
+def test_weights_in_a_pickle_alone(copied, mark):
+    (copied / "model.safetensors").unlink()
+    torch.save({"weight": Bomb(mark)}, copied / "pytorch_model.bin")
+    assert "pytorch_model.bin, which is not read since it may hold code" in refused(copied)
+
+
+def test_a_pickle_beside_the_weights_is_left_alone(copied, mark):
+    for name in ("pytorch_model.bin", "adapter_model.bin", "model.pt", "training_args.bin"):
+        torch.save({"weight": Bomb(mark)}, copied / name)
+    serves(copied)
+
+
+def test_a_pickle_by_the_name_of_the_weights(copied, mark):
+    torch.save({"weight": Bomb(mark)}, copied / "model.safetensors")
+    assert "cannot be loaded" in refused(copied)
+
+
+@pytest.mark.parametrize("shard", ["adapter_model.bin", "../model/model.bin", "../weights.safetensors", 7])
+def test_an_index_that_points_elsewhere(copied, mark, shard):
+    weights = load_file(copied / "model.safetensors")
+    (copied / "model.safetensors").unlink()
+    save_file(weights, copied / "other.safetensors", metadata={"format": "pt"})
+    if isinstance(shard, str):
+        torch.save({"weight": Bomb(mark)}, copied / shard)
+    index = copied / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(weights, shard)}))
+    assert f"names {shard!r}; expected *.safetensors files beside it" in refused(copied)
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"weight_map": 5}', "{}"])
+def test_an_index_that_is_none(copied, content):
+    (copied / "model.safetensors.index.json").write_text(content)
+    assert "is no index of weights" in refused(copied)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [{"transformers_weights": "adapter_model.bin"}, {"quantization_config": {"quant_method": "hqq"}}],
+)
+def test_a_configuration_that_asks_for_other_weights(copied, mark, request_):
+    torch.save({"weight": Bomb(mark)}, copied / "adapter_model.bin")
+    change(copied / "config.json", **request_)
+    assert f"asks for {next(iter(request_))}, which is not followed" in refused(copied)
+
+
+def test_an_adapter(copied, mark):
+    torch.save({"weight": Bomb(mark)}, copied / "adapter_model.bin")
+    (copied / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/else"}')
+    assert "has an adapter" in refused(copied)
+
+
+def test_python_files_in_the_folder(copied, mark):
+    (copied / "evil.py").write_text(f"from pathlib import Path\nPath({str(mark)!r}).touch()\n")
+    names = ("AutoConfig", "AutoModel", "AutoTokenizer", "AutoImageProcessor", "AutoProcessor")
+    code = {"auto_map": dict.fromkeys(names, "evil.Evil"), "trust_remote_code": True}
+    for name in ("config.json", "tokenizer_config.json", "preprocessor_config.json"):
+        change(copied / name, **code)
+    serves(copied)
+    assert not any(name.startswith("transformers_modules") for name in sys.modules)
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+def test_kernels_from_the_hub_are_not_asked_for(copied, key):
+    plain = load_checkpoint(copied, device="cpu").model.config._attn_implementation
+    change(copied / "config.json", **{key: "someone/kernel", "kernel_config": {"x": "someone/kernel"}})
+    found = serves(copied)._checkpoint.model.config
+    assert found._attn_implementation == plain
+    assert not hasattr(found, "kernel_config")
+
+
+@pytest.mark.parametrize(
+    "name", ["tokenizer.json", "tokenizer_config.json", "config.json", "preprocessor_config.json"]
+)
+def test_a_pickle_in_place_of_a_text_file(copied, mark, name):
+    (copied / name).write_bytes(pickle.dumps(Bomb(mark)))
+    assert name.split(".")[0].split("_")[0] in refused(copied)
+
+
+def test_a_configuration_that_asks_for_nothing_stays_as_it_is(toytown_folder, tmp_path):
+    from transformers import Sam3Config
+
+    published = Sam3Config().to_json_string(use_diff=False)
+    for text in ((toytown_folder / "config.json").read_text(), published):
+        config = json.loads(text)
+        assert inert(config, tmp_path) == config
+
+
+def test_configurations_inside_are_cleaned_too(tmp_path):
+    config = {"a": {"auto_map": {}, "kernel_size": 2}, "_attn_implementation": "x", "hidden_size": 3}
+    assert inert(config, tmp_path) == {"a": {"kernel_size": 2}, "hidden_size": 3}
