@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from activesam_ros.errors import ModelError
+from activesam_ros.fitting_size import is_out_of_memory
 from activesam_ros.model.folder import (
     first_line,
     read_detector_config,
@@ -65,7 +66,11 @@ class TextCheckpoint:
         """
         from activesam_ros.model.parts import Sam3TextSide
 
-        return _load_part("text encoder", Sam3TextSide, self.folder, self.config).eval().requires_grad_(False)
+        return (
+            _load_part("text encoder's weights", Sam3TextSide, self.folder, self.config)
+            .eval()
+            .requires_grad_(False)
+        )
 
     def load_text_projection(self) -> nn.Module:
         """Reads the text projection alone into host memory, in float32.
@@ -75,7 +80,7 @@ class TextCheckpoint:
         """
         from activesam_ros.model.parts import Sam3TextProjection
 
-        part = _load_part("text projection", Sam3TextProjection, self.folder, self.config)
+        part = _load_part("text projection's weights", Sam3TextProjection, self.folder, self.config)
         return part.eval().requires_grad_(False).text_projection
 
     def text_fingerprint(self, memo: Path | None = None) -> str:
@@ -219,7 +224,9 @@ def _place(network: nn.Module, folder: Path, device: torch.device, dtype: torch.
     store_matrices_as(network, dtype)
     try:
         network.to(device)
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         raise ModelError(
             f"the model in {folder} does not fit into the memory of {device}; free memory, or use device 'cpu' or "
             "dtype 'bfloat16'"
@@ -240,6 +247,10 @@ def _load_part(what: str, part: type, folder: Path, config: object) -> nn.Module
                 ignore_mismatched_sizes=True,
             )
     except Exception as error:  # the loader raises a dozen types for a damaged folder
+        if is_out_of_memory(error):
+            raise ModelError(
+                f"the {what} of the model in {folder} do not fit into the memory of this machine; free memory"
+            ) from error
         raise ModelError(
             f"the model in {folder} cannot be loaded ({first_line(error)}); expected config.json, tokenizer files "
             "and *.safetensors as saved by transformers, so download or copy the folder again"

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from activesam_ros.errors import ModelError, SettingsError, VocabularyError
+from activesam_ros.fitting_size import is_out_of_memory
 from activesam_ros.text.cache import PromptCache
 from activesam_ros.text.embedding import PhraseEmbedding
 from activesam_ros.text.encoder import TextEncoder
@@ -153,7 +154,9 @@ class PhraseEmbedder:
         try:
             self._side.to(self._device)
             yield from TextEncoder(self._side, self._tokenize).encode(phrases, progress)
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             raise ModelError(
                 f"the text encoder does not fit into the memory of {self._device}; free memory, use "
                 "device 'cpu', or fill the prompt cache ahead on a machine that has more"

@@ -287,3 +287,19 @@ def test_the_text_side_opens_without_weights(copied, toytown_checkpoint):
     expected = toytown_checkpoint.model.text_projection
     projection = text.load_text_projection()
     assert torch.equal(projection.weight, expected.weight) and torch.equal(projection.bias, expected.bias)
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("activesam_ros.model.parts.Sam3WithoutText.from_pretrained", "the weights of the model in"),
+        ("activesam_ros.model.parts.Sam3WithoutText.to", "does not fit into the memory of cpu"),
+    ],
+)
+def test_a_model_that_does_not_fit(toytown_folder, monkeypatch, where, words):
+    def fail(*args, **kwargs):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr(where, fail)
+    message = refused(toytown_folder)
+    assert words in message and "free memory" in message

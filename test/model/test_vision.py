@@ -66,3 +66,22 @@ def test_the_class_token_depends_on_the_image(toytown_checkpoint):
     assert one.class_token.shape == (1, 1, one.levels[-1].shape[1])
     assert one.position.dtype is torch.float32
     assert not torch.allclose(one.class_token, other.class_token)
+
+
+def test_a_batch_splits_into_its_images(toytown_checkpoint):
+    encoder = VisionEncoder(toytown_checkpoint, 128)
+    generator = np.random.default_rng(0)
+    images = [
+        generator.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((30, 40), (9, 70), (128, 128))
+    ]
+    with torch.inference_mode():
+        pixels = encoder.prepare_all(images)
+        assert pixels.shape == (3, 3, 128, 128)
+        found = encoder.encode(pixels).split()
+        expected = [encoder.encode(encoder.prepare(rgb)) for rgb in images]
+    assert len(found) == 3
+    for one, other in zip(found, expected, strict=True):
+        for level, alone in zip(one.levels, other.levels, strict=True):
+            torch.testing.assert_close(level, alone, atol=1e-4, rtol=1e-4)
+        assert torch.equal(one.position, other.position)
+        torch.testing.assert_close(one.class_token, other.class_token, atol=1e-4, rtol=1e-4)
