@@ -97,12 +97,14 @@ class NodeReport:
         task = engine.task if engine else None
         segmenter = engine.served.segmenter if engine and engine.served else None
         error, since = self._last_error or (None, None)
+        hung = hangs(task, self._parameters.policy.worker_timeout, now)
         return NodeView(
             state=self._node.stage,
             model=engine.choice.model if engine else self._parameters.model.model,
             task=task.name if task else None,
             task_seconds=now - task.since if task else None,
-            hangs=hangs(task, self._parameters.policy.worker_timeout, now),
+            hangs=hung,
+            heartbeat=not hung and not (engine and engine.error),
             loading=engine is not None and engine.served is None and engine.error is None,
             engine_error=engine.error if engine else None,
             transition_error=self._node.transition_error,
