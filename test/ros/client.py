@@ -229,7 +229,7 @@ class Client:
         def found():
             return next((one for one in self.statuses.get(name, [])[seen:] if condition(*one)), None)
 
-        assert self.until(found), self.statuses.get(name, [])[seen:]
+        assert self.until(found), self.statuses.get(name, [])[seen:][-3:]
         return found()[2]
 
     def counted(self, received: int = 0) -> dict[str, int]:

@@ -101,6 +101,9 @@ def test_active_with_a_frame_in_work_and_one_that_waits(start_pair, record_prope
         client.send(small)
         node.wait_for_log("fault: wait at decode")
         client.send(small)
+        if number == signal.SIGTERM:
+            assert client.set(worker_timeout=0.1) == (True, "")
+            client.diagnosed(lambda level, message, values: level == 2 and "hangs" in message, "node")
         end(node, number, record_property, "active, a frame in work")
 
 
