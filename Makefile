@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo bench-vocabulary clean
+.PHONY: help setup test demo bench-vocabulary bench-node clean
 
 SHELL := /bin/bash
 ENTER := source ./env.sh &&
@@ -20,6 +20,11 @@ demo: setup ## set up, then segment a replayed camera stream; pictures in demo_o
 
 bench-vocabulary: setup ## set up, then measure what a change of words costs, and the memory of the text encoder
 	@$(ENTER) exec python -m activesam_ros.bench vocabulary $(ARGS)
+
+bench-node: setup ## set up, then measure the node shortly: a soak, two cameras, and what it adds to the segmenter
+	@$(ENTER) python -m activesam_ros.bench soak --frames 600 --warm-up 200 $(ARGS) && \
+		python -m activesam_ros.bench cameras --seconds 10 $(ARGS) && \
+		exec python -m activesam_ros.bench overhead --frames 12 $(ARGS)
 
 clean: ## remove what was built in this clone (the shared environment stays)
 	rm -rf .build demo_out .pytest_cache .ruff_cache

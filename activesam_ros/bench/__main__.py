@@ -10,20 +10,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from activesam_ros.bench.node.commands import add_commands
 from activesam_ros.errors import ActiveSamError
 from activesam_ros.threads import let_waiting_threads_sleep
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
+    """Command line; returns the exit code: 1 if what was measured is not as it should be, 2 without a measurement."""
     given = _parser().parse_args(arguments)
     let_waiting_threads_sleep()
     try:
-        given.benchmark(given)
+        return given.benchmark(given)
     except (ActiveSamError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
-    return 0
+    except KeyboardInterrupt:
+        print("bench: interrupted", file=sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -36,9 +39,7 @@ def _parser() -> argparse.ArgumentParser:
         "gaps between outputs while words are encoded; on the CPU.",
     )
     which = vocabulary.add_mutually_exclusive_group()
-    which.add_argument(
-        "--model", default="toytown", help="model folder or hub id (default: the demo model)"
-    )
+    which.add_argument("--model", default="toytown", help="model folder or hub id (default: the demo model)")
     which.add_argument(
         "--full-size",
         action="store_true",
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     vocabulary.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to a file")
     vocabulary.set_defaults(benchmark=_vocabulary)
+    add_commands(names, _at_least)
     return parser
 
 
@@ -77,7 +79,7 @@ def _at_least(least: int) -> Callable[[str], int]:
     return number
 
 
-def _vocabulary(given: argparse.Namespace) -> None:
+def _vocabulary(given: argparse.Namespace) -> int:
     # Imports torch, after the threads' policy is set.
     from activesam_ros.bench.full_size import ensure_random_model, full_size_folder
     from activesam_ros.bench.report import to_markdown
@@ -103,6 +105,7 @@ def _vocabulary(given: argparse.Namespace) -> None:
     print(to_markdown(found), end="")
     if given.json:
         given.json.write_text(json.dumps(asdict(found), indent=2) + "\n", encoding="utf-8")
+    return 0
 
 
 def _say(text: str) -> None:

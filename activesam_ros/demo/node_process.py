@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import signal
 import subprocess
 import sys
@@ -22,12 +24,19 @@ class NodeProcess:
         ...     node.check()
     """
 
-    def __init__(self, parameters: Mapping[str, object], remaps: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, object],
+        remaps: Mapping[str, str],
+        folder: Path,
+        threads: int | None = None,
+    ) -> None:
         """
         Args:
             parameters: of the node.
             remaps: topic names, from → to.
             folder: where the parameter file and the log go.
+            threads: of torch; None: as this process's environment says.
         """
         self.log = folder / "node.log"
         parameter_file = folder / "node_parameters.yaml"
@@ -45,12 +54,19 @@ class NodeProcess:
         ]
         for source, target in remaps.items():
             self._command += ["-r", f"{source}:={target}"]
+        self._environment = dict(os.environ)
+        if threads is not None:
+            self._environment["OMP_NUM_THREADS"] = str(threads)
         self._process: subprocess.Popen | None = None
 
     def __enter__(self) -> NodeProcess:
         with self.log.open("w", encoding="utf-8") as log:
             self._process = subprocess.Popen(
-                self._command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+                self._command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=self._environment,
             )
         return self
 
@@ -66,6 +82,11 @@ class NodeProcess:
                 self._process.wait()
 
     @property
+    def pid(self) -> int:
+        """Of the process, while it runs."""
+        return self._process.pid
+
+    @property
     def exit_code(self) -> int | None:
         """None while it runs."""
         return self._process.poll()
@@ -78,9 +99,16 @@ class NodeProcess:
                 f"the node ended with exit code {self.exit_code}; its log {self.log} ends with:\n{tail}"
             )
 
-    def last_words(self) -> str:
-        """The summary that the node logs when it stops; empty if there is none."""
-        for line in reversed(self.log.read_text(encoding="utf-8", errors="replace").splitlines()):
-            if "stopped; " in line:
-                return line.split("stopped; ", 1)[1]
-        return ""
+    def last_words(self) -> list[str]:
+        """The summaries that the node logs when it stops, one of each camera; empty if there is none."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return [line.split("stopped; ", 1)[1] for line in lines if "stopped; " in line]
+
+
+def keep_apart() -> None:
+    """Takes a DDS domain of its own, unless one is chosen, so that nothing shows up among a robot's topics.
+
+    Limiting discovery to this machine (ROS_AUTOMATIC_DISCOVERY_RANGE) would do too, but it makes Fast DDS fall back to
+    a transport that loses large best-effort images.
+    """
+    os.environ.setdefault("ROS_DOMAIN_ID", str(random.randint(1, 99)))

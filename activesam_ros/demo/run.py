@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import random
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from activesam_ros.demo.drive import IMAGE_TOPIC, RecordedFrame, read_drive, write_drive
+from activesam_ros.demo.node_process import NodeProcess, keep_apart
 from activesam_ros.errors import ActiveSamError
 from activesam_ros.threads import let_waiting_threads_sleep
 from activesam_ros.toytown.words import CLASSES, DEMO_WORDS, FOREIGN, SYNONYMS
@@ -33,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the demonstration; returns the exit code."""
     options = _options(arguments)
     let_waiting_threads_sleep()
-    _keep_apart()
+    keep_apart()
     try:
         _run(options)
     except (ActiveSamError, OSError) as error:
@@ -50,7 +49,6 @@ def _run(options: argparse.Namespace) -> None:
     import rclpy
 
     from activesam_ros.demo import report
-    from activesam_ros.demo.node_process import NodeProcess
     from activesam_ros.demo.replay import ReplayNode
 
     folder: Path = options.out
@@ -86,7 +84,7 @@ def _run(options: argparse.Namespace) -> None:
         change_seconds=recording.change_seconds,
         vocabularies=tuple(report.vocabulary_figures(revision, frames, recording) for revision in revisions),
         comparison=comparison,
-        node_summary=node.last_words(),
+        node_summary="; ".join(node.last_words()),
     )
     report.write_figures(figures, folder)
     pictures = report.write_pictures(folder, frames, recording, options.pictures)
@@ -177,12 +175,3 @@ def _at_least(low: int):
         return int(text)
 
     return number
-
-
-def _keep_apart() -> None:
-    """Takes a DDS domain of its own, so that a demonstration does not show up among a robot's topics.
-
-    Limiting discovery to this machine (ROS_AUTOMATIC_DISCOVERY_RANGE) would do too, but it makes Fast DDS fall back to
-    a transport that loses large best-effort images.
-    """
-    os.environ.setdefault("ROS_DOMAIN_ID", str(random.randint(1, 99)))

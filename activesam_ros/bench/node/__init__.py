@@ -1,0 +1,1 @@
+"""Benchmarks of the node: the real process, over DDS."""

@@ -1,0 +1,84 @@
+"""The benchmarks of the node, shortened, on the real node over DDS; and options that make no measurement."""
+
+import json
+import random
+
+import pytest
+
+from activesam_ros.bench.__main__ import main
+
+
+@pytest.fixture
+def domain(monkeypatch):
+    pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
+    pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 99)))
+    # With LOCALHOST, rmw_fastrtps replaces the transports by ones that lose large images.
+    monkeypatch.delenv("ROS_AUTOMATIC_DISCOVERY_RANGE", raising=False)
+
+
+def run(folder, *arguments):
+    file = folder / "figures.json"
+    code = main([*arguments, "--threads", "1", "--log", str(folder), "--json", str(file)])
+    return code, json.loads(file.read_text())
+
+
+def test_a_short_soak(domain, tmp_path, capsys):
+    code, found = run(
+        tmp_path, *"soak --frames 40 --warm-up 20 --bad-rate 0.3 --edit-rate 0.2 --size 64x48".split()
+    )
+    printed = capsys.readouterr().out
+    assert "Unexplained: 0." in printed, printed
+    # So soon after the start memory and latency may well change yet.
+    assert code == (0 if "Verdict: clean." in printed else 1)
+    assert found["samples"][-1]["frames"] == 40 and len(found["samples"]) == 11
+    assert found["stalled"] is None and found["edits"]["wrong"] == 0 < found["edits"]["accepted"]
+    for name in ("front", "rear"):
+        counts, traffic = found["counts"][name], found["traffic"][name]
+        assert counts["received"] == traffic["sent"] >= 30
+        assert counts["dropped"] == {"bad image": traffic["bad"]} != {"bad image": 0}
+        assert counts["answered"] == traffic["labelled"]
+
+
+def test_two_cameras_for_a_moment(domain, tmp_path, capsys):
+    code, found = run(tmp_path, *"cameras --rate 5 --seconds 3 --size 64x48".split())
+    assert code == 0, capsys.readouterr().out
+    for name in ("front", "rear"):
+        assert found["traffic"][name]["sent"] >= 16
+        assert 0 < found["counts"][name]["answered"] <= found["counts"][name]["received"]
+        assert 0 < found["latency"][name]["p50"] <= found["latency"][name]["p95"]
+
+
+def test_the_overhead_of_a_few_images(domain, tmp_path):
+    code, found = run(tmp_path, *"overhead --sizes 64x48 --frames 4".split())
+    assert code == 0
+    (one,) = found["sizes"]
+    assert one["size"] == [64, 48] and one["frames"] == 4
+    assert one["outside"] > 0 < one["bare"]
+    assert one["stages"]["latency"] > one["stages"]["segment"] > 0
+
+
+def test_a_node_that_cannot_start_ends_in_one_sentence(domain, tmp_path, capsys):
+    assert main(["soak", "--model", str(tmp_path / "nowhere")]) == 2
+    assert "does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "soak --frames 3",
+        "soak --bad-rate 0.5",
+        "soak --edit-rate 2",
+        "soak --unanswered 1",
+        "soak --size 16x16",
+        "cameras --rate 0",
+        "cameras --seconds 0",
+        "overhead --sizes 640",
+        "overhead --frames 1",
+    ],
+)
+def test_options_that_make_no_measurement(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments.split())
+    assert ended.value.code == 2
+    assert arguments.split()[1] in capsys.readouterr().err

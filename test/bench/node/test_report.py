@@ -1,0 +1,112 @@
+"""Verdicts and tables, by hand."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from activesam_ros.bench.node.cameras import Cameras, CamerasOptions
+from activesam_ros.bench.node.counts import NodeCounts
+from activesam_ros.bench.node.ledger import Traffic
+from activesam_ros.bench.node.overhead import Overhead, OverheadOptions, Overheads, medians_of_differences
+from activesam_ros.bench.node.report import cameras_to_markdown, overhead_to_markdown, soak_to_markdown
+from activesam_ros.bench.node.soak import Edits, Sample, Soak, SoakOptions
+from activesam_ros.memory import Memory
+from activesam_ros.ros.latency import Percentiles
+
+MIB = 2**20
+COUNTS = NodeCounts(12, 10, 0, {"bad image": 2}, 2, {})
+TRAFFIC = Traffic(sent=12, bad=2, labelled=10, strange=0, on_the_way=0)
+
+
+def sample(frames, resident, anonymous=500):
+    return Sample(frames, frames / 10, Memory(resident * MIB, anonymous * MIB, resident * MIB))
+
+
+CLEAN = Soak(
+    machine="a machine",
+    options=SoakOptions(frames=20),
+    samples=(sample(0, 900), sample(10, 990), sample(20, 909)),
+    edits=Edits(accepted=3, refused=1, wrong=0),
+    faults={"truncated data": 2},
+    traffic={"front": TRAFFIC},
+    counts={"front": COUNTS},
+    first=0.1,
+    last=0.11,
+    rate=20.0,
+    stalled=None,
+)
+
+
+def test_a_clean_soak():
+    assert CLEAN.complaints() == [] and CLEAN.unexplained == 0
+    assert CLEAN.resident_change == pytest.approx(0.01) and CLEAN.drift == pytest.approx(0.1)
+    printed = soak_to_markdown(CLEAN)
+    assert "Verdict: clean." in printed and "+1.00% resident" in printed
+    assert "| front | 12 | 2 | 12 | 10 | bad image 2 | 10 | 0 | 0 |" in printed
+    assert "| 20 | 2 | 909.0 | 500.0 |" in printed and "truncated data 2" in printed
+    json.dumps(asdict(CLEAN))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"samples": (sample(0, 900), sample(20, 930))}, "resident memory changed by +3.3%"),
+        ({"samples": (sample(0, 900), sample(20, 870))}, "resident memory changed by -3.3%"),
+        ({"samples": (sample(0, 900), sample(20, 900, 520))}, "anonymous memory changed by +4.0%"),
+        ({"traffic": {"front": replace(TRAFFIC, sent=13)}}, "1 frames are unexplained"),
+        ({"edits": Edits(3, 1, 1)}, "1 requests for words were answered the wrong way"),
+        ({"last": 0.2}, "the latency rose by 100%"),
+        ({"stalled": "no labels for a while"}, "no labels for a while"),
+    ],
+)
+def test_what_is_unclean_is_said(change, said):
+    found = replace(CLEAN, **change)
+    (complaint,) = found.complaints()
+    assert said in complaint
+    assert f"NOT clean: {complaint}" in soak_to_markdown(found)
+
+
+def test_cameras():
+    front = NodeCounts(300, 100, 1, {"superseded": 199}, 199, {})
+    rear = NodeCounts(300, 90, 0, {"superseded": 210}, 210, {})
+    found = Cameras(
+        "a machine",
+        CamerasOptions(),
+        30.0,
+        {"front": Traffic(301, 0, 100, 0, 0), "rear": Traffic(301, 0, 90, 0, 0)},
+        {"front": front, "rear": rear},
+        {"front": Percentiles(0.2, 0.3), "rear": Percentiles(0.25, 0.35)},
+    )
+    assert found.fairness == pytest.approx(0.9) and found.complaints() == []
+    printed = cameras_to_markdown(found)
+    assert (
+        "| front | 301 | 300 | 100 | superseded 199 | 1 | 100 + 199 + 1 = 300 | 3.33 | 200.0 | 300.0 |"
+        in printed
+    )
+    assert "Fairness: 0.90" in printed and "Verdict: clean." in printed
+    json.dumps(asdict(found))
+    wrong = replace(found, counts={"front": replace(front, pending=0), "rear": rear})
+    assert "off by 1" in cameras_to_markdown(wrong) and "NOT clean: camera front" in cameras_to_markdown(
+        wrong
+    )
+
+
+def test_overhead():
+    # The second picture takes long, and its figures must not be compared with the first one's.
+    assert medians_of_differences(
+        [[1.1, 1.2, 9.0], [5.3, 5.3]], [[1.0, 1.0, 1.0], [5.0, 5.1]]
+    ) == pytest.approx((0.2 + 0.25) / 2)
+    stages = {
+        "wait": 0.001,
+        "convert": 0.002,
+        "decode": 0.3,
+        "segment": 0.4,
+        "publish": 0.003,
+        "latency": 0.41,
+    }
+    found = Overheads("a machine", OverheadOptions(), (Overhead((640, 480), 60, 0.4, 0.42, 0.02, stages),))
+    printed = overhead_to_markdown(found)
+    assert "| 640x480 | 60 | 400.0 | 420.0 | 20.0 | 5.0% |" in printed
+    assert "| 640x480 | 1.0 | 2.0 | 400.0 | 3.0 | 410.0 | 10.0 | 2.5% |" in printed
+    json.dumps(asdict(found))
