@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -109,6 +110,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _short(error: BaseException) -> str:
-    """The first sentence of an exception; CUDA's go on for a paragraph."""
+    """What an exception says of the memory, as a part of a sentence; torch's go on for a paragraph."""
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].split(". ")[0].rstrip(".")
+    wanted = re.search(r"tried to allocate [\d.]+ \w+", text, re.IGNORECASE)
+    return f"t{wanted[0][1:]}" if wanted else text.splitlines()[0].rstrip(".")

@@ -40,7 +40,10 @@ def test_it_is_halved_until_it_fits(caplog):
     with caplog.at_level(logging.WARNING):
         assert machine.image() == "done with 4"
     assert machine.tried == [32, 16, 8, 4] and machine.released == 3
-    assert caplog.messages[0] == "out of memory with 32 prompts at a time (CUDA out of memory); trying 16"
+    assert (
+        caplog.messages[0]
+        == "out of memory with 32 prompts at a time (tried to allocate 2.00 GiB); trying 16"
+    )
     assert machine.image() == "done with 4"
     assert machine.tried[4:] == [4]
     assert (machine.size.within(32), machine.size.within(2)) == (4, 2)
@@ -77,7 +80,7 @@ def test_trouble_starts_the_count_again():
 def test_when_nothing_fits():
     machine = Machine(0)
     with pytest.raises(
-        OutOfMemoryError, match=r"even one prompt at a time \(CUDA out of memory\); free"
+        OutOfMemoryError, match=r"even one prompt at a time \(tried to allocate 2.00 GiB\); free"
     ) as caught:
         machine.image(4)
     assert machine.tried == [4, 2, 1] and machine.released == 3
