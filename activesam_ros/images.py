@@ -17,11 +17,15 @@ def check_image(rgb: object, max_pixels: int) -> None:
         raise ImageError(
             f"the image is {rgb.dtype} {list(rgb.shape)}; expected uint8 [height, width, 3], RGB"
         )
-    height, width = rgb.shape[:2]
+    check_size(rgb.shape[1], rgb.shape[0], max_pixels)
+
+
+def check_size(width: int, height: int, max_pixels: int | None) -> None:
+    """Raises ImageError for an image without pixels, or with more than `max_pixels`; None: of any size."""
     if height == 0 or width == 0:
-        raise ImageError(f"the image is {width}×{height} pixels; expected at least one pixel")
-    if height * width > max_pixels:
+        raise ImageError(f"the image is empty ({width}x{height} pixels): expected at least one pixel")
+    if max_pixels is not None and width * height > max_pixels:
         raise ImageError(
-            f"the image is {width}×{height} = {height * width} pixels; at most {max_pixels} are taken, so scale it "
-            "down or raise max_pixels"
+            f"the image is {width}x{height} = {width * height} pixels; at most {max_pixels} are taken, so scale "
+            "it down or raise max_pixels"
         )

@@ -11,7 +11,8 @@ from PIL.PngImagePlugin import PngImageFile
 from sensor_msgs.msg import CompressedImage
 
 from activesam_ros.errors import ImageError
-from activesam_ros.ros.conversions import BAYER_ENCODINGS, check_size, demosaic, refuse_measurements
+from activesam_ros.images import check_size
+from activesam_ros.ros.conversions import BAYER_ENCODINGS, demosaic, refuse_measurements
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _NAMES = {"jpeg": "JPEG", "jpg": "JPEG", "png": "PNG"}

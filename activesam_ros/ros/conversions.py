@@ -17,6 +17,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from activesam_ros.errors import ImageError
+from activesam_ros.images import check_size
 
 # Channels of the 8-bit encodings that cv_bridge converts to rgb8.
 _CV_BRIDGE = {"mono8": 1, "bgr8": 3, "rgba8": 4, "bgra8": 4}
@@ -103,17 +104,6 @@ def image_to_rgb(message: Image, max_pixels: int | None = None) -> np.ndarray:
     raise ImageError(
         f"the encoding {encoding!r} is not known: expected one of {', '.join(SUPPORTED_ENCODINGS)}"
     )
-
-
-def check_size(width: int, height: int, max_pixels: int | None) -> None:
-    """Raises ImageError for an image without pixels, or with more than `max_pixels`."""
-    if height == 0 or width == 0:
-        raise ImageError(f"the image is empty ({width}x{height} pixels): expected at least one pixel")
-    if max_pixels is not None and width * height > max_pixels:
-        raise ImageError(
-            f"the image is {width}x{height} = {width * height} pixels; at most {max_pixels} are taken, so scale "
-            "it down or raise max_pixels"
-        )
 
 
 def refuse_measurements(encoding: str) -> None:
