@@ -13,13 +13,9 @@ from activesam_ros.ros.diagnostics import Diagnostics, Level, Status, status_mes
 class RecordingNode:
     def __init__(self):
         self.published = []
-        self.timers = []
 
     def create_publisher(self, kind, topic, profile):
         return SimpleNamespace(publish=lambda message: self.published.append((topic, message)))
-
-    def create_timer(self, period, callback, clock):
-        self.timers.append((period, callback, clock.clock_type.name))
 
     def get_clock(self):
         return SimpleNamespace(now=lambda: SimpleNamespace(to_msg=lambda: Time(sec=12)))
@@ -48,21 +44,14 @@ def test_values_become_text():
     }
 
 
-def test_every_source_is_asked_once_a_second_by_a_clock_that_always_runs():
+def test_all_statuses_go_out_in_one_message_with_the_nodes_time_and_name():
     node = RecordingNode()
-    answers = iter(range(10))
-
-    def part(name):
-        return lambda: Status(name, Level.OK, f"answer {next(answers)}")
-
-    Diagnostics(node, [part("one"), part("two")])
-    ((period, publish, clock),) = node.timers
-    assert (period, clock) == (1.0, "STEADY_TIME")
-    publish()
-    publish()
-    topics = [topic for topic, _ in node.published]
-    assert topics == ["/diagnostics", "/diagnostics"]
+    diagnostics = Diagnostics(node)
+    diagnostics.publish(Status(name, Level.OK, f"answer {name}") for name in ("one", "two"))
+    diagnostics.publish([Status("one", Level.STALE, "answer 3")])
+    assert [topic for topic, _ in node.published] == ["/diagnostics", "/diagnostics"]
     first, second = (message for _, message in node.published)
     assert first.header.stamp.sec == 12
     assert [one.name for one in first.status] == ["front/activesam: one", "front/activesam: two"]
-    assert [one.message for one in second.status] == ["answer 2", "answer 3"]
+    assert [one.message for one in first.status] == ["answer one", "answer two"]
+    assert [(one.level, one.message) for one in second.status] == [(DiagnosticStatus.STALE, "answer 3")]

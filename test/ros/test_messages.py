@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -6,8 +8,13 @@ pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run
 
 from std_msgs.msg import Header  # noqa: E402
 
-from activesam_ros.result import ActiveClass, SegmentationResult  # noqa: E402
-from activesam_ros.ros.messages import active_classes, label_info, vocabulary_message  # noqa: E402
+from activesam_ros.result import ActiveClass, PreviewResult, SegmentationResult  # noqa: E402
+from activesam_ros.ros.messages import (  # noqa: E402
+    active_classes,
+    label_info,
+    previewed_classes,
+    vocabulary_message,
+)
 from activesam_ros.vocabulary import Entry, Vocabulary  # noqa: E402
 
 HEADER = Header(frame_id="camera")
@@ -33,9 +40,24 @@ def test_active_classes_give_presence_and_share_of_the_image():
     )
     assert message.header == HEADER
     assert (message.vocabulary_revision, message.vocabulary_size) == (3, 3)
+    assert message.stage == message.DECODED
     (entry,) = message.classes
     assert (entry.class_id, entry.name, entry.presence) == (1, "car", 0.75)
     assert entry.area == pytest.approx(0.4)
+
+
+def test_previewed_classes_have_a_presence_and_no_area():
+    presence = np.array([0.1, 0.2, 0.75, 0.3], np.float32)
+    active = (ActiveClass(1, "car", 0.75, 0.75, None), ActiveClass(2, "sky", 0.25, 0.25, None))
+    message = previewed_classes(PreviewResult(presence, (2, 3), active, {}, VOCABULARY), 5, HEADER)
+    assert message.header == HEADER
+    assert (message.vocabulary_revision, message.vocabulary_size) == (5, 3)
+    assert message.stage == message.PREVIEW != message.DECODED
+    assert [(one.class_id, one.name, one.presence) for one in message.classes] == [
+        (1, "car", 0.75),
+        (2, "sky", 0.25),
+    ]
+    assert all(math.isnan(one.area) for one in message.classes)
 
 
 def test_no_active_class_is_an_empty_list():

@@ -11,10 +11,10 @@ from activesam_ros.vocabulary import Vocabulary  # noqa: E402
 from .fakes import FakeSegmenter  # noqa: E402
 
 
-def status(revision=3, accepted=3, loaded=True, error=None):
+def status(revision=3, accepted=3, loaded=True, error=None, prompt_cache="/cache/prompts"):
     vocabulary = Vocabulary.from_names(["road", "car, automobile"])
     served = Served(FakeSegmenter(), vocabulary, revision, EncodingReport(2, 1, 0.5)) if revision else None
-    return vocabulary_status(served, accepted, loaded, error, "/cache/prompts")
+    return vocabulary_status(served, accepted, loaded, error, prompt_cache)
 
 
 def test_what_is_in_force_is_told_in_figures():
@@ -50,3 +50,9 @@ def test_before_the_first_vocabulary_it_warns():
     assert loading.level == encoding.level == Level.WARN
     assert loading.message == "the model is loading"
     assert encoding.message == "the first vocabulary is being encoded"
+
+
+def test_without_a_model_on_its_way_nothing_is_wrong():
+    told = status(revision=None, accepted=2, loaded=None, prompt_cache=None)
+    assert (told.level, told.message) == (Level.OK, "no model is loaded, so none is in force")
+    assert told.values == {"revision accepted": 2}
