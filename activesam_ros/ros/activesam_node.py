@@ -99,6 +99,12 @@ class ActiveSamNode(ManagedNode):
         self.create_timer(PULSE_SECONDS, self._pulse, clock=Clock(clock_type=ClockType.STEADY_TIME))
         if self._bringing_up:
             self._start_engine()
+        else:
+            name = self.get_fully_qualified_name()
+            self.get_logger().info(
+                f"autostart is off: run `ros2 lifecycle set {name} configure` and then `… activate`, or have a "
+                "lifecycle manager do it"
+            )
 
     # The owner's view.
 
@@ -153,6 +159,8 @@ class ActiveSamNode(ManagedNode):
         self._inbox.wake()
         for camera in self._cameras.values():
             camera.activate(True)
+        if not any(camera.input.listening for camera in self._cameras.values()):
+            self.get_logger().info("nobody subscribes to the results yet; images are taken once somebody does")
 
     def deactivate(self) -> None:
         self._stop_serving()

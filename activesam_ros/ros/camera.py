@@ -43,6 +43,7 @@ class Camera:
             SettingsError: quality of service is overridden by what it cannot be.
         """
         self.name = name
+        self._say = node.get_logger().info
         self._active = False
         depth = setup.queue_size if setup.queue == "all" else 1
         self.outputs = CameraOutputs(node, name, depth, self.follow_demand)
@@ -79,7 +80,13 @@ class Camera:
 
     def follow_demand(self) -> None:
         """Subscribe the images if anything made of them is wanted, else drop the subscription; executor's thread."""
-        if self.demand is Demand.NOTHING:
-            self.input.leave()
-        else:
+        wanted = self.demand is not Demand.NOTHING
+        if wanted == self.input.listening:
+            return
+        if wanted:
             self.input.listen()
+            self._say(f"{self.prefix}images are taken from {self.input.topic}")
+        else:
+            self.input.leave()
+            why = "nobody subscribes to the results any more" if self._active else "the node is not active any more"
+            self._say(f"{self.prefix}no images are taken: {why}")
