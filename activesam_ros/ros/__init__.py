@@ -1,7 +1,15 @@
-"""The ROS side of the package: parameters, messages, hand-over of frames, diagnostics. It knows no tensors.
+"""The ROS side of the package: parameters, lifecycle, cameras, messages, diagnostics. It knows no tensors.
 
-Thread rule, in one place: the executor thread runs every callback and never waits for the model; one worker
-thread (`worker.py`) owns the segmenter and publishes; short-lived threads (`changes.py`) own the text encoder
-while new words are encoded. They meet only in `FrameSlot`, `ChangeDesk` and `Tally`, which lock for
-themselves.
+Thread rule, in one place. There are three kinds of threads:
+
+- The executor's runs every callback and never waits for the model, except that a lifecycle transition waits in
+  slices of a tenth of a second (`ManagedNode.wait_until`), goes on with heartbeat and diagnostics meanwhile, and
+  gives up when the process is ended. Subscriptions are made and dropped, and parameters are read and written, in
+  this thread alone.
+- One worker (`worker.py`) per loaded model owns its vision side, and publishes results. It ends with its model.
+- Short-lived ones (`changes.py`), one at a time, own the text encoder while new words are encoded.
+
+They meet in `Inbox`, `ChangeDesk`, `Latency` and `InfoCache`, which lock for themselves. All else that one thread
+reads of another is a single attribute that is replaced as a whole: `Engine.served`, `Worker.task`,
+`LiveParameters.policy`. The main thread only waits for signals (`activesam_ros.node`).
 """
