@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -45,6 +45,8 @@ __all__ = [
     "SegmentationResult",
     "SegmenterSettings",
 ]
+
+T = TypeVar("T")
 
 
 class ActiveSegmenter:
@@ -253,10 +255,10 @@ class ActiveSegmenter:
 
     @torch.inference_mode()
     def encode_images(self, images: Sequence[np.ndarray]) -> list[EncodedImage]:
-        """Selects the active prompts of each image and encodes it at full resolution, as far as they go together.
+        """The part of `segment` that images share: selects the active prompts of each, and encodes it.
 
-        The images share both passes of the vision encoder; prompts are asked image by image. The vocabulary in force
-        now is the one that `decode` labels with.
+        All go through both passes of the vision encoder at once; prompts are asked image by image. The vocabulary in
+        force now is the one that `decode` labels with.
 
         Args:
             images: uint8 [H, W, 3] each, of any sizes.
@@ -266,17 +268,8 @@ class ActiveSegmenter:
         """
         prompts = self._checked(images)
         clock = StageClock(self._checkpoint.device)
-        previewed = len(prompts) > self.settings.max_active
-
-        def work(size: int) -> list[EncodedImage]:
-            return [
-                one for some in _split(images, size) for one in self._encode(some, prompts, previewed, clock)
-            ]
-
-        encoded = self._image_room.run(len(images), work) if images else []
+        encoded = self._together(images, lambda some: self._encode(some, prompts, clock))
         timings = clock.seconds(max(len(images), 1))
-        for _ in images:
-            self._image_room.image_done()
         return [replace(one, timings=timings) for one in encoded]
 
     @torch.inference_mode()
@@ -305,11 +298,7 @@ class ActiveSegmenter:
         """
         prompts = self._checked(images)
         clock = StageClock(self._checkpoint.device)
-
-        def work(size: int) -> list[torch.Tensor]:
-            return [one for some in _split(images, size) for one in self._ask_preview(some, prompts, clock)]
-
-        asked = self._image_room.run(len(images), work) if images else []
+        asked = self._together(images, lambda some: self._ask_preview(some, prompts, clock))
         timings = clock.seconds(max(len(images), 1))
         results = []
         for presence in asked:
@@ -319,7 +308,6 @@ class ActiveSegmenter:
                 prompts.vocabulary, {query: float(values[query]) for query in active}, values, pixels=None
             )
             results.append(PreviewResult(values, active, classes, timings, prompts.vocabulary))
-            self._image_room.image_done()
             self._prompt_room.image_done()
         return results
 
@@ -331,10 +319,28 @@ class ActiveSegmenter:
             raise VocabularyError("no vocabulary is set; call set_vocabulary before the first image")
         return prompts
 
+    def _together(
+        self, images: Sequence[np.ndarray], work: Callable[[Sequence[np.ndarray]], list[T]]
+    ) -> list[T]:
+        """What `work` gives for each image, as many at a time as memory has room for."""
+        if not images:
+            return []
+        found = self._image_room.run(
+            len(images),
+            lambda size: [
+                one for start in range(0, len(images), size) for one in work(images[start : start + size])
+            ],
+        )
+        for _ in images:
+            self._image_room.image_done()
+        return found
+
     def _encode(
-        self, images: Sequence[np.ndarray], prompts: PromptSet, previewed: bool, clock: StageClock
+        self, images: Sequence[np.ndarray], prompts: PromptSet, clock: StageClock
     ) -> list[EncodedImage]:
-        previews = self._ask_preview(images, prompts, clock) if previewed else [None] * len(images)
+        previews: Sequence[torch.Tensor | None] = [None] * len(images)
+        if len(prompts) > self.settings.max_active:
+            previews = self._ask_preview(images, prompts, clock)
         with clock.timed("prepare"):
             pixels = self._full.prepare_all(images)
         with clock.timed("encode"):
@@ -403,7 +409,3 @@ class ActiveSegmenter:
         if self._hypernyms is None:
             self._hypernyms = default_hypernyms()
         return self._hypernyms
-
-
-def _split(images: Sequence[np.ndarray], size: int) -> list[Sequence[np.ndarray]]:
-    return [images[start : start + size] for start in range(0, len(images), size)]
