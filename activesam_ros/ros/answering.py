@@ -85,7 +85,9 @@ class Answering:
         if pictures:
             self._announcer.before([picture.header for picture in pictures], served)
         self._label([picture for picture in pictures if picture.demand is Demand.LABELS], served, abandoned)
-        self._preview([picture for picture in pictures if picture.demand is Demand.PREVIEW], served)
+        self._preview(
+            [picture for picture in pictures if picture.demand is Demand.PREVIEW], served, abandoned
+        )
 
     def idle(self, served: Served) -> None:
         """Between frames."""
@@ -121,23 +123,36 @@ class Answering:
                 continue
             try:
                 result = served.segmenter.decode(encoded)
-                segmented = time.monotonic()
-                info = picture.camera.input.info(picture.header)
-                picture.camera.outputs.publish(result, picture.rgb, served.revision, picture.header, info)
             except Exception as error:  # one frame must not take the node down
                 self._drop(picture.camera, error)
             else:
-                self._answered(picture, result, segmented)
+                self._publish(picture, result, served.revision, abandoned)
 
-    def _preview(self, pictures: list[_Picture], served: Served) -> None:
+    def _preview(self, pictures: list[_Picture], served: Served, abandoned: Callable[[], bool]) -> None:
         for picture, result in self._together(pictures, served.segmenter.preview):
-            segmented = time.monotonic()
-            try:
-                picture.camera.outputs.publish_preview(result, served.revision, picture.header)
-            except Exception as error:  # as above
-                self._drop(picture.camera, error)
+            self._publish(picture, result, served.revision, abandoned)
+
+    def _publish(
+        self,
+        picture: _Picture,
+        result: SegmentationResult | PreviewResult,
+        revision: int,
+        abandoned: Callable[[], bool],
+    ) -> None:
+        segmented = time.monotonic()
+        camera, header = picture.camera, picture.header
+        if abandoned():  # while this one was in work
+            self._inbox.dropped(camera.name, Drop.DEACTIVATED)
+            return
+        try:
+            if picture.demand is Demand.PREVIEW:
+                camera.outputs.publish_preview(result, revision, header)
             else:
-                self._answered(picture, result, segmented)
+                camera.outputs.publish(result, picture.rgb, revision, header, camera.input.info(header))
+        except Exception as error:  # as above
+            self._drop(camera, error)
+        else:
+            self._answered(picture, result, segmented)
 
     def _together(self, pictures: list[_Picture], run: Callable[[list[np.ndarray]], list]) -> list[tuple]:
         """Each picture with what `run` makes of it, without those that it fails on."""

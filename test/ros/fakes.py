@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from activesam_ros.errors import SettingsError, VocabularyError
+from activesam_ros.result import ActiveClass, PreviewResult, SegmentationResult
 from activesam_ros.settings import SegmenterSettings
 from activesam_ros.vocabulary import Vocabulary
 
@@ -27,26 +30,52 @@ class FakePrompts:
     report: FakeReport
 
 
+@dataclass(frozen=True, eq=False)
+class FakeEncoded:
+    rgb: np.ndarray
+    vocabulary: Vocabulary
+
+
 @dataclass
 class FakeSegmenter:
-    """Has the segmenter's interface as far as words and settings go, and remembers what it was asked."""
+    """Has the segmenter's interface, labels the left half of every image with class 0, remembers what it was asked.
+
+    Attributes:
+        encoded, checked, asked: the vocabularies that were encoded, checked, and about to be encoded.
+        done: what was done with images: such as "encode 3 4" for two images whose first values are 3 and 4.
+        gate: words are encoded once it is set.
+        decoding: images are decoded once it is set.
+        troubles: what is raised for an image, by what is done and its first value, such as ("decode", 3).
+    """
 
     settings: SegmenterSettings = field(default_factory=SegmenterSettings)
     encoded: list[tuple[str, ...]] = field(default_factory=list)
     checked: list[tuple[str, ...]] = field(default_factory=list)
     asked: list[tuple[str, ...]] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
     prompts: FakePrompts | None = None
     gate: threading.Event | None = None
+    decoding: threading.Event | None = None
+    troubles: dict[tuple[str, int], Exception] = field(default_factory=dict)
     full_resolution: int = 192
     preview_resolution: int = 128
     text_encoder_loaded: bool = False
+    device: str = "cpu"
+    dtype: str = "float32"
+
+    @property
+    def bucket_size(self):
+        return self.settings.bucket_size
+
+    def device_memory(self):
+        return None
 
     def with_settings(self, settings):
         if settings.preview_resolution % 8:
             raise SettingsError(
                 f"preview_resolution is {settings.preview_resolution}; expected a multiple of 8"
             )
-        other = FakeSegmenter(settings, self.encoded, self.checked, self.asked, gate=self.gate)
+        other = replace(self, settings=settings, prompts=None)
         if self.prompts is not None:
             other.prompts = (
                 self.prompts if other.fits(self.prompts) else other.encode(self.prompts.vocabulary)
@@ -75,3 +104,41 @@ class FakeSegmenter:
     def use(self, prompts):
         assert self.fits(prompts)
         self.prompts = prompts
+
+    def encode_images(self, images):
+        self._do("encode", images)
+        return [FakeEncoded(rgb, self.prompts.vocabulary) for rgb in images]
+
+    def decode(self, encoded):
+        if self.decoding is not None:
+            assert self.decoding.wait(PATIENCE)
+        self._do("decode", [encoded.rgb])
+        labels = np.full(encoded.rgb.shape[:2], 255, np.uint8)
+        labels[:, : labels.shape[1] // 2] = 0
+        return SegmentationResult(
+            labels=labels,
+            unlabeled_id=255,
+            confidence=np.full(labels.shape, 0.8, np.float32),
+            active=(self._active(encoded.vocabulary, int((labels == 0).sum())),),
+            preview_presence=None,
+            active_queries=(0,),
+            timings={"decode": 0.01, "total": 0.02},
+            vocabulary=encoded.vocabulary,
+        )
+
+    def preview(self, images):
+        self._do("preview", images)
+        vocabulary = self.prompts.vocabulary
+        presence = np.full(len(vocabulary.queries), 0.5, np.float32)
+        active = (self._active(vocabulary, None),)
+        return [PreviewResult(presence, (0,), active, {"preview": 0.01}, vocabulary) for _ in images]
+
+    def _active(self, vocabulary, pixels):
+        return ActiveClass(0, vocabulary.names[0], 0.9, None, pixels)
+
+    def _do(self, what, images):
+        values = [int(rgb[0, 0, 0]) for rgb in images]
+        self.done.append(" ".join(map(str, [what, *values])))
+        for value in values:
+            if (what, value) in self.troubles:
+                raise self.troubles[what, value]
