@@ -26,3 +26,7 @@ class ImageError(ActiveSamError, ValueError):
 
 class OutOfMemoryError(ActiveSamError, RuntimeError):
     """There is no memory for an image, however little of it is done at a time."""
+
+
+class EvaluationError(ActiveSamError, RuntimeError):
+    """A recording, its ground truth or what was asked of them does not allow an evaluation."""
