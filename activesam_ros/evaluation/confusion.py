@@ -57,6 +57,26 @@ class ConfusionMatrix:
         return float(np.nanmean(iou)) if np.isfinite(iou).any() else float("nan")
 
     @property
+    def accuracy(self) -> np.ndarray:
+        """Share of each class's true pixels that are labelled right, float64 [classes]; NaN for classes without any."""
+        hit = np.diagonal(self.counts).astype(np.float64)
+        true = self.counts.sum(axis=1)
+        return np.divide(hit, true, out=np.full(len(hit), np.nan), where=true > 0)
+
+    @property
+    def mean_accuracy(self) -> float:
+        """Mean of `accuracy` over the classes that the truth has; NaN if there are none."""
+        accuracy = self.accuracy
+        return float(np.nanmean(accuracy)) if np.isfinite(accuracy).any() else float("nan")
+
+    @property
+    def frequency_weighted_iou(self) -> float:
+        """Mean of `iou` over the classes that the truth has, weighted by their true pixels; NaN if there are none."""
+        true = self.counts.sum(axis=1)
+        known = true > 0
+        return float(self.iou[known] @ true[known] / true.sum()) if known.any() else float("nan")
+
+    @property
     def pixel_accuracy(self) -> float:
         """Share of the pixels of known truth that are labelled right; NaN without any."""
         total = self.counts.sum()

@@ -67,12 +67,16 @@ class TruthScores:
 
     @property
     def missed(self) -> tuple[int, ...]:
-        """Classes that are present and were not decoded, ascending."""
-        return tuple(index for index in self.present if index not in self.active)
+        """Classes that are present, were not decoded, and that no counted pixel is labelled with, ascending.
+
+        The last, because pixels without a clear winner become the background whether it was decoded or not.
+        """
+        reached = {*self.active, *(predicted for _, predicted, _ in self.confusion)}
+        return tuple(index for index in self.present if index not in reached)
 
     @property
     def lost_pixels(self) -> dict[int, int]:
-        """Pixels of each missed class in the truth: none of them can be labelled right."""
+        """Pixels of each missed class in the truth: none of them is labelled right."""
         pixels = self.truth_pixels
         return {index: pixels[index] for index in self.missed}
 

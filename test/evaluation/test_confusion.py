@@ -57,3 +57,39 @@ def test_nothing_known():
 def test_sizes_must_agree():
     with pytest.raises(ValueError, match="one size"):
         ConfusionMatrix(2).add(np.zeros((2, 2), int), np.zeros((2, 3), int))
+
+
+def test_accuracies_by_hand():
+    matrix = ConfusionMatrix(3, np.array([[3, 1, 0, 0], [1, 2, 0, 3], [0, 0, 0, 0]]))
+    assert matrix.accuracy[:2] == pytest.approx([3 / 4, 2 / 6])
+    assert math.isnan(matrix.accuracy[2])
+    assert matrix.mean_accuracy == pytest.approx((3 / 4 + 2 / 6) / 2)
+    assert matrix.pixel_accuracy == pytest.approx(5 / 10)
+    # IoU 3/5 and 2/7, weighted by 4 and 6 of the 10 true pixels.
+    assert matrix.frequency_weighted_iou == pytest.approx(0.4 * 3 / 5 + 0.6 * 2 / 7)
+
+
+def test_figures_as_computed_on_label_images():
+    generator = np.random.default_rng(2)
+    truth, predicted = generator.integers(0, 7, (2, 50, 60))
+    truth[truth == 6] = 255
+    predicted[:, :20] = truth[:, :20]
+    matrix = ConfusionMatrix(7)
+    matrix.add(truth, predicted)
+    known = truth != 255
+    shares, accuracies, ious = [], [], []
+    for index in range(6):
+        true, guess = truth == index, (predicted == index) & known
+        shares.append(true.sum() / known.sum())
+        accuracies.append((true & guess).sum() / true.sum())
+        ious.append((true & guess).sum() / (true | guess).sum())
+    assert matrix.pixel_accuracy == pytest.approx((truth == predicted)[known].mean())
+    assert matrix.mean_accuracy == pytest.approx(np.mean(accuracies))
+    assert matrix.frequency_weighted_iou == pytest.approx(np.dot(shares, ious))
+    # Class 6 is predicted but not in the truth: it counts with 0.
+    assert matrix.mean_iou == pytest.approx(np.mean([*ious, 0]))
+
+
+def test_no_figures_without_truth():
+    matrix = ConfusionMatrix(2)
+    assert math.isnan(matrix.mean_accuracy) and math.isnan(matrix.frequency_weighted_iou)

@@ -50,6 +50,12 @@ def test_what_follows_from_the_confusion():
     assert SCORES.matrix.counts.tolist() == [[290, 0, 0, 7], [20, 80, 0, 0], [0, 3, 0, 0]]
 
 
+def test_the_background_is_not_missed_where_pixels_became_it():
+    scores = TruthScores(2, active=(1,), confusion=((0, 0, 5), (1, 0, 5)))
+    assert scores.present == (0, 1)
+    assert scores.missed == ()
+
+
 def test_prominent_begins_at_one_percent():
     assert TruthScores(2, (), ((0, 0, 99), (1, 1, 1))).prominent == (0, 1)
     assert TruthScores(2, (), ((0, 0, 100), (1, 1, 1))).prominent == (0,)

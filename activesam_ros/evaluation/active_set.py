@@ -1,0 +1,97 @@
+"""How well the preview chose what to decode: its recall, its precision, and what its misses cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from activesam_ros.evaluation.confusion import ConfusionMatrix
+from activesam_ros.evaluation.records import TruthScores
+
+
+@dataclass(frozen=True)
+class ClassRecall:
+    """How often one class was decoded where the truth shows it.
+
+    Attributes:
+        index: the evaluated class.
+        present: frames whose truth shows it.
+        missed: those of them in which it was missed (see `TruthScores.missed`).
+        lost_pixels: its true pixels in the frames that missed it.
+    """
+
+    index: int
+    present: int
+    missed: int
+    lost_pixels: int
+
+    @property
+    def recall(self) -> float:
+        """Share of the frames that show it in which it was not missed."""
+        return 1 - self.missed / self.present
+
+
+@dataclass(frozen=True)
+class ActiveSetScores:
+    """The choice of the active set over many frames. Every share is of (frame, class) pairs, over all frames at once.
+
+    Attributes:
+        recall: share of the pairs in which the truth shows the class where it was not missed; None without any.
+        prominent_recall: the same over the pairs in which the class is prominent (see `TruthScores.prominent`).
+        precision: share of the pairs in which an evaluated class was decoded where the truth shows it, with however
+            few pixels; None without any. Decoded classes that are not evaluated do not count.
+        classes: of each class that the truth shows, the one that lost most first.
+        lost_share: share of the counted pixels whose class was missed; None without any.
+        lost_iou: the mIoU over the pixels that the active set could reach, less the mIoU over all of them: both of one
+            confusion matrix, once without and once with the pixels whose class was missed in their frame; None without
+            any pixel left. It takes out what missed pixels did to their own class and to those that they were
+            labelled as. It does not know how well stage 2 would have labelled them, what further classes in the
+            active set would have taken from others, or, for a class that was missed in every frame, any IoU at
+            all: such a class leaves the first mean. So it is a share of the blame, not a prediction; what pruning
+            costs in all is the difference to a run that decodes every class.
+    """
+
+    recall: float | None
+    prominent_recall: float | None
+    precision: float | None
+    classes: tuple[ClassRecall, ...]
+    lost_share: float | None
+    lost_iou: float | None
+
+
+def active_set_scores(frames: Iterable[TruthScores]) -> ActiveSetScores:
+    """The figures of some frames over the same evaluated classes."""
+    present: Counter[int] = Counter()
+    missed: Counter[int] = Counter()
+    lost: Counter[int] = Counter()
+    prominent = prominent_missed = decoded = decoded_present = 0
+    whole = reached = None
+    for frame in frames:
+        gone = set(frame.missed)
+        present.update(frame.present)
+        missed.update(gone)
+        lost.update(frame.lost_pixels)
+        prominent += len(frame.prominent)
+        prominent_missed += len(gone.intersection(frame.prominent))
+        decoded += len(frame.active)
+        decoded_present += len(set(frame.active).intersection(frame.present))
+        counts = frame.matrix.counts
+        if whole is None:
+            whole, reached = ConfusionMatrix(frame.classes), ConfusionMatrix(frame.classes)
+        whole.counts += counts
+        counts[list(gone)] = 0
+        reached.counts += counts
+    classes = (ClassRecall(index, present[index], missed[index], lost[index]) for index in present)
+    return ActiveSetScores(
+        recall=_without(missed.total(), present.total()),
+        prominent_recall=_without(prominent_missed, prominent),
+        precision=_without(decoded - decoded_present, decoded),
+        classes=tuple(sorted(classes, key=lambda each: (-each.lost_pixels, -each.missed, each.index))),
+        lost_share=lost.total() / int(whole.counts.sum()) if present else None,
+        lost_iou=reached.mean_iou - whole.mean_iou if reached is not None and reached.counts.any() else None,
+    )
+
+
+def _without(bad: int, total: int) -> float | None:
+    return 1 - bad / total if total else None
