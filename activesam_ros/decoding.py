@@ -55,10 +55,12 @@ def decode_planes(
     confidence_threshold: float,
     presence: dict[int, float],
     clock: StageClock,
+    instances: dict[int, int] | None = None,
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """Decodes the active queries and yields (class index, scores [H, W]) of each.
 
-    Fills `presence` with the presence of each query on the way, and charges the model's part to "decode".
+    Fills `presence` with the presence of each query on the way, and `instances` with the number of its instance
+    masks, and charges the model's part to "decode".
     """
     prompts = encoded.prompts
     owner = prompts.vocabulary.query_classes
@@ -72,6 +74,8 @@ def decode_planes(
             with clock.timed("decode"):
                 answer = next(decoded)
                 presence[query] = float(answer.presence)
+            if instances is not None:
+                instances[query] = len(answer.instance_scores)
             yield owner[query], query_scores(answer, encoded.size)
 
 

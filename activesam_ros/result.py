@@ -44,6 +44,7 @@ class SegmentationResult:
         active_queries: indices of the decoded queries, ascending.
         timings: seconds per stage ("prepare", "preview", "encode", "decode", "fuse") and "total".
         vocabulary: the vocabulary that the labels belong to.
+        instances: number of instance masks that each active query kept; None where nobody counted.
     """
 
     labels: np.ndarray
@@ -54,6 +55,7 @@ class SegmentationResult:
     active_queries: tuple[int, ...]
     timings: Mapping[str, float]
     vocabulary: Vocabulary
+    instances: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)

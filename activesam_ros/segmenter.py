@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from activesam_ros.decoding import EncodedImage, ask_presence, decode_planes
-from activesam_ros.errors import ModelError, OutOfMemoryError, SettingsError, VocabularyError
+from activesam_ros.errors import OutOfMemoryError, SettingsError, VocabularyError
 from activesam_ros.fitting_size import FittingSize, is_out_of_memory
 from activesam_ros.fusion import fuse
 from activesam_ros.images import check_image
@@ -129,6 +129,11 @@ class ActiveSegmenter:
             SettingsError: as the constructor.
         """
         return cls(load_checkpoint(model, device, dtype), settings, hypernyms, text_encoder, prompt_cache)
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The model."""
+        return self._checkpoint
 
     @property
     def prompts(self) -> PromptSet | None:
@@ -360,7 +365,7 @@ class ActiveSegmenter:
             features = self._preview.encode(pixels).split()
             asked = [self._ask(image, prompts) for image in features]
             for presence in asked:
-                self._require_finite(presence)
+                self._checkpoint.require_finite(presence)
         return asked
 
     def _ask(self, image: ImageFeatures, prompts: PromptSet) -> torch.Tensor:
@@ -377,12 +382,13 @@ class ActiveSegmenter:
         settings = self.settings
         vocabulary = encoded.prompts.vocabulary
         presence: dict[int, float] = {}
+        instances: dict[int, int] = {}
         planes = decode_planes(
-            self._heads, encoded, bucket_size, settings.confidence_threshold, presence, clock
+            self._heads, encoded, bucket_size, settings.confidence_threshold, presence, clock, instances
         )
         with clock.timed("fuse"):
             top = fuse(planes, len(vocabulary), encoded.size, self._checkpoint.device)
-            self._require_finite(top.best)
+            self._checkpoint.require_finite(top.best)
             labels, confidence = label_pixels(top, vocabulary, settings)
             preview = None if encoded.preview is None else encoded.preview.cpu().numpy()
             pixels = np.bincount(labels.ravel(), minlength=vocabulary.unlabeled_id + 1)
@@ -396,14 +402,8 @@ class ActiveSegmenter:
             active_queries=encoded.active,
             timings={},
             vocabulary=vocabulary,
+            instances=tuple(instances.values()),
         )
-
-    def _require_finite(self, scores: torch.Tensor) -> None:
-        if not scores.isfinite().all():
-            raise ModelError(
-                f"the model gave numbers that are not finite; its weights are damaged, or {self._checkpoint.dtype} is "
-                "too coarse for it, so try dtype 'bfloat16' or 'float32'"
-            )
 
     def _hypernym_lookup(self) -> HypernymLookup:
         if self._hypernyms is None:

@@ -41,7 +41,8 @@ class Heads:
         self.buckets.append(tokens.tokens[:, 0, 0].int().tolist())
         for number in tokens.tokens[:, -1, 0]:
             sure = torch.full((2, 2), 100.0)
-            yield DecodedQuery(number / 10, torch.zeros(0), torch.zeros(0, 2, 2), sure)
+            kept = int(number)
+            yield DecodedQuery(number / 10, torch.zeros(kept), torch.zeros(kept, 2, 2), sure)
 
 
 @pytest.mark.parametrize(
@@ -58,13 +59,14 @@ def test_presence_of_every_query(prompts, size, buckets):
 def test_planes_of_the_active_queries(prompts, size, buckets):
     heads = Heads()
     encoded = EncodedImage(None, (6, 5), prompts, None, (1, 2, 4), {})
-    presence = {}
+    presence, instances = {}, {}
     clock = StageClock(torch.device("cpu"))
-    planes = list(decode_planes(heads, encoded, size, 0.3, presence, clock))
+    planes = list(decode_planes(heads, encoded, size, 0.3, presence, clock, instances))
     assert [owner for owner, _ in planes] == [1, 1, 3]
     for (_, plane), expected in zip(planes, (0.1, 0.2, 0.4), strict=True):
         torch.testing.assert_close(plane, torch.full((6, 5), expected))
     assert presence == pytest.approx({1: 0.1, 2: 0.2, 4: 0.4})
     assert list(presence) == [1, 2, 4]
+    assert instances == {1: 1, 2: 2, 4: 4}
     assert heads.buckets == buckets
     assert set(clock.seconds()) == {"decode", "total"}

@@ -102,6 +102,11 @@ def test_presence_and_active_sets(computed):
         } == golden, name
 
 
+def test_instance_masks_that_are_kept(computed):
+    for name, case in computed.items():
+        assert list(case.result.instances) == case.expected["kept_masks_active"], name
+
+
 def test_confidence_is_the_best_fused_score(computed):
     for name, case in computed.items():
         best = case.arrays["seg_logits_active"].astype(np.float32).max(axis=0)

@@ -139,6 +139,14 @@ class Checkpoint(TextCheckpoint):
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
 
+    def require_finite(self, scores: torch.Tensor) -> None:
+        """Raises ModelError if `scores`, which the model gave, has infinities or NaN."""
+        if not scores.isfinite().all():
+            raise ModelError(
+                f"the model gave numbers that are not finite; its weights are damaged, or {self.dtype} is too coarse "
+                "for it, so try dtype 'bfloat16' or 'float32'"
+            )
+
 
 def load_checkpoint(model: str | Path, device: str = "auto", dtype: str = "auto") -> Checkpoint:
     """Loads a SAM 3 checkpoint, and logs what it loads, how far it is and how long each step took.
