@@ -1,0 +1,124 @@
+"""SAM 3 asked class by class, as its public wrappers do: the baseline without any of ActiveSAM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from activesam_ros.errors import VocabularyError
+from activesam_ros.fitting_size import FittingSize
+from activesam_ros.fusion import fuse
+from activesam_ros.images import check_image
+from activesam_ros.labelling import label_pixels
+from activesam_ros.model.heads import DecodedQuery, PromptHeads, PromptTokens
+from activesam_ros.model.vision import VisionEncoder
+from activesam_ros.result import SegmentationResult, active_classes
+from activesam_ros.segmenter import ActiveSegmenter
+from activesam_ros.stage_clock import StageClock
+
+BARE = {"neighbor_tokens": 0, "hypernym_tokens": 0, "background_threshold": 0.0}
+"""Settings of what SAM 3 itself does not do, switched off."""
+
+
+class PerClassSegmenter:
+    """Asks for one prompt at a time and paints the instances that come back.
+
+    For every prompt the image is encoded again and all is decoded at full resolution. Of the instances whose object
+    score × presence is above `confidence_threshold`, the masks, resized as logits and cut at a probability of 0.5, are
+    painted: each pixel gets the class of the instance with the highest score, and none where there is no instance
+    (the background class, if the vocabulary has one). The semantic head, context tokens and calibration are left out.
+
+    Not thread-safe.
+    """
+
+    def __init__(self, segmenter: ActiveSegmenter) -> None:
+        """
+        Args:
+            segmenter: gives the weights, the vocabulary in force and the settings.
+
+        Raises:
+            VocabularyError: no vocabulary is set.
+        """
+        bare = segmenter.with_settings(replace(segmenter.settings, **BARE))
+        if bare.prompts is None:
+            raise VocabularyError("no vocabulary is set; call set_vocabulary first")
+        self.settings = bare.settings
+        self.prompts = bare.prompts
+        self.full_resolution = bare.full_resolution
+        self._checkpoint = bare.checkpoint
+        self._vision = VisionEncoder(bare.checkpoint, bare.full_resolution)
+        self._heads = PromptHeads(bare.checkpoint)
+        self._room = FittingSize("prompt")
+
+    def segment(self, rgb: np.ndarray) -> SegmentationResult:
+        """Labels an image; every query is an active one, and there is no preview.
+
+        Args:
+            rgb: uint8 [H, W, 3].
+
+        Raises:
+            ImageError, ModelError, OutOfMemoryError: as `ActiveSegmenter.segment`.
+        """
+        check_image(rgb, self.settings.max_pixels)
+        return self._room.run(1, lambda _: self._segment(rgb))
+
+    @torch.inference_mode()
+    def _segment(self, rgb: np.ndarray) -> SegmentationResult:
+        clock = StageClock(self._checkpoint.device)
+        vocabulary = self.prompts.vocabulary
+        presence: dict[int, float] = {}
+        instances: dict[int, int] = {}
+        with clock.timed("fuse"):
+            planes = self._planes(rgb, presence, instances, clock)
+            top = fuse(planes, len(vocabulary), rgb.shape[:2], self._checkpoint.device)
+            unclaimed = (top.best <= 0).cpu().numpy()
+            labels, confidence = label_pixels(top, vocabulary, self.settings)
+            fallback = vocabulary.background_id
+            labels[unclaimed] = vocabulary.unlabeled_id if fallback is None else fallback
+            pixels = np.bincount(labels.ravel(), minlength=vocabulary.unlabeled_id + 1)
+        return SegmentationResult(
+            labels=labels,
+            unlabeled_id=vocabulary.unlabeled_id,
+            confidence=confidence,
+            active=active_classes(vocabulary, presence, None, pixels),
+            preview_presence=None,
+            active_queries=tuple(presence),
+            timings=clock.seconds(),
+            vocabulary=vocabulary,
+            instances=tuple(instances.values()),
+        )
+
+    def _planes(
+        self, rgb: np.ndarray, presence: dict[int, float], instances: dict[int, int], clock: StageClock
+    ) -> Iterator[tuple[int, torch.Tensor]]:
+        """Yields (class index, scores [H, W]) of each query; fills `presence` and `instances` on the way."""
+        for query, owner in enumerate(self.prompts.vocabulary.query_classes):
+            answer = self._ask(rgb, query, clock)
+            self._checkpoint.require_finite(answer.presence)
+            presence[query] = float(answer.presence)
+            instances[query] = len(answer.instance_scores)
+            yield owner, painted_instances(answer, rgb.shape[:2])
+
+    def _ask(self, rgb: np.ndarray, query: int, clock: StageClock) -> DecodedQuery:
+        with clock.timed("prepare"):
+            pixels = self._vision.prepare(rgb)
+        with clock.timed("encode"):
+            image = self._vision.encode(pixels)
+        with clock.timed("decode"):
+            # Alone, a prompt needs no padding to the length of others.
+            valid = self.prompts.text_valid[query]
+            tokens = PromptTokens(self.prompts.text[query, valid][None], valid[valid][None])
+            return next(self._heads.decode(image, tokens, self.settings.confidence_threshold))
+
+
+def painted_instances(query: DecodedQuery, size: tuple[int, int]) -> torch.Tensor:
+    """The highest score among the instances that cover a pixel, float32 [H, W]; 0 where none does."""
+    painted = torch.zeros(size, device=query.presence.device)
+    for score, logits in zip(query.instance_scores, query.instance_logits, strict=True):
+        resized = F.interpolate(logits.float()[None, None], size=size, mode="bilinear", align_corners=False)
+        torch.maximum(painted, (resized[0, 0] > 0) * score.float(), out=painted)
+    return painted

@@ -1,0 +1,121 @@
+"""The methods that are compared."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from activesam_ros.errors import EvaluationError
+from activesam_ros.evaluation.methods import METHODS, build, known_methods
+from activesam_ros.evaluation.per_class import PerClassSegmenter
+from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
+from activesam_ros.text.hypernyms import TableHypernyms
+from activesam_ros.toytown.words import DEMO_WORDS
+from activesam_ros.vocabulary import Vocabulary
+
+GIVEN = SegmenterSettings(
+    full_resolution=160,
+    preview_resolution=96,
+    keep_fraction=0.3,
+    max_active=7,
+    bucket_size=16,
+    background_threshold=0.4,
+    neighbor_tokens=1,
+    hypernym_tokens=1,
+    max_pixels=500_000,
+)
+WORDS = Vocabulary.from_names(DEMO_WORDS[:20])
+
+DIFFERENCES = {
+    "active": {},
+    "paper": {
+        "full_resolution": None,
+        "preview_resolution": 672,
+        "keep_fraction": 0.2,
+        "max_active": 40,
+        "background_threshold": 0.0,
+        "neighbor_tokens": 2,
+        "hypernym_tokens": 2,
+    },
+    "full-vocabulary": {
+        "full_resolution": None,
+        "max_active": 65_535,
+        "background_threshold": 0.0,
+        "neighbor_tokens": 0,
+        "hypernym_tokens": 0,
+    },
+    "per-class": {
+        "full_resolution": None,
+        "background_threshold": 0.0,
+        "neighbor_tokens": 0,
+        "hypernym_tokens": 0,
+    },
+    "no-expansion": {"neighbor_tokens": 0, "hypernym_tokens": 0},
+    "no-preview": {"max_active": 65_535},
+    "no-calibration": {"background_threshold": 0.0},
+}
+
+
+@pytest.fixture
+def segmenter(toytown_checkpoint):
+    return ActiveSegmenter(toytown_checkpoint, GIVEN, TableHypernyms.shipped(), prompt_cache=None)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_each_method_changes_what_it_says(segmenter, name):
+    labeller = build(name, segmenter, WORDS)
+    changed = {
+        field.name: getattr(labeller.settings, field.name)
+        for field in fields(SegmenterSettings)
+        if getattr(labeller.settings, field.name) != getattr(GIVEN, field.name)
+    }
+    assert changed == DIFFERENCES[name]
+    method = METHODS[name]
+    assert method.name == name and "\n" not in method.description
+    assert bool(method.differences) == bool(DIFFERENCES[name])
+    assert labeller.prompts.vocabulary == WORDS
+    assert labeller.prompts.context.tokens.shape[1] == (
+        labeller.settings.neighbor_tokens + labeller.settings.hypernym_tokens
+    )
+
+
+def test_the_methods_on_a_picture(segmenter, street_image):
+    results = {name: build(name, segmenter, WORDS).segment(street_image) for name in METHODS}
+    for name, result in results.items():
+        previewed = name in ("active", "no-expansion", "no-calibration")
+        assert (result.preview_presence is not None) == previewed, name
+        assert len(result.active_queries) == (6 if previewed else 20), name
+        assert len(result.instances) == len(result.active_queries), name
+        assert result.vocabulary == WORDS and result.labels.shape == (240, 320)
+    unlabeled = {name: (result.labels == 255).mean() for name, result in results.items()}
+    for name in ("active", "no-expansion", "no-preview", "per-class"):
+        assert unlabeled[name] > 0, name
+    for name in ("paper", "full-vocabulary", "no-calibration"):
+        assert unlabeled[name] == 0, name
+    calibrated = results["active"].labels != 255
+    np.testing.assert_array_equal(
+        results["active"].labels[calibrated], results["no-calibration"].labels[calibrated]
+    )
+
+
+def test_the_segmenter_stays_as_it_is(segmenter, toytown_checkpoint):
+    segmenter.set_vocabulary(Vocabulary.from_names(["road", "sky"]))
+    before = segmenter.prompts
+    labeller = build("active", segmenter, WORDS)
+    assert isinstance(build("per-class", segmenter, WORDS), PerClassSegmenter)
+    assert segmenter.prompts is before and segmenter.settings == GIVEN
+    assert labeller.checkpoint is segmenter.checkpoint is toytown_checkpoint
+
+
+def test_prompts_are_encoded_once_if_nothing_about_them_differs(segmenter):
+    segmenter.set_vocabulary(WORDS)
+    for name in ("active", "no-preview", "no-calibration"):
+        assert build(name, segmenter, WORDS).prompts is segmenter.prompts
+
+
+def test_names_that_are_refused(segmenter):
+    with pytest.raises(EvaluationError, match="no method 'fast'; expected one of active, paper, full-vocab"):
+        build("fast", segmenter, WORDS)
+    with pytest.raises(EvaluationError, match="'paper' is named twice"):
+        known_methods(["paper", "active", "paper"])
+    assert [method.name for method in known_methods(["paper", "active"])] == ["paper", "active"]
