@@ -61,13 +61,19 @@ class ActiveSetScores:
 
 
 def active_set_scores(frames: Iterable[TruthScores]) -> ActiveSetScores:
-    """The figures of some frames over the same evaluated classes."""
+    """The figures of those of the frames of which it is known what was decoded.
+
+    Args:
+        frames: scores over the same evaluated classes.
+    """
     present: Counter[int] = Counter()
     missed: Counter[int] = Counter()
     lost: Counter[int] = Counter()
     prominent = prominent_missed = decoded = decoded_present = 0
     whole = reached = None
     for frame in frames:
+        if frame.active is None:
+            continue
         gone = set(frame.missed)
         present.update(frame.present)
         missed.update(gone)

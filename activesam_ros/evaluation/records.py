@@ -24,7 +24,7 @@ class TruthScores:
 
     Attributes:
         classes: number of evaluated classes, C.
-        active: evaluated classes that were decoded, ascending.
+        active: evaluated classes that were decoded, ascending; None: not known.
         confusion: (true class, predicted class, pixels), ascending, each pair with pixels once; the predicted class C
             stands for pixels without a label or with a class that the truth does not know.
         boundary: (class, intersection, union) of the boundary regions in pixels, ascending, for each class that the
@@ -35,7 +35,7 @@ class TruthScores:
     """
 
     classes: int
-    active: tuple[int, ...]
+    active: tuple[int, ...] | None
     confusion: tuple[tuple[int, int, int], ...]
     boundary: tuple[tuple[int, int, int], ...] = ()
     changed: int | None = None
@@ -69,8 +69,11 @@ class TruthScores:
     def missed(self) -> tuple[int, ...]:
         """Classes that are present, were not decoded, and that no counted pixel is labelled with, ascending.
 
-        The last, because pixels without a clear winner become the background whether it was decoded or not.
+        The last, because pixels without a clear winner become the background whether it was decoded or not. Empty if
+        it is not known what was decoded.
         """
+        if self.active is None:
+            return ()
         reached = {*self.active, *(predicted for _, predicted, _ in self.confusion)}
         return tuple(index for index in self.present if index not in reached)
 
@@ -168,7 +171,7 @@ class FrameRecord:
             truth = values.get("truth")
             if truth is not None:
                 truth = dict(truth)
-                truth["active"] = tuple(truth["active"])
+                truth["active"] = None if truth["active"] is None else tuple(truth["active"])
                 for name in ("confusion", "boundary"):
                     truth[name] = tuple((int(a), int(b), int(c)) for a, b, c in truth.get(name, ()))
                 values["truth"] = TruthScores(**truth)

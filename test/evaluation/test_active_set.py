@@ -37,8 +37,8 @@ def test_nothing_missed_costs_nothing():
     assert active_set_scores(FRAMES[1:]).lost_share == 0
 
 
-@pytest.mark.parametrize("frames", [(), (TruthScores(2, (), ()),)])
-def test_no_pixels(frames):
+@pytest.mark.parametrize("frames", [(), (TruthScores(2, (), ()),), (TruthScores(2, None, ((0, 1, 9),)),)])
+def test_nothing_known(frames):
     scores = active_set_scores(frames)
     assert (scores.recall, scores.prominent_recall, scores.precision) == (None, None, None)
     assert (scores.lost_share, scores.lost_iou, scores.classes) == (None, None, ())
