@@ -1,0 +1,79 @@
+"""The messages that recordings of label images hold, for rosbags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rosbags.interfaces import Connection, MessageDefinitionFormat
+from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+from activesam_ros.errors import EvaluationError
+
+_VISION_MSGS = {
+    "vision_msgs/msg/VisionClass": "uint16 class_id\nstring class_name",
+    "vision_msgs/msg/LabelInfo": "std_msgs/Header header\nvision_msgs/VisionClass[] class_map\nfloat32 threshold",
+}
+# Several IDL files in one definition are told apart by a line of these and their names.
+_IDL_RULE = "=" * 80 + "\n"
+
+
+def message_types() -> Typestore:
+    """ROS 2's standard messages, those of vision_msgs that label images need, and this package's own."""
+    store = get_typestore(Stores.ROS2_KILTED)
+    for name, definition in {**_VISION_MSGS, **_own_definitions()}.items():
+        store.register(get_types_from_msg(definition, name))
+    return store
+
+
+def types_of(connection: Connection, known: Typestore) -> Typestore:
+    """What the messages of a connection are read with: the recording's own definitions, then the known ones.
+
+    Raises:
+        EvaluationError: the type is neither known, nor does the recording define it in a way that can be read.
+    """
+    kind, text = connection.msgdef.format, connection.msgdef.data
+    if kind == MessageDefinitionFormat.NONE:
+        if connection.msgtype in known.fielddefs:
+            return known
+        raise EvaluationError(
+            f"the type {connection.msgtype} is not known, and the recording does not define it; record it with a "
+            "ROS 2 version that stores definitions, or convert it there"
+        )
+    try:
+        stated = (
+            get_types_from_msg(text, connection.msgtype)
+            if kind == MessageDefinitionFormat.MSG
+            else _types_from_idl(text)
+        )
+        if all(known.fielddefs.get(name) == fields for name, fields in stated.items()):
+            return known  # which has its readers made already
+        store = get_typestore(Stores.EMPTY)
+        store.register({**known.fielddefs, **stated})
+        store.get_msgdef(connection.msgtype)
+    except Exception as error:  # the parser raises nearly anything on text from outside
+        if connection.msgtype in known.fielddefs:
+            return known
+        raise EvaluationError(
+            f"the recording's definition of the type {connection.msgtype} cannot be read "
+            f"({type(error).__name__}: {' '.join(str(error).split())})"
+        ) from error
+    return store
+
+
+def _types_from_idl(text: str) -> dict:
+    if not text.startswith(f"{_IDL_RULE}IDL: "):
+        return get_types_from_idl(text)
+    types = {}
+    for part in text.split(_IDL_RULE)[1:]:
+        types.update(get_types_from_idl(part.partition("\n")[2]))
+    return types
+
+
+def _own_definitions() -> dict[str, str]:
+    """From `msg` beside the sources, or in `share` of the prefix that they are installed in; empty without either."""
+    package = Path(__file__).resolve().parent.parent
+    installed = [folder / "share" / package.name / "msg" for folder in package.parents]
+    folder = next((folder for folder in [package.parent / "msg", *installed] if folder.is_dir()), None)
+    files = sorted(folder.glob("*.msg")) if folder else []
+    return {f"{package.name}/msg/{file.stem}": file.read_text(encoding="utf-8") for file in files}

@@ -1,0 +1,346 @@
+"""Recordings of every kind, whole, cut and damaged."""
+
+import shutil
+import sqlite3
+import struct
+
+import numpy as np
+import pytest
+from mcap.writer import CompressionType
+
+from activesam_ros.errors import EvaluationError
+from activesam_ros.evaluation.bag import BagSource
+
+FRAMES = 30
+TENTH = 100_000_000
+SIDE = 64
+
+
+@pytest.fixture
+def frames(bags):
+    """A LabelInfo, then images and label images by turns; each pixel value tells the frame."""
+    noise = np.random.default_rng(5).integers(0, 256, (FRAMES, SIDE, SIDE, 3), np.uint8)
+    messages = [bags.label_info("/truth/label_info", {0: "road", 1: "sky"})]
+    for index in range(FRAMES):
+        messages.append(bags.image("/camera", noise[index], "rgb8", index * TENTH))
+        truth = np.full((SIDE, SIDE), index, np.uint8)
+        messages.append(bags.image("/truth/labels", truth, "mono8", index * TENTH, index * TENTH + 1))
+    return messages
+
+
+def everything(source: BagSource) -> list[tuple[str, int]]:
+    return [(one.topic, one.time_ns) for one in source.messages(source.topics) if one.message is not None]
+
+
+def recorded(bags, messages) -> list[tuple[str, int]]:
+    return [(one.topic, bags.start + one.time) for one in messages]
+
+
+@pytest.mark.parametrize(
+    ("storage", "compression"),
+    [
+        ("mcap", "none"),
+        ("mcap", "storage"),
+        ("mcap", "file"),
+        ("mcap", "message"),
+        ("sqlite3", "none"),
+        ("sqlite3", "file"),
+        ("sqlite3", "message"),
+    ],
+)
+@pytest.mark.parametrize("described", [True, False])
+def test_every_kind_of_folder_is_read_also_without_its_description(
+    bags, frames, storage, compression, described
+):
+    path = bags.write(frames, storage, compression)
+    if not described:
+        (path / "metadata.yaml").unlink()
+    with BagSource(path) as source:
+        assert {name: (topic.type, topic.count) for name, topic in source.topics.items()} == {
+            "/camera": (bags.IMAGE, FRAMES),
+            "/truth/label_info": (bags.LABEL_INFO, 1),
+            "/truth/labels": (bags.IMAGE, FRAMES),
+        }
+        assert list(source.topics) == sorted(source.topics)
+        assert everything(source) == recorded(bags, frames)
+        assert (source.start, source.end) == (bags.start, bags.start + (FRAMES - 1) * TENTH + 1)
+        if described:
+            assert source.cut is None
+        else:
+            assert "has no metadata.yaml, as when a recorder was killed" in source.cut
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_storage_file_is_a_recording(bags, frames, storage):
+    (file,) = bags.write(frames, storage).glob("recording.*")
+    with BagSource(str(file)) as source:
+        assert everything(source) == recorded(bags, frames) and source.cut is None
+
+
+@pytest.mark.parametrize("compression", CompressionType)
+@pytest.mark.parametrize("profile", ["ros2", ""])
+def test_chunks_of_every_kind_are_read_whichever_recorder_wrote_them(bags, frames, compression, profile):
+    path = bags.write_mcap(frames, profile=profile, compression=compression, chunk_size=50_000)
+    with BagSource(path) as source:
+        assert everything(source) == recorded(bags, frames) and source.cut is None
+
+
+def test_messages_are_whole_and_numpy(bags, frames):
+    with BagSource(bags.write(frames)) as source:
+        image = next(source.messages(["/camera"]))
+        assert image.topic == "/camera" and image.error is None and image.time_ns == bags.start
+        assert isinstance(image.message.data, np.ndarray)
+        assert np.array_equal(image.message.data, frames[1].message.data)
+        info = next(source.messages(["/truth/label_info"])).message
+        assert [(one.class_id, one.class_name) for one in info.class_map] == [(0, "road"), (1, "sky")]
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_part_in_seconds_after_the_start(bags, frames, storage):
+    with BagSource(bags.write(frames, storage)) as source:
+        part = [(one.time_ns - bags.start) // TENTH for one in source.messages(["/camera"], 0.5, 1.0)]
+        assert part == [5, 6, 7, 8, 9]
+        assert len(list(source.messages(["/camera"], start_s=2.0))) == 10
+        assert len(list(source.messages(["/camera"], end_s=2.0))) == 20
+
+
+def test_a_missing_topic_lists_those_that_there_are(bags, frames):
+    with BagSource(bags.write(frames)) as source:
+        with pytest.raises(EvaluationError) as refusal:
+            source.messages(["/camera", "/front"])
+        assert str(refusal.value) == (
+            f"{source.path} has no topic /front; it has /camera (sensor_msgs/msg/Image), /truth/label_info "
+            "(vision_msgs/msg/LabelInfo), /truth/labels (sensor_msgs/msg/Image)"
+        )
+        assert source.topics_of(bags.IMAGE) == ("/camera", "/truth/labels")
+        assert list(source.messages([])) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": CompressionType.ZSTD},
+        {"compression": CompressionType.LZ4},
+        {"compression": CompressionType.NONE},
+        {"use_chunking": False},
+    ],
+    ids=["zstd", "lz4", "plain", "unchunked"],
+)
+@pytest.mark.parametrize("share", [0.03, 0.2, 0.35, 0.5, 0.77, 0.95])
+def test_a_cut_mcap_is_read_up_to_the_cut(bags, frames, options, share):
+    path = bags.write_mcap(frames, chunk_size=50_000, **options)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with BagSource(path) as source:
+        assert "the recording is incomplete" in source.cut and "recording.mcap" in source.cut
+        assert "the file ends" in source.cut
+        got = everything(source)
+        assert got == recorded(bags, frames)[: len(got)]
+        # Frames are of equal size and hardly shrink, so the cut tells how many there are.
+        pairs = share * FRAMES
+        assert pairs - 4 <= len(got) / 2 <= pairs + 4
+        assert sum(topic.count for topic in source.topics.values()) == len(got)
+        assert source.end == (got[-1][1] if got else None)
+
+
+@pytest.mark.parametrize("compression", ["none", "storage"])
+def test_wherever_an_mcap_is_cut_it_is_read_or_refused_in_one_sentence(bags, frames, compression):
+    (path,) = bags.write(frames[:9], compression=compression).glob("*.mcap")
+    whole = path.read_bytes()
+    expected = recorded(bags, frames[:9])
+    before = 0
+    for cut in [
+        *range(0, 300, 19),
+        *range(300, len(whole) - 700, 3511),
+        *range(len(whole) - 700, len(whole), 31),
+    ]:
+        path.write_bytes(whole[:cut])
+        try:
+            source = BagSource(path)
+        except EvaluationError as refusal:
+            assert cut < 8 and "\n" not in str(refusal)
+            continue
+        with source:
+            got = everything(source)
+            assert source.cut and got == expected[: len(got)] and len(got) >= before
+            before = len(got)
+    assert before == len(expected)
+
+
+def test_of_an_unfinished_chunk_what_is_whole_is_read(bags, frames):
+    for compression in CompressionType:
+        path = bags.write_mcap(frames, f"{compression.name}.mcap", compression=compression, chunk_size=10**9)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+        with BagSource(path) as source:
+            got = everything(source)
+            assert got == recorded(bags, frames)[: len(got)] and FRAMES - 12 <= len(got) <= FRAMES + 12
+
+
+def test_a_cut_bag_can_be_read_in_part(bags, frames):
+    path = bags.write_mcap(frames, chunk_size=50_000)
+    path.write_bytes(path.read_bytes()[:-3000])
+    with BagSource(path) as source:
+        part = [(one.time_ns - bags.start) // TENTH for one in source.messages(["/camera"], 0.5, 1.0)]
+        assert part == [5, 6, 7, 8, 9]
+
+
+def test_a_folder_whose_file_is_cut_is_read_up_to_the_cut(bags, frames):
+    path = bags.write(frames)
+    (file,) = path.glob("*.mcap")
+    file.write_bytes(file.read_bytes()[:-100])
+    with BagSource(path) as source:
+        assert "cannot be read as metadata.yaml describes it" in source.cut and "recording.mcap" in source.cut
+        assert everything(source) == recorded(bags, frames)
+
+
+def test_split_recordings_are_read_in_order_also_when_the_last_part_is_empty(bags, frames):
+    folder = bags.folder / "split"
+    folder.mkdir()
+    for index, number in enumerate((9, 10, 11)):
+        part = bags.write(frames[index * 20 : index * 20 + 20], name=f"part{number}")
+        shutil.move(part / f"part{number}.mcap", folder / f"split_{number}.mcap")
+    with BagSource(folder) as source:
+        assert everything(source) == recorded(bags, frames[:60])
+        assert source.topics["/camera"].count == 30
+    (folder / "split_11.mcap").write_bytes(b"")
+    with BagSource(folder) as source:
+        assert everything(source) == recorded(bags, frames[:40])
+        assert "split_11.mcap is empty" in source.cut
+
+
+def test_damage_in_the_middle_ends_the_reading_and_is_told(bags, frames):
+    path = bags.write_mcap(frames, compression=CompressionType.ZSTD, chunk_size=50_000)
+    content = bytearray(path.read_bytes())
+    for position in range(len(content) // 2, len(content) // 2 + 40):
+        content[position] ^= 0x5A
+    path.write_bytes(content)
+    with BagSource(path) as source:
+        got = everything(source)
+        assert got == recorded(bags, frames)[: len(got)] and 10 < len(got) < 50
+        assert "it is damaged in the middle" in source.cut
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("described", [True, False])
+def test_a_truncated_database_names_the_way_out(bags, frames, share, described):
+    path = bags.write(frames, "sqlite3")
+    (file,) = path.glob("*.db3")
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(len(whole) * share)])
+    if not described:
+        (path / "metadata.yaml").unlink()
+    with pytest.raises(EvaluationError) as refusal:
+        BagSource(path)
+    assert "recording.db3 is truncated" in str(refusal.value) and "\n" not in str(refusal.value)
+    assert f"sqlite3 {file} .recover | sqlite3 recording_recovered.db3" in str(refusal.value)
+
+
+def test_a_damaged_database_is_told(bags, frames):
+    (file,) = bags.write(frames, "sqlite3").glob("*.db3")
+    content = bytearray(file.read_bytes())
+    content[100:4096] = bytes(3996)
+    file.write_bytes(content)
+    with pytest.raises(EvaluationError, match=r"is damaged .*\.recover"):
+        BagSource(file)
+
+
+def test_a_database_with_a_log_says_how_to_merge_it(bags, frames):
+    (file,) = bags.write(frames, "sqlite3").glob("*.db3")
+    killed = bags.folder / "killed.db3"
+    database = sqlite3.connect(file)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA wal_autocheckpoint=0")
+    database.execute("INSERT INTO messages(topic_id, timestamp, data) VALUES (1, 1, x'00')")
+    database.commit()
+    shutil.copy(file, killed)
+    shutil.copy(f"{file}-wal", f"{killed}-wal")
+    database.close()
+    with BagSource(killed) as source:
+        assert everything(source) == recorded(bags, frames)
+        assert "lacks what is in its log" in source.cut and "wal_checkpoint(TRUNCATE)" in source.cut
+
+
+def test_what_is_no_recording_is_refused_in_one_sentence(bags, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "old.bag").write_bytes(b"#ROSBAG V2.0\n")
+    (tmp_path / "film.mp4").write_bytes(b"film")
+    (tmp_path / "none.mcap").write_bytes(b"")
+    (tmp_path / "none.db3").write_bytes(b"")
+    (tmp_path / "text.mcap").write_bytes(b"hello, this is no recording" * 9)
+    (tmp_path / "text.db3").write_bytes(b"hello, this is no recording" * 9)
+    for name, said in {
+        "gone": "there is no recording",
+        "empty": "expected metadata.yaml, and files that end in .mcap or .db3",
+        "old.bag": "rosbags-convert --src",
+        "film.mp4": "expected a rosbag2 folder, or an .mcap or .db3 file",
+        "none.mcap": "is empty: the recorder stopped before it wrote anything",
+        "none.db3": "is empty",
+        "text.mcap": "is no MCAP file",
+        "text.db3": "is no SQLite file",
+    }.items():
+        with pytest.raises(EvaluationError) as refusal:
+            BagSource(tmp_path / name)
+        assert said in str(refusal.value) and str(tmp_path / name) in str(refusal.value)
+        assert "\n" not in str(refusal.value)
+
+
+def test_an_unreadable_message_is_told_and_the_others_are_read(bags, frames):
+    def damage(index, raw):
+        return {1: raw[:40], 3: b"", 5: bytes(20), 7: raw[:-1]}.get(index, raw)
+
+    with BagSource(bags.write(frames, damage=damage)) as source:
+        messages = list(source.messages(["/camera"]))
+        assert len(messages) == FRAMES
+        assert [index for index, one in enumerate(messages) if one.message is None] == [0, 1, 2, 3]
+        for one in messages[:4]:
+            assert "is no sensor_msgs/msg/Image" in one.error and "\n" not in one.error
+
+
+def test_the_recordings_own_definition_wins(bags):
+    """The same name, another meaning: what the recorder wrote down is what is in the bytes."""
+    from mcap.writer import Writer
+
+    path = bags.folder / "own.mcap"
+    with path.open("wb") as file:
+        writer = Writer(file)
+        writer.start(profile="ros2")
+        other = writer.register_schema("vision_msgs/msg/LabelInfo", "ros2msg", b"uint32 answer")
+        broken = writer.register_schema("robot_msgs/msg/Thing", "ros2msg", b"this is ( no definition")
+        alien = writer.register_schema("robot.Thing", "protobuf", b"\0\1")
+        channels = [
+            writer.register_channel("/own", "cdr", other),
+            writer.register_channel("/broken", "cdr", broken),
+            writer.register_channel("/alien", "protobuf", alien),
+        ]
+        for channel in channels:
+            writer.add_message(channel, 5, b"\0\1\0\0" + struct.pack("<I", 42), 5)
+        writer.finish()
+    with BagSource(path) as source:
+        assert next(source.messages(["/own"])).message.answer == 42
+        assert (
+            "definition of the type robot_msgs/msg/Thing cannot be read"
+            in next(source.messages(["/broken"])).error
+        )
+        assert "serialised as 'protobuf'; expected cdr" in next(source.messages(["/alien"])).error
+
+
+def test_types_that_the_recording_does_not_define_are_known(bags, frames):
+    path = bags.write(frames, "sqlite3")
+    (file,) = path.glob("*.db3")
+    with sqlite3.connect(file) as database:
+        database.execute("DELETE FROM message_definitions")
+        database.execute("UPDATE topics SET type = 'robot_msgs/msg/Thing' WHERE name = '/truth/labels'")
+    database.close()
+    with BagSource(file) as source:
+        assert next(source.messages(["/camera"])).message.width == SIDE
+        assert next(source.messages(["/truth/label_info"])).message.class_map[1].class_name == "sky"
+        assert "robot_msgs/msg/Thing is not known" in next(source.messages(["/truth/labels"])).error
+
+
+def test_this_packages_own_messages_are_known(bags):
+    types = bags.store.types
+    active = types["activesam_ros/msg/ActiveClass"](class_id=3, name="road", presence=0.5, area=0.25)
+    raw = bags.store.serialize_cdr(active, "activesam_ros/msg/ActiveClass")
+    assert bags.store.deserialize_cdr(raw, "activesam_ros/msg/ActiveClass").name == "road"
+    assert "activesam_ros/msg/Vocabulary" in types
