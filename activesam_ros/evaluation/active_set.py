@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from activesam_ros.evaluation.confusion import ConfusionMatrix
@@ -70,7 +70,9 @@ def active_set_scores(frames: Iterable[TruthScores]) -> ActiveSetScores:
     missed: Counter[int] = Counter()
     lost: Counter[int] = Counter()
     prominent = prominent_missed = decoded = decoded_present = 0
-    whole = reached = None
+    classes = 0
+    whole: list[tuple[int, int, int]] = []
+    reached: list[tuple[int, int, int]] = []
     for frame in frames:
         if frame.active is None:
             continue
@@ -82,21 +84,23 @@ def active_set_scores(frames: Iterable[TruthScores]) -> ActiveSetScores:
         prominent_missed += len(gone.intersection(frame.prominent))
         decoded += len(frame.active)
         decoded_present += len(set(frame.active).intersection(frame.present))
-        counts = frame.matrix.counts
-        if whole is None:
-            whole, reached = ConfusionMatrix(frame.classes), ConfusionMatrix(frame.classes)
-        whole.counts += counts
-        counts[list(gone)] = 0
-        reached.counts += counts
-    classes = (ClassRecall(index, present[index], missed[index], lost[index]) for index in present)
+        classes = frame.classes
+        whole.extend(frame.confusion)
+        reached.extend(triple for triple in frame.confusion if triple[0] not in gone)
+    recalls = (ClassRecall(index, present[index], missed[index], lost[index]) for index in present)
+    counted = sum(pixels for *_, pixels in whole)
     return ActiveSetScores(
         recall=_without(missed.total(), present.total()),
         prominent_recall=_without(prominent_missed, prominent),
         precision=_without(decoded - decoded_present, decoded),
-        classes=tuple(sorted(classes, key=lambda each: (-each.lost_pixels, -each.missed, each.index))),
-        lost_share=lost.total() / int(whole.counts.sum()) if present else None,
-        lost_iou=reached.mean_iou - whole.mean_iou if reached is not None and reached.counts.any() else None,
+        classes=tuple(sorted(recalls, key=lambda each: (-each.lost_pixels, -each.missed, each.index))),
+        lost_share=lost.total() / counted if counted else None,
+        lost_iou=_mean_iou(classes, reached) - _mean_iou(classes, whole) if reached else None,
     )
+
+
+def _mean_iou(classes: int, triples: Sequence[tuple[int, int, int]]) -> float:
+    return ConfusionMatrix.from_triples(classes, triples).mean_iou
 
 
 def _without(bad: int, total: int) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -20,6 +22,23 @@ class ConfusionMatrix:
             counts: counts of images that were added elsewhere, int64 [classes, classes + 1]; None: none yet.
         """
         self.counts = np.zeros((classes, classes + 1), np.int64) if counts is None else counts.copy()
+
+    @classmethod
+    def from_triples(cls, classes: int, triples: Sequence[tuple[int, int, int]]) -> ConfusionMatrix:
+        """A matrix from a sparse one.
+
+        Args:
+            classes: how many.
+            triples: (true class, predicted class, pixels); what is listed several times adds up.
+        """
+        matrix = cls(classes)
+        true, predicted, pixels = np.asarray(triples, np.int64).reshape(-1, 3).T
+        np.add.at(matrix.counts, (true, predicted), pixels)
+        return matrix
+
+    def triples(self) -> tuple[tuple[int, int, int], ...]:
+        """(true class, predicted class, pixels) of the pairs that have pixels, ascending."""
+        return tuple((*at, int(self.counts[tuple(at)])) for at in np.argwhere(self.counts).tolist())
 
     def add(self, truth: np.ndarray, predicted: np.ndarray) -> None:
         """Counts one image.

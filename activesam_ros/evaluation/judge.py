@@ -149,10 +149,7 @@ class FrameJudge:
         return TruthScores(
             classes=classes,
             active=None if answer.active is None else _evaluated(answer.active, matching),
-            confusion=tuple(
-                (int(row), int(column), int(matrix.counts[row, column]))
-                for row, column in np.argwhere(matrix.counts)
-            ),
+            confusion=matrix.triples(),
             boundary=boundary_counts(true, predicted, classes) if self._boundary else (),
             changed=changed,
             compared=compared,

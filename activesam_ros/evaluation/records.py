@@ -9,8 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.confusion import ConfusionMatrix
 
@@ -86,10 +84,7 @@ class TruthScores:
     @property
     def matrix(self) -> ConfusionMatrix:
         """The confusion as a matrix."""
-        counts = np.zeros((self.classes, self.classes + 1), np.int64)
-        for true, predicted, count in self.confusion:
-            counts[true, predicted] = count
-        return ConfusionMatrix(self.classes, counts)
+        return ConfusionMatrix.from_triples(self.classes, self.confusion)
 
     @property
     def flicker(self) -> float | None:

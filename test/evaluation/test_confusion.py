@@ -93,3 +93,10 @@ def test_figures_as_computed_on_label_images():
 def test_no_figures_without_truth():
     matrix = ConfusionMatrix(2)
     assert math.isnan(matrix.mean_accuracy) and math.isnan(matrix.frequency_weighted_iou)
+
+
+def test_sparse_and_back():
+    matrix = ConfusionMatrix.from_triples(2, [(0, 2, 5), (1, 0, 1), (0, 2, 2)])
+    assert matrix.counts.tolist() == [[0, 0, 7], [1, 0, 0]]
+    assert matrix.triples() == ((0, 2, 7), (1, 0, 1))
+    assert ConfusionMatrix.from_triples(2, ()).triples() == ()
