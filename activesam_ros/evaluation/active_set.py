@@ -41,7 +41,7 @@ class ActiveSetScores:
         prominent_recall: the same over the pairs in which the class is prominent (see `TruthScores.prominent`).
         precision: share of the pairs in which an evaluated class was decoded where the truth shows it, with however
             few pixels; None without any. Decoded classes that are not evaluated do not count.
-        classes: of each class that the truth shows, the one that lost most first.
+        classes: of each class that the truth shows, the one most often missed first.
         lost_share: share of the counted pixels whose class was missed; None without any.
         lost_iou: the mIoU over the pixels that the active set could reach, less the mIoU over all of them: both of one
             confusion matrix, once without and once with the pixels whose class was missed in their frame; None without
@@ -93,7 +93,7 @@ def active_set_scores(frames: Iterable[TruthScores]) -> ActiveSetScores:
         recall=_without(missed.total(), present.total()),
         prominent_recall=_without(prominent_missed, prominent),
         precision=_without(decoded - decoded_present, decoded),
-        classes=tuple(sorted(recalls, key=lambda each: (-each.lost_pixels, -each.missed, each.index))),
+        classes=tuple(sorted(recalls, key=lambda each: (-each.missed, -each.lost_pixels, each.index))),
         lost_share=lost.total() / counted if counted else None,
         lost_iou=_mean_iou(classes, reached) - _mean_iou(classes, whole) if reached else None,
     )

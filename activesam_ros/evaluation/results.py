@@ -1,0 +1,153 @@
+"""The files that hold the figures of a run: `results.json` and `frames.csv` (see docs/evaluation-results.md)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from activesam_ros.errors import EvaluationError
+from activesam_ros.evaluation.active_set import active_set_scores
+from activesam_ros.evaluation.records import FrameRecord
+from activesam_ros.evaluation.summary import Results, frame_scores
+from activesam_ros.files import write_atomically
+
+VERSION = 1
+"""Of the schema of `results.json`; readers refuse others."""
+
+COLUMNS = (
+    "method",
+    "corruption",
+    "index",
+    "stamp_ns",
+    "error",
+    "width",
+    "height",
+    "active",
+    "active_classes",
+    "unlabeled_share",
+    "mean_iou",
+    "pixel_accuracy",
+    "boundary_iou",
+    "present",
+    "missed",
+    "missed_classes",
+    "recall",
+    "precision",
+    "lost_share",
+    "flicker",
+    "agreement",
+    "latency_s",
+    "work",
+    "peak_memory",
+)
+"""Of `frames.csv`; one column per stage follows, such as `decode_s`."""
+
+
+def results_to_json(results: Results, run: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Plain data for `json.dumps`.
+
+    Args:
+        results: the figures.
+        run: what was asked and with what, as of `run.json`; it is included.
+    """
+    plain = asdict(results)
+    if run is not None:
+        plain["run"] = dict(run)
+    return {"version": VERSION, **plain}
+
+
+def write_results(path: Path, results: Results, run: Mapping[str, Any] | None = None) -> None:
+    """Writes `results.json`, whole or not at all.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    text = json.dumps(results_to_json(results, run), ensure_ascii=False, allow_nan=False, indent=1)
+    write_atomically(path, text.encode() + b"\n")
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """What `write_results` wrote.
+
+    Raises:
+        EvaluationError: the file is missing, no JSON, or of another version.
+    """
+    try:
+        plain = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise EvaluationError(
+            f"{path} cannot be read ({error}); expected the results of an evaluation"
+        ) from error
+    version = plain.get("version") if isinstance(plain, dict) else None
+    if version != VERSION:
+        raise EvaluationError(f"{path} has version {version!r}; expected {VERSION}, so make the results anew")
+    return plain
+
+
+def write_frames(
+    path: Path, records: Iterable[FrameRecord], classes: Sequence[str], names: Mapping[int, str]
+) -> None:
+    """Writes `frames.csv`, whole or not at all: one row a record, empty cells where nothing is known.
+
+    Args:
+        path: the file.
+        records: in the order of the rows.
+        classes: names of the evaluated classes.
+        names: of the ids of the vocabulary; an id without a name is written as it is.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    records = list(records)
+    stages = list(dict.fromkeys(stage for record in records for stage in record.timings))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, (*COLUMNS, *(f"{stage}_s" for stage in stages)), lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        writer.writerow({name: _cell(value) for name, value in _row(record, classes, names).items()})
+    write_atomically(path, text.getvalue().encode())
+
+
+def _row(record: FrameRecord, classes: Sequence[str], names: Mapping[int, str]) -> dict[str, object]:
+    row: dict[str, object] = {
+        "method": record.method,
+        "corruption": record.corruption,
+        "index": record.index,
+        "stamp_ns": record.stamp,
+        "error": record.error,
+        "width": record.width,
+        "height": record.height,
+        "agreement": record.agreement,
+        "latency_s": record.latency,
+        "work": record.work,
+        "peak_memory": record.peak_memory,
+    }
+    row.update({f"{stage}_s": seconds for stage, seconds in record.timings.items()})
+    if record.active is not None:
+        row["active"] = len(record.active)
+        row["active_classes"] = "; ".join(names.get(number, str(number)) for number in record.active)
+    if record.unlabeled is not None and record.width and record.height:
+        row["unlabeled_share"] = record.unlabeled / (record.width * record.height)
+    if record.truth is not None:
+        choice = active_set_scores([record.truth])
+        row["mean_iou"], row["pixel_accuracy"], row["boundary_iou"] = frame_scores(record.truth)
+        row["present"] = len(record.truth.present)
+        row["flicker"] = record.truth.flicker
+        row["recall"], row["precision"], row["lost_share"] = (
+            choice.recall,
+            choice.precision,
+            choice.lost_share,
+        )
+        if record.truth.active is not None:
+            row["missed"] = len(record.truth.missed)
+            row["missed_classes"] = "; ".join(classes[index] for index in record.truth.missed)
+    return row
+
+
+def _cell(value: object) -> object:
+    return f"{value:.6g}" if isinstance(value, float) else value
