@@ -30,3 +30,7 @@ class OutOfMemoryError(ActiveSamError, RuntimeError):
 
 class EvaluationError(ActiveSamError, RuntimeError):
     """A recording, its ground truth or what was asked of them does not allow an evaluation."""
+
+
+class DatasetError(ActiveSamError, ValueError):
+    """A data set is not laid out as expected, or one of its files cannot be used."""

@@ -16,7 +16,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import Image
 from tqdm import tqdm
 
-from activesam_ros.demo.drive import IMAGE_TOPIC, RecordedFrame
+from activesam_ros.datasets.labelled_bag import IMAGE_TOPIC
+from activesam_ros.demo.drive import RecordedFrame
 from activesam_ros.errors import ActiveSamError
 from activesam_ros.msg import ActiveClasses, Vocabulary
 

@@ -12,7 +12,8 @@ from statistics import median
 import numpy as np
 from tqdm import tqdm
 
-from activesam_ros.demo.drive import IMAGE_TOPIC, RecordedFrame, read_drive, write_drive
+from activesam_ros.datasets.labelled_bag import IMAGE_TOPIC
+from activesam_ros.demo.drive import RecordedFrame, read_drive, write_drive
 from activesam_ros.demo.node_process import NodeProcess, keep_apart
 from activesam_ros.errors import ActiveSamError
 from activesam_ros.threads import let_waiting_threads_sleep

@@ -1,0 +1,1 @@
+"""Data sets of images and label files as recordings with ground truth."""
