@@ -13,12 +13,12 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
 from activesam_ros.errors import ImageError, OutOfMemoryError
+from activesam_ros.pictures.compressed import compressed_to_rgb
+from activesam_ros.pictures.raw import image_to_rgb
 from activesam_ros.ros.admission import too_old
 from activesam_ros.ros.announcer import Announcer
 from activesam_ros.ros.camera import Camera
 from activesam_ros.ros.camera_outputs import Demand
-from activesam_ros.ros.compressed import compressed_to_rgb
-from activesam_ros.ros.conversions import image_to_rgb
 from activesam_ros.ros.frame import Frame
 from activesam_ros.ros.inbox import Drop, Inbox
 from activesam_ros.ros.parameters import Policy

@@ -1,159 +1,14 @@
 import array
 
-import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
-from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
-from activesam_ros.errors import ImageError  # noqa: E402
-from activesam_ros.ros.conversions import (  # noqa: E402
-    SUPPORTED_ENCODINGS,
-    confidence_to_image,
-    image_to_rgb,
-    labels_to_image,
-    rgb_to_image,
-)
-
-
-def message(
-    pixels: np.ndarray, encoding: str, padding: int = 0, width: int | None = None, height: int | None = None
-) -> Image:
-    """An image message of an array [H, W, ...], each row followed by `padding` bytes of rubbish."""
-    rows = np.ascontiguousarray(pixels).reshape(pixels.shape[0], -1).view(np.uint8)
-    rubbish = np.full((rows.shape[0], padding), 222, np.uint8)
-    padded = np.concatenate([rows, rubbish], axis=1)
-    return Image(
-        height=height or pixels.shape[0],
-        width=width or pixels.shape[1],
-        encoding=encoding,
-        step=padded.shape[1],
-        is_bigendian=int(pixels.dtype.byteorder == ">"),
-        data=array.array("B", padded.tobytes()),
-    )
-
-
-@pytest.fixture
-def rgb():
-    """Smooth colours: what subsampled and mosaic encodings can carry."""
-    rows, columns = np.mgrid[:32, :48].astype(np.float32)
-    return np.stack([40 + 4 * columns, 60 + 5 * rows, 200 - 3 * columns], axis=2).astype(np.uint8)
-
-
-def as_encoding(rgb: np.ndarray, encoding: str) -> np.ndarray:
-    """The same picture in another encoding, written from its definition."""
-    if encoding.endswith("16"):
-        wide = as_encoding(rgb, encoding[:-2] + "8")
-        return wide.astype(np.uint16) * 257
-    red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
-    opaque = np.full_like(red, 255)
-    if encoding in ("rgb8", "bgr8", "rgba8", "bgra8", "8UC3", "8UC4"):
-        planes = {
-            "rgb8": (red, green, blue),
-            "bgr8": (blue, green, red),
-            "rgba8": (red, green, blue, opaque),
-            "bgra8": (blue, green, red, opaque),
-            "8UC3": (blue, green, red),
-            "8UC4": (blue, green, red, opaque),
-        }
-        return np.stack(planes[encoding], axis=2)
-    if encoding in ("mono8", "8UC1"):
-        return green.copy()
-    if encoding.startswith("bayer"):
-        mosaic = np.empty(rgb.shape[:2], np.uint8)
-        for (row, column), letter in zip(((0, 0), (0, 1), (1, 0), (1, 1)), encoding[6:10], strict=True):
-            mosaic[row::2, column::2] = rgb[row::2, column::2, "rgb".index(letter)]
-        return mosaic
-    i420 = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420)
-    height, width = rgb.shape[:2]
-    luma = i420[:height]
-    u = i420[height : height * 5 // 4].reshape(height // 2, width // 2)
-    v = i420[height * 5 // 4 :].reshape(height // 2, width // 2)
-    if encoding in ("nv12", "nv21"):
-        first, second = (u, v) if encoding == "nv12" else (v, u)
-        return np.concatenate([luma, np.stack([first, second], axis=2).reshape(height // 2, width)])
-    u, v = np.repeat(u, 2, axis=0), np.repeat(v, 2, axis=0)
-    even, odd = luma[:, ::2], luma[:, 1::2]
-    order = (u, even, v, odd) if encoding in ("yuv422", "uyvy") else (even, u, odd, v)
-    return np.stack(order, axis=2).reshape(height, width, 2)
-
-
-@pytest.mark.parametrize("padding", [0, 10])
-@pytest.mark.parametrize("encoding", SUPPORTED_ENCODINGS)
-def test_every_encoding_gives_the_picture_with_and_without_padding(rgb, encoding, padding):
-    pixels = as_encoding(rgb, encoding)
-    converted = image_to_rgb(message(pixels, encoding, padding, width=48, height=32))
-    assert converted.shape == rgb.shape and converted.dtype == np.uint8 and converted.flags.c_contiguous
-    if encoding.startswith(("mono", "8UC1")):
-        rgb = np.repeat(rgb[..., 1:2], 3, axis=2)
-    exact = not encoding.startswith(("bayer", "yu", "uyvy", "nv"))
-    difference = np.abs(converted.astype(int) - rgb)[2:-2, 2:-2]
-    # Demosaicing and subsampled chroma are only nearly exact; swapped channels differ by up to 160.
-    assert difference.max() <= (0 if exact else 12)
-
-
-@pytest.mark.parametrize("encoding", ["mono16", "rgb16", "bgra16", "bayer_grbg16"])
-def test_big_endian_sixteen_bit_is_the_same_picture(rgb, encoding):
-    pixels = as_encoding(rgb, encoding)
-    little = image_to_rgb(message(pixels.astype("<u2"), encoding))
-    big = image_to_rgb(message(pixels.astype(">u2"), encoding, padding=2))
-    assert np.array_equal(little, big) and little.std() > 5
-
-
-def test_sixteen_bit_values_are_scaled_to_eight():
-    values = np.array([[0, 255, 256, 32768, 65535]], np.uint16)
-    assert image_to_rgb(message(values, "mono16"))[0, :, 0].tolist() == [0, 0, 1, 128, 255]
-
-
-def test_the_last_rows_padding_may_be_missing(rgb):
-    padded = message(rgb, "rgb8", padding=8)
-    padded.data = padded.data[:-8]
-    assert np.array_equal(image_to_rgb(padded), rgb)
-
-
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"height": 0}, "the image is empty (4x0 pixels)"),
-        ({"width": 0}, "the image is empty (0x2 pixels)"),
-        ({"step": 11}, "step is 11 bytes, but a row of 4 rgb8 pixels takes 12"),
-        ({"step": 0}, "step is 0 bytes"),
-        ({"data": bytes(23)}, "the data is 23 bytes, but 2 rows of step 12 take 24"),
-        ({"data": b""}, "the data is 0 bytes"),
-        ({"encoding": "rgb9"}, "the encoding 'rgb9' is not known: expected one of rgb8, mono8"),
-        ({"encoding": ""}, "the encoding '' is not known"),
-        ({"encoding": "bayer_rggb12"}, "is not known"),
-        ({"encoding": "32FC1", "step": 16}, "the encoding '32FC1' holds measurements"),
-        ({"encoding": "16UC1", "step": 8}, "publish a grey picture as mono8 or mono16"),
-        ({"encoding": "rgb16"}, "step is 12 bytes, but a row of 4 rgb16 pixels takes 24"),
-        (
-            {"encoding": "nv12", "step": 4, "data": bytes(11)},
-            "the data is 11 bytes, but 3 rows of step 4 take 12",
-        ),
-        ({"encoding": "nv21", "width": 3}, "needs an even width and height, got 3x2"),
-        ({"encoding": "yuv422", "width": 3}, "needs an even width, got 3"),
-        ({"encoding": "bayer_rggb8", "height": 1}, "needs at least 2x2 pixels, got 4x1"),
-    ],
-)
-def test_what_cannot_be_read_is_refused_in_one_sentence(fields, said):
-    given = {"height": 2, "width": 4, "encoding": "rgb8", "step": 12, "data": bytes(24), **fields}
-    with pytest.raises(ImageError) as refusal:
-        image_to_rgb(Image(**given))
-    assert said in str(refusal.value) and "\n" not in str(refusal.value)
-
-
-def test_an_image_with_too_many_pixels_is_refused_before_its_data_is_looked_at():
-    huge = Image(height=6000, width=8000, encoding="rgb9", step=0)
-    with pytest.raises(ImageError, match="8000x6000 = 48000000 pixels; at most 8300000 are taken"):
-        image_to_rgb(huge, max_pixels=8_300_000)
-    small = message(np.zeros((2, 3, 3), np.uint8), "rgb8")
-    assert image_to_rgb(small, max_pixels=6).shape == (2, 3, 3)
-    with pytest.raises(ImageError, match="raise max_pixels"):
-        image_to_rgb(small, max_pixels=5)
-
+from activesam_ros.pictures.raw import image_to_rgb  # noqa: E402
+from activesam_ros.ros.conversions import confidence_to_image, labels_to_image, rgb_to_image  # noqa: E402
 
 HEADER = Header(frame_id="camera")
 HEADER.stamp.sec, HEADER.stamp.nanosec = 5, 7
@@ -181,5 +36,6 @@ def test_confidence_is_scaled_and_zero_where_unlabelled():
     assert list(image.data) == [0, 128, 255, 0, 255]
 
 
-def test_a_picture_survives_the_way_out_and_in(rgb):
+def test_a_picture_survives_the_way_out_and_in():
+    rgb = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
     assert np.array_equal(image_to_rgb(rgb_to_image(rgb, HEADER)), rgb)

@@ -1,24 +1,32 @@
-"""sensor_msgs/CompressedImage to RGB arrays."""
+"""JPEG and PNG, as sensor_msgs/CompressedImage carries them, to arrays."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image as Pillow
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from sensor_msgs.msg import CompressedImage
 
 from activesam_ros.errors import ImageError
 from activesam_ros.images import check_size
-from activesam_ros.ros.conversions import BAYER_ENCODINGS, demosaic, refuse_measurements
+from activesam_ros.pictures.raw import BAYER_ENCODINGS, demosaic, refuse_measurements
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _NAMES = {"jpeg": "JPEG", "jpg": "JPEG", "png": "PNG"}
 
 
-def compressed_to_rgb(message: CompressedImage, max_pixels: int | None = None) -> np.ndarray:
+class CompressedMessage(Protocol):
+    """What is read of a compressed image: sensor_msgs/CompressedImage, or anything with its fields."""
+
+    format: str
+    data: Any  # of bytes, with the buffer protocol
+
+
+def compressed_to_rgb(message: CompressedMessage, max_pixels: int | None = None) -> np.ndarray:
     """Decode a JPEG or PNG picture.
 
     What was altered without being cut is noticed in a PNG, which has checksums, and in a JPEG only where it can no
@@ -38,21 +46,8 @@ def compressed_to_rgb(message: CompressedImage, max_pixels: int | None = None) -
             damaged or too large.
     """
     encoding = _original_encoding(message.format)
-    data = bytes(message.data)
-    try:
-        picture = _open(data, message.format)
-        check_size(*picture.size, max_pixels)
-        if isinstance(picture, PngImageFile):
-            # Decoding stops at the last row and would not see that the end of the file is missing.
-            PngImageFile(io.BytesIO(data)).verify()
-        pixels = _pixels(picture)
-    except (ImageError, MemoryError):
-        raise
-    except Exception as error:  # damaged files make the decoders raise nearly anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(
-            f"the compressed image ({message.format!r}, {len(data)} bytes) is truncated or damaged: {reason}"
-        ) from error
+    refuse_measurements(encoding)
+    pixels = _decoded(message, max_pixels, _pixels)
     if pixels.ndim == 2:
         if encoding in BAYER_ENCODINGS:
             return demosaic(pixels, encoding)
@@ -60,11 +55,47 @@ def compressed_to_rgb(message: CompressedImage, max_pixels: int | None = None) -
     return pixels
 
 
+def compressed_to_ids(message: CompressedMessage, max_pixels: int | None = None) -> np.ndarray:
+    """Decode a label image: a PNG, grey with 8 or 16 bit, or with a palette, whose indices are the ids.
+
+    Args:
+        message, max_pixels: as in `compressed_to_rgb`.
+
+    Returns:
+        uint8 or, from 16 bit, uint16 [height, width], contiguous.
+
+    Raises:
+        ImageError: one sentence, if it is another format, has colours, or the data is truncated, damaged or too large.
+    """
+    _original_encoding(message.format)
+    return _decoded(message, max_pixels, _ids)
+
+
+def _decoded(
+    message: CompressedMessage, max_pixels: int | None, pixels: Callable[[Pillow.Image], np.ndarray]
+) -> np.ndarray:
+    data = bytes(message.data)
+    try:
+        picture = _open(data, message.format)
+        check_size(*picture.size, max_pixels)
+        if isinstance(picture, PngImageFile):
+            # Decoding stops at the last row and would not see that the end of the file is missing.
+            PngImageFile(io.BytesIO(data)).verify()
+        return pixels(picture)
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # damaged files make the decoders raise nearly anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(
+            f"the compressed image ({message.format!r}, {len(data)} bytes) is truncated or damaged: {reason}"
+        ) from error
+
+
 def _original_encoding(format: str) -> str:
     """The encoding of the image before it was compressed; empty if `format` does not tell.
 
     Raises:
-        ImageError: `format` names a compression that is none of ours, or measurements.
+        ImageError: `format` names a compression that is none of ours, or depth.
     """
     encoding, separator, compression = (part.strip() for part in format.partition(";"))
     if not separator:
@@ -78,7 +109,6 @@ def _original_encoding(format: str) -> str:
         raise ImageError(
             f"the format {format!r} is not known: expected jpeg or png, as image_transport's compressed topics have it"
         )
-    refuse_measurements(encoding)
     return encoding
 
 
@@ -100,4 +130,17 @@ def _pixels(picture: Pillow.Image) -> np.ndarray:
         picture = picture.convert("L")
     elif picture.mode not in ("L", "RGB"):
         picture = picture.convert("RGB")
+    return np.array(picture)
+
+
+def _ids(picture: Pillow.Image) -> np.ndarray:
+    """Decode to uint8 or uint16 [H, W] without any conversion of values."""
+    if isinstance(picture, JpegImageFile):
+        raise ImageError("the label image is a JPEG, which alters ids: expected a PNG")
+    if picture.mode.startswith("I"):
+        return np.asarray(picture).astype(np.uint16)
+    if picture.mode not in ("L", "P"):
+        raise ImageError(
+            f"the label image has the pixels {picture.mode}: expected one grey value or index a pixel"
+        )
     return np.array(picture)

@@ -1,18 +1,17 @@
+"""JPEG and PNG of every kind, cut and damaged."""
+
 import random
 import struct
 import zlib
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
-
-from sensor_msgs.msg import CompressedImage  # noqa: E402
-
-from activesam_ros.errors import ImageError  # noqa: E402
-from activesam_ros.ros.compressed import compressed_to_rgb  # noqa: E402
-from activesam_ros.ros.conversions import BAYER_ENCODINGS  # noqa: E402
+from activesam_ros.errors import ImageError
+from activesam_ros.pictures.compressed import compressed_to_ids, compressed_to_rgb
+from activesam_ros.pictures.raw import BAYER_ENCODINGS
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +30,7 @@ def encoded(pixels: np.ndarray, extension: str, *options: int) -> bytes:
 
 
 def decoded(data: bytes, format: str = "rgb8; jpeg compressed bgr8", **options) -> np.ndarray:
-    return compressed_to_rgb(CompressedImage(format=format, data=data), **options)
+    return compressed_to_rgb(SimpleNamespace(format=format, data=data), **options)
 
 
 def refusal(data: bytes, format: str = "jpeg", **options) -> str:
@@ -70,7 +69,9 @@ def test_pngs_of_every_kind_are_the_picture(rgb):
     assert np.array_equal(two_levels[..., 1], black_and_white)
 
 
-def test_a_palette_is_looked_up():
+def with_palette() -> bytes:
+    """A PNG of two pixels, indices 1 and 0."""
+
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
@@ -81,7 +82,11 @@ def test_a_palette_is_looked_up():
         chunk(b"IDAT", zlib.compress(bytes([0, 1, 0]))),
         chunk(b"IEND", b""),
     )
-    assert decoded(b"".join(parts), "png").tolist() == [[[40, 50, 60], [1, 2, 3]]]
+    return b"".join(parts)
+
+
+def test_a_palette_is_looked_up():
+    assert decoded(with_palette(), "png").tolist() == [[[40, 50, 60], [1, 2, 3]]]
 
 
 def test_a_grey_jpeg_has_three_equal_channels(rgb):
@@ -170,3 +175,34 @@ def test_other_data_is_refused_in_one_sentence(rgb):
     assert "is empty: expected a whole file" in refusal(b"")
     assert "7 bytes that are neither JPEG nor PNG" in refusal(b"GIF89a.")
     assert "neither" in refusal(encoded(rgb, ".bmp"))
+
+
+def ids(data: bytes, format: str = "mono8; png compressed ", **options) -> np.ndarray:
+    return compressed_to_ids(SimpleNamespace(format=format, data=data), **options)
+
+
+def test_ids_are_taken_from_pngs_as_they_are():
+    narrow = np.array([[0, 1, 254], [255, 7, 9]], np.uint8)
+    wide = narrow.astype(np.uint16) * 257
+    for picture, format in (
+        (narrow, "mono8; png compressed "),
+        (wide, "16UC1; png compressed "),
+        (wide, "png"),
+    ):
+        read = ids(encoded(picture, ".png"), format)
+        assert read.dtype == picture.dtype and np.array_equal(read, picture) and read.flags.c_contiguous
+    assert ids(with_palette()).tolist() == [[1, 0]]
+
+
+def test_what_holds_no_ids_is_refused(rgb):
+    whole = encoded(rgb[..., 0], ".png")
+    for data, format, said in (
+        (encoded(rgb[..., 0], ".jpg"), "png", "is a JPEG, which alters ids: expected a PNG"),
+        (encoded(rgb, ".png"), "png", "has the pixels RGB: expected one grey value or index a pixel"),
+        (whole[:-20], "png", "truncated or damaged"),
+        (whole, "16UC1; compressedDepth png", "holds depth"),
+    ):
+        with pytest.raises(ImageError, match=said):
+            ids(data, format)
+    with pytest.raises(ImageError, match="at most 5 are taken"):
+        ids(whole, max_pixels=5)
