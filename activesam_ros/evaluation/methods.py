@@ -11,6 +11,8 @@ import numpy as np
 
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.per_class import BARE, PerClassSegmenter
+from activesam_ros.frame_work import asked_by
+from activesam_ros.model.work import Asked, FrameWork, ModelWork
 from activesam_ros.result import SegmentationResult
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.settings import BOUNDS, SegmenterSettings
@@ -44,6 +46,7 @@ class Method:
         differences: what it does otherwise than `active`, one sentence each.
         settings: from the settings that were given to those that make the method.
         labeller: from a segmenter with those settings and a vocabulary to what labels images.
+        asked: from such a labeller and a result of it to what the model was asked.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Method:
     differences: tuple[str, ...]
     settings: Callable[[SegmenterSettings], SegmenterSettings]
     labeller: Callable[[ActiveSegmenter], Labeller] = lambda segmenter: segmenter
+    asked: Callable[[Labeller, SegmentationResult], Asked] = asked_by
 
 
 def _changed(**values: object) -> Callable[[SegmenterSettings], SegmenterSettings]:
@@ -92,6 +96,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 ),
                 _changed(full_resolution=None, **BARE),
                 PerClassSegmenter,
+                PerClassSegmenter.asked,
             ),
             Method(
                 "no-expansion",
@@ -150,3 +155,15 @@ def build(name: str, segmenter: ActiveSegmenter, vocabulary: Vocabulary) -> Labe
     if other.vocabulary != vocabulary:
         other.set_vocabulary(vocabulary)
     return method.labeller(other)
+
+
+def frame_work(name: str, labeller: Labeller, result: SegmentationResult, work: ModelWork) -> FrameWork:
+    """The counted work of one image.
+
+    Args:
+        name: of the method.
+        labeller: what `build` gave for it.
+        result: one of its results.
+        work: counts of the model's parts; shared between images and methods, since it remembers them.
+    """
+    return work.frame(METHODS[name].asked(labeller, result))

@@ -16,6 +16,7 @@ from activesam_ros.images import check_image
 from activesam_ros.labelling import label_pixels
 from activesam_ros.model.heads import DecodedQuery, PromptHeads, PromptTokens
 from activesam_ros.model.vision import VisionEncoder
+from activesam_ros.model.work import Asked
 from activesam_ros.result import SegmentationResult, active_classes
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.stage_clock import StageClock
@@ -65,6 +66,18 @@ class PerClassSegmenter:
         """
         check_image(rgb, self.settings.max_pixels)
         return self._room.run(1, lambda _: self._segment(rgb))
+
+    def asked(self, result: SegmentationResult) -> Asked:
+        """What the model was asked for a result of this segmenter."""
+        tokens = self.prompts.text_valid.sum(dim=1).tolist()
+        return Asked(
+            full_resolution=self.full_resolution,
+            preview_resolution=self.full_resolution,
+            previewed=0,
+            preview_tokens=0,
+            decoded=tuple((length + 1, kept) for length, kept in zip(tokens, result.instances, strict=True)),
+            encodings=len(tokens),
+        )
 
     @torch.inference_mode()
     def _segment(self, rgb: np.ndarray) -> SegmentationResult:

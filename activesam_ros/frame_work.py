@@ -1,0 +1,36 @@
+"""What a segmenter asked its model for one image, so that the work can be counted."""
+
+from __future__ import annotations
+
+from activesam_ros.model.work import Asked
+from activesam_ros.result import SegmentationResult
+from activesam_ros.segmenter import ActiveSegmenter
+
+
+def asked_by(segmenter: ActiveSegmenter, result: SegmentationResult) -> Asked:
+    """What the model was asked for a result.
+
+    Args:
+        segmenter: whose result it is; the vocabulary that it was made with is still in force.
+        result: what `segment` or `decode` gave.
+
+    Raises:
+        ValueError: another vocabulary is in force, or the result does not say how many masks were kept.
+    """
+    prompts = segmenter.prompts
+    if prompts is None or prompts.vocabulary != result.vocabulary:
+        raise ValueError("the result has another vocabulary than the segmenter; count before it is changed")
+    if result.instances is None:
+        raise ValueError(
+            "the result does not say how many instance masks were kept; expected one of a segmenter"
+        )
+    # The image's class token is the last of every prompt.
+    text = prompts.text.shape[1] + 1
+    context = prompts.context.tokens.shape[1]
+    return Asked(
+        full_resolution=segmenter.full_resolution,
+        preview_resolution=segmenter.preview_resolution,
+        previewed=0 if result.preview_presence is None else len(prompts),
+        preview_tokens=text,
+        decoded=tuple((text + context, kept) for kept in result.instances),
+    )

@@ -1,0 +1,63 @@
+"""Counted work of real images: what the formula says, and what torch counts while they are segmented."""
+
+from dataclasses import replace
+
+import pytest
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from activesam_ros.evaluation.methods import METHODS, build, frame_work
+from activesam_ros.frame_work import asked_by
+from activesam_ros.model.work import ModelWork, counted
+from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
+from activesam_ros.text.hypernyms import TableHypernyms
+from activesam_ros.toytown.words import DEMO_WORDS
+from activesam_ros.vocabulary import Vocabulary
+
+WORDS = Vocabulary.from_names([*DEMO_WORDS[:10], "cargo ship, freight ship"])
+
+
+@pytest.fixture
+def segmenter(toytown_checkpoint):
+    return ActiveSegmenter(
+        toytown_checkpoint,
+        # A low threshold, so that instance masks are kept.
+        SegmenterSettings(max_active=6, keep_fraction=0.4, confidence_threshold=0.1),
+        TableHypernyms.shipped(),
+        prompt_cache=None,
+    )
+
+
+@pytest.fixture(scope="module")
+def work(toytown_checkpoint):
+    return ModelWork(toytown_checkpoint.config)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_formula_equals_a_counted_run(segmenter, work, street_image, name):
+    labeller = build(name, segmenter, WORDS)
+    results = []
+    with sdpa_kernel(SDPBackend.MATH):
+        operations = counted(lambda: results.append(labeller.segment(street_image)))
+    assert frame_work(name, labeller, results[0], work).total == operations
+    assert sum(results[0].instances) > 0
+
+
+def test_what_was_asked(segmenter, street_image):
+    segmenter.set_vocabulary(WORDS)
+    result = segmenter.segment(street_image)
+    asked = asked_by(segmenter, result)
+    assert (asked.full_resolution, asked.preview_resolution, asked.encodings) == (192, 128, 1)
+    assert asked.previewed == 12
+    assert asked.preview_tokens == segmenter.prompts.text.shape[1] + 1
+    assert asked.decoded == tuple((asked.preview_tokens + 4, kept) for kept in result.instances)
+    assert len(asked.decoded) == len(result.active_queries) < 12
+
+
+def test_what_cannot_be_counted(segmenter, street_image):
+    segmenter.set_vocabulary(WORDS)
+    result = segmenter.segment(street_image[::4, ::4])
+    with pytest.raises(ValueError, match="how many instance masks"):
+        asked_by(segmenter, replace(result, instances=None))
+    segmenter.set_vocabulary(Vocabulary.from_names(["road"]))
+    with pytest.raises(ValueError, match="another vocabulary"):
+        asked_by(segmenter, result)
