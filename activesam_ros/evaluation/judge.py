@@ -153,6 +153,7 @@ class FrameJudge:
             boundary=boundary_counts(true, predicted, classes) if self._boundary else (),
             changed=changed,
             compared=compared,
+            unknown=tuple(sorted(matching.unknown_ids(truth).items())),
         )
 
 

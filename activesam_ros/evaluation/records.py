@@ -30,6 +30,7 @@ class TruthScores:
         changed: pixels whose label differs from that of the frame before although their truth does not; None without
             a frame before.
         compared: pixels whose truth is that of the frame before; None likewise.
+        unknown: (id, pixels), ascending, of ids in the truth that it neither names nor ignores; they do not count.
     """
 
     classes: int
@@ -38,6 +39,7 @@ class TruthScores:
     boundary: tuple[tuple[int, int, int], ...] = ()
     changed: int | None = None
     compared: int | None = None
+    unknown: tuple[tuple[int, int], ...] = ()
 
     @property
     def truth_pixels(self) -> dict[int, int]:
@@ -169,6 +171,7 @@ class FrameRecord:
                 truth["active"] = None if truth["active"] is None else tuple(truth["active"])
                 for name in ("confusion", "boundary"):
                     truth[name] = tuple((int(a), int(b), int(c)) for a, b, c in truth.get(name, ()))
+                truth["unknown"] = tuple((int(a), int(b)) for a, b in truth.get("unknown", ()))
                 values["truth"] = TruthScores(**truth)
             for name in ("active", "presence", "pixels"):
                 if values.get(name) is not None:

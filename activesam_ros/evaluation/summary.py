@@ -53,6 +53,8 @@ class TruthSummary:
         boundary_iou: mean boundary IoU of the classes that truth or labels have.
         flicker: share of the pixels with the same truth as in the frame before that changed their label.
         pixels: number of pixels whose truth counts.
+        counted_share: their share of all pixels of the frames that were compared with a truth.
+        unknown: (id, pixels) of ids in the truth that it neither names nor ignores, the most frequent first.
         classes: of each evaluated class, in order.
         confusion: (true class, predicted class, pixels); the number of classes stands for pixels without a label or
             with a class that is not evaluated.
@@ -66,6 +68,8 @@ class TruthSummary:
     boundary_iou: float | None
     flicker: float | None
     pixels: int
+    counted_share: float | None
+    unknown: tuple[tuple[int, int], ...]
     classes: tuple[ClassScores, ...]
     confusion: tuple[tuple[int, int, int], ...]
     active_set: ActiveSetScores
@@ -274,7 +278,7 @@ def _summary(
 ) -> Summary:
     records = [frames[index] for index in sorted(frames)]
     labelled = [record for record in records if record.unlabeled is not None]
-    scored = [record.truth for record in records if record.truth is not None]
+    scored = [record for record in records if record.truth is not None]
     errors = Counter(record.error for record in records if record.error is not None)
     stages = dict.fromkeys(stage for record in labelled for stage in record.timings)
     parts = dict.fromkeys(part for record in labelled for part in record.work_split)
@@ -309,10 +313,14 @@ def _summary(
     )
 
 
-def _against_truth(scored: Sequence[TruthScores], classes: Sequence[str]) -> TruthSummary:
+def _against_truth(records: Sequence[FrameRecord], classes: Sequence[str]) -> TruthSummary:
+    scored = [record.truth for record in records if record.truth is not None]
+    size = sum((record.width or 0) * (record.height or 0) for record in records)
+    unknown: Counter[int] = Counter()
     matrix = _matrix(scored)
     intersection, union = np.zeros((2, len(classes)), np.int64)
     for scores in scored:
+        unknown.update(dict(scores.unknown))
         for index, both, either in scores.boundary:
             intersection[index] += both
             union[index] += either
@@ -332,6 +340,8 @@ def _against_truth(scored: Sequence[TruthScores], classes: Sequence[str]) -> Tru
             else None
         ),
         pixels=int(true.sum()),
+        counted_share=int(true.sum()) / size if size else None,
+        unknown=tuple(unknown.most_common()),
         classes=tuple(
             ClassScores(
                 name,

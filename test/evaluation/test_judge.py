@@ -7,25 +7,17 @@ import pytest
 
 from activesam_ros.evaluation.judge import Answer, Cost, FrameBefore, FrameJudge
 from activesam_ros.evaluation.records import FrameRecord
+from activesam_ros.evaluation.truth import ClassMap, match
 from activesam_ros.result import ActiveClass, SegmentationResult
 from activesam_ros.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_names(["road", "car", "sky", "unicorn"])
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Truth ids 10 and 20 are road and car; the vocabulary's sky and unicorn are not evaluated."""
-
-    classes = ("road", "car")
-    truth_index = {10: 0, 20: 1}
-    label_index = {0: 0, 1: 1}
-
-    def truth_of(self, image):
-        return np.select([image == 10, image == 20], [0, 1], -1).astype(np.int32)
-
-    def labels_of(self, labels, unlabeled_id):
-        return np.select([labels == 0, labels == 1], [0, 1], 2).astype(np.int32)
+# Sky and unicorn are not evaluated, and neither is what the truth calls a tree.
+PAIRS = match(
+    VOCABULARY, ClassMap({10: "road", 20: "automobile", 30: "tree"}, frozenset({0})), {"automobile": "car"}
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +43,7 @@ def test_every_field_of_a_scored_frame():
         np.array([[10, 20, 20], [20, 0, 10]], np.uint8), np.array([[1, 1, 0], [1, 0, 2]], np.uint8)
     )
     cost = Cost(latency=0.7, work=3e9, work_split={"decode": 2e9, "encode": 1e9}, peak_memory=5)
-    record = FrameJudge(Pairs()).judge(
+    record = FrameJudge(PAIRS).judge(
         Frame(truth=TRUTH),
         ANSWER,
         before,
@@ -83,6 +75,7 @@ def test_every_field_of_a_scored_frame():
     assert scores.missed == (1,)
     assert scores.boundary == ((0, 2, 4), (1, 0, 2)), "everything is at an edge"
     assert (scores.changed, scores.compared) == (2, 4)
+    assert scores.unknown == ()
     assert FrameRecord.from_json(record.to_json()) == record
 
 
@@ -90,7 +83,7 @@ def test_a_result_of_the_segmenter_is_an_answer():
     result = SegmentationResult(
         LABELS, 255, np.ones(LABELS.shape, np.float32), active(0, 1), None, (0, 1), {"total": 1.0}, VOCABULARY
     )
-    record = FrameJudge(Pairs()).judge(Frame(truth=TRUTH), result, method="active")
+    record = FrameJudge(PAIRS).judge(Frame(truth=TRUTH), result, method="active")
     assert record.active == (0, 1)
     assert record.pixels == (3, 1), "counted on the labels"
     assert record.truth.missed == ()
@@ -100,7 +93,7 @@ def test_a_result_of_the_segmenter_is_an_answer():
 def test_without_truth_there_is_agreement():
     other = LABELS.copy()
     other[0, 0] = 2
-    for judge, frame in ((FrameJudge(None), Frame(truth=TRUTH)), (FrameJudge(Pairs()), Frame())):
+    for judge, frame in ((FrameJudge(None), Frame(truth=TRUTH)), (FrameJudge(PAIRS), Frame())):
         record = judge.judge(frame, ANSWER, method="active", reference=other)
         assert record.truth is None
         assert record.agreement == pytest.approx(5 / 6)
@@ -108,14 +101,14 @@ def test_without_truth_there_is_agreement():
 
 
 def test_it_may_not_be_known_what_was_decoded():
-    record = FrameJudge(Pairs()).judge(Frame(truth=TRUTH), Answer(LABELS, 255), method="live")
+    record = FrameJudge(PAIRS).judge(Frame(truth=TRUTH), Answer(LABELS, 255), method="live")
     assert record.active is None and record.truth.active is None
     assert record.truth.missed == ()
     assert FrameRecord.from_json(record.to_json()) == record
 
 
 def test_labels_without_a_readable_truth_keep_the_error():
-    record = FrameJudge(Pairs()).judge(
+    record = FrameJudge(PAIRS).judge(
         Frame(error="the truth of frame 3 cannot be read"), ANSWER, method="active"
     )
     assert record.error == "the truth of frame 3 cannot be read"
@@ -125,13 +118,20 @@ def test_labels_without_a_readable_truth_keep_the_error():
 @pytest.mark.parametrize("truth", [None, np.zeros((5, 5), np.uint8)])
 def test_no_flicker_against_another_size_or_no_truth(truth):
     before = FrameBefore(truth, LABELS)
-    record = FrameJudge(Pairs()).judge(Frame(truth=TRUTH), ANSWER, before, method="active")
+    record = FrameJudge(PAIRS).judge(Frame(truth=TRUTH), ANSWER, before, method="active")
     assert record.truth.compared is None
 
 
 def test_boundary_can_be_left_out():
-    record = FrameJudge(Pairs(), boundary=False).judge(Frame(truth=TRUTH), ANSWER, method="active")
+    record = FrameJudge(PAIRS, boundary=False).judge(Frame(truth=TRUTH), ANSWER, method="active")
     assert record.truth.boundary == () and record.truth.confusion
+
+
+def test_unknown_ids_of_the_truth_are_counted():
+    truth = np.array([[10, 41, 40], [30, 40, 255]], np.uint8)
+    scores = FrameJudge(PAIRS).judge(Frame(truth=truth), ANSWER, method="active").truth
+    assert scores.unknown == ((40, 2), (41, 1)), "30 has a name, and 255 is no class by custom"
+    assert scores.counted == 1
 
 
 def test_failed():
@@ -142,7 +142,7 @@ def test_failed():
 
 
 def test_sizes_must_agree():
-    judge = FrameJudge(Pairs())
+    judge = FrameJudge(PAIRS)
     with pytest.raises(ValueError, match="one size"):
         judge.judge(Frame(truth=np.zeros((9, 9), np.uint8)), ANSWER, method="active")
     with pytest.raises(ValueError, match="one size"):

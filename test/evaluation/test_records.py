@@ -16,6 +16,7 @@ SCORES = TruthScores(
     boundary=((0, 40, 60), (1, 10, 30)),
     changed=5,
     compared=250,
+    unknown=((9, 3),),
 )
 RECORD = FrameRecord(
     index=7,

@@ -46,12 +46,25 @@ def test_truth_by_hand():
     assert truth.boundary_iou == pytest.approx((12 / 16 + 1 / 8) / 2)
     assert truth.flicker == pytest.approx(3 / 150)
     assert truth.pixels == 300
+    assert truth.counted_share is None, "the records have no size"
     assert truth.confusion == ((0, 0, 240), (1, 0, 50), (1, 1, 8), (1, 2, 2))
     road, car = truth.classes
     assert (road.name, road.truth_pixels, road.labelled_pixels) == ("road", 240, 290)
     assert (car.iou, car.accuracy, car.boundary_iou) == pytest.approx((8 / 60, 8 / 60, 1 / 8))
     assert truth.active_set.recall == pytest.approx(4 / 5)
     assert truth.active_set.classes[0].index == 1
+
+
+def test_what_does_not_count_is_told():
+    records = [
+        record(0, width=10, height=10, truth=scores(((0, 0, 50),), unknown=((7, 10), (9, 30)))),
+        record(1, width=20, height=5, truth=scores(((0, 0, 100),))),
+        record(2, width=10, height=10, truth=scores(((0, 0, 75),), unknown=((7, 25),))),
+        record(3, width=99, height=99),
+    ]
+    truth = summarise(records, CLASSES).summary("active").truth
+    assert truth.counted_share == 225 / 300
+    assert truth.unknown == ((7, 35), (9, 30))
 
 
 def test_costs_by_hand():
