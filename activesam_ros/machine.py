@@ -1,4 +1,4 @@
-"""What a benchmark ran on."""
+"""What figures were measured on."""
 
 from __future__ import annotations
 
