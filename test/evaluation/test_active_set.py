@@ -26,6 +26,12 @@ def test_hand_counted():
     assert scores.lost_iou == pytest.approx(((1 - 96 / 98) + (1 - 20 / 22)) / 3)
 
 
+def test_a_few_pixels_make_a_decoded_class_right():
+    assert active_set_scores(
+        [TruthScores(3, (0, 1, 2), ((0, 0, 999), (1, 1, 1)))]
+    ).precision == pytest.approx(2 / 3)
+
+
 def test_a_class_that_is_missed_everywhere_leaves_the_mean_without_misses():
     scores = active_set_scores([TruthScores(2, (0,), ((0, 0, 50), (1, 0, 50)))])
     assert scores.recall == 0.5

@@ -60,6 +60,12 @@ def test_mask_by_mask(classes):
     assert [index for index, *_ in found] == sorted(index for index, *_ in found)
 
 
+def test_more_classes_than_a_byte_holds():
+    truth = np.repeat([[0, 256]], 50, axis=0).repeat(50, axis=1)
+    found = boundary_counts(truth, truth, 300)
+    assert {index: (both, union) for index, both, union in found} == by_masks(truth, truth, 300, 2)
+
+
 def test_a_right_prediction_scores_one_beside_pixels_that_do_not_count():
     truth = np.random.default_rng(0).integers(-1, 3, (40, 50))
     predicted = np.where(truth < 0, 1, truth)

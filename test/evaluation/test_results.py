@@ -89,6 +89,12 @@ def test_frames_name_ids_that_have_no_name(tmp_path):
     assert ",1,7,0.25," in (tmp_path / "frames.csv").read_text()
 
 
+def test_frames_have_plain_line_ends(tmp_path):
+    cells(tmp_path)
+    assert (tmp_path / "frames.csv").read_bytes().count(b"\n") == 3
+    assert b"\r" not in (tmp_path / "frames.csv").read_bytes()
+
+
 def test_results_are_written_and_read(tmp_path):
     path = tmp_path / "results.json"
     found = summarise(RECORDS, CLASSES)

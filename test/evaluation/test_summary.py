@@ -79,18 +79,19 @@ def test_costs_by_hand():
         ),
         record(1, seconds=1.5, work=3e12, work_split={"decode": 3e12}, latency=1.6, peak_memory=9),
         FrameRecord(2, 20, "active", error="the image cannot be read"),
+        record(3, seconds=1.0, work=2e12, work_split={"decode": 2.1e12}),
     ]
     summary = summarise(records).summary("active")
-    assert (summary.frames, summary.labelled, summary.failed, summary.scored) == (3, 2, 1, 0)
+    assert (summary.frames, summary.labelled, summary.failed, summary.scored) == (4, 3, 1, 0)
     assert summary.errors == (("the image cannot be read", 1),)
     assert summary.truth is None
     assert summary.rate == 1
     assert summary.work == 2e12
-    assert summary.work_split == {"decode": 1.8e12, "preview": 2e11}
+    assert summary.work_split == pytest.approx({"decode": 1.9e12, "preview": 4e11 / 3})
     assert summary.peak_memory == 9
     assert summary.latency == Spread.of([0.6, 1.6])
-    assert summary.timings == {"total": Spread.of([0.5, 1.5])}
-    assert summary.active_size == Spread.of([2, 2])
+    assert summary.timings == {"total": Spread.of([0.5, 1.5, 1.0])}
+    assert summary.active_size == Spread.of([2, 2, 2])
 
 
 def test_decoded_classes_by_hand():
