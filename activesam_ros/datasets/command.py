@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from activesam_ros.datasets.benchmarks import BENCHMARKS
-from activesam_ros.datasets.classes_file import read_classes
 from activesam_ros.datasets.label_ids import LabelIds
 from activesam_ros.datasets.pairs import Found, benchmark_pairs, benchmark_pairs_of, own_pairs
 from activesam_ros.errors import ActiveSamError
@@ -162,10 +161,14 @@ def _benchmark(given: argparse.Namespace, sources: Sequence[Path]) -> tuple[Foun
 
 
 def _own(given: argparse.Namespace, sources: Sequence[Path]) -> tuple[Found, Mapping[int, str]]:
-    classes = read_classes(given.classes)
+    # Needs rosbags, which the library does without.
+    from activesam_ros.evaluation.truth import read_class_map
+
+    class_map = read_class_map(given.classes)
+    names = {value: name for value, name in class_map.names.items() if value not in class_map.ignore}
+    ids = LabelIds({value: value for value in names}, class_map.ignore)
     pairs = own_pairs(*sources, given.image_suffix, given.label_suffix, given.listing)
-    ids = LabelIds({value: value for value in classes.names}, classes.ignored)
-    return Found(pairs, ids), classes.names
+    return Found(pairs, ids), names
 
 
 def _expected(given: argparse.Namespace, images: int) -> str:

@@ -8,6 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
+from activesam_ros.errors import DatasetError
+
 _VALUES = 65_536
 _IGNORED, _UNKNOWN = -1, -2
 
@@ -19,10 +21,23 @@ class LabelIds:
     Attributes:
         classes: value in the file → class id.
         ignored: values whose pixels do not count, as the data set says.
+
+    Raises:
+        DatasetError: no classes, or a class id above 65534.
     """
 
     classes: Mapping[int, int]
     ignored: frozenset[int] = field(default_factory=frozenset)
+
+    def __post_init__(self) -> None:
+        if not self.classes:
+            raise DatasetError(
+                "there is no class left to evaluate; expected at least one that is not ignored"
+            )
+        if max(self.classes.values()) > _VALUES - 2:
+            raise DatasetError(
+                f"the class id {_VALUES - 1} stands for pixels without a class; expected smaller ids"
+            )
 
     @cached_property
     def dtype(self) -> np.dtype:

@@ -10,7 +10,9 @@ import numpy as np
 from PIL import Image
 
 from activesam_ros.errors import DatasetError
+from activesam_ros.pictures.compressed import compressed_to_rgb
 
+_SIGNATURES = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png"}
 _EXIF_ORIENTATION = 0x0112
 
 
@@ -39,28 +41,19 @@ class PictureFile:
 
 
 def read_picture(path: Path) -> PictureFile:
-    """Reads an image file of any kind that Pillow knows; grey and palettes become RGB, 16 bit become 8.
+    """Reads an image file of any kind that Pillow knows; JPEG and PNG as they are read from a recording.
 
     Raises:
         DatasetError: the file cannot be decoded.
     """
     try:
         data = path.read_bytes()
+        kind = next((kind for begin, kind in _SIGNATURES.items() if data.startswith(begin)), None)
+        encoded = EncodedPicture(data, kind) if kind else None
         with Image.open(io.BytesIO(data)) as picture:
-            kind = (picture.format or "").lower()
             turned = picture.getexif().get(_EXIF_ORIENTATION, 1) != 1
-            rgb = _rgb(picture)
+            rgb = compressed_to_rgb(encoded) if encoded else np.array(picture.convert("RGB"))
     except Exception as error:  # damaged files make the decoders raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DatasetError(
-            f"the image {path} cannot be read ({reason}); unpack the data set again"
-        ) from error
-    encoded = EncodedPicture(data, kind) if kind in ("jpeg", "png") else None
+        raise DatasetError(f"the image {path} cannot be read: {reason}") from error
     return PictureFile(rgb, encoded, turned)
-
-
-def _rgb(picture: Image.Image) -> np.ndarray:
-    if picture.mode.startswith("I"):
-        grey = (np.asarray(picture) >> 8).astype(np.uint8)
-        return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
-    return np.array(picture.convert("RGB"))

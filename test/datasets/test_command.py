@@ -5,11 +5,16 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("rosbags")
 
+from activesam_ros.datasets.benchmarks import BENCHMARKS
 from activesam_ros.datasets.command import main
-from activesam_ros.datasets.labelled_bag import COMPRESSED_IMAGE_TOPIC, IMAGE_TOPIC, START
+from activesam_ros.datasets.labelled_bag import COMPRESSED_IMAGE_TOPIC, IMAGE_TOPIC, START, TRUTH_TOPIC
+from activesam_ros.evaluation.bag import BagSource
+from activesam_ros.evaluation.samples import default_image_topic, samples
+from activesam_ros.evaluation.truth import ClassMap, match, recorded_class_map
 from activesam_ros.vocabulary_file import load_vocabulary_file
 
 CITY = "leftImg8bit/val/bonn/{}_leftImg8bit.png", "gtFine/val/bonn/{}_gtFine_{}.png"
@@ -94,7 +99,7 @@ def test_benchmarks(tree, recorded, capsys, dataset, lay_out, expected, options)
 
 
 def test_own_images(tree, recorded, capsys):
-    classes = tree.text("classes.yaml", "classes: {1: road, 300: car}\nignore: [0]")
+    classes = tree.text("classes.yaml", "classes: {0: nothing, 1: road, 300: car}\nignore: [0]")
     tree.picture("images/a.jpg")
     tree.picture("images/b.png")
     tree.labels("labels/a.png", 0, 1, 300, 5)
@@ -122,6 +127,32 @@ def test_first_images_only_and_classes_that_never_occur(tree, recorded, capsys):
     printed = capsys.readouterr().out
     assert "images     1, 1 with ground truth; the whole benchmark has 2000" in printed
     assert "never seen: sky, floor, tree, ceiling, road, bed, windowpane, grass and 139 more" in printed
+
+
+@pytest.mark.parametrize("options", [[], ["--compressed"], ["--storage", "sqlite3"]])
+def test_the_recording_is_what_the_evaluation_reads(tree, options):
+    ade20k(tree)
+    out = tree.root / "bag"
+    assert main([str(tree.root), str(out), "--dataset", "ade20k", *options]) == 0
+    with BagSource(out) as source:
+        class_map = recorded_class_map(source, TRUTH_TOPIC)
+        topic = default_image_topic(source, TRUTH_TOPIC)
+        (sample,) = samples(source, topic, TRUTH_TOPIC)
+    assert sample.error is None
+    assert np.array_equal(sample.rgb, np.asarray(Image.open(tree.root / "images/validation/a.jpg")))
+    vocabulary = load_vocabulary_file("ade20k").vocabulary()
+    matching = match(vocabulary, class_map)
+    assert matching.classes == vocabulary.names
+    assert matching.unmatched_truth == matching.unmatched_vocabulary == ()
+    assert np.array_equal(matching.truth_of(sample.truth)[0, :4], [-1, 0, 1, 149])
+    assert matching.unknown_ids(sample.truth) == {}
+
+
+@pytest.mark.parametrize("dataset", BENCHMARKS)
+def test_classes_of_a_benchmark_match_its_vocabulary_one_to_one(dataset):
+    vocabulary = load_vocabulary_file(dataset).vocabulary()
+    matching = match(vocabulary, ClassMap(dict(zip(vocabulary.class_ids, vocabulary.names, strict=True))))
+    assert matching.truth_index == matching.label_index == {number: number for number in vocabulary.class_ids}
 
 
 @pytest.mark.parametrize(

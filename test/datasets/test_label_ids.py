@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from activesam_ros.datasets.label_ids import LabelIds
+from activesam_ros.errors import DatasetError
 
 
 def test_classes_ignored_and_unknown_values():
@@ -34,3 +35,10 @@ def test_the_values_given_stay_as_they_are():
     values = np.array([[1, 2]], np.uint8)
     LabelIds({1: 0, 2: 1}).convert(values)
     assert values.tolist() == [[1, 2]]
+
+
+def test_what_cannot_be_recorded():
+    with pytest.raises(DatasetError, match="there is no class left to evaluate"):
+        LabelIds({}, frozenset({0}))
+    with pytest.raises(DatasetError, match="the class id 65535 stands for pixels without a class"):
+        LabelIds({0: 65535})
