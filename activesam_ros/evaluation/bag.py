@@ -73,14 +73,12 @@ class BagSource:
             EvaluationError: there is no recording, or none of it can be read.
         """
         self.path = Path(path)
-        self._open = ExitStack()
         with ExitStack() as opening:
+            # For what has to be unpacked.
             scratch = opening.enter_context(TemporaryDirectory(prefix="activesam-bag-"))
             files = open_files(self.path, Path(scratch))
-            for storage in files.storages:
-                opening.callback(storage.close)
-            self._storages = files.storages
             self._open = opening.pop_all()
+        self._storages = files.storages
         self.topics: Mapping[str, Topic] = _topics(files.storages)
         self.start = min((one.start for one in files.storages if one.start is not None), default=None)
         self.end = max((one.end for one in files.storages if one.end is not None), default=None)
@@ -97,7 +95,7 @@ class BagSource:
         self.close()
 
     def close(self) -> None:
-        """Ends the reading; what `messages` gave before stays valid."""
+        """Ends the reading, and removes what was unpacked for it; messages that were read stay valid."""
         self._open.close()
 
     def topics_of(self, *types: str) -> tuple[str, ...]:
@@ -123,7 +121,9 @@ class BagSource:
     def messages(
         self, topics: Iterable[str], start_s: float | None = None, end_s: float | None = None
     ) -> Iterator[BagMessage]:
-        """The messages of some topics in recorded order; only one at a time is held.
+        """The messages of some topics in recorded order; only one at a time is held, or one chunk of an MCAP.
+
+        Several readings may go on at the same time.
 
         Args:
             topics: their names.

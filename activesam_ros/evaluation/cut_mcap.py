@@ -91,9 +91,6 @@ class StreamedMcap:
             for record in sorted(found, key=lambda record: record.log_time):
                 yield wanted[record.channel_id], record.log_time, record.data
 
-    def close(self) -> None:
-        """Nothing stays open between readings."""
-
     def _groups(self, start: int | None = None, stop: int | None = None) -> Iterator[list[McapRecord]]:
         """The records of each chunk, and of what lies between chunks one by one."""
         size = self._path.stat().st_size

@@ -22,7 +22,10 @@ _SQLITE_MAGIC = b"SQLite format 3\0"
 
 
 class Storage(Protocol):
-    """Where messages come from: a file, or a folder that is all right."""
+    """Where messages come from: a file, or a folder that is all right.
+
+    Several readings may go on at the same time.
+    """
 
     connections: list[Connection]
     start: int | None
@@ -34,8 +37,6 @@ class Storage(Protocol):
     ) -> Iterator[tuple[Connection, int, bytes]]:
         """Messages of `connections` recorded from `start` until before `stop`, nanoseconds, in recorded order."""
         ...
-
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -135,23 +136,23 @@ class _Indexed:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._reader = Reader(path)
-            self._reader.open()
+            with Reader(path) as reader:
+                self.connections = list(reader.connections)
+                some = reader.message_count > 0
+                self.start = reader.start_time if some else None
+                self.end = reader.end_time - 1 if some else None
         except Exception as error:  # rosbags lets what a damaged file raises through
             raise EvaluationError(_refusal(path, error)) from error
-        self.connections = list(self._reader.connections)
-        some = self._reader.message_count > 0
-        self.start = self._reader.start_time if some else None
-        self.end = self._reader.end_time - 1 if some else None
 
     def messages(
         self, connections: Collection[Connection], start: int | None, stop: int | None
     ) -> Iterator[tuple[Connection, int, bytes]]:
-        # rosbags takes no connections for all of them.
-        return self._reader.messages(connections, start, stop) if connections else iter(())
-
-    def close(self) -> None:
-        self._reader.close()
+        ids = {connection.id for connection in connections}
+        if not ids:  # which rosbags would take for all
+            return
+        # A reader of its own: two readings of one would move each other's place in the file.
+        with Reader(self._path) as reader:
+            yield from reader.messages([one for one in reader.connections if one.id in ids], start, stop)
 
 
 def _refusal(path: Path, error: Exception) -> str:
