@@ -99,7 +99,7 @@ class FrameRecord:
     """One frame, one method, one corruption.
 
     Attributes:
-        index: number of the image in the recording, from 0; images that are left out by choice count too.
+        index: as of its sample.
         stamp: of the image's header, nanoseconds.
         method: name of the method.
         corruption: what was done to the image: "" or a corruption and its severity, such as "fog:3".

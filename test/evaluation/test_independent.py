@@ -1,11 +1,10 @@
 """From label images to the published figures, against a computation that shares no code with it."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
 from activesam_ros.evaluation.judge import Answer, FrameBefore, FrameJudge
+from activesam_ros.evaluation.samples import Sample
 from activesam_ros.evaluation.summary import summarise
 from activesam_ros.evaluation.truth import ClassMap, match
 from activesam_ros.result import ActiveClass
@@ -26,15 +25,6 @@ SIZE = (60, 80)
 WIDTH = 2  # of the boundary regions: 2 % of a diagonal of 100
 
 
-@dataclass(frozen=True, eq=False)
-class Frame:
-    index: int
-    stamp: int
-    truth: np.ndarray
-    rgb: None = None
-    error: None = None
-
-
 def frames(seed, count=8):
     """Truths of blocks that change slowly, labels that are mostly right, and active sets that miss classes."""
     generator = np.random.default_rng(seed)
@@ -48,7 +38,7 @@ def frames(seed, count=8):
         noise = generator.choice([*(LABEL_ID[name] for name in active), 255], SIZE)
         labels = np.vectorize(lambda number: right.get(number, 255))(truth)
         keep = np.isin(labels, [LABEL_ID[name] for name in active]) & (generator.random(SIZE) < 0.8)
-        yield Frame(index, index, truth), np.where(keep, labels, noise).astype(np.uint8), active
+        yield Sample(index, index, None, truth), np.where(keep, labels, noise).astype(np.uint8), active
 
 
 def by_pixels(data):

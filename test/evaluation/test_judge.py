@@ -1,12 +1,11 @@
 """The judge on label images that can be counted by hand."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
 from activesam_ros.evaluation.judge import Answer, Cost, FrameBefore, FrameJudge
 from activesam_ros.evaluation.records import FrameRecord
+from activesam_ros.evaluation.samples import Sample
 from activesam_ros.evaluation.truth import ClassMap, match
 from activesam_ros.result import ActiveClass, SegmentationResult
 from activesam_ros.vocabulary import Vocabulary
@@ -20,13 +19,8 @@ PAIRS = match(
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Frame:
-    index: int = 3
-    stamp: int = 99
-    rgb: np.ndarray | None = None
-    truth: np.ndarray | None = None
-    error: str | None = None
+def frame(**known):
+    return Sample(**{"index": 3, "stamp": 99, "rgb": None} | known)
 
 
 def active(*ids):
@@ -44,7 +38,7 @@ def test_every_field_of_a_scored_frame():
     )
     cost = Cost(latency=0.7, work=3e9, work_split={"decode": 2e9, "encode": 1e9}, peak_memory=5)
     record = FrameJudge(PAIRS).judge(
-        Frame(truth=TRUTH),
+        frame(truth=TRUTH),
         ANSWER,
         before,
         method="active",
@@ -83,7 +77,7 @@ def test_a_result_of_the_segmenter_is_an_answer():
     result = SegmentationResult(
         LABELS, 255, np.ones(LABELS.shape, np.float32), active(0, 1), None, (0, 1), {"total": 1.0}, VOCABULARY
     )
-    record = FrameJudge(PAIRS).judge(Frame(truth=TRUTH), result, method="active")
+    record = FrameJudge(PAIRS).judge(frame(truth=TRUTH), result, method="active")
     assert record.active == (0, 1)
     assert record.pixels == (3, 1), "counted on the labels"
     assert record.truth.missed == ()
@@ -93,15 +87,15 @@ def test_a_result_of_the_segmenter_is_an_answer():
 def test_without_truth_there_is_agreement():
     other = LABELS.copy()
     other[0, 0] = 2
-    for judge, frame in ((FrameJudge(None), Frame(truth=TRUTH)), (FrameJudge(PAIRS), Frame())):
-        record = judge.judge(frame, ANSWER, method="active", reference=other)
+    for judge, sample in ((FrameJudge(None), frame(truth=TRUTH)), (FrameJudge(PAIRS), frame())):
+        record = judge.judge(sample, ANSWER, method="active", reference=other)
         assert record.truth is None
         assert record.agreement == pytest.approx(5 / 6)
         assert record.active == (0, 3)
 
 
 def test_it_may_not_be_known_what_was_decoded():
-    record = FrameJudge(PAIRS).judge(Frame(truth=TRUTH), Answer(LABELS, 255), method="live")
+    record = FrameJudge(PAIRS).judge(frame(truth=TRUTH), Answer(LABELS, 255), method="live")
     assert record.active is None and record.truth.active is None
     assert record.truth.missed == ()
     assert FrameRecord.from_json(record.to_json()) == record
@@ -109,7 +103,7 @@ def test_it_may_not_be_known_what_was_decoded():
 
 def test_labels_without_a_readable_truth_keep_the_error():
     record = FrameJudge(PAIRS).judge(
-        Frame(error="the truth of frame 3 cannot be read"), ANSWER, method="active"
+        frame(error="the truth of frame 3 cannot be read"), ANSWER, method="active"
     )
     assert record.error == "the truth of frame 3 cannot be read"
     assert record.truth is None and record.active == (0, 3)
@@ -118,32 +112,32 @@ def test_labels_without_a_readable_truth_keep_the_error():
 @pytest.mark.parametrize("truth", [None, np.zeros((5, 5), np.uint8)])
 def test_no_flicker_against_another_size_or_no_truth(truth):
     before = FrameBefore(truth, LABELS)
-    record = FrameJudge(PAIRS).judge(Frame(truth=TRUTH), ANSWER, before, method="active")
+    record = FrameJudge(PAIRS).judge(frame(truth=TRUTH), ANSWER, before, method="active")
     assert record.truth.compared is None
 
 
 def test_boundary_can_be_left_out():
-    record = FrameJudge(PAIRS, boundary=False).judge(Frame(truth=TRUTH), ANSWER, method="active")
+    record = FrameJudge(PAIRS, boundary=False).judge(frame(truth=TRUTH), ANSWER, method="active")
     assert record.truth.boundary == () and record.truth.confusion
 
 
 def test_unknown_ids_of_the_truth_are_counted():
     truth = np.array([[10, 41, 40], [30, 40, 255]], np.uint8)
-    scores = FrameJudge(PAIRS).judge(Frame(truth=truth), ANSWER, method="active").truth
+    scores = FrameJudge(PAIRS).judge(frame(truth=truth), ANSWER, method="active").truth
     assert scores.unknown == ((40, 2), (41, 1)), "30 has a name, and 255 is no class by custom"
     assert scores.counted == 1
 
 
 def test_failed():
-    frame = Frame(rgb=np.zeros((4, 6, 3), np.uint8))
-    record = FrameJudge(None).failed(frame, "there is no memory", method="paper", corruption="fog:1")
+    sample = frame(rgb=np.zeros((4, 6, 3), np.uint8))
+    record = FrameJudge(None).failed(sample, "there is no memory", method="paper", corruption="fog:1")
     assert record == FrameRecord(3, 99, "paper", "fog:1", "there is no memory", width=6, height=4)
-    assert FrameJudge(None).failed(Frame(), "unreadable", method="paper").width is None
+    assert FrameJudge(None).failed(frame(), "unreadable", method="paper").width is None
 
 
 def test_sizes_must_agree():
     judge = FrameJudge(PAIRS)
     with pytest.raises(ValueError, match="one size"):
-        judge.judge(Frame(truth=np.zeros((9, 9), np.uint8)), ANSWER, method="active")
+        judge.judge(frame(truth=np.zeros((9, 9), np.uint8)), ANSWER, method="active")
     with pytest.raises(ValueError, match="one size"):
-        judge.judge(Frame(truth=TRUTH), ANSWER, method="active", reference=np.zeros((9, 9), np.uint8))
+        judge.judge(frame(truth=TRUTH), ANSWER, method="active", reference=np.zeros((9, 9), np.uint8))
