@@ -57,6 +57,13 @@ def open_files(path: Path, scratch: Path) -> Files:
     Raises:
         EvaluationError: there is no recording, or none of it can be read.
     """
+    try:
+        return _opened(path, scratch)
+    except OSError as error:  # of a disk, or a lack of permission
+        raise EvaluationError(f"{path} cannot be read: {error}") from error
+
+
+def _opened(path: Path, scratch: Path) -> Files:
     if not path.exists():
         raise EvaluationError(
             f"there is no recording {path}; give a rosbag2 folder, or an .mcap or .db3 file"
@@ -160,6 +167,8 @@ def _refusal(path: Path, error: Exception) -> str:
     if path.suffix == ".db3":
         if _log(path):
             return f"{path} cannot be read without its log; {_merging(path)}"
+        if set("?#%") & set(str(path)):  # rosbags gives SQLite the path as a URI
+            return f"{path} cannot be opened under a path with ?, # or %; rename it"
         return f"{path} is damaged ({reason}); {_recovery(path)}"
     return f"{path} cannot be read: {reason}"
 

@@ -261,6 +261,25 @@ def test_a_database_with_a_log_says_how_to_merge_it(bags, frames):
         assert "lacks what is in its log" in source.cut and "wal_checkpoint(TRUNCATE)" in source.cut
 
 
+def test_a_path_that_sqlite_cannot_take_is_told(bags, frames):
+    path = bags.write(frames, "sqlite3").rename(bags.folder / "drive #1")
+    with pytest.raises(EvaluationError, match="cannot be opened under a path with .* rename it"):
+        BagSource(path)
+    with BagSource(bags.write(frames, "mcap", name="drive #2")) as source:
+        assert everything(source) == recorded(bags, frames)
+
+
+def test_a_disk_that_fails_is_told(bags, frames, monkeypatch):
+    path = bags.write(frames)
+
+    def fail(folder):
+        raise OSError(5, "Input/output error", str(folder))
+
+    monkeypatch.setattr(type(path), "iterdir", fail)
+    with pytest.raises(EvaluationError, match="recording cannot be read: .* Input/output error"):
+        BagSource(path)
+
+
 def test_what_is_no_recording_is_refused_in_one_sentence(bags, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "old.bag").write_bytes(b"#ROSBAG V2.0\n")
