@@ -16,7 +16,7 @@ from activesam_ros.datasets.label_files import read_labels
 from activesam_ros.datasets.label_ids import LabelIds
 from activesam_ros.datasets.labelled_bag import START, LabelledBag
 from activesam_ros.datasets.pairs import Pair
-from activesam_ros.datasets.picture_files import EncodedPicture, PictureFile, read_picture
+from activesam_ros.datasets.picture_files import EncodedPicture, PictureFile, notes_turned, read_picture
 from activesam_ros.errors import DatasetError
 
 _METADATA = "metadata.yaml"
@@ -136,12 +136,11 @@ def _check_sizes(pair: Pair, picture: PictureFile, values: np.ndarray) -> None:
     if picture.rgb.shape[:2] == values.shape:
         return
     (height, width), (label_height, label_width) = picture.rgb.shape[:2], values.shape
-    turned = (
-        "; the image notes a turned camera, which is not applied: turn its pixels" if picture.turned else ""
-    )
+    turned = notes_turned(pair.image)
+    hint = "; the image notes a turned camera, which is not applied: turn its pixels" if turned else ""
     raise DatasetError(
         f"{pair.image} is {width}x{height} pixels and {pair.label} {label_width}x{label_height}; expected one "
-        f"size{turned}"
+        f"size{hint}"
     )
 
 

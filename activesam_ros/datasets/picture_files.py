@@ -32,12 +32,10 @@ class PictureFile:
         rgb: uint8 [H, W, 3]. The orientation that a camera may have noted is not applied, as label files of the
             benchmarks expect.
         encoded: the file as it is; None if it is neither JPEG nor PNG.
-        turned: the camera noted another orientation.
     """
 
     rgb: np.ndarray
     encoded: EncodedPicture | None
-    turned: bool
 
 
 def read_picture(path: Path) -> PictureFile:
@@ -50,10 +48,19 @@ def read_picture(path: Path) -> PictureFile:
         data = path.read_bytes()
         kind = next((kind for begin, kind in _SIGNATURES.items() if data.startswith(begin)), None)
         encoded = EncodedPicture(data, kind) if kind else None
+        if encoded is not None:
+            return PictureFile(compressed_to_rgb(encoded), encoded)
         with Image.open(io.BytesIO(data)) as picture:
-            turned = picture.getexif().get(_EXIF_ORIENTATION, 1) != 1
-            rgb = compressed_to_rgb(encoded) if encoded else np.array(picture.convert("RGB"))
+            return PictureFile(np.array(picture.convert("RGB")), None)
     except Exception as error:  # damaged files make the decoders raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(f"the image {path} cannot be read: {reason}") from error
-    return PictureFile(rgb, encoded, turned)
+
+
+def notes_turned(path: Path) -> bool:
+    """Whether the camera noted that it was turned; False if what it noted cannot be read."""
+    try:
+        with Image.open(path) as picture:
+            return picture.getexif().get(_EXIF_ORIENTATION, 1) != 1
+    except Exception:  # damaged notes make the reader raise nearly anything
+        return False

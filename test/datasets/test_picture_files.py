@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from activesam_ros.datasets.picture_files import read_picture
+from activesam_ros.datasets.picture_files import notes_turned, read_picture
 from activesam_ros.errors import DatasetError
 
 
@@ -15,7 +15,7 @@ def test_pixels_and_bytes(tree, name, kind):
     assert (picture.encoded.data, picture.encoded.format) == (path.read_bytes(), kind)
     assert picture.rgb.dtype == np.uint8
     assert np.array_equal(picture.rgb, np.asarray(Image.open(path)))
-    assert not picture.turned
+    assert not notes_turned(path)
 
 
 def test_what_a_file_is_counts_and_not_its_name(tree):
@@ -52,9 +52,17 @@ def test_a_turned_camera_is_noted_and_not_applied(tree):
     exif = image.getexif()
     exif[0x0112] = 6
     image.save(path, exif=exif)
-    picture = read_picture(path)
-    assert picture.turned
-    assert picture.rgb.shape == (4, 6, 3)
+    assert notes_turned(path)
+    assert read_picture(path).rgb.shape == (4, 6, 3)
+
+
+def test_damaged_notes_of_a_camera_do_no_harm(tree):
+    path = tree.picture("a.jpg", seed=3)
+    image = Image.open(path)
+    image.save(path, exif=b"Exif\x00\x00 no notes at all")
+    assert np.array_equal(read_picture(path).rgb, np.asarray(Image.open(path)))
+    assert not notes_turned(path)
+    assert not notes_turned(tree.text("no_picture.jpg", ""))
 
 
 @pytest.mark.parametrize("cut", [0, 60])
