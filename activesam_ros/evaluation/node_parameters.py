@@ -1,0 +1,86 @@
+"""The node's parameters as an evaluation takes them, so that it runs the segmenter that the node would run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from activesam_ros.errors import SettingsError
+from activesam_ros.ros.edits import first_request
+from activesam_ros.ros.parameters import CHANGEABLE, DEFAULTS, Wanted
+from activesam_ros.vocabulary_file import preset_names
+
+
+def wanted(
+    parameter_file: Path | None = None, assignments: Sequence[str] = (), vocabulary: str | None = None
+) -> Wanted:
+    """The vocabulary and the settings of a node that is started with these parameters.
+
+    Args:
+        parameter_file: YAML as `ros2 run … --params-file` takes it; of its nodes `/**` and `activesam` count.
+        assignments: "NAME=VALUE", the value in YAML; they win over the file.
+        vocabulary: a preset, a file, or words ("road; car, automobile; sky"); it wins over both.
+
+    Raises:
+        ActiveSamError: a parameter is unknown or refused, or a file cannot be read.
+    """
+    values: dict[str, object] = {} if parameter_file is None else _of_file(parameter_file)
+    values.update(_assigned(text) for text in assignments)
+    if vocabulary is not None:
+        values.pop("vocabulary", None)
+        values.pop("vocabulary_file", None)
+        values.update(_vocabulary(vocabulary))
+    unknown = sorted(set(values) - set(DEFAULTS))
+    if unknown:
+        raise SettingsError(f"there is no parameter {unknown[0]!r}; expected one of {', '.join(CHANGEABLE)}")
+    return first_request({name: values[name] for name in values if name in CHANGEABLE})
+
+
+def _vocabulary(text: str) -> dict[str, object]:
+    words = (";" in text or "," in text) and text not in preset_names() and not _exists(text)
+    if not words:
+        return {"vocabulary_file": text}
+    return {"vocabulary": [entry for entry in (part.strip() for part in text.split(";")) if entry]}
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).expanduser().exists()
+    except (OSError, RuntimeError):  # many words make a name that is too long for a file
+        return False
+
+
+def _assigned(text: str) -> tuple[str, object]:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise SettingsError(f"{text!r} sets nothing; expected NAME=VALUE, such as keep_fraction=0.3")
+    try:
+        return name.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{text!r} is not NAME=VALUE with a value in YAML: {_line(error)}") from error
+
+
+def _of_file(path: Path) -> dict[str, object]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"the parameter file {path} cannot be read: {_line(error)}") from error
+    values: dict[str, object] = {}
+    nodes = content if isinstance(content, Mapping) else {}
+    for name in ("/**", "activesam", "/activesam"):
+        section = nodes.get(name)
+        parameters = section.get("ros__parameters") if isinstance(section, Mapping) else None
+        values.update(parameters if isinstance(parameters, Mapping) else {})
+    if not values:
+        raise SettingsError(
+            f"the parameter file {path} has no parameters for the node; expected /activesam or /**, and in it "
+            "ros__parameters"
+        )
+    # Overrides of quality of service are nested and mean nothing to a recording.
+    return {str(name): value for name, value in values.items() if name in DEFAULTS}
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

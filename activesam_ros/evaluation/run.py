@@ -1,0 +1,328 @@
+"""The loop of an evaluation: every image of a recording, every method, every corruption; then the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from activesam_ros.errors import ActiveSamError, EvaluationError
+from activesam_ros.evaluation.bag import BagSource
+from activesam_ros.evaluation.corruptions import corrupt, corruptions_of
+from activesam_ros.evaluation.finishing import finish
+from activesam_ros.evaluation.judge import Cost, FrameBefore, FrameJudge
+from activesam_ros.evaluation.methods import Labeller, build, frame_work, known_methods
+from activesam_ros.evaluation.records import FrameRecord, RecordFile
+from activesam_ros.evaluation.report.class_key import ClassKey
+from activesam_ros.evaluation.report.gallery import Gallery
+from activesam_ros.evaluation.request import Request, described_run
+from activesam_ros.evaluation.run_folder import PICTURES, RunFolder
+from activesam_ros.evaluation.samples import Sample, count_samples, default_image_topic, samples
+from activesam_ros.evaluation.truth import (
+    LABEL_INFO,
+    ClassMap,
+    Matching,
+    match,
+    read_class_map,
+    read_mapping,
+    recorded_class_map,
+)
+from activesam_ros.machine import machine
+from activesam_ros.memory import memory
+from activesam_ros.model.work import ModelWork
+from activesam_ros.result import SegmentationResult
+from activesam_ros.segmenter import ActiveSegmenter
+
+REFERENCE = "full-vocabulary"
+"""Without ground truth, the method whose labels the others are compared with."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The end of an evaluation.
+
+    Attributes:
+        report: the page.
+        table: the headline in plain text.
+        interrupted: whether Ctrl-C ended it before its last frame.
+    """
+
+    report: Path
+    table: str
+    interrupted: bool
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One method with one corruption: its name and severity; both empty for clean images."""
+
+    method: str
+    labeller: Labeller
+    corruption: str = ""
+    kind: str = ""
+    severity: int = 0
+
+    def picture(self, sample: Sample, seed: int) -> np.ndarray:
+        if not self.kind:
+            return sample.rgb
+        return corrupt(sample.rgb, self.kind, self.severity, seed, sample.index)
+
+
+def evaluate(
+    request: Request, overwrite: bool = False, say: Callable[[str], None] = lambda text: None
+) -> Finished:
+    """Labels a recording with every method and writes the report; goes on where an equal run was interrupted.
+
+    Args:
+        request: what.
+        overwrite: begin anew, whatever the folder holds of an earlier run.
+        say: told which part begins.
+
+    Raises:
+        ActiveSamError: the recording, its truth, the model or the folder cannot be used, in one sentence.
+    """
+    import torch
+
+    if request.threads:
+        torch.set_num_threads(request.threads)
+    names = _method_names(request)
+    methods = known_methods(names)
+    corruptions = corruptions_of(
+        [name for name, _ in request.corruptions], [severity for _, severity in request.corruptions]
+    )
+    with BagSource(request.bag.expanduser()) as source:
+        image_topic = request.image_topic or default_image_topic(source, request.labels_topic)
+        matching = _matching(request, source)
+        say(f"loading the model {request.model}")
+        segmenter = ActiveSegmenter.from_pretrained(
+            request.model,
+            request.device,
+            request.dtype,
+            request.settings,
+            prompt_cache=request.prompt_cache or "default",
+        )
+        labellers = {}
+        for name in names:
+            say(f"preparing {name}")
+            labellers[name] = build(name, segmenter, request.vocabulary)
+        jobs = [_Job(name, labellers[name]) for name in names]
+        jobs += [_Job(names[0], labellers[names[0]], str(one), one.name, one.severity) for one in corruptions]
+        description = described_run(
+            recording=_described_recording(request, source, image_topic),
+            model={
+                "name": request.model,
+                "device": segmenter.device,
+                "dtype": segmenter.dtype,
+                "full_resolution": segmenter.full_resolution,
+                "preview_resolution": segmenter.preview_resolution,
+            },
+            vocabulary=request.vocabulary,
+            matching=matching,
+            settings={name: labeller.settings for name, labeller in labellers.items()},
+            methods=[
+                {"name": one.name, "description": one.description, "differences": list(one.differences)}
+                for one in methods
+            ],
+            corruptions=[str(one) for one in corruptions],
+            seed=request.seed,
+            machine=machine(torch.get_num_threads()),
+            command=request.command,
+        )
+        folder = RunFolder(request.out)
+        done = folder.begin(description, overwrite)
+        loop = _Loop(request, folder, jobs, matching, ModelWork(segmenter.checkpoint.config), done)
+        part = (request.every, request.start, request.end)
+        expected = count_samples(source, image_topic, *part)
+        stream = samples(
+            source,
+            image_topic,
+            request.labels_topic,
+            request.tolerance,
+            *part,
+            max_pixels=request.settings.max_pixels,
+        )
+        interrupted = False
+        try:
+            loop.run(stream, expected)
+        except KeyboardInterrupt:
+            interrupted = True
+            say("interrupted; writing the report of what was done")
+        notes = [source.cut] if source.cut else []
+    if interrupted:
+        notes.insert(0, "The run was interrupted; the same command goes on with it.")
+    page, table = finish(folder, notes)
+    return Finished(page, table, interrupted)
+
+
+def rewrite_report(folder: Path) -> Path:
+    """Makes results and page of a run anew from what its folder holds; the path of the page.
+
+    Raises:
+        EvaluationError: it is no folder of an evaluation.
+    """
+    page, _ = finish(RunFolder(folder))
+    return page
+
+
+class _Loop:
+    """Takes sample after sample through every job, and keeps a record of each."""
+
+    def __init__(
+        self,
+        request: Request,
+        folder: RunFolder,
+        jobs: list[_Job],
+        matching: Matching | None,
+        work: ModelWork,
+        done: list[FrameRecord],
+    ) -> None:
+        self._request = request
+        self._folder = folder
+        # The reference comes first, since the others are compared with it.
+        self._jobs = sorted(jobs, key=lambda job: (job.method, job.corruption) != (REFERENCE, ""))
+        self._first = jobs[0].method
+        self._matching = matching
+        self._judge = FrameJudge(matching)
+        self._work = work
+        self._done = {record.key for record in done}
+        self._failed = {record.key for record in done if record.unlabeled is None}
+        self._gallery = Gallery(folder.path / PICTURES, ClassKey.of(request.vocabulary, matching))
+        self._before: dict[_Job, tuple[int, np.ndarray | None]] = {}
+        self._warm = False
+
+    def run(self, stream: Iterator[Sample], expected: int) -> None:
+        """Raises KeyboardInterrupt when the user ends it; what was done is kept."""
+        with (
+            self._folder.append_to() as file,
+            tqdm(total=expected, desc="evaluating", unit="frame", smoothing=0.1) as bar,
+        ):
+            for sample in stream:
+                self._one(sample, file)
+                bar.update()
+
+    def _one(self, sample: Sample, file: RecordFile) -> None:
+        reference: np.ndarray | None = None
+        for job in self._jobs:
+            key = (job.method, job.corruption, sample.index)
+            if key in self._done:
+                if key not in self._failed:
+                    self._before[job] = (sample.index, sample.truth)
+                    if job.method == REFERENCE and not job.corruption:
+                        reference = self._folder.prediction(*key)
+                continue
+            if sample.rgb is None:
+                self._before.pop(job, None)
+                file.append(
+                    self._judge.failed(
+                        sample, sample.error or "no image", method=job.method, corruption=job.corruption
+                    )
+                )
+                continue
+            labels = self._label(sample, job, reference, file)
+            if job.method == REFERENCE and not job.corruption:
+                reference = labels
+
+    def _label(
+        self, sample: Sample, job: _Job, reference: np.ndarray | None, file: RecordFile
+    ) -> np.ndarray | None:
+        """Labels a frame, keeps record and labels; None if it failed."""
+        try:
+            rgb = job.picture(sample, self._request.seed)
+            self._warm_up(rgb)
+            begin = time.perf_counter()
+            result = job.labeller.segment(rgb)
+            latency = time.perf_counter() - begin
+        except Exception as error:  # one frame must not end the run
+            self._before.pop(job, None)
+            file.append(
+                self._judge.failed(sample, _described(error), method=job.method, corruption=job.corruption)
+            )
+            return None
+        compared = reference if (job.method, job.corruption) != (REFERENCE, "") else None
+        record = self._judge.judge(
+            sample,
+            result,
+            self._previous(job),
+            method=job.method,
+            corruption=job.corruption,
+            reference=compared,
+            cost=self._cost(job, result, latency),
+        )
+        self._folder.save_prediction(job.method, job.corruption, sample.index, result.labels)
+        if job.method == self._first and not job.corruption:
+            truth = None
+            if sample.truth is not None and self._matching is not None:
+                truth = self._matching.truth_of(sample.truth)
+            self._gallery.offer(record, rgb, result.labels, truth, compared, REFERENCE)
+        # Last: what has a record is not done again.
+        file.append(record)
+        self._before[job] = (sample.index, sample.truth)
+        return result.labels
+
+    def _previous(self, job: _Job) -> FrameBefore | None:
+        before = self._before.get(job)
+        if before is None:
+            return None
+        labels = self._folder.prediction(job.method, job.corruption, before[0])
+        return None if labels is None else FrameBefore(before[1], labels)
+
+    def _cost(self, job: _Job, result: SegmentationResult, latency: float) -> Cost:
+        counted = frame_work(job.method, job.labeller, result, self._work)
+        return Cost(latency, counted.total, asdict(counted), memory().peak)
+
+    def _warm_up(self, rgb: np.ndarray) -> None:
+        """What only the first image pays for is not measured."""
+        if not self._warm:
+            self._warm = True
+            for labeller in dict.fromkeys(job.labeller for job in self._jobs):
+                labeller.segment(rgb)
+
+
+def _method_names(request: Request) -> list[str]:
+    names = list(dict.fromkeys(request.methods))
+    if request.labels_topic is None and REFERENCE not in names:
+        names.append(REFERENCE)
+    return names
+
+
+def _matching(request: Request, source: BagSource) -> Matching | None:
+    if request.labels_topic is None:
+        return None
+    given = request.class_map
+    if given is None or (given in source.topics and source.topics[given].type == LABEL_INFO):
+        class_map: ClassMap = recorded_class_map(source, request.labels_topic, given)
+    elif Path(given).expanduser().exists():
+        class_map = read_class_map(Path(given).expanduser())
+    else:
+        raise EvaluationError(
+            f"--classes {given!r} is neither a file nor a topic of the recording, which has {source.listed()}"
+        )
+    mapping = read_mapping(request.mapping) if request.mapping else None
+    return match(request.vocabulary, class_map.ignoring(request.ignore), mapping)
+
+
+def _described_recording(request: Request, source: BagSource, image_topic: str) -> dict[str, Any]:
+    span = (source.end or 0) - (source.start or 0)
+    return {
+        "path": str(request.bag),
+        "image_topic": image_topic,
+        "labels_topic": request.labels_topic,
+        "class_map": request.class_map,
+        "ignore": list(request.ignore),
+        "tolerance": request.tolerance,
+        "every": request.every,
+        "start": request.start,
+        "end": request.end,
+        "seconds": span / 1e9,
+        "images": source.topics[image_topic].count,
+    }
+
+
+def _described(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, ActiveSamError) else f"{type(error).__name__}: {text}"

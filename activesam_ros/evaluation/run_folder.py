@@ -1,0 +1,117 @@
+"""The folder of an evaluation: what was asked, what is known of each frame, and what was predicted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from activesam_ros.errors import EvaluationError
+from activesam_ros.evaluation.records import FrameRecord, RecordFile, read_records
+from activesam_ros.files import write_atomically
+
+DESCRIPTION = "run.json"
+RECORDS = "records.jsonl"
+PREDICTIONS = "predictions"
+PICTURES = "pictures"
+
+# What may differ between a run and the one that goes on with it: it says nothing about the labels.
+_INCIDENTAL = frozenset({"command", "made", "machine", "versions"})
+
+
+class RunFolder:
+    """One evaluation on disk. A run that was interrupted is gone on with by one that asks for the same."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def records_path(self) -> Path:
+        return self.path / RECORDS
+
+    def begin(self, description: Mapping[str, Any], overwrite: bool = False) -> list[FrameRecord]:
+        """Make the folder, or take up the run that it holds.
+
+        Args:
+            description: what is asked for, as plain data.
+            overwrite: remove what an earlier run left.
+
+        Returns:
+            the records of the frames that are done.
+
+        Raises:
+            EvaluationError: the folder holds another run, or something else.
+        """
+        described = self.path / DESCRIPTION
+        if overwrite and described.exists():
+            for name in (
+                RECORDS,
+                DESCRIPTION,
+                PREDICTIONS,
+                PICTURES,
+                "report.html",
+                "results.json",
+                "frames.csv",
+            ):
+                left = self.path / name
+                shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+        if described.exists():
+            self._require_same(self.description(), description)
+            return read_records(self.records_path)
+        if self.path.exists() and any(self.path.iterdir()):
+            raise EvaluationError(
+                f"{self.path} holds files that are no evaluation; give another folder with --out, or empty this one"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_atomically(described, (json.dumps(description, indent=1, ensure_ascii=False) + "\n").encode())
+        return []
+
+    def description(self) -> dict[str, Any]:
+        """What the run was asked for.
+
+        Raises:
+            EvaluationError: the folder holds no run.
+        """
+        path = self.path / DESCRIPTION
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise EvaluationError(
+                f"{self.path} is no folder of an evaluation: {DESCRIPTION} is missing or damaged ({error})"
+            ) from error
+
+    def append_to(self) -> RecordFile:
+        """The file that takes further records; a context manager."""
+        return RecordFile(self.records_path)
+
+    def save_prediction(self, method: str, corruption: str, index: int, labels: np.ndarray) -> None:
+        """Keep the labels of a frame, uint8 or uint16 [H, W], as PNG."""
+        path = self.prediction_path(method, corruption, index)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Fast: label images compress well at any level.
+        if not cv2.imwrite(str(path), labels, [cv2.IMWRITE_PNG_COMPRESSION, 1]):
+            raise EvaluationError(f"{path} cannot be written; see that the disk has room")
+
+    def prediction(self, method: str, corruption: str, index: int) -> np.ndarray | None:
+        """The labels of a frame; None if they are not kept."""
+        path = self.prediction_path(method, corruption, index)
+        return cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.exists() else None
+
+    def prediction_path(self, method: str, corruption: str, index: int) -> Path:
+        """Where the labels of a frame are kept."""
+        job = f"{method}+{corruption.replace(':', '-')}" if corruption else method
+        return self.path / PREDICTIONS / job / f"{index:06d}.png"
+
+    def _require_same(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        now = json.loads(json.dumps(now))
+        for name in [*before, *now]:
+            if name not in _INCIDENTAL and before.get(name) != now.get(name):
+                raise EvaluationError(
+                    f"{self.path} holds a run with another {name}; give another folder with --out, or begin anew with "
+                    "--overwrite"
+                )
