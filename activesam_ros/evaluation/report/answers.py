@@ -1,0 +1,209 @@
+"""The three questions with which the page begins: is it right, what did pruning cost, what is wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from activesam_ros.evaluation.records import FrameRecord
+from activesam_ros.evaluation.report import wording
+from activesam_ros.evaluation.report.panels import VERDICT_COLOURS, VERDICT_NAMES, Entry, Verdict
+from activesam_ros.evaluation.summary import Results, Summary, TruthSummary
+
+EVERY_CLASS = ("no-preview", "full-vocabulary")
+"""Methods that decode every class; the first differs from the first method in nothing else."""
+
+_WEAKEST = 3
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One of the questions.
+
+    Attributes:
+        question: as a person asks it.
+        figure: the number that answers it, with its unit; empty: there is none.
+        unit: what the figure is.
+        sentences: what it means.
+        bar: shares that make up a whole, for a picture; empty: none.
+    """
+
+    question: str
+    figure: str
+    unit: str
+    sentences: tuple[str, ...]
+    bar: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True)
+class Confused:
+    """Pixels of one class that are labelled as another.
+
+    Attributes:
+        truth, label: the classes; `label` may be `NO_CLASS`.
+        pixels: how many.
+        of_class, of_all: shares of the pixels of the class, and of all that count.
+    """
+
+    truth: str
+    label: str
+    pixels: int
+    of_class: float
+    of_all: float
+
+
+NO_CLASS = "none of these"
+"""Instead of a class: no label, or a word that the truth does not have."""
+
+
+def confused(truth: TruthSummary, classes: Sequence[str]) -> list[Confused]:
+    """Every pair of a true class and another label that occurred, the largest share of its class first."""
+    totals = {index: one.truth_pixels for index, one in enumerate(truth.classes)}
+    names = [*classes, NO_CLASS]
+    pairs = [
+        Confused(names[true], names[label], pixels, pixels / totals[true], pixels / truth.pixels)
+        for true, label, pixels in truth.confusion
+        if true != label
+    ]
+    return sorted(pairs, key=lambda pair: -pair.of_class)
+
+
+def pixel_verdicts(records: Iterable[FrameRecord]) -> tuple[Entry, ...]:
+    """Shares of the counted pixels that are right, of a class that was not decoded, or else wrong."""
+    pixels: Counter[Verdict] = Counter()
+    for record in records:
+        if record.truth is None:
+            continue
+        missed = set(record.truth.missed)
+        for true, label, number in record.truth.confusion:
+            verdict = (
+                Verdict.RIGHT if true == label
+                else Verdict.MISSED if true in missed
+                else Verdict.UNLABELED if label == record.truth.classes
+                else Verdict.WRONG
+            )  # fmt: skip
+            pixels[verdict] += number
+    names = {**VERDICT_NAMES, Verdict.UNLABELED: "no label, or a word that the truth lacks"}
+    return tuple(
+        Entry(names[verdict], VERDICT_COLOURS[verdict], labels=pixels[verdict] / pixels.total())
+        for verdict in (Verdict.RIGHT, Verdict.WRONG, Verdict.UNLABELED, Verdict.MISSED)
+        if pixels[verdict]
+    )
+
+
+def answers(results: Results, records: Sequence[FrameRecord]) -> tuple[Answer, ...]:
+    """The answers on the first method and clean images; none if nothing was labelled.
+
+    Args:
+        results: of the run.
+        records: of the run.
+    """
+    first = results.summary(results.methods[0]) if results.methods else None
+    if first is None or not first.labelled:
+        return ()
+    own = [record for record in records if record.method == first.method and not record.corruption]
+    return (_is_it_right(first, own), _pruning(results, first), _what_is_wrong(results, first))
+
+
+def _is_it_right(first: Summary, records: Sequence[FrameRecord]) -> Answer:
+    question = "Is it right on this data?"
+    if first.truth is None:
+        if first.agreement is None:
+            told = ("There is no ground truth in this run, so nobody knows. Look at the pictures below.",)
+            return Answer(question, "", "", told)
+        told = (
+            "There is no ground truth in this run. This is the share of pixels that get the same label when every "
+            "class is decoded: it says what pruning changed, not what is right.",
+        )
+        return Answer(question, wording.percent(first.agreement), "agreement", told)
+    told = (
+        f"{wording.percent(first.truth.pixel_accuracy)} of the pixels have the right label. mIoU, the overlap of "
+        f"labels and truth averaged over {_classes(first.truth)} classes, counts small classes as much as large ones.",
+    )
+    return Answer(question, wording.percent(first.truth.mean_iou), "mIoU", told, pixel_verdicts(records))
+
+
+def _classes(truth: TruthSummary) -> int:
+    return sum(one.iou is not None for one in truth.classes)
+
+
+def _pruning(results: Results, first: Summary) -> Answer:
+    question = "What did pruning cost?"
+    if "preview" not in first.timings and first.timings:
+        told = (
+            "Nothing was pruned: the vocabulary is small enough that every class is decoded in every image.",
+        )
+        return Answer(question, "0", "classes pruned", told)
+    other = next((found for name in EVERY_CLASS if (found := _against(results, name)) is not None), None)
+    choice = first.truth.active_set if first.truth is not None else None
+    told = []
+    if choice is not None and choice.recall is not None:
+        told.append(
+            f"Stage 1 found {wording.percent(choice.recall)} of the classes in the images "
+            f"({wording.percent(choice.prominent_recall)} of those that cover 1 % of the image or more); "
+            f"{wording.percent(choice.lost_share)} of the pixels belong to a class that it missed."
+        )
+    if other is None:
+        figure = choice.lost_iou if choice is not None else None
+        told.append("What was gained is not known: run again with --compare full-vocabulary.")
+        return Answer(
+            question,
+            "" if figure is None else wording.points(-figure),
+            "points of mIoU by missed classes",
+            tuple(told),
+        )
+    comparison = other.against_first
+    gains = []
+    if comparison.rate:
+        gains.append(f"{wording.factor(1 / comparison.rate)} as many frames a second")
+    if comparison.work:
+        gains.append(f"{wording.percent(1 / comparison.work, 0)} of the computation")
+    if gains:
+        told.insert(0, f"Against {other.method}, which decodes every class: {wording.listed(gains)}.")
+    if comparison.mean_iou is None:
+        changed = None if first.agreement is None else 1 - first.agreement
+        return Answer(
+            question, wording.percent(changed), "of the pixels get another label than without it", tuple(told)
+        )
+    return Answer(
+        question, wording.points(-comparison.mean_iou), f"points of mIoU against {other.method}", tuple(told)
+    )
+
+
+def _against(results: Results, method: str) -> Summary | None:
+    found = results.summary(method)
+    return found if found is not None and found.against_first is not None else None
+
+
+def _what_is_wrong(results: Results, first: Summary) -> Answer:
+    question = "What is wrong?"
+    told = []
+    figure, unit = "", ""
+    if first.truth is not None:
+        known = [one for one in first.truth.classes if one.iou is not None and one.truth_pixels]
+        weakest = sorted(known, key=lambda one: one.iou)[:_WEAKEST]
+        if weakest:
+            figure, unit = wording.percent(weakest[0].iou, 0), f"IoU of {weakest[0].name}, the weakest class"
+        if weakest[1:]:
+            others = [f"{one.name} {wording.percent(one.iou, 0)}" for one in weakest[1:]]
+            told.append(f"Next: {wording.listed(others)}.")
+        pairs = [pair for pair in confused(first.truth, results.classes) if pair.label != NO_CLASS]
+        if pairs:
+            worst = max(pairs, key=lambda pair: pair.of_class * np.sqrt(pair.of_all))
+            told.append(
+                f"{wording.percent(worst.of_class, 0)} of the pixels of {worst.truth} are labelled {worst.label}."
+            )
+        missed = [one for one in first.truth.active_set.classes if one.missed]
+        if missed:
+            told.append(
+                f"{results.classes[missed[0].index]} was not decoded in {missed[0].missed} of the "
+                f"{missed[0].present} images that show it."
+            )
+    if first.failed:
+        told.append(f"{first.failed} of {first.frames} frames could not be labelled or scored.")
+    if not told and not figure:
+        told.append("Without ground truth only a person can see it: look at the frames below.")
+    return Answer(question, figure, unit, tuple(told))

@@ -1,0 +1,91 @@
+"""Numbers as a person reads them, always with their unit; "–" where nothing is known."""
+
+from __future__ import annotations
+
+from math import floor, log10
+
+UNKNOWN = "–"
+_MINUS = "−"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share in 0..1: "71.2 %"."""
+    return UNKNOWN if share is None else f"{100 * share:.{digits}f} %".replace("-", _MINUS)
+
+
+def points(difference: float | None) -> str:
+    """A difference of two shares in percentage points: "+1.9", "−0.3", "±0.0"."""
+    if difference is None:
+        return UNKNOWN
+    rounded = f"{abs(100 * difference):.1f}"
+    sign = "±" if float(rounded) == 0 else "+" if difference > 0 else _MINUS
+    return sign + rounded
+
+
+def factor(value: float | None) -> str:
+    """A multiple: "2.6 ×"."""
+    return UNKNOWN if value is None else f"{_three(value)} ×"
+
+
+def rate(per_second: float | None) -> str:
+    """Frames a second, without the unit, which stands in the head of the column."""
+    return UNKNOWN if per_second is None else _three(per_second)
+
+
+def milliseconds(seconds: float | None) -> str:
+    """A duration: "312 ms"."""
+    return UNKNOWN if seconds is None else f"{_three(1000 * seconds)} ms"
+
+
+def duration(seconds: float) -> str:
+    """A longer duration: "20.0 s", "3 min 20 s", "1 h 05 min"."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def work(operations: float | None) -> str:
+    """Floating-point operations: "33.3 TFLOP"."""
+    if operations is None:
+        return UNKNOWN
+    for scale, unit in ((1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP")):
+        if operations >= scale:
+            return f"{_three(operations / scale)} {unit}"
+    return f"{operations:.0f} FLOP"
+
+
+def memory(size: int | None) -> str:
+    """Bytes: "1.62 GB" (10⁹ bytes)."""
+    if size is None:
+        return UNKNOWN
+    return f"{_three(size / 1e9)} GB" if size >= 1e9 else f"{_three(size / 1e6)} MB"
+
+
+def count(number: float | None) -> str:
+    """A mean number of things: "7.4"."""
+    return UNKNOWN if number is None else f"{number:.1f}"
+
+
+def listed(names: list[str] | tuple[str, ...], most: int = 12) -> str:
+    """ "a, b and c", or "a, b and 7 more"."""
+    if len(names) > most:
+        return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def corruption(name: str) -> str:
+    """ "fog:3" as "fog, severity 3"."""
+    kind, _, severity = name.partition(":")
+    kind = kind.replace("_", " ")
+    return f"{kind}, severity {severity}" if severity else kind or "clean"
+
+
+def _three(value: float) -> str:
+    """With three significant digits, but all of those before the decimal point."""
+    if value == 0:
+        return "0"
+    # Of the rounded value: 9.999 is 10.0, not 10.00.
+    magnitude = floor(log10(abs(float(f"{value:.3g}"))))
+    return f"{value:,.{min(max(2 - magnitude, 0), 6)}f}".replace(",", " ")
