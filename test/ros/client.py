@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from types import SimpleNamespace
 
@@ -42,6 +42,7 @@ class Client:
         topics: Sequence[str] = RESULTS,
         transport: str = "raw",
         reliable: bool = False,
+        stamps: Iterator[int] | None = None,
     ) -> None:
         """
         Args:
@@ -51,6 +52,7 @@ class Client:
             topics: subscribed from the start.
             transport: of the images; "compressed" sends JPEG.
             reliable: whether images are published reliably.
+            stamps: numbers the images; cameras that share one have a common clock. None: 1, 2, 3 ...
         """
         from activesam_ros.msg import ActiveClasses, Vocabulary
         from diagnostic_msgs.msg import DiagnosticArray
@@ -106,7 +108,7 @@ class Client:
         self.parameters = AsyncParameterClient(self.node, "activesam")
         self._change_state = self.node.create_client(ChangeState, "activesam/change_state")
         self._get_state = self.node.create_client(GetState, "activesam/get_state")
-        self._stamps = count(1)
+        self._stamps = stamps or count(1)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)

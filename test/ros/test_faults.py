@@ -251,7 +251,8 @@ def test_a_storm_of_parameters_leaves_the_last_accepted_one_in_force(client, sma
             and [one.name for one in client.received["vocabulary"][-1].message.classes] == last
         )
     )
-    assert set(client.counted(received=5)) <= {"received", "answered", "superseded", "too old"}
+    # The subscription keeps one image, which newer ones replace before the busy node has seen it.
+    assert set(client.counted(received=1)) <= {"received", "answered", "superseded", "too old"}
     assert client.set(vocabulary=["road", "sky"], max_active=40, bucket_size=32) == (True, "")
 
 
