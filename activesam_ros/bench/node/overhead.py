@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from activesam_ros.bench.node.pictures import drive
@@ -15,7 +16,9 @@ from activesam_ros.bench.node.session import describe_machine, greet, node_and_c
 from activesam_ros.errors import ActiveSamError
 from activesam_ros.toytown.words import DEMO_WORDS
 
-WARM_UP = 2
+LIGHT = {"vocabulary": ["road"], "full_resolution": 64, "preview_resolution": 32}
+"""Parameters with which the model takes next to no time; images are handled as with any others."""
+_WARM_UP = 4
 
 
 @dataclass(frozen=True)
@@ -40,29 +43,40 @@ class OverheadOptions:
 
 
 @dataclass(frozen=True)
-class Overhead:
-    """Seconds of one size, medians.
+class Comparison:
+    """Seconds through the node and without it, medians.
 
     Attributes:
-        size: width and height in pixels.
-        frames: images.
         bare: of the segmenter in a process of its own.
         outside: from publishing an image to its labels, in another process.
         added: what `outside` has more than `bare`, picture by picture.
         stages: of the node, as it measures them itself.
     """
 
-    size: tuple[int, int]
-    frames: int
     bare: float
     outside: float
     added: float
     stages: dict[str, float]
 
     @property
-    def inside(self) -> float:
-        """What the node itself adds, from the arrival of an image to its published labels, by its own clock."""
-        return self.stages["latency"] - self.stages["segment"]
+    def handling(self) -> float:
+        """What the node itself adds by its own clock: waiting for the worker, conversion and publishing."""
+        return sum(self.stages[name] for name in ("wait", "convert", "publish"))
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """What was measured of one size.
+
+    Attributes:
+        size: width and height in pixels.
+        whole: with the vocabulary and the model's own resolution.
+        light: with `LIGHT`, under which the overhead is not buried under the noise of a long computation.
+    """
+
+    size: tuple[int, int]
+    whole: Comparison
+    light: Comparison
 
 
 @dataclass(frozen=True)
@@ -85,10 +99,24 @@ def measure_overhead(options: OverheadOptions, log_folder: Path | None = None) -
         ActiveSamError: the node or the segmenter cannot be started, or ended early.
     """
     on = describe_machine(options.threads)
-    return Overheads(on, options, tuple(_measure(options, size, log_folder) for size in options.sizes))
+    sizes = []
+    for size in options.sizes:
+        name = f"{size[0]}x{size[1]}"
+        pictures = drive(0, min(options.pictures, options.frames), size, name)
+        whole = {"model": options.model, "vocabulary": list(DEMO_WORDS[: options.words])}
+        light = {"model": options.model, **LIGHT}
+        folder = log_folder / name if log_folder else None
+        sizes.append(
+            Overhead(
+                size,
+                _compare(name, whole, pictures, options, folder and folder / "whole"),
+                _compare(f"{name}, light", light, pictures, options, folder and folder / "light"),
+            )
+        )
+    return Overheads(on, options, tuple(sizes))
 
 
-def medians_of_differences(outside: Sequence[Sequence[float]], bare: Sequence[Sequence[float]]) -> float:
+def median_difference(outside: Sequence[Sequence[float]], bare: Sequence[Sequence[float]]) -> float:
     """Median, over the pictures, of the difference of the medians of each.
 
     Args:
@@ -99,23 +127,24 @@ def medians_of_differences(outside: Sequence[Sequence[float]], bare: Sequence[Se
     )
 
 
-def _measure(options: OverheadOptions, size: tuple[int, int], log_folder: Path | None) -> Overhead:
+def _compare(
+    name: str,
+    parameters: dict[str, object],
+    pictures: Sequence[np.ndarray],
+    options: OverheadOptions,
+    log_folder: Path | None,
+) -> Comparison:
     from activesam_ros.bench.node.client import image_message
 
-    name = f"{size[0]}x{size[1]}"
-    pictures = drive(0, min(options.pictures, options.frames), size, name)
-    parameters = {"model": options.model, "vocabulary": list(DEMO_WORDS[: options.words])}
     outside: list[list[float]] = [[] for _ in pictures]
     bare: list[list[float]] = [[] for _ in pictures]
     with (
         Reference(parameters, pictures, options.threads) as reference,
-        node_and_client(
-            parameters, [""], False, options.threads, log_folder / name if log_folder else None
-        ) as session,
+        node_and_client(parameters, [""], False, options.threads, log_folder) as session,
     ):
         messages = [image_message(rgb) for rgb in pictures]
         greet(session, {"": messages[0]})
-        for number in range(WARM_UP):
+        for number in range(_WARM_UP):
             session.client.ask("", messages[number % len(messages)])
             reference.seconds(number % len(pictures))
         for number in tqdm(range(options.frames), desc=name, unit="image"):
@@ -126,11 +155,9 @@ def _measure(options: OverheadOptions, size: tuple[int, int], log_folder: Path |
     counts = session.counts[""]
     if counts.answered != counts.received:
         raise ActiveSamError(f"the node answered {counts.answered} of {counts.received} images; read its log")
-    return Overhead(
-        size=size,
-        frames=options.frames,
+    return Comparison(
         bare=statistics.median(seconds for some in bare for seconds in some),
         outside=statistics.median(seconds for some in outside for seconds in some),
-        added=medians_of_differences(outside, bare),
+        added=median_difference(outside, bare),
         stages=dict(counts.stages),
     )
