@@ -13,22 +13,24 @@ def start(ros, capfd):
     from rclpy.parameter import Parameter
 
     from activesam_ros.ros.activesam_node import ActiveSamNode
+    from activesam_ros.ros.engine import load_segmenter
 
     running = []
 
-    def run(segmenter=None, error=None, words=("road", "sky"), gate=None):
+    def run(segmenter=None, error=None, words=("road", "sky"), gate=None, load=None, **parameters):
         """`segmenter`: None: the node loads one itself; `gate`: loading begins once it is set."""
 
-        class Node(ActiveSamNode):
-            def _load(self):
-                if gate is not None:
-                    assert gate.wait(PATIENCE)
-                if error:
-                    raise error
-                return super()._load() if segmenter is None else segmenter
+        def fake_load(choice, wanted):
+            if gate is not None:
+                assert gate.wait(PATIENCE)
+            if error:
+                raise error
+            return load_segmenter(choice, wanted) if segmenter is None else segmenter
 
         ended = threading.Event()
-        node = Node(ended.set, parameter_overrides=[Parameter("vocabulary", value=list(words))])
+        given = {"vocabulary": list(words), **parameters}
+        overrides = [Parameter(name, value=value) for name, value in given.items()]
+        node = ActiveSamNode(ended.set, load or fake_load, parameter_overrides=overrides)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         thread = threading.Thread(target=executor.spin, daemon=True)
@@ -216,7 +218,7 @@ def test_a_refused_value_of_another_type_does_not_change_the_described_type(star
     start(FakeSegmenter())
     assert client.parameters.wait_for_services(PATIENCE)
     assert client.set(**values)[0] is False
-    (described,) = client._call(client.parameters.describe_parameters(["vocabulary"])).descriptors
+    (described,) = client.result(client.parameters.describe_parameters(["vocabulary"])).descriptors
     assert described.type == ParameterType.PARAMETER_STRING_ARRAY
 
 
@@ -240,13 +242,13 @@ def test_without_a_model_or_words_it_ends(start, words, capfd):
 
 
 def test_a_client_may_describe_every_parameter(start, client):
-    from activesam_ros.ros.parameters import PARAMETERS
+    from activesam_ros.ros.parameters import PARAMETERS, Takes
 
     start(FakeSegmenter())
     assert client.parameters.wait_for_services(PATIENCE)
-    described = client._call(
+    described = client.result(
         client.parameters.describe_parameters([spec.name for spec in PARAMETERS])
     ).descriptors
     assert {one.name: one.read_only for one in described} == {
-        spec.name: spec.read_only for spec in PARAMETERS
+        spec.name: spec.takes is Takes.NEVER for spec in PARAMETERS
     }
