@@ -182,9 +182,10 @@ class ActiveSamNode(ManagedNode):
             self._pulse()
 
     def _stop_serving(self) -> None:
+        # Shut first, so that a frame whose turn comes meanwhile counts as deactivated, not as unwanted.
+        self._inbox.shut()
         for camera in self._cameras.values():
             camera.activate(False)
-        self._inbox.shut()
 
     def _start_engine(self) -> None:
         choice = self._live.model
