@@ -60,7 +60,7 @@ class Client:
         from rclpy.event_handler import SubscriptionEventCallbacks
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.parameter_client import AsyncParameterClient
-        from rclpy.qos import QoSProfile, qos_profile_sensor_data
+        from rclpy.qos import QoSProfile
         from sensor_msgs.msg import CameraInfo, CompressedImage, Image
         from std_msgs.msg import Header
         from vision_msgs.msg import LabelInfo
@@ -74,9 +74,8 @@ class Client:
             f"client_{os.getpid()}_{next(_NUMBERS)}", namespace=namespace, start_parameter_services=False
         )
         self._kind = Image if transport == "raw" else CompressedImage
-        topic = "/".join(filter(None, (camera, "image", "" if transport == "raw" else transport)))
-        profile = QoSProfile(depth=100) if reliable else qos_profile_sensor_data
-        self.images = self.node.create_publisher(self._kind, topic, profile)
+        self._topic = "/".join(filter(None, (camera, "image", "" if transport == "raw" else transport)))
+        self.plug(reliable)
         infos = "/".join(filter(None, (camera, "camera_info")))
         self._infos = self.node.create_publisher(CameraInfo, infos, QoSProfile(depth=100))
         self.received: dict[str, list] = {}
@@ -161,6 +160,17 @@ class Client:
         return next(entry for entry in self.received[topic] if entry.stamp == stamp)
 
     # Publishing.
+
+    def plug(self, reliable: bool) -> None:
+        """Let there be a camera."""
+        from rclpy.qos import QoSProfile, qos_profile_sensor_data
+
+        profile = QoSProfile(depth=100) if reliable else qos_profile_sensor_data
+        self.images = self.node.create_publisher(self._kind, self._topic, profile)
+
+    def unplug(self) -> None:
+        """Let there be none."""
+        self.node.destroy_publisher(self.images)
 
     def send(
         self, rgb: np.ndarray | None = None, *, stamp: int | None = None, calibration=None, **fields
