@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,16 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from activesam_ros.bench.node.echo import Echo
 from activesam_ros.bench.node.pictures import drive
 from activesam_ros.bench.node.reference import Reference
-from activesam_ros.bench.node.session import describe_machine, greet, node_and_client
+from activesam_ros.bench.node.session import (
+    START_SECONDS,
+    client_for,
+    describe_machine,
+    greet,
+    node_and_client,
+)
 from activesam_ros.errors import ActiveSamError
 from activesam_ros.toytown.words import DEMO_WORDS
 
@@ -72,11 +80,14 @@ class Overhead:
         size: width and height in pixels.
         whole: with the vocabulary and the model's own resolution.
         light: with `LIGHT`, under which the overhead is not buried under the noise of a long computation.
+        transport: seconds, median, from publishing an image to its labels where nothing is done in between: what
+            the middleware takes from and to Python.
     """
 
     size: tuple[int, int]
     whole: Comparison
     light: Comparison
+    transport: float
 
 
 @dataclass(frozen=True)
@@ -111,6 +122,7 @@ def measure_overhead(options: OverheadOptions, log_folder: Path | None = None) -
                 size,
                 _compare(name, whole, pictures, options, folder and folder / "whole"),
                 _compare(f"{name}, light", light, pictures, options, folder and folder / "light"),
+                _transport(pictures, options.frames),
             )
         )
     return Overheads(on, options, tuple(sizes))
@@ -161,3 +173,16 @@ def _compare(
         added=median_difference(outside, bare),
         stages=dict(counts.stages),
     )
+
+
+def _transport(pictures: Sequence[np.ndarray], frames: int) -> float:
+    from activesam_ros.bench.node.client import image_message
+
+    messages = [image_message(rgb) for rgb in pictures]
+    with Echo() as echo, client_for([""], False) as client:
+        client.connect({"": messages[0]}, echo.check, START_SECONDS)
+        for number in range(_WARM_UP + frames):
+            # As many images a second as a node answers under a light load; one after the other would keep caches warm.
+            time.sleep(0.05)
+            client.ask("", messages[number % len(messages)])
+        return statistics.median(client.ledger.latencies()[-frames:])

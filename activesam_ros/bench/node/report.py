@@ -51,9 +51,10 @@ def overhead_to_markdown(found: Overheads) -> str:
     options = found.options
     parts = [
         f"Model: {options.model}, {options.words} classes. Machine: {found.machine}.",
-        f"From outside: publishing an image until its labels are there, in another process, less the bare segmenter "
-        f"on the same image; {options.frames} images of each size, by turns (ms, medians). Light: one class at "
-        f"{LIGHT['full_resolution']} pixels, so that the noise of a long computation does not bury the overhead:",
+        "From outside: publishing an image until its labels are there, in another process, less the bare segmenter on "
+        f"the same image; {options.frames} images of each size, by turns (ms, medians). Light: one class at "
+        f"{LIGHT['full_resolution']} pixels, so that the noise of a long computation does not bury the overhead. "
+        "Transport: of that overhead, what images and labels take without a node, from Python to Python:",
         _outside(found),
         "By the node's own clock (ms, medians); the overhead is wait, convert and publish, without the transport:",
         _inside(found),
@@ -123,12 +124,14 @@ def _outside(found: Overheads) -> str:
             _size(one.size),
             *_compared(one.whole),
             *_compared(one.light),
+            _ms(one.transport),
             f"{one.light.added / one.whole.bare:.1%}",
         ]
         for one in found.sizes
     ]
     one_load = ["bare segmenter", "through the node", "overhead"]
-    header = ["size", *one_load, *(f"light: {name}" for name in one_load), "of the bare segmenter's time"]
+    light = [f"light: {name}" for name in one_load]
+    header = ["size", *one_load, *light, "transport", "light overhead / bare segmenter"]
     return table(header, rows)
 
 

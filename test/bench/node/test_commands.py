@@ -53,7 +53,7 @@ def test_the_overhead_of_a_few_images(domain, tmp_path):
     code, found = run(tmp_path, *"overhead --sizes 64x48 --frames 4".split())
     assert code == 0
     (one,) = found["sizes"]
-    assert one["size"] == [64, 48]
+    assert one["size"] == [64, 48] and one["transport"] > 0
     for load in (one["whole"], one["light"]):
         assert load["outside"] > 0 < load["bare"]
         assert load["stages"]["latency"] > load["stages"]["segment"] > 0

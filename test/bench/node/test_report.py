@@ -105,8 +105,8 @@ def test_overhead():
     )
     stages = {"wait": 0.001, "convert": 0.002, "segment": 0.4, "publish": 0.003, "latency": 0.41}
     whole, light = Comparison(0.4, 0.42, 0.015, stages), Comparison(0.03, 0.04, 0.01, stages)
-    found = Overheads("a machine", OverheadOptions(), (Overhead((640, 480), whole, light),))
+    found = Overheads("a machine", OverheadOptions(), (Overhead((640, 480), whole, light, 0.005),))
     printed = overhead_to_markdown(found)
-    assert "| 640x480 | 400.0 | 420.0 | 15.0 | 30.0 | 40.0 | 10.0 | 2.5% |" in printed
+    assert "| 640x480 | 400.0 | 420.0 | 15.0 | 30.0 | 40.0 | 10.0 | 5.0 | 2.5% |" in printed
     assert "| 640x480 | 1.0 | 2.0 | 3.0 | 400.0 | 410.0 | 6.0 | 1.5% |" in printed
     json.dumps(asdict(found))
