@@ -252,3 +252,136 @@ def test_a_client_may_describe_every_parameter(start, client):
     assert {one.name: one.read_only for one in described} == {
         spec.name: spec.takes is Takes.NEVER for spec in PARAMETERS
     }
+
+
+def test_frames_are_answered_and_counted(start, client, small):
+    segmenter = FakeSegmenter()
+    node, ended = start(segmenter)
+    client.connect(small)
+    assert segmenter.done[-1].startswith("decode")
+    client.eventually(lambda: not node.counts().in_work)
+    counts = node.counts()
+    assert counts.answered >= 2 and counts.received == counts.answered + counts.total_dropped
+    assert client.state() == "active" and not ended.is_set()
+
+
+def test_without_autostart_a_model_that_cannot_be_loaded_may_be_tried_again(start, client, capfd):
+    from activesam_ros.errors import ModelError
+
+    attempts = []
+
+    def load(choice, wanted):
+        attempts.append(choice.model)
+        if len(attempts) == 1:
+            raise ModelError("there is no such model")
+        return FakeSegmenter(wanted.settings)
+
+    node, ended = start(load=load, autostart=False, model="street")
+    assert not client.change_state("configure")
+    assert client.state() == "unconfigured" and not ended.is_set() and node.exit_code == 0
+    assert "could not configure: there is no such model" in capfd.readouterr().err
+    assert client.diagnosed(lambda level, *_: level == 2, "node")["lifecycle state"] == "unconfigured"
+    assert client.change_state("configure") and client.change_state("activate")
+    assert client.state() == "active" and attempts == ["street", "street"]
+
+
+def test_a_model_is_loaded_anew_only_if_the_parameters_name_another(start, client, small):
+    loaded = []
+
+    def load(choice, wanted):
+        loaded.append((choice.model, choice.device))
+        return FakeSegmenter(wanted.settings)
+
+    start(load=load, model="street")
+    client.connect(small)
+    for change in ({}, {"device": "cpu"}, {"model": "forest"}):
+        assert client.change_state("deactivate")
+        if change:
+            assert client.set(**change) == (True, "")
+        assert client.change_state("activate")
+        client.connect(small)
+    assert loaded == [("street", "auto"), ("street", "cpu"), ("forest", "cpu")]
+
+
+def test_a_model_that_hangs_is_left_behind_and_another_serves(start, client, small, capfd):
+    hanging, models = threading.Event(), []
+
+    def load(choice, wanted):
+        models.append(FakeSegmenter(wanted.settings))
+        if len(models) == 1:
+            models[0].decoding = hanging
+        return models[-1]
+
+    node, ended = start(load=load, worker_timeout=0.5)
+    try:
+        client.eventually(lambda: client.is_wanted)
+        lost = client.send(small)
+        client.eventually(lambda: node.counts().in_work)
+        # It waits for the frame, until that takes too long.
+        assert not client.change_state("deactivate")
+        assert client.state() == "unconfigured"
+        assert "the worker has been labelling frames for longer than worker_timeout" in capfd.readouterr().err
+        assert client.change_state("configure") and client.change_state("activate")
+        client.connect(small)
+        # What the other one still has in work delays nobody.
+        assert client.change_state("deactivate") and client.change_state("activate")
+    finally:
+        hanging.set()
+    client.eventually(lambda: not node.counts().in_work)
+    client.connect(small)
+    assert lost not in client.stamps("labels") and not ended.is_set()
+    client.eventually(lambda: not node.counts().in_work)
+    counts = node.counts()
+    assert dict(counts.dropped)["deactivated"] == 1
+    assert counts.received == counts.answered + counts.total_dropped
+
+
+def test_an_engine_that_fails_while_inactive_is_replaced_at_the_activation(start, client, small):
+    models = []
+
+    def load(choice, wanted):
+        models.append(FakeSegmenter(wanted.settings))
+        return models[-1]
+
+    node, ended = start(load=load, autostart=False)
+    assert client.change_state("configure")
+    models[0].use = None
+    assert client.set(vocabulary=["tree"]) == (True, "")
+    client.diagnosed(lambda level, *_: level == 2, "node")
+    assert client.state() == "inactive" and not ended.is_set()
+    assert client.change_state("activate")
+    client.connect(small)
+    assert len(models) == 2 and models[1].prompts.vocabulary.names == ("tree",)
+
+
+def test_an_engine_that_fails_while_active_leaves_the_node_unconfigured(start, client, small, capfd):
+    models = []
+
+    def load(choice, wanted):
+        models.append(FakeSegmenter(wanted.settings))
+        return models[-1]
+
+    _, ended = start(load=load, autostart=False)
+    assert client.change_state("configure") and client.change_state("activate")
+    client.connect(small)
+    models[0].use = None
+    assert client.set(vocabulary=["tree"]) == (True, "")
+    client.eventually(lambda: client.state() == "unconfigured")
+    assert "the worker failed: TypeError" in capfd.readouterr().err and not ended.is_set()
+    assert client.change_state("configure") and client.change_state("activate")
+    client.connect(small)
+
+
+def test_an_engine_that_fails_ends_a_node_that_started_by_itself(start, client, small, capfd):
+    models = []
+
+    def load(choice, wanted):
+        models.append(FakeSegmenter(wanted.settings))
+        return models[-1]
+
+    node, ended = start(load=load)
+    client.connect(small)
+    models[0].use = None
+    assert client.set(vocabulary=["tree"]) == (True, "")
+    assert ended.wait(PATIENCE) and node.exit_code == 1
+    assert capfd.readouterr().err.count("[FATAL]") == 1
