@@ -254,6 +254,9 @@ def test_it_ends_after_the_frames_in_work(run):
     owner.answering.set()
     assert worker.join(PATIENCE)
     assert [answer[0] for answer in owner.answers] == ["in work"]
+    # What waits is left to whoever follows.
+    counts = owner.inbox.counts("front")
+    assert (counts.answered, counts.waiting, counts.in_work) == (1, 1, 0)
 
 
 def test_one_that_ends_while_it_loads_serves_nothing(run):
