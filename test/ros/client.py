@@ -106,7 +106,9 @@ class Client:
         )
         self.parameters = AsyncParameterClient(self.node, "activesam")
         self._change_state = self.node.create_client(ChangeState, "activesam/change_state")
+        # The last one: a node that knows it knows those before it, too.
         self._get_state = self.node.create_client(GetState, "activesam/get_state")
+        self._introduced = False
         self._stamps = stamps or count(1)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
@@ -216,7 +218,7 @@ class Client:
                 time.sleep(0.05)
         # A second one, so that none of the first ones is still under way.
         self.ask(rgb)
-        assert self.parameters.wait_for_services(PATIENCE)
+        self.introduce()
 
     # Diagnostics and heartbeat.
 
@@ -287,17 +289,35 @@ class Client:
 
     # Services.
 
-    def result(self, future):
-        """What the service answers."""
+    def introduce(self) -> None:
+        """Wait until services answer: an answer to a client that the node has not discovered yet gets lost."""
+        deadline = time.monotonic() + PATIENCE
+        while not self._introduced:
+            assert time.monotonic() < deadline, "the node's services do not answer"
+            if self._get_state.wait_for_service(1.0):
+                self._introduced = self._answered(self._asked_state(), 2.0)
+
+    def _asked_state(self):
+        from lifecycle_msgs.srv import GetState
+
+        return self._get_state.call_async(GetState.Request())
+
+    @staticmethod
+    def _answered(future, patience: float) -> bool:
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
-        assert done.wait(PATIENCE), "the service did not answer"
+        return done.wait(patience)
+
+    def result(self, future):
+        """What the service answers."""
+        assert self._answered(future, PATIENCE), "the service did not answer"
         return future.result()
 
     def set_later(self, **values):
         """Ask for parameters in one atomic call; the future answers."""
         from rclpy.parameter import Parameter
 
+        self.introduce()
         return self.parameters.set_parameters_atomically(
             [Parameter(name, value=value) for name, value in values.items()]
         )
@@ -310,13 +330,14 @@ class Client:
     def get(self, name: str):
         from rclpy.parameter import parameter_value_to_python
 
+        self.introduce()
         return parameter_value_to_python(self.result(self.parameters.get_parameters([name])).values[0])
 
     def change_state_later(self, transition: str):
         """Ask for a transition ("configure", "activate" …); the future answers."""
         from lifecycle_msgs.srv import ChangeState
 
-        assert self._change_state.wait_for_service(PATIENCE), "the node has no lifecycle service"
+        self.introduce()
         request = ChangeState.Request()
         request.transition.label = transition
         return self._change_state.call_async(request)
@@ -327,10 +348,8 @@ class Client:
 
     def state(self) -> str:
         """The lifecycle state, such as "active"."""
-        from lifecycle_msgs.srv import GetState
-
-        assert self._get_state.wait_for_service(PATIENCE), "the node has no lifecycle service"
-        return self.result(self._get_state.call_async(GetState.Request())).current_state.label
+        self.introduce()
+        return self.result(self._asked_state()).current_state.label
 
     def eventually(self, condition) -> None:
         """Ask again and again until `condition` holds; fails after a long while."""
