@@ -26,9 +26,12 @@ node = rclpy.create_node("short_lived_camera")
 camera = node.create_publisher(Image, sys.argv[1], 10)
 while not camera.get_subscription_count():
     time.sleep(0.02)
+print("subscribed", flush=True)
 number = 0
 while True:
     number += 1
+    if number % 50 == 0:
+        print(number, "images sent", flush=True)
     image = Image(height=8, width=8, encoding="mono8", step=8, data=bytes(64))
     image.header.stamp.sec = int(sys.argv[2]) + number
     camera.publish(image)
@@ -178,13 +181,17 @@ def test_memory_runs_out_for_a_single_prompt(client, node, faults, small):
     assert client.counted(received=2) == {"received": 2, "out of memory": 1, "answered": 1}
 
 
-def test_a_camera_that_is_killed_and_returns(client, node):
+def test_a_camera_that_is_killed_and_returns(client, tmp_path):
     for first in (10_000, 20_000):
-        camera = subprocess.Popen([sys.executable, "-c", CAMERA, IMAGE, str(first)])
+        output = tmp_path / f"camera{first}"
+        with output.open("w") as file:
+            command = [sys.executable, "-c", CAMERA, IMAGE, str(first)]
+            camera = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         try:
-            assert client.until(
+            answered = client.until(
                 lambda first=first: sum(stamp > first for stamp in client.stamps("labels")) >= 3
             )
+            assert answered, (camera.poll(), output.read_text())
         finally:
             camera.kill()
             camera.wait()
