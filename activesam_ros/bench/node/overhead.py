@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,13 +52,13 @@ class OverheadOptions:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Seconds through the node and without it, medians.
+    """Seconds through the node and without it: of each picture one figure of its repeats, and the median of those.
 
     Attributes:
         bare: of the segmenter in a process of its own.
         outside: from publishing an image to its labels, in another process.
         added: what `outside` has more than `bare`, picture by picture.
-        stages: of the node, as it measures them itself.
+        stages: of the node, as it measures them itself; medians of all images.
     """
 
     bare: float
@@ -78,10 +78,11 @@ class Overhead:
 
     Attributes:
         size: width and height in pixels.
-        whole: with the vocabulary and the model's own resolution.
-        light: with `LIGHT`, under which the overhead is not buried under the noise of a long computation.
-        transport: seconds, median, from publishing an image to its labels where nothing is done in between: what
-            the middleware takes from and to Python.
+        whole: with the vocabulary and the model's own resolution; each picture by the median of its repeats.
+        light: with `LIGHT`, under which the overhead is not buried under the noise of a long computation; each
+            picture by the quickest of its repeats, since other work on the machine only ever adds.
+        transport: seconds from publishing an image to its labels where nothing is done in between: what the
+            middleware takes from and to Python; each picture by the quickest of its repeats.
     """
 
     size: tuple[int, int]
@@ -120,23 +121,30 @@ def measure_overhead(options: OverheadOptions, log_folder: Path | None = None) -
         sizes.append(
             Overhead(
                 size,
-                _compare(name, whole, pictures, options, folder and folder / "whole"),
-                _compare(f"{name}, light", light, pictures, options, folder and folder / "light"),
+                _compare(name, whole, pictures, options, statistics.median, folder and folder / "whole"),
+                _compare(f"{name}, light", light, pictures, options, min, folder and folder / "light"),
                 _transport(pictures, options.frames),
             )
         )
     return Overheads(on, options, tuple(sizes))
 
 
-def median_difference(outside: Sequence[Sequence[float]], bare: Sequence[Sequence[float]]) -> float:
-    """Median, over the pictures, of the difference of the medians of each.
+def compared(
+    outside: Sequence[Sequence[float]],
+    bare: Sequence[Sequence[float]],
+    of: Callable[[Sequence[float]], float],
+    stages: Mapping[str, float],
+) -> Comparison:
+    """The comparison of durations.
 
     Args:
         outside, bare: for every picture, its durations.
+        of: the figure of the durations of one picture, such as `min`.
+        stages: see `Comparison`.
     """
-    return statistics.median(
-        statistics.median(long) - statistics.median(short) for long, short in zip(outside, bare, strict=True)
-    )
+    long, short = [of(some) for some in outside], [of(some) for some in bare]
+    added = [one - other for one, other in zip(long, short, strict=True)]
+    return Comparison(*map(statistics.median, (short, long, added)), dict(stages))
 
 
 def _compare(
@@ -144,6 +152,7 @@ def _compare(
     parameters: dict[str, object],
     pictures: Sequence[np.ndarray],
     options: OverheadOptions,
+    of: Callable[[Sequence[float]], float],
     log_folder: Path | None,
 ) -> Comparison:
     from activesam_ros.bench.node.client import image_message
@@ -167,22 +176,19 @@ def _compare(
     counts = session.counts[""]
     if counts.answered != counts.received:
         raise ActiveSamError(f"the node answered {counts.answered} of {counts.received} images; read its log")
-    return Comparison(
-        bare=statistics.median(seconds for some in bare for seconds in some),
-        outside=statistics.median(seconds for some in outside for seconds in some),
-        added=median_difference(outside, bare),
-        stages=dict(counts.stages),
-    )
+    return compared(outside, bare, of, counts.stages)
 
 
 def _transport(pictures: Sequence[np.ndarray], frames: int) -> float:
     from activesam_ros.bench.node.client import image_message
 
     messages = [image_message(rgb) for rgb in pictures]
+    seconds: list[list[float]] = [[] for _ in pictures]
     with Echo() as echo, client_for([""], False) as client:
         client.connect({"": messages[0]}, echo.check, START_SECONDS)
-        for number in range(_WARM_UP + frames):
-            # As many images a second as a node answers under a light load; one after the other would keep caches warm.
+        for number in range(frames):
+            # As many images a second as a node answers under a light load.
             time.sleep(0.05)
-            client.ask("", messages[number % len(messages)])
-        return statistics.median(client.ledger.latencies()[-frames:])
+            picture = number % len(messages)
+            seconds[picture].append(client.ask("", messages[picture]))
+    return statistics.median(min(some) for some in seconds)

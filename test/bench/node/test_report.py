@@ -1,7 +1,8 @@
 """Verdicts and tables, by hand."""
 
 import json
-from dataclasses import asdict, replace
+import statistics
+from dataclasses import asdict, astuple, replace
 
 import pytest
 
@@ -13,7 +14,6 @@ from activesam_ros.bench.node.overhead import (
     Overhead,
     OverheadOptions,
     Overheads,
-    median_difference,
 )
 from activesam_ros.bench.node.report import cameras_to_markdown, overhead_to_markdown, soak_to_markdown
 from activesam_ros.bench.node.soak import Edits, Sample, Soak, SoakOptions
@@ -98,11 +98,14 @@ def test_cameras():
     )
 
 
-def test_overhead():
+def test_pictures_are_compared_one_by_one():
     # The second picture takes long, and its figures must not be compared with the first one's.
-    assert median_difference([[1.1, 1.2, 9.0], [5.3, 5.3]], [[1.0, 1.0, 1.0], [5.0, 5.1]]) == pytest.approx(
-        (0.2 + 0.25) / 2
-    )
+    outside, bare = [[1.1, 1.2, 9.0], [5.3, 5.4]], [[1.0, 1.0, 0.9], [5.0, 5.2]]
+    assert astuple(compared(outside, bare, statistics.median, {}))[:3] == pytest.approx((3.05, 3.275, 0.225))
+    assert astuple(compared(outside, bare, min, {}))[:3] == pytest.approx((2.95, 3.2, 0.25))
+
+
+def test_overhead():
     stages = {"wait": 0.001, "convert": 0.002, "segment": 0.4, "publish": 0.003, "latency": 0.41}
     whole, light = Comparison(0.4, 0.42, 0.015, stages), Comparison(0.03, 0.04, 0.01, stages)
     found = Overheads("a machine", OverheadOptions(), (Overhead((640, 480), whole, light, 0.005),))
