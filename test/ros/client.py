@@ -60,7 +60,7 @@ class Client:
         from rclpy.event_handler import SubscriptionEventCallbacks
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.parameter_client import AsyncParameterClient
-        from rclpy.qos import QoSProfile
+        from rclpy.qos import qos_profile_parameters
         from sensor_msgs.msg import CameraInfo, CompressedImage, Image
         from std_msgs.msg import Header
         from vision_msgs.msg import LabelInfo
@@ -104,7 +104,8 @@ class Client:
             qos.heartbeat(),
             event_callbacks=SubscriptionEventCallbacks(deadline=self._missed),
         )
-        self.parameters = AsyncParameterClient(self.node, "activesam")
+        # By default it keeps 10 answers, and loses others when many come at once.
+        self.parameters = AsyncParameterClient(self.node, "activesam", qos_profile=qos_profile_parameters)
         self._change_state = self.node.create_client(ChangeState, "activesam/change_state")
         # The last one: a node that knows it knows those before it, too.
         self._get_state = self.node.create_client(GetState, "activesam/get_state")
