@@ -14,6 +14,7 @@ from activesam_ros.bench.node.overhead import (
     Overhead,
     OverheadOptions,
     Overheads,
+    compared,
 )
 from activesam_ros.bench.node.report import cameras_to_markdown, overhead_to_markdown, soak_to_markdown
 from activesam_ros.bench.node.soak import Edits, Sample, Soak, SoakOptions
