@@ -60,7 +60,7 @@ class Client:
         from rclpy.event_handler import SubscriptionEventCallbacks
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.parameter_client import AsyncParameterClient
-        from rclpy.qos import qos_profile_parameters
+        from rclpy.qos import QoSProfile, qos_profile_parameters
         from sensor_msgs.msg import CameraInfo, CompressedImage, Image
         from std_msgs.msg import Header
         from vision_msgs.msg import LabelInfo
