@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from activesam_ros.bench.node.cameras import Cameras
-from activesam_ros.bench.node.overhead import LIGHT, Comparison, Overheads
+from activesam_ros.bench.node.overhead import LIGHT, LIGHT_REPEATS, Comparison, Overheads
 from activesam_ros.bench.node.soak import Soak
 from activesam_ros.bench.report import table
 
@@ -53,9 +53,9 @@ def overhead_to_markdown(found: Overheads) -> str:
         f"Model: {options.model}, {options.words} classes. Machine: {found.machine}.",
         "From outside: publishing an image until its labels are there, in another process, less the bare segmenter on "
         f"the same image; {options.frames} images of each size, by turns (ms, medians). Light: one class at "
-        f"{LIGHT['full_resolution']} pixels, and the quickest of each picture's repeats, so that neither the noise of "
-        "a long computation nor other work buries the overhead. Transport: of that overhead, what images and labels "
-        "take without a node, from Python to Python:",
+        f"{LIGHT['full_resolution']} pixels, {LIGHT_REPEATS} times as many images, and the quickest of each picture's "
+        "repeats, so that neither the noise of a long computation nor other work buries the overhead. Transport: of "
+        "that overhead, what images and labels take without a node, from Python to Python:",
         _outside(found),
         "By the node's own clock (ms, medians); the overhead is wait, convert and publish, without the transport:",
         _inside(found),

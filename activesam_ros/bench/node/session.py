@@ -80,10 +80,12 @@ def client_for(cameras: Sequence[str], reliable: bool) -> Iterator[Client]:
     # ROS is imported only here: the domain has to be chosen before.
     keep_apart()
     import rclpy
+    from rclpy.signals import SignalHandlerOptions
 
     from activesam_ros.bench.node.client import Client
 
-    rclpy.init()
+    # An interruption is for this program: rclpy would take the client apart while it is in use.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         client = Client(cameras, reliable)
         try:
