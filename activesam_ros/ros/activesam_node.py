@@ -150,7 +150,7 @@ class ActiveSamNode(ManagedNode):
         self._wait_for_engine()
 
     def activate(self) -> None:
-        if self._engine is None or self._engine.choice != self._live.model:
+        if self._engine is None or self._engine.error or self._engine.choice != self._live.model:
             self._close_engine()
             self._start_engine()
             self._wait_for_engine()
@@ -182,9 +182,10 @@ class ActiveSamNode(ManagedNode):
             self._pulse()
 
     def _stop_serving(self) -> None:
+        # Shut first, so that a frame whose turn comes meanwhile counts as deactivated, not as unwanted.
+        self._inbox.shut()
         for camera in self._cameras.values():
             camera.activate(False)
-        self._inbox.shut()
 
     def _start_engine(self) -> None:
         choice = self._live.model
@@ -218,6 +219,7 @@ class ActiveSamNode(ManagedNode):
         engine, self._engine = self._engine, None
         if not engine.join(0.0):
             engine.abandon()
+            self._inbox.leave_behind()
             self.get_logger().error(
                 "the model is still busy and was left behind; its memory is free once it ends"
             )

@@ -173,7 +173,10 @@ class Engine:
         self._events.engine_settled(self)
 
     def _change_failed(self, request: Wanted, error: Exception) -> None:
-        sentence, last = describe(error), self._preparer.last
+        preparer = self._preparer
+        if preparer is None or self._worker.ending:
+            return  # as above
+        sentence, last = describe(error), preparer.last
         if last is None and request is self._first:
             self.failed(f"the parameters do not fit the model: {sentence}")
             self.end()
@@ -203,4 +206,3 @@ def load_segmenter(choice: ModelChoice, first: Wanted) -> ActiveSegmenter:
         text_encoder=choice.text_encoder,
         prompt_cache=prompt_cache_folder(choice),
     )
-

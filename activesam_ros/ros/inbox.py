@@ -176,11 +176,22 @@ class Inbox(Generic[F]):
             self._changed.notify_all()
 
     def wait_idle(self, timeout: float) -> bool:
-        """Wait at most `timeout` seconds until no frame is in work; whether that is so."""
+        """Wait at most `timeout` seconds until no frame is in work, but for those left behind; whether that is so."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: not any(camera.in_work for camera in self._cameras.values()), timeout
+                lambda: not any(camera.in_work > camera.left_behind for camera in self._cameras.values()),
+                timeout,
             )
+
+    def leave_behind(self) -> None:
+        """Wait no more for the frames that are in work now: their worker hangs, and another one follows.
+
+        They count as in work until it ends them after all.
+        """
+        with self._changed:
+            for camera in self._cameras.values():
+                camera.left_behind = camera.in_work
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Let the worker go and take no more frames; those that still wait stay counted as waiting."""
@@ -205,7 +216,7 @@ class _Camera(Generic[F]):
 
     def __init__(self) -> None:
         self.waiting: deque[F] = deque()
-        self.received = self.answered = self.in_work = 0
+        self.received = self.answered = self.in_work = self.left_behind = 0
         self._dropped = dict.fromkeys(Drop, 0)
 
     def drop(self, reason: Drop, number: int = 1) -> None:
@@ -215,6 +226,7 @@ class _Camera(Generic[F]):
         if not self.in_work:
             raise RuntimeError("no frame of this camera is in work: take() one before it is ended")
         self.in_work -= 1
+        self.left_behind = min(self.left_behind, self.in_work)
 
     def counts(self) -> FrameCounts:
         return FrameCounts(

@@ -125,7 +125,9 @@ class LiveParameters:
         try:
             return self._node.declare_parameter(spec.name, declared_default(spec), descriptor(spec))
         except InvalidParameterTypeException as error:
-            hint = " (write a number with a decimal point, such as 1.0)" if type(spec.default) is float else ""
+            hint = (
+                " (write a number with a decimal point, such as 1.0)" if type(spec.default) is float else ""
+            )
             raise SettingsError(f"{error}{hint}") from error
         except InvalidParameterValueException as error:
             low, high = spec.range or (None, None)
@@ -138,7 +140,9 @@ class LiveParameters:
         if self._writing:
             return SetParametersResult(successful=True)
         try:
-            self._next = self._checked({change.name: change.value for change in changes if change.name in _SPECS})
+            self._next = self._checked(
+                {change.name: change.value for change in changes if change.name in _SPECS}
+            )
         except ActiveSamError as error:
             return SetParametersResult(successful=False, reason=str(error))
         except Exception as error:  # a file can hold anything; a parameter call must not take the node down
@@ -146,7 +150,8 @@ class LiveParameters:
             return SetParametersResult(successful=False, reason=f"unexpected: {describe(error)}")
         return SetParametersResult(successful=True)
 
-    def _checked(self, changes: dict[str, object]) -> Wanted:
+    def _checked(self, changes: dict[str, object]) -> Wanted | None:
+        """What is wanted after `changes`; None if they are not about words and settings. Raises ActiveSamError."""
         for name, value in changes.items():
             takes = _SPECS[name].takes
             if takes in (Takes.AT_ONCE, Takes.INACTIVE):
@@ -157,6 +162,8 @@ class LiveParameters:
                     f"{name} cannot change while the node is active: run `ros2 lifecycle set {owner} deactivate`, "
                     "set it, and activate the node again"
                 )
+        if not changes.keys() & set(CHANGEABLE):
+            return None
         request = next_request(self.requested, changes, self._revisions + 1)
         self._check(request)
         return request

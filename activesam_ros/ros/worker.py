@@ -146,6 +146,8 @@ class Worker(Generic[F]):
             else:
                 self._events.idle(served)
             self._task = None
+            if self._ending.is_set():
+                return  # What waits is left to whoever follows.
             batch = self._inbox.take()
             prepared = self._desk.collect()
 

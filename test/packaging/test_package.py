@@ -105,6 +105,7 @@ def test_the_messages_carry_what_they_promise() -> None:
         "header": "std_msgs/Header",
         "vocabulary_revision": "uint32",
         "vocabulary_size": "uint32",
+        "stage": "uint8",
         "classes": "sequence<activesam_ros/ActiveClass>",
     }
 

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from types import SimpleNamespace
 
@@ -42,6 +42,7 @@ class Client:
         topics: Sequence[str] = RESULTS,
         transport: str = "raw",
         reliable: bool = False,
+        stamps: Iterator[int] | None = None,
     ) -> None:
         """
         Args:
@@ -51,6 +52,7 @@ class Client:
             topics: subscribed from the start.
             transport: of the images; "compressed" sends JPEG.
             reliable: whether images are published reliably.
+            stamps: numbers the images; cameras that share one have a common clock. None: 1, 2, 3 ...
         """
         from activesam_ros.msg import ActiveClasses, Vocabulary
         from diagnostic_msgs.msg import DiagnosticArray
@@ -58,7 +60,7 @@ class Client:
         from rclpy.event_handler import SubscriptionEventCallbacks
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.parameter_client import AsyncParameterClient
-        from rclpy.qos import QoSProfile, qos_profile_sensor_data
+        from rclpy.qos import QoSProfile, qos_profile_parameters
         from sensor_msgs.msg import CameraInfo, CompressedImage, Image
         from std_msgs.msg import Header
         from vision_msgs.msg import LabelInfo
@@ -72,9 +74,8 @@ class Client:
             f"client_{os.getpid()}_{next(_NUMBERS)}", namespace=namespace, start_parameter_services=False
         )
         self._kind = Image if transport == "raw" else CompressedImage
-        topic = "/".join(filter(None, (camera, "image", "" if transport == "raw" else transport)))
-        profile = QoSProfile(depth=100) if reliable else qos_profile_sensor_data
-        self.images = self.node.create_publisher(self._kind, topic, profile)
+        self._topic = "/".join(filter(None, (camera, "image", "" if transport == "raw" else transport)))
+        self.plug(reliable)
         infos = "/".join(filter(None, (camera, "camera_info")))
         self._infos = self.node.create_publisher(CameraInfo, infos, QoSProfile(depth=100))
         self.received: dict[str, list] = {}
@@ -103,10 +104,13 @@ class Client:
             qos.heartbeat(),
             event_callbacks=SubscriptionEventCallbacks(deadline=self._missed),
         )
-        self.parameters = AsyncParameterClient(self.node, "activesam")
+        # By default it keeps 10 answers, and loses others when many come at once.
+        self.parameters = AsyncParameterClient(self.node, "activesam", qos_profile=qos_profile_parameters)
         self._change_state = self.node.create_client(ChangeState, "activesam/change_state")
+        # The last one: a node that knows it knows those before it, too.
         self._get_state = self.node.create_client(GetState, "activesam/get_state")
-        self._stamps = count(1)
+        self._introduced = False
+        self._stamps = stamps or count(1)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
@@ -160,6 +164,17 @@ class Client:
 
     # Publishing.
 
+    def plug(self, reliable: bool) -> None:
+        """Let there be a camera."""
+        from rclpy.qos import QoSProfile, qos_profile_sensor_data
+
+        profile = QoSProfile(depth=100) if reliable else qos_profile_sensor_data
+        self.images = self.node.create_publisher(self._kind, self._topic, profile)
+
+    def unplug(self) -> None:
+        """Let there be none."""
+        self.node.destroy_publisher(self.images)
+
     def send(
         self, rgb: np.ndarray | None = None, *, stamp: int | None = None, calibration=None, **fields
     ) -> int:
@@ -204,7 +219,7 @@ class Client:
                 time.sleep(0.05)
         # A second one, so that none of the first ones is still under way.
         self.ask(rgb)
-        assert self.parameters.wait_for_services(PATIENCE)
+        self.introduce()
 
     # Diagnostics and heartbeat.
 
@@ -275,17 +290,35 @@ class Client:
 
     # Services.
 
-    def result(self, future):
-        """What the service answers."""
+    def introduce(self) -> None:
+        """Wait until services answer: an answer to a client that the node has not discovered yet gets lost."""
+        deadline = time.monotonic() + PATIENCE
+        while not self._introduced:
+            assert time.monotonic() < deadline, "the node's services do not answer"
+            if self._get_state.wait_for_service(1.0):
+                self._introduced = self._answered(self._asked_state(), 2.0)
+
+    def _asked_state(self):
+        from lifecycle_msgs.srv import GetState
+
+        return self._get_state.call_async(GetState.Request())
+
+    @staticmethod
+    def _answered(future, patience: float) -> bool:
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
-        assert done.wait(PATIENCE), "the service did not answer"
+        return done.wait(patience)
+
+    def result(self, future):
+        """What the service answers."""
+        assert self._answered(future, PATIENCE), "the service did not answer"
         return future.result()
 
     def set_later(self, **values):
         """Ask for parameters in one atomic call; the future answers."""
         from rclpy.parameter import Parameter
 
+        self.introduce()
         return self.parameters.set_parameters_atomically(
             [Parameter(name, value=value) for name, value in values.items()]
         )
@@ -298,13 +331,14 @@ class Client:
     def get(self, name: str):
         from rclpy.parameter import parameter_value_to_python
 
+        self.introduce()
         return parameter_value_to_python(self.result(self.parameters.get_parameters([name])).values[0])
 
     def change_state_later(self, transition: str):
         """Ask for a transition ("configure", "activate" …); the future answers."""
         from lifecycle_msgs.srv import ChangeState
 
-        assert self._change_state.wait_for_service(PATIENCE), "the node has no lifecycle service"
+        self.introduce()
         request = ChangeState.Request()
         request.transition.label = transition
         return self._change_state.call_async(request)
@@ -315,10 +349,8 @@ class Client:
 
     def state(self) -> str:
         """The lifecycle state, such as "active"."""
-        from lifecycle_msgs.srv import GetState
-
-        assert self._get_state.wait_for_service(PATIENCE), "the node has no lifecycle service"
-        return self.result(self._get_state.call_async(GetState.Request())).current_state.label
+        self.introduce()
+        return self.result(self._asked_state()).current_state.label
 
     def eventually(self, condition) -> None:
         """Ask again and again until `condition` holds; fails after a long while."""

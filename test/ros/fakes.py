@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,6 +15,14 @@ from activesam_ros.vocabulary import Vocabulary
 
 # Long enough for a loaded machine; reached only by a failure.
 PATIENCE = 30
+
+
+def eventually(condition, meanwhile=lambda: time.sleep(0.005)):
+    """Ask again and again until `condition` holds; fails after a long while."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        meanwhile()
 
 
 @dataclass(frozen=True)

@@ -13,22 +13,24 @@ def start(ros, capfd):
     from rclpy.parameter import Parameter
 
     from activesam_ros.ros.activesam_node import ActiveSamNode
+    from activesam_ros.ros.engine import load_segmenter
 
     running = []
 
-    def run(segmenter=None, error=None, words=("road", "sky"), gate=None):
+    def run(segmenter=None, error=None, words=("road", "sky"), gate=None, load=None, **parameters):
         """`segmenter`: None: the node loads one itself; `gate`: loading begins once it is set."""
 
-        class Node(ActiveSamNode):
-            def _load(self):
-                if gate is not None:
-                    assert gate.wait(PATIENCE)
-                if error:
-                    raise error
-                return super()._load() if segmenter is None else segmenter
+        def fake_load(choice, wanted):
+            if gate is not None:
+                assert gate.wait(PATIENCE)
+            if error:
+                raise error
+            return load_segmenter(choice, wanted) if segmenter is None else segmenter
 
         ended = threading.Event()
-        node = Node(ended.set, parameter_overrides=[Parameter("vocabulary", value=list(words))])
+        given = {"vocabulary": list(words), **parameters}
+        overrides = [Parameter(name, value=value) for name, value in given.items()]
+        node = ActiveSamNode(ended.set, load or fake_load, parameter_overrides=overrides)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         thread = threading.Thread(target=executor.spin, daemon=True)
@@ -216,7 +218,7 @@ def test_a_refused_value_of_another_type_does_not_change_the_described_type(star
     start(FakeSegmenter())
     assert client.parameters.wait_for_services(PATIENCE)
     assert client.set(**values)[0] is False
-    (described,) = client._call(client.parameters.describe_parameters(["vocabulary"])).descriptors
+    (described,) = client.result(client.parameters.describe_parameters(["vocabulary"])).descriptors
     assert described.type == ParameterType.PARAMETER_STRING_ARRAY
 
 
@@ -240,13 +242,146 @@ def test_without_a_model_or_words_it_ends(start, words, capfd):
 
 
 def test_a_client_may_describe_every_parameter(start, client):
-    from activesam_ros.ros.parameters import PARAMETERS
+    from activesam_ros.ros.parameters import PARAMETERS, Takes
 
     start(FakeSegmenter())
     assert client.parameters.wait_for_services(PATIENCE)
-    described = client._call(
+    described = client.result(
         client.parameters.describe_parameters([spec.name for spec in PARAMETERS])
     ).descriptors
     assert {one.name: one.read_only for one in described} == {
-        spec.name: spec.read_only for spec in PARAMETERS
+        spec.name: spec.takes is Takes.NEVER for spec in PARAMETERS
     }
+
+
+def test_frames_are_answered_and_counted(start, client, small):
+    segmenter = FakeSegmenter()
+    node, ended = start(segmenter)
+    client.connect(small)
+    assert segmenter.done[-1].startswith("decode")
+    client.eventually(lambda: not node.counts().in_work)
+    counts = node.counts()
+    assert counts.answered >= 2 and counts.received == counts.answered + counts.total_dropped
+    assert client.state() == "active" and not ended.is_set()
+
+
+def test_without_autostart_a_model_that_cannot_be_loaded_may_be_tried_again(start, client, capfd):
+    from activesam_ros.errors import ModelError
+
+    attempts = []
+
+    def load(choice, wanted):
+        attempts.append(choice.model)
+        if len(attempts) == 1:
+            raise ModelError("there is no such model")
+        return FakeSegmenter(wanted.settings)
+
+    node, ended = start(load=load, autostart=False, model="street")
+    assert not client.change_state("configure")
+    assert client.state() == "unconfigured" and not ended.is_set() and node.exit_code == 0
+    assert "could not configure: there is no such model" in capfd.readouterr().err
+    assert client.diagnosed(lambda level, *_: level == 2, "node")["lifecycle state"] == "unconfigured"
+    assert client.change_state("configure") and client.change_state("activate")
+    assert client.state() == "active" and attempts == ["street", "street"]
+
+
+def test_a_model_is_loaded_anew_only_if_the_parameters_name_another(start, client, small):
+    loaded = []
+
+    def load(choice, wanted):
+        loaded.append((choice.model, choice.device))
+        return FakeSegmenter(wanted.settings)
+
+    start(load=load, model="street")
+    client.connect(small)
+    for change in ({}, {"device": "cpu"}, {"model": "forest"}):
+        assert client.change_state("deactivate")
+        if change:
+            assert client.set(**change) == (True, "")
+        assert client.change_state("activate")
+        client.connect(small)
+    assert loaded == [("street", "auto"), ("street", "cpu"), ("forest", "cpu")]
+
+
+def test_a_model_that_hangs_is_left_behind_and_another_serves(start, client, small, capfd):
+    hanging, models = threading.Event(), []
+
+    def load(choice, wanted):
+        models.append(FakeSegmenter(wanted.settings))
+        if len(models) == 1:
+            models[0].decoding = hanging
+        return models[-1]
+
+    node, ended = start(load=load, worker_timeout=0.5)
+    try:
+        client.eventually(lambda: client.is_wanted)
+        lost = client.send(small)
+        client.eventually(lambda: node.counts().in_work)
+        # It waits for the frame, until that takes too long.
+        assert not client.change_state("deactivate")
+        assert client.state() == "unconfigured"
+        assert "the worker has been labelling frames for longer than worker_timeout" in capfd.readouterr().err
+        assert client.change_state("configure") and client.change_state("activate")
+        client.connect(small)
+        # What the other one still has in work delays nobody.
+        assert client.change_state("deactivate") and client.change_state("activate")
+    finally:
+        hanging.set()
+    client.eventually(lambda: not node.counts().in_work)
+    client.connect(small)
+    assert lost not in client.stamps("labels") and not ended.is_set()
+    client.eventually(lambda: not node.counts().in_work)
+    counts = node.counts()
+    assert dict(counts.dropped)["deactivated"] == 1
+    assert counts.received == counts.answered + counts.total_dropped
+
+
+def test_an_engine_that_fails_while_inactive_is_replaced_at_the_activation(start, client, small):
+    models = []
+
+    def load(choice, wanted):
+        models.append(FakeSegmenter(wanted.settings))
+        return models[-1]
+
+    node, ended = start(load=load, autostart=False)
+    assert client.change_state("configure")
+    models[0].use = None
+    assert client.set(vocabulary=["tree"]) == (True, "")
+    client.diagnosed(lambda level, *_: level == 2, "node")
+    assert client.state() == "inactive" and not ended.is_set()
+    assert client.change_state("activate")
+    client.connect(small)
+    assert len(models) == 2 and models[1].prompts.vocabulary.names == ("tree",)
+
+
+def test_an_engine_that_fails_while_active_leaves_the_node_unconfigured(start, client, small, capfd):
+    models = []
+
+    def load(choice, wanted):
+        models.append(FakeSegmenter(wanted.settings))
+        return models[-1]
+
+    _, ended = start(load=load, autostart=False)
+    assert client.change_state("configure") and client.change_state("activate")
+    client.connect(small)
+    models[0].use = None
+    assert client.set(vocabulary=["tree"]) == (True, "")
+    client.eventually(lambda: client.state() == "unconfigured")
+    assert "the worker failed: TypeError" in capfd.readouterr().err and not ended.is_set()
+    assert client.change_state("configure") and client.change_state("activate")
+    client.connect(small)
+
+
+def test_an_engine_that_fails_ends_a_node_that_started_by_itself(start, client, small, capfd):
+    models = []
+
+    def load(choice, wanted):
+        models.append(FakeSegmenter(wanted.settings))
+        return models[-1]
+
+    node, ended = start(load=load)
+    client.connect(small)
+    models[0].use = None
+    assert client.set(vocabulary=["tree"]) == (True, "")
+    assert ended.wait(PATIENCE) and node.exit_code == 1
+    assert capfd.readouterr().err.count("[FATAL]") == 1

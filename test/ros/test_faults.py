@@ -26,14 +26,22 @@ node = rclpy.create_node("short_lived_camera")
 camera = node.create_publisher(Image, sys.argv[1], 10)
 while not camera.get_subscription_count():
     time.sleep(0.02)
+print("subscribed", flush=True)
 number = 0
 while True:
     number += 1
+    if number % 50 == 0:
+        print(number, "images sent", flush=True)
     image = Image(height=8, width=8, encoding="mono8", step=8, data=bytes(64))
     image.header.stamp.sec = int(sys.argv[2]) + number
     camera.publish(image)
     time.sleep(0.1)
 """
+
+
+def answers(client, first: int) -> int:
+    """How many images of the camera that counts from there were answered."""
+    return sum(first < stamp < first + 10_000 for stamp in client.stamps("labels"))
 
 
 @pytest.fixture(scope="module")
@@ -178,16 +186,26 @@ def test_memory_runs_out_for_a_single_prompt(client, node, faults, small):
     assert client.counted(received=2) == {"received": 2, "out of memory": 1, "answered": 1}
 
 
-def test_a_camera_that_is_killed_and_returns(client, node):
-    for first in (10_000, 20_000):
-        camera = subprocess.Popen([sys.executable, "-c", CAMERA, IMAGE, str(first)])
+def test_a_camera_that_is_killed_and_returns(client, tmp_path):
+    # One process in forty or so that follows a killed one is never discovered by Fast DDS, whoever subscribes; it is
+    # started again, as by a launch file that respawns it.
+    for first in range(10_000, 200_000, 10_000):
+        output = tmp_path / f"camera{first}"
+        with output.open("w") as file:
+            command = [sys.executable, "-c", CAMERA, IMAGE, str(first)]
+            camera = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         try:
-            assert client.until(
-                lambda first=first: sum(stamp > first for stamp in client.stamps("labels")) >= 3
-            )
+            client.until(lambda first=first: answers(client, first) >= 3, 20.0)
+            discovered = "subscribed" in output.read_text()
+            assert answers(client, first) >= 3 or not discovered, output.read_text()
+            assert camera.poll() is None, output.read_text()
         finally:
             camera.kill()
             camera.wait()
+        if sum(answers(client, other) >= 3 for other in range(10_000, first + 1, 10_000)) == 2:
+            break
+    else:
+        raise AssertionError("no camera was discovered twice")
     gained = client.counted(received=6)
     # It sends while another is in work.
     assert set(gained) <= {"received", "answered", "superseded"} and gained["answered"] >= 6
@@ -251,7 +269,8 @@ def test_a_storm_of_parameters_leaves_the_last_accepted_one_in_force(client, sma
             and [one.name for one in client.received["vocabulary"][-1].message.classes] == last
         )
     )
-    assert set(client.counted(received=5)) <= {"received", "answered", "superseded", "too old"}
+    # The subscription keeps one image, which newer ones replace before the busy node has seen it.
+    assert set(client.counted(received=1)) <= {"received", "answered", "superseded", "too old"}
     assert client.set(vocabulary=["road", "sky"], max_active=40, bucket_size=32) == (True, "")
 
 
@@ -260,7 +279,8 @@ def test_a_worker_that_hangs_is_an_error_and_returns(client, node, faults, small
     assert client.until(lambda: client.beats)
     faults.order("wait", seconds=300)
     stamp = client.send(small)
-    told = client.diagnosed(lambda level, message, values: level == 2 and "hangs" in message, "node")
+    for _ in range(2):
+        told = client.diagnosed(lambda level, message, values: level == 2 and "hangs" in message, "node")
     assert told["heartbeat"] == "no"
     # Nothing but the worker is held up.
     beats, missed = len(client.beats), client.missed_beats

@@ -233,3 +233,27 @@ def test_counts_add_up_at_every_moment_while_threads_race(queue_size):
         counts = inbox.counts(camera)
         assert counts.received == frames and difference(counts) == 0 and counts.in_work == 0
         assert order[camera] == sorted(order[camera])
+
+
+def test_frames_of_a_worker_that_hangs_are_waited_for_no_more_and_still_counted():
+    inbox = Inbox(["front", "rear"], None)
+    inbox.open()
+    inbox.put("front", "hanging")
+    inbox.take()
+    assert not inbox.wait_idle(0)
+    inbox.leave_behind()
+    assert inbox.wait_idle(0) and inbox.counts("front") == FrameCounts(received=1, in_work=1)
+    # The worker that follows is waited for.
+    inbox.put("front", "next")
+    inbox.put("rear", "next")
+    inbox.take()
+    inbox.answered("front")
+    assert not inbox.wait_idle(0)
+    inbox.answered("rear")
+    assert inbox.wait_idle(0)
+    inbox.dropped("front", Drop.DEACTIVATED)
+    assert inbox.counts("front") == FrameCounts(received=2, answered=1, dropped=((Drop.DEACTIVATED, 1),))
+    # It is over; nothing is left behind any more.
+    inbox.put("front", "later")
+    inbox.take()
+    assert not inbox.wait_idle(0)

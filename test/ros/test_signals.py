@@ -18,12 +18,12 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 @pytest.fixture
 def start_pair(start_node, make_client, tmp_path):
-    """Starts one node for each signal, side by side since loading takes its time: (node, client, faults, signal)."""
+    """Starts one node for each signal, side by side: (node, client, faults, signal)."""
 
-    def start(*arguments):
+    def start(*arguments, space="", numbers=NUMBERS):
         pairs = []
-        for number in NUMBERS:
-            name = number.name.lower()
+        for number in numbers:
+            name = space + number.name.lower()
             faults = Faults(tmp_path / name)
             node = start_node(*arguments, namespace=name, faults=faults.path)
             pairs.append((node, make_client(namespace=name, reliable=True), faults, number))
@@ -58,10 +58,11 @@ def end(node, number, record_property, state) -> None:
 
 
 def test_unconfigured_and_finalized(start_pair, record_property):
-    for node, client, _, number in start_pair(*MANUAL):
+    unconfigured, finalized = start_pair(*MANUAL), start_pair(*MANUAL, space="late_")
+    for node, client, _, number in unconfigured:
         assert client.state() == "unconfigured"
         end(node, number, record_property, "unconfigured")
-    for node, client, _, number in start_pair(*MANUAL):
+    for node, client, _, number in finalized:
         assert client.change_state("shutdown") and client.state() == "finalized"
         end(node, number, record_property, "finalized")
 
@@ -107,18 +108,21 @@ def test_active_with_a_frame_in_work_and_one_that_waits(start_pair, record_prope
         end(node, number, record_property, "active, a frame in work")
 
 
-def test_while_a_vocabulary_is_encoded(start_pair, record_property, small):
+def test_while_a_vocabulary_is_encoded_and_more_of_them_come(start_pair, record_property, small):
     for node, client, faults, number in start_pair():
         client.connect(small)
         faults.order("wait", "encode", seconds=60)
         assert client.set(vocabulary=["road", "tree"]) == (True, "")
         node.wait_for_log("fault: wait at encode")
+        # That holds up no frame.
         client.ask(small)
+        for count in range(20):
+            client.set_later(vocabulary=["road", f"thing {count}"])
         end(node, number, record_property, "active, encoding")
 
 
-def test_vocabularies_that_change_while_the_node_ends(start_pair, record_property, small):
-    for node, client, _, number in start_pair():
+def test_while_vocabularies_change(start_pair, record_property, small):
+    for node, client, _, number in start_pair(numbers=[signal.SIGTERM]):
         client.connect(small)
         for count in range(20):
             client.set_later(vocabulary=["road", f"thing {count}"])

@@ -17,12 +17,6 @@ pytestmark = pytest.mark.usefixtures("dds_environment")
 SHOWN = ("vocabulary_file", "vocabulary", "background_class", "background_threshold", "max_active")
 
 
-@pytest.fixture
-def small(street):
-    """A small picture, uint8 [80, 107, 3]."""
-    return np.ascontiguousarray(street[::6, ::6])
-
-
 @contextmanager
 def streaming(client, rgb):
     """Images come and are answered, one at a time: one that got lost would never be answered."""

@@ -5,20 +5,27 @@ import pytest
 
 from activesam_ros.errors import ImageError, ModelError
 from activesam_ros.ros.changes import ChangeDesk
-from activesam_ros.ros.frame_slot import FrameSlot
+from activesam_ros.ros.inbox import Inbox
 from activesam_ros.ros.worker import Worker, describe
 
-from .fakes import PATIENCE, FakeSegmenter
+from .fakes import PATIENCE, FakeSegmenter, eventually
 from .test_preparation import request
 
 
 class Owner:
-    """Plays the node: keeps what the worker tells and answers, one frame at a time."""
+    """Plays the engine: keeps what the worker tells, and answers."""
 
     def __init__(self):
+        self.inbox = Inbox(["front", "rear"], None)
+        self.inbox.open()
         self.events = []
+        self.begun = []
         self.answers = []
-        self.answered = 0
+        self.idled = []
+        self.tasks = []
+        self.worker = None
+        self.answering = threading.Event()
+        self.answering.set()
         self.happened = threading.Condition()
 
     def tell(self, event):
@@ -30,30 +37,37 @@ class Owner:
         with self.happened:
             assert self.happened.wait_for(condition, PATIENCE), self.events
 
+    def note_task(self):
+        self.tasks.append((self.worker.task.name, self.worker.task.bounded))
+
     def loaded(self, segmenter, preparer, seconds):
         self.preparer = preparer
+        self.note_task()
         self.tell("loaded")
 
     def in_force(self, served, prepared):
         self.tell(f"revision {served.revision} {','.join(served.vocabulary.names)}")
 
-    def frame_answered(self):
+    def answer(self, batch, served):
+        self.note_task()
         with self.happened:
-            self.answered += 1
+            self.begun.append([frame for _, frame in batch])
+            self.happened.notify_all()
+        assert self.answering.wait(PATIENCE)
+        for camera, _ in batch:
+            self.inbox.answered(camera)
+        with self.happened:
+            frames = [frame for _, frame in batch]
+            self.answers.append((*frames, served.revision, served.segmenter.prompts.vocabulary.names))
             self.happened.notify_all()
 
-    def frame_failed(self, sentence):
-        self.tell(sentence)
-
-    def fatal(self, sentence):
-        self.tell(f"fatal {sentence}")
-
-    def answer(self, frame, served):
-        if isinstance(frame, Exception):
-            raise frame
+    def idle(self, served):
         with self.happened:
-            self.answers.append((frame, served.revision, served.segmenter.prompts.vocabulary.names))
+            self.idled.append(served.revision)
             self.happened.notify_all()
+
+    def failed(self, sentence):
+        self.tell(f"failed: {sentence}")
 
 
 @pytest.fixture
@@ -61,16 +75,16 @@ def run():
     running = []
 
     def start(load):
-        owner, slot = Owner(), FrameSlot()
-        desk = ChangeDesk(lambda request, error: owner.tell(f"change failed: {error}"))
-        worker = Worker(slot, desk, load, owner.answer, owner)
-        running.append((worker, slot, desk))
+        owner = Owner()
+        desk = ChangeDesk(lambda request, error: owner.tell(f"change failed: {error}"), owner.inbox.wake)
+        worker = owner.worker = Worker(owner.inbox, desk, load, owner)
+        running.append((worker, desk))
         worker.start()
-        return owner, slot, desk, worker
+        return owner, desk, worker
 
     yield start
-    for worker, slot, desk in running:
-        slot.close()
+    for worker, desk in running:
+        worker.end()
         desk.close()
         assert worker.join(PATIENCE) and desk.join(PATIENCE)
 
@@ -80,99 +94,185 @@ def segmenter(**kwargs):
 
 
 def test_frames_wait_for_the_first_words_and_are_answered_with_them(run):
-    owner, slot, desk, _ = run(segmenter)
-    slot.put("early")
+    owner, desk, _ = run(segmenter)
+    owner.inbox.put("front", "early")
     owner.until(lambda: "loaded" in owner.events)
     desk.submit(request("road"))
     owner.until(lambda: owner.answers)
     assert owner.answers == [("early", 1, ("road",))]
     assert owner.events == ["loaded", "revision 1 road"]
+    assert owner.inbox.counts("front").answered == 1
 
 
-def test_a_bad_frame_and_a_raising_model_do_not_end_it(run):
-    owner, slot, desk, _ = run(segmenter)
+def test_frames_of_several_cameras_are_answered_together(run):
+    owner, desk, _ = run(segmenter)
+    owner.inbox.put("rear", "behind")
+    owner.inbox.put("front", "ahead")
     desk.submit(request("road"))
-    for frame, said in (
-        (ImageError("no pixels"), "frame refused: no pixels"),
-        (RuntimeError("out of\nmemory"), "frame failed: RuntimeError: out of memory"),
-    ):
-        slot.put(frame)
-        owner.until(lambda said=said: said in owner.events)
-    slot.put("good")
-    owner.until(lambda: owner.answered)
-    counts = slot.counts
-    assert counts.answered == owner.answered == len(owner.answers) == 1
-    assert dict(counts.by_reason) == {"bad image": 1, "RuntimeError": 1}
-    assert counts.received == 3
+    owner.until(lambda: owner.answers)
+    assert owner.answers == [("ahead", "behind", 1, ("road",))]
 
 
 def test_frames_keep_the_old_words_while_new_ones_are_encoded(run):
     gate = threading.Event()
     gate.set()
-    owner, slot, desk, _ = run(lambda: segmenter(gate=gate))
+    owner, desk, _ = run(lambda: segmenter(gate=gate))
     desk.submit(request("road"))
     owner.until(lambda: "revision 1 road" in owner.events)
     gate.clear()
     desk.submit(replace(request("sky"), revision=2))
-    slot.put("during")
+    owner.inbox.put("front", "during")
     owner.until(lambda: len(owner.answers) == 1)
     gate.set()
-    assert desk.join(PATIENCE)
-    slot.put("after")
+    # New words come into force without a frame, too.
+    owner.until(lambda: "revision 2 sky" in owner.events)
+    owner.inbox.put("front", "after")
     owner.until(lambda: len(owner.answers) == 2)
     assert owner.answers == [("during", 1, ("road",)), ("after", 2, ("sky",))]
 
 
+def test_words_are_not_swapped_while_a_frame_is_in_work(run):
+    owner, desk, _ = run(segmenter)
+    desk.submit(request("road"))
+    owner.until(lambda: owner.idled)
+    owner.answering.clear()
+    owner.inbox.put("front", "first")
+    owner.until(lambda: owner.begun)
+    desk.submit(replace(request("sky"), revision=2))
+    assert desk.join(PATIENCE)
+    owner.inbox.put("front", "second")
+    assert owner.events[-1] == "revision 1 road"
+    owner.answering.set()
+    owner.until(lambda: len(owner.answers) == 2)
+    assert owner.answers == [("first", 1, ("road",)), ("second", 2, ("sky",))]
+
+
 def test_words_that_cannot_be_encoded_leave_the_old_in_force(run):
-    owner, slot, desk, _ = run(segmenter)
+    owner, desk, _ = run(segmenter)
     desk.submit(request("road"))
     owner.until(lambda: "revision 1 road" in owner.events)
     desk.submit(request("unspeakable"))
     owner.until(lambda: any(event.startswith("change failed") for event in owner.events))
-    slot.put("frame")
+    owner.inbox.put("front", "frame")
     owner.until(lambda: owner.answers)
     assert owner.answers == [("frame", 1, ("road",))]
     assert owner.preparer.last.wanted == request("road")
 
 
+def test_without_a_frame_it_is_told_that_there_is_nothing_to_do(run):
+    owner, desk, _ = run(segmenter)
+    desk.submit(request("road"))
+    owner.until(lambda: 1 in owner.idled)
+    desk.submit(replace(request("sky"), revision=2))
+    owner.until(lambda: 2 in owner.idled)
+    idled = len(owner.idled)
+    owner.inbox.wake()
+    owner.until(lambda: len(owner.idled) > idled)
+    assert owner.idled == sorted(owner.idled) and owner.answers == []
+
+
+def test_what_it_does_has_a_name_and_only_frames_should_be_done_soon(run):
+    gate, loading = threading.Event(), threading.Event()
+    model = segmenter(gate=gate)
+
+    def load():
+        loading.set()
+        assert gate.wait(PATIENCE)
+        return model
+
+    owner, desk, worker = run(load)
+    assert loading.wait(PATIENCE)
+    assert (worker.task.name, worker.task.bounded) == ("loading the model", False)
+    gate.set()
+    owner.until(lambda: "loaded" in owner.events)
+    gate.clear()
+    desk.submit(request("road"))
+    eventually(lambda: model.asked)
+    assert (worker.task.name, worker.task.bounded) == ("encoding the first vocabulary", False)
+    gate.set()
+    owner.inbox.put("front", "frame")
+    owner.until(lambda: owner.answers)
+    assert owner.tasks == [("loading the model", False), ("labelling frames", True)]
+    worker.end()
+    assert worker.join(PATIENCE) and worker.task is None and not worker.alive
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (ModelError("there is no folder 'x'"), "fatal there is no folder 'x'"),
-        (MemoryError("1 TB"), "fatal loading the model failed unexpectedly: MemoryError: 1 TB"),
+        (ModelError("there is no folder 'x'"), "failed: there is no folder 'x'"),
+        (MemoryError("1 TB"), "failed: loading the model failed unexpectedly: MemoryError: 1 TB"),
     ],
 )
 def test_without_a_model_it_ends_with_one_sentence(run, error, said):
     def load():
         raise error
 
-    owner, _, _, worker = run(load)
+    owner, _, worker = run(load)
     assert worker.join(PATIENCE)
-    assert owner.events == [said]
+    assert owner.events == [said] and worker.task is None
 
 
-@pytest.mark.parametrize("method", ["loaded", "in_force", "frame_answered", "frame_failed"])
+@pytest.mark.parametrize("method", ["loaded", "in_force", "answer", "idle"])
 def test_an_owner_that_raises_ends_it_with_one_sentence(run, monkeypatch, method):
     def surprise(*_):
         raise KeyError("surprise")
 
     monkeypatch.setattr(Owner, method, surprise)
-    owner, slot, desk, worker = run(segmenter)
+    owner, desk, worker = run(segmenter)
     desk.submit(request("road"))
-    slot.put(RuntimeError("no memory") if method == "frame_failed" else "frame")
+    if method == "answer":
+        owner.until(lambda: owner.idled)
+        owner.inbox.put("front", "frame")
     assert worker.join(PATIENCE)
-    assert owner.events[-1] == "fatal the worker failed: KeyError: 'surprise'"
+    assert owner.events[-1] == "failed: the worker failed: KeyError: 'surprise'"
 
 
 def test_it_ends_while_it_waits_for_frames_and_while_it_waits_for_words(run):
     for submit in (False, True):
-        owner, slot, desk, worker = run(segmenter)
+        owner, desk, worker = run(segmenter)
         if submit:
             desk.submit(request("road"))
         owner.until(lambda submit=submit, owner=owner: len(owner.events) == 1 + submit)
-        slot.close()
+        assert not worker.ending
+        worker.end()
         desk.close()
-        assert worker.join(PATIENCE)
+        assert worker.ending and worker.join(PATIENCE)
+        assert owner.inbox.is_open
+
+
+def test_it_ends_after_the_frames_in_work(run):
+    owner, desk, worker = run(segmenter)
+    desk.submit(request("road"))
+    owner.until(lambda: owner.idled)
+    owner.answering.clear()
+    owner.inbox.put("front", "in work")
+    owner.until(lambda: owner.begun == [["in work"]])
+    owner.inbox.put("front", "waiting")
+    worker.end()
+    assert not worker.join(0)
+    owner.answering.set()
+    assert worker.join(PATIENCE)
+    assert [answer[0] for answer in owner.answers] == ["in work"]
+    # What waits is left to whoever follows.
+    counts = owner.inbox.counts("front")
+    assert (counts.answered, counts.waiting, counts.in_work) == (1, 1, 0)
+
+
+def test_one_that_ends_while_it_loads_serves_nothing(run):
+    gate = threading.Event()
+
+    def load():
+        assert gate.wait(PATIENCE)
+        return segmenter()
+
+    owner, desk, worker = run(load)
+    desk.submit(request("road"))
+    worker.end()
+    desk.close()
+    gate.set()
+    assert worker.join(PATIENCE)
+    assert owner.events == [] and owner.answers == []
 
 
 def test_an_error_becomes_one_line():

@@ -23,6 +23,7 @@ from activesam_ros.errors import ActiveSamError
 NODE = "activesam"
 _DEPTH = 200
 _PATIENCE = 60.0
+_ANEW_SECONDS = 5.0
 
 
 class Client:
@@ -56,7 +57,7 @@ class Client:
         self._thread.start()
 
     def connect(self, greetings: Mapping[str, Image], check: Callable[[], None], patience: float) -> None:
-        """Wait until the node answers a first image of every camera, sent anew each second.
+        """Wait until the node answers a first image of every camera, sent anew now and then.
 
         Args:
             greetings: an image for each camera.
@@ -78,7 +79,7 @@ class Client:
                 # The node subscribes once labels are wanted, so until then nothing can get lost.
                 if self._images[name].get_subscription_count():
                     self.send(name, message)
-                    self.ledger.wait_for(name, 0, 1.0)
+                    self.ledger.wait_for(name, 0, _ANEW_SECONDS)
                 else:
                     time.sleep(0.05)
 

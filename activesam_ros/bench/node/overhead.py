@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
+from activesam_ros.bench.node.echo import Echo
 from activesam_ros.bench.node.pictures import drive
 from activesam_ros.bench.node.reference import Reference
-from activesam_ros.bench.node.session import describe_machine, greet, node_and_client
-from activesam_ros.errors import ActiveSamError
+from activesam_ros.bench.node.session import (
+    START_SECONDS,
+    client_for,
+    describe_machine,
+    greet,
+    node_and_client,
+)
 from activesam_ros.toytown.words import DEMO_WORDS
 
-WARM_UP = 2
+LIGHT = {"vocabulary": ["road"], "full_resolution": 64, "preview_resolution": 32}
+"""Parameters with which the model takes next to no time; images are handled as with any others."""
+LIGHT_REPEATS = 5
+"""So many times as many images as of the whole model; they are quick."""
+_WARM_UP = 4
 
 
 @dataclass(frozen=True)
@@ -24,7 +36,7 @@ class OverheadOptions:
 
     Attributes:
         sizes: of the images, width and height in pixels.
-        frames: of each size.
+        frames: of each size with the whole model.
         pictures: different ones among them, in turn.
         model: as for the node.
         words: classes of the vocabulary, at most 60.
@@ -40,29 +52,44 @@ class OverheadOptions:
 
 
 @dataclass(frozen=True)
-class Overhead:
-    """Seconds of one size, medians.
+class Comparison:
+    """Seconds through the node and without it: of each picture one figure of its repeats, and the median of those.
 
     Attributes:
-        size: width and height in pixels.
-        frames: images.
         bare: of the segmenter in a process of its own.
         outside: from publishing an image to its labels, in another process.
         added: what `outside` has more than `bare`, picture by picture.
-        stages: of the node, as it measures them itself.
+        stages: of the node, as it measures them itself; medians of all images.
     """
 
-    size: tuple[int, int]
-    frames: int
     bare: float
     outside: float
     added: float
     stages: dict[str, float]
 
     @property
-    def inside(self) -> float:
-        """What the node itself adds, from the arrival of an image to its published labels, by its own clock."""
-        return self.stages["latency"] - self.stages["segment"]
+    def handling(self) -> float:
+        """What the node itself adds by its own clock: waiting for the worker, conversion and publishing."""
+        return sum(self.stages[name] for name in ("wait", "convert", "publish"))
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """What was measured of one size.
+
+    Attributes:
+        size: width and height in pixels.
+        whole: with the vocabulary and the model's own resolution; each picture by the median of its repeats.
+        light: with `LIGHT`, under which the overhead is not buried under the noise of a long computation; each
+            picture by the quickest of its repeats, since other work on the machine only ever adds.
+        transport: seconds from publishing an image to its labels where nothing is done in between: what the
+            middleware takes from and to Python; each picture by the quickest of its repeats.
+    """
+
+    size: tuple[int, int]
+    whole: Comparison
+    light: Comparison
+    transport: float
 
 
 @dataclass(frozen=True)
@@ -85,52 +112,91 @@ def measure_overhead(options: OverheadOptions, log_folder: Path | None = None) -
         ActiveSamError: the node or the segmenter cannot be started, or ended early.
     """
     on = describe_machine(options.threads)
-    return Overheads(on, options, tuple(_measure(options, size, log_folder) for size in options.sizes))
+    sizes = []
+    for size in options.sizes:
+        name = f"{size[0]}x{size[1]}"
+        pictures = drive(0, min(options.pictures, options.frames), size, name)
+        whole = {"model": options.model, "vocabulary": list(DEMO_WORDS[: options.words])}
+        light = {"model": options.model, **LIGHT}
+        folder = log_folder / name if log_folder else None
+        threads, many = options.threads, LIGHT_REPEATS * options.frames
+        sizes.append(
+            Overhead(
+                size,
+                _compare(
+                    name,
+                    whole,
+                    pictures,
+                    options.frames,
+                    threads,
+                    statistics.median,
+                    folder and folder / "whole",
+                ),
+                _compare(f"{name}, light", light, pictures, many, threads, min, folder and folder / "light"),
+                _transport(pictures, many),
+            )
+        )
+    return Overheads(on, options, tuple(sizes))
 
 
-def medians_of_differences(outside: Sequence[Sequence[float]], bare: Sequence[Sequence[float]]) -> float:
-    """Median, over the pictures, of the difference of the medians of each.
+def compared(
+    outside: Sequence[Sequence[float]],
+    bare: Sequence[Sequence[float]],
+    of: Callable[[Sequence[float]], float],
+    stages: Mapping[str, float],
+) -> Comparison:
+    """The comparison of durations.
 
     Args:
         outside, bare: for every picture, its durations.
+        of: the figure of the durations of one picture, such as `min`.
+        stages: see `Comparison`.
     """
-    return statistics.median(
-        statistics.median(long) - statistics.median(short) for long, short in zip(outside, bare, strict=True)
-    )
+    long, short = [of(some) for some in outside], [of(some) for some in bare]
+    added = [one - other for one, other in zip(long, short, strict=True)]
+    return Comparison(*map(statistics.median, (short, long, added)), dict(stages))
 
 
-def _measure(options: OverheadOptions, size: tuple[int, int], log_folder: Path | None) -> Overhead:
+def _compare(
+    name: str,
+    parameters: dict[str, object],
+    pictures: Sequence[np.ndarray],
+    frames: int,
+    threads: int | None,
+    of: Callable[[Sequence[float]], float],
+    log_folder: Path | None,
+) -> Comparison:
     from activesam_ros.bench.node.client import image_message
 
-    name = f"{size[0]}x{size[1]}"
-    pictures = drive(0, min(options.pictures, options.frames), size, name)
-    parameters = {"model": options.model, "vocabulary": list(DEMO_WORDS[: options.words])}
     outside: list[list[float]] = [[] for _ in pictures]
     bare: list[list[float]] = [[] for _ in pictures]
     with (
-        Reference(parameters, pictures, options.threads) as reference,
-        node_and_client(
-            parameters, [""], False, options.threads, log_folder / name if log_folder else None
-        ) as session,
+        Reference(parameters, pictures, threads) as reference,
+        node_and_client(parameters, [""], False, threads, log_folder) as session,
     ):
         messages = [image_message(rgb) for rgb in pictures]
         greet(session, {"": messages[0]})
-        for number in range(WARM_UP):
+        for number in range(_WARM_UP):
             session.client.ask("", messages[number % len(messages)])
             reference.seconds(number % len(pictures))
-        for number in tqdm(range(options.frames), desc=name, unit="image"):
+        for number in tqdm(range(frames), desc=name, unit="image"):
             picture = number % len(pictures)
             session.node.check()
             outside[picture].append(session.client.ask("", messages[picture]))
             bare[picture].append(reference.seconds(picture))
-    counts = session.counts[""]
-    if counts.answered != counts.received:
-        raise ActiveSamError(f"the node answered {counts.answered} of {counts.received} images; read its log")
-    return Overhead(
-        size=size,
-        frames=options.frames,
-        bare=statistics.median(seconds for some in bare for seconds in some),
-        outside=statistics.median(seconds for some in outside for seconds in some),
-        added=medians_of_differences(outside, bare),
-        stages=dict(counts.stages),
-    )
+    return compared(outside, bare, of, session.counts[""].stages)
+
+
+def _transport(pictures: Sequence[np.ndarray], frames: int) -> float:
+    from activesam_ros.bench.node.client import image_message
+
+    messages = [image_message(rgb) for rgb in pictures]
+    seconds: list[list[float]] = [[] for _ in pictures]
+    with Echo() as echo, client_for([""], False) as client:
+        client.connect({"": messages[0]}, echo.check, START_SECONDS)
+        for number in range(frames):
+            # As many images a second as a node answers under a light load.
+            time.sleep(0.05)
+            picture = number % len(messages)
+            seconds[picture].append(client.ask("", messages[picture]))
+    return statistics.median(min(some) for some in seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from activesam_ros.bench.node.cameras import Cameras
-from activesam_ros.bench.node.overhead import Overheads
+from activesam_ros.bench.node.overhead import LIGHT, LIGHT_REPEATS, Comparison, Overheads
 from activesam_ros.bench.node.soak import Soak
 from activesam_ros.bench.report import table
 
@@ -51,10 +51,13 @@ def overhead_to_markdown(found: Overheads) -> str:
     options = found.options
     parts = [
         f"Model: {options.model}, {options.words} classes. Machine: {found.machine}.",
-        "From outside: publishing an image until its labels are there, in another process, less the bare segmenter "
-        "on the same image (ms, medians):",
+        "From outside: publishing an image until its labels are there, in another process, less the bare segmenter on "
+        f"the same image; {options.frames} images of each size, by turns (ms, medians). Light: one class at "
+        f"{LIGHT['full_resolution']} pixels, {LIGHT_REPEATS} times as many images, and the quickest of each picture's "
+        "repeats, so that neither the noise of a long computation nor other work buries the overhead. Transport: of "
+        "that overhead, what images and labels take without a node, from Python to Python:",
         _outside(found),
-        "By the node's own clock (ms, medians); the node adds the latency less the segmenter's stages:",
+        "By the node's own clock (ms, medians); the overhead is wait, convert and publish, without the transport:",
         _inside(found),
     ]
     return "\n\n".join(parts) + "\n"
@@ -120,33 +123,40 @@ def _outside(found: Overheads) -> str:
     rows = [
         [
             _size(one.size),
-            str(one.frames),
-            _ms(one.bare),
-            _ms(one.outside),
-            _ms(one.added),
-            f"{one.added / one.bare:.1%}",
+            *_compared(one.whole),
+            *_compared(one.light),
+            _ms(one.transport),
+            f"{one.light.added / one.whole.bare:.1%}",
         ]
         for one in found.sizes
     ]
-    return table(
-        ["size", "images", "bare segmenter", "through the node", "overhead", "of the segmenter"], rows
-    )
+    one_load = ["bare segmenter", "through the node", "overhead"]
+    light = [f"light: {name}" for name in one_load]
+    header = ["size", *one_load, *light, "transport", "light overhead / bare segmenter"]
+    return table(header, rows)
+
+
+def _compared(found: Comparison) -> list[str]:
+    return [_ms(found.bare), _ms(found.outside), _ms(found.added)]
 
 
 def _inside(found: Overheads) -> str:
-    rows = [
-        [
-            _size(one.size),
-            *(
-                _ms(one.stages.get(name, 0.0))
-                for name in ("wait", "convert", "segment", "publish", "latency")
-            ),
-            _ms(one.inside),
-            f"{one.inside / one.stages['segment']:.1%}",
-        ]
-        for one in found.sizes
+    rows = []
+    for one in found.sizes:
+        stages = one.whole.stages
+        times = [_ms(stages[name]) for name in ("wait", "convert", "publish")]
+        whole = [_ms(stages["segment"]), _ms(stages["latency"]), _ms(one.whole.handling)]
+        rows.append([_size(one.size), *times, *whole, f"{one.whole.handling / stages['segment']:.1%}"])
+    header = [
+        "size",
+        "wait",
+        "convert",
+        "publish",
+        "segment",
+        "latency",
+        "overhead",
+        "of the segmenter's time",
     ]
-    header = ["size", "wait", "convert", "segment", "publish", "latency", "overhead", "of the segmenter"]
     return table(header, rows)
 
 

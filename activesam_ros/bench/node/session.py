@@ -58,12 +58,6 @@ def node_and_client(
     Raises:
         ActiveSamError: the node did not end well.
     """
-    # ROS is imported only here: the domain has to be chosen before.
-    keep_apart()
-    import rclpy
-
-    from activesam_ros.bench.node.client import Client
-
     with TemporaryDirectory() as scratch:
         place = Path(scratch) if folder is None else folder
         place.mkdir(parents=True, exist_ok=True)
@@ -71,20 +65,35 @@ def node_and_client(
         given = {**parameters, "prompt_cache": str(Path(scratch) / "prompts")}
         if list(cameras) != [""]:
             given["cameras"] = list(cameras)
-        rclpy.init()
-        try:
-            client = Client(cameras, reliable)
-            try:
-                with NodeProcess(given, {}, place, threads) as node:
-                    session = Session(node, client)
-                    yield session
-            finally:
-                client.close()
-        finally:
-            rclpy.try_shutdown()
+        with client_for(cameras, reliable) as client:
+            with NodeProcess(given, {}, place, threads) as node:
+                session = Session(node, client)
+                yield session
         if node.exit_code != 0:
             raise ActiveSamError(f"the node ended with exit code {node.exit_code}, expected 0 after a signal")
         session.counts.update(read_counts(node.last_words()))
+
+
+@contextmanager
+def client_for(cameras: Sequence[str], reliable: bool) -> Iterator[Client]:
+    """A client, with ROS around it, in a domain of its own unless one is chosen; see `Client`."""
+    # ROS is imported only here: the domain has to be chosen before.
+    keep_apart()
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    from activesam_ros.bench.node.client import Client
+
+    # An interruption is for this program: rclpy would take the client apart while it is in use.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        client = Client(cameras, reliable)
+        try:
+            yield client
+        finally:
+            client.close()
+    finally:
+        rclpy.try_shutdown()
 
 
 def greet(session: Session, greetings: Mapping[str, Image]) -> None:

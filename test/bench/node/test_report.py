@@ -1,14 +1,21 @@
 """Verdicts and tables, by hand."""
 
 import json
-from dataclasses import asdict, replace
+import statistics
+from dataclasses import asdict, astuple, replace
 
 import pytest
 
 from activesam_ros.bench.node.cameras import Cameras, CamerasOptions
 from activesam_ros.bench.node.counts import NodeCounts
 from activesam_ros.bench.node.ledger import Traffic
-from activesam_ros.bench.node.overhead import Overhead, OverheadOptions, Overheads, medians_of_differences
+from activesam_ros.bench.node.overhead import (
+    Comparison,
+    Overhead,
+    OverheadOptions,
+    Overheads,
+    compared,
+)
 from activesam_ros.bench.node.report import cameras_to_markdown, overhead_to_markdown, soak_to_markdown
 from activesam_ros.bench.node.soak import Edits, Sample, Soak, SoakOptions
 from activesam_ros.memory import Memory
@@ -92,21 +99,18 @@ def test_cameras():
     )
 
 
-def test_overhead():
+def test_pictures_are_compared_one_by_one():
     # The second picture takes long, and its figures must not be compared with the first one's.
-    assert medians_of_differences(
-        [[1.1, 1.2, 9.0], [5.3, 5.3]], [[1.0, 1.0, 1.0], [5.0, 5.1]]
-    ) == pytest.approx((0.2 + 0.25) / 2)
-    stages = {
-        "wait": 0.001,
-        "convert": 0.002,
-        "decode": 0.3,
-        "segment": 0.4,
-        "publish": 0.003,
-        "latency": 0.41,
-    }
-    found = Overheads("a machine", OverheadOptions(), (Overhead((640, 480), 60, 0.4, 0.42, 0.02, stages),))
+    outside, bare = [[1.1, 1.2, 9.0], [5.3, 5.4]], [[1.0, 1.0, 0.9], [5.0, 5.2]]
+    assert astuple(compared(outside, bare, statistics.median, {}))[:3] == pytest.approx((3.05, 3.275, 0.225))
+    assert astuple(compared(outside, bare, min, {}))[:3] == pytest.approx((2.95, 3.2, 0.25))
+
+
+def test_overhead():
+    stages = {"wait": 0.001, "convert": 0.002, "segment": 0.4, "publish": 0.003, "latency": 0.41}
+    whole, light = Comparison(0.4, 0.42, 0.015, stages), Comparison(0.03, 0.04, 0.01, stages)
+    found = Overheads("a machine", OverheadOptions(), (Overhead((640, 480), whole, light, 0.005),))
     printed = overhead_to_markdown(found)
-    assert "| 640x480 | 60 | 400.0 | 420.0 | 20.0 | 5.0% |" in printed
-    assert "| 640x480 | 1.0 | 2.0 | 400.0 | 3.0 | 410.0 | 10.0 | 2.5% |" in printed
+    assert "| 640x480 | 400.0 | 420.0 | 15.0 | 30.0 | 40.0 | 10.0 | 5.0 | 2.5% |" in printed
+    assert "| 640x480 | 1.0 | 2.0 | 3.0 | 400.0 | 410.0 | 6.0 | 1.5% |" in printed
     json.dumps(asdict(found))

@@ -1,0 +1,309 @@
+"""What is known of the parts of the node, put together; the parts are stand-ins, the statuses are real."""
+
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
+
+from rclpy.topic_endpoint_info import TopicEndpointInfo  # noqa: E402
+
+from activesam_ros.ros import qos, report  # noqa: E402
+from activesam_ros.ros.camera_outputs import Demand  # noqa: E402
+from activesam_ros.ros.inbox import Drop, Inbox  # noqa: E402
+from activesam_ros.ros.input_watch import IMAGE, Listener  # noqa: E402
+from activesam_ros.ros.latency import Latency  # noqa: E402
+from activesam_ros.ros.lifecycle import Stage  # noqa: E402
+from activesam_ros.ros.parameters import DEFAULTS, ModelChoice, Policy, group_of  # noqa: E402
+from activesam_ros.ros.preparation import Preparer, swap  # noqa: E402
+from activesam_ros.ros.report import NodeReport  # noqa: E402
+from activesam_ros.ros.worker import Task  # noqa: E402
+
+from .fakes import FakeSegmenter  # noqa: E402
+from .recording import RecordingNode  # noqa: E402
+from .test_preparation import request  # noqa: E402
+
+OK, WARN, ERROR, STALE = (bytes([level]) for level in range(4))
+CHOICE = group_of(ModelChoice, {**DEFAULTS, "model": "street"})
+
+
+def publisher(profile):
+    return TopicEndpointInfo(node_name="driver", node_namespace="/", topic_type=IMAGE, qos_profile=profile)
+
+
+class Bench(RecordingNode):
+    """The node and its parts."""
+
+    def __init__(self, *names):
+        super().__init__()
+        self.stage = Stage.ACTIVE
+        self.transition_error = None
+        self.policy = group_of(Policy, DEFAULTS)
+        self.model = CHOICE
+        self.requested = request("road")
+        self.failure = None
+        self.inbox = Inbox(names, queue_size=9)
+        self.inbox.open()
+        self.cameras = {name: self._camera(name) for name in names}
+        served = swap(Preparer(FakeSegmenter(request("road").settings), lambda: 0.0)(request("road")))
+        self.engine = SimpleNamespace(
+            task=None,
+            served=served,
+            serves=True,
+            error=None,
+            choice=CHOICE,
+            is_loaded=True,
+            prompt_cache="/cache/prompts",
+        )
+        self.report = NodeReport(self, self, self.inbox, self.cameras.values(), lambda: self.engine)
+        self.endpoints = {}
+
+    def _camera(self, name):
+        topic = f"/{name}/image" if name else "/image"
+        return SimpleNamespace(
+            name=name,
+            title=f"camera {name}".strip(),
+            demand=Demand.LABELS,
+            latency=Latency(),
+            input=SimpleNamespace(
+                topic=topic,
+                listener=Listener(topic[1:], topic, "raw", qos.image_in("newest")),
+                listening=True,
+                silent_for=0.5,
+                since_image=0.5,
+            ),
+        )
+
+    # What the report asks of the graph.
+
+    def get_publishers_info_by_topic(self, topic):
+        return self.endpoints.get(topic, [])
+
+    def get_topic_names_and_types(self):
+        return [("/camera/image_raw", [IMAGE])]
+
+    def count_publishers(self, topic):
+        return 1
+
+    def answer(self, name="", seconds=0.1):
+        assert self.inbox.put(name, "frame") is None
+        self.inbox.take()
+        self.inbox.answered(name)
+        self.cameras[name].latency.add({"latency": seconds}, 3, 19)
+
+    def look(self):
+        """Level, message and values of every status, by its name."""
+        self.report.publish()
+        told = self.messages("/diagnostics")[-1].status
+        names = [one.name for one in told]
+        assert len(set(names)) == len(names)
+        return {
+            one.name.removeprefix("front/activesam: "): (
+                one.level,
+                one.message,
+                {value.key: value.value for value in one.values},
+            )
+            for one in told
+        }
+
+
+@pytest.fixture
+def bench():
+    return Bench("")
+
+
+@pytest.fixture
+def now(monkeypatch):
+    clock = SimpleNamespace(seconds=1000.0)
+    monkeypatch.setattr(report, "time", SimpleNamespace(monotonic=lambda: clock.seconds))
+    return clock
+
+
+def test_every_part_has_a_status_in_one_message():
+    bench = Bench("left", "right")
+    assert list(bench.look()) == ["node", "vocabulary", "camera left", "camera right"]
+    assert bench.topics() == ["/diagnostics"]
+
+
+def test_a_node_at_work(bench, now):
+    bench.engine.task = Task("labelling frames", since=now.seconds - 2, bounded=True)
+    bench.answer()
+    told = bench.look()
+    level, message, values = told["node"]
+    assert (level, message) == (OK, "active")
+    expected = {
+        "lifecycle state": "active",
+        "model": "street",
+        "device": "cpu",
+        "dtype": "float32",
+        "worker": "labelling frames",
+        "worker seconds": "2.00",
+        "heartbeat": "yes",
+        "bucket size": "32",
+        "bucket size set": "32",
+    }
+    assert expected.items() <= values.items()
+    assert int(values["memory MB"]) > 0 and "last error" not in values
+    level, message, values = told["vocabulary"]
+    assert (level, message) == (OK, "revision 1 is in force")
+    assert values["prompt cache"] == "/cache/prompts"
+    level, _, values = told["camera"]
+    expected = {
+        "image topic": "/image",
+        "transport": "raw",
+        "received": "1",
+        "answered": "1",
+        "ms p50 latency": "100.00",
+        "active classes": "3",
+        "classes": "19",
+        "seconds since the last image": "0.50",
+    }
+    assert level == OK and expected.items() <= values.items()
+
+
+def test_without_a_model_nothing_is_wrong(bench):
+    bench.engine, bench.stage = None, Stage.UNCONFIGURED
+    told = bench.look()
+    assert {name: status[:2] for name, status in told.items()} == {
+        "node": (OK, "unconfigured"),
+        "vocabulary": (OK, "no model is loaded, so none is in force"),
+        "camera": (OK, "not active: no images are taken"),
+    }
+    # The model that the parameters name is the one that would be loaded.
+    assert told["node"][2]["model"] == "street" and "device" not in told["node"][2]
+
+
+def test_while_it_loads_it_warns(bench, now):
+    engine = bench.engine
+    engine.served, engine.serves, engine.is_loaded, engine.prompt_cache = None, False, False, None
+    engine.task = Task("loading the model", since=now.seconds - 99, bounded=False)
+    told = bench.look()
+    assert told["node"][:2] == (WARN, "the model street is loading")
+    assert told["node"][2]["heartbeat"] == "yes"
+    assert told["vocabulary"][:2] == (WARN, "the model is loading")
+    assert told["camera"][:2] == (OK, "not active: no images are taken")
+
+
+def test_a_worker_that_hangs_is_an_error_and_stops_the_heartbeat(bench, now):
+    bench.engine.task = Task("labelling frames", since=now.seconds - 31, bounded=True)
+    level, message, values = bench.look()["node"]
+    assert (level, message) == (ERROR, "the worker hangs: labelling frames for 31 s")
+    assert values["heartbeat"] == "no"
+
+
+def test_an_engine_that_failed_is_an_error_and_stops_the_heartbeat(bench):
+    bench.engine.error, bench.engine.serves = "the worker failed: KeyError: 'x'", False
+    level, message, values = bench.look()["node"]
+    assert (level, message) == (ERROR, "the worker failed: KeyError: 'x'")
+    assert values["heartbeat"] == "no"
+
+
+def test_a_transition_that_failed_is_an_error(bench):
+    bench.transition_error, bench.stage, bench.engine = (
+        "could not configure: no model",
+        Stage.UNCONFIGURED,
+        None,
+    )
+    level, message, _ = bench.look()["node"]
+    assert level == ERROR and "could not configure: no model" in message
+
+
+def test_what_was_logged_last_is_told_with_its_age(bench, now):
+    bench.report.failed("one")
+    bench.report.failed("frame failed: two")
+    now.seconds += 7
+    values = bench.look()["node"][2]
+    assert (values["last error"], values["seconds since the last error"]) == ("frame failed: two", "7.00")
+
+
+def test_a_change_that_failed_is_an_error_of_the_vocabulary(bench):
+    bench.failure = "'sky' has no tokens"
+    level, message, values = bench.look()["vocabulary"]
+    assert level == ERROR and "'sky' has no tokens" in message and values["last error"] == bench.failure
+
+
+def test_a_camera_of_which_nothing_comes_is_stale_and_says_why(bench):
+    camera = bench.cameras[""]
+    camera.input.silent_for = bench.policy.image_timeout
+    assert bench.look()["camera"][0] == OK
+    camera.input.silent_for += 0.1
+    level, message, _ = bench.look()["camera"]
+    assert level == STALE and message == bench.report.why_no_images(camera)
+    assert "nobody publishes /image" in message and "/camera/image_raw (raw)" in message
+    # Nobody waits for it any more.
+    camera.demand, camera.input.silent_for, camera.input.listening = Demand.NOTHING, None, False
+    assert bench.look()["camera"][:2] == (OK, "idle: nobody subscribes")
+
+
+def test_a_publisher_that_does_not_fit_is_a_warning(bench):
+    camera = bench.cameras[""]
+    camera.input.listener = Listener("image", "/image", "raw", qos.image_in("all"))
+    bench.endpoints["/image"] = [publisher(qos.image_in("newest"))]
+    level, message, values = bench.look()["camera"]
+    assert level == WARN and message == bench.report.unfit_publisher(camera)
+    assert "/driver publishes on /image cannot be received" in message
+    assert values["quality of service"] == "reliable, keep all, volatile"
+    camera.input.listening = False
+    assert bench.look()["camera"][0] == OK
+    camera.input.listening = True
+    bench.endpoints["/image"] = [publisher(qos.results_out())]
+    assert bench.report.unfit_publisher(camera) is None and bench.look()["camera"][0] == OK
+
+
+def test_frames_that_were_lost_of_late_are_told_by_camera(now):
+    bench = Bench("left", "right")
+    bench.look()
+    now.seconds += 1
+    bench.inbox.refuse("left", Drop.QUEUE_FULL)
+    told = bench.look()
+    assert told["camera left"][0] == ERROR and told["camera right"][0] == OK
+    assert told["camera left"][2]["dropped: queue full"] == "1"
+    now.seconds += 60
+    bench.look()
+    now.seconds += 1
+    assert bench.look()["camera left"][0] == OK
+
+
+def test_a_preview_is_told_as_that(bench, now):
+    bench.cameras[""].demand = Demand.PREVIEW
+    bench.look()
+    now.seconds += 1
+    bench.answer()
+    assert bench.look()["camera"][1].endswith("frames a second are previewed")
+
+
+def test_news_are_of_the_cameras_that_answered_since():
+    bench = Bench("left", "right")
+    assert bench.report.news() == []
+    bench.answer("left", 0.5)
+    (line,) = bench.report.news()
+    assert line.startswith("left: frames: 1 in = 1 out + 0 dropped + 0 pending; median ms: latency 500.0")
+    assert bench.report.news() == []
+    bench.answer("left", 0.1)
+    bench.answer("right")
+    left, right = bench.report.news()
+    assert left.startswith("left: frames: 2 in") and "latency 100.0" in left
+    assert right.startswith("right: frames: 1 in")
+
+
+def test_the_summary_is_of_all_frames_and_cameras(bench):
+    assert bench.report.summaries() == ["frames: 0 in = 0 out + 0 dropped + 0 pending"]
+    bench.answer("", 0.1)
+    bench.report.news()
+    bench.answer("", 0.3)
+    bench.answer("", 0.3)
+    bench.inbox.refuse("", Drop.OVER_RATE)
+    (line,) = bench.report.summaries()
+    assert line == (
+        "frames: 4 in = 3 out + 1 dropped + 0 pending; dropped: over the rate 1; median ms: latency 300.0; "
+        "active classes: 3 of 19"
+    )
+
+
+def test_a_system_that_does_not_tell_of_memory_will_do(bench, monkeypatch):
+    def missing():
+        raise FileNotFoundError("/proc/self/status")
+
+    monkeypatch.setattr(report, "memory", missing)
+    level, _, values = bench.look()["node"]
+    assert level == OK and "memory MB" not in values
