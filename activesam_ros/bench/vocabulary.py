@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from activesam_ros.bench.apart import in_own_process
 from activesam_ros.bench.edits import Edit, measure_edits
 from activesam_ros.bench.gaps import Gaps, measure_gaps
-from activesam_ros.machine import machine
 from activesam_ros.bench.start import Start, measure_start
 from activesam_ros.bench.words import NEW_WORDS, base_names
+from activesam_ros.machine import machine
 from activesam_ros.model.folder import resolve_folder
 from activesam_ros.text.embedder import EncodingReport, Residence
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from activesam_ros.errors import ActiveSamError, EvaluationError
 from activesam_ros.evaluation.bag import BagSource
-from activesam_ros.evaluation.corruptions import corrupt, corruptions_of
+from activesam_ros.evaluation.corruptions import Corrupted, corrupt
 from activesam_ros.evaluation.finishing import finish
 from activesam_ros.evaluation.judge import Cost, FrameBefore, FrameJudge
 from activesam_ros.evaluation.methods import Labeller, build, frame_work, known_methods
@@ -92,9 +92,7 @@ def evaluate(
         torch.set_num_threads(request.threads)
     names = _method_names(request)
     methods = known_methods(names)
-    corruptions = corruptions_of(
-        [name for name, _ in request.corruptions], [severity for _, severity in request.corruptions]
-    )
+    corruptions = [Corrupted(name, severity) for name, severity in dict.fromkeys(request.corruptions)]
     with BagSource(request.bag.expanduser()) as source:
         image_topic = request.image_topic or default_image_topic(source, request.labels_topic)
         matching = _matching(request, source)

@@ -10,10 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from activesam_ros.machine import machine
 from activesam_ros.bench.node.counts import NodeCounts, read_counts
 from activesam_ros.demo.node_process import NodeProcess, keep_apart
 from activesam_ros.errors import ActiveSamError
+from activesam_ros.machine import machine
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import Image
