@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _evaluate(given: argparse.Namespace, command: str) -> int:
     # Imports torch and transformers, which take seconds.
+    from activesam_ros.evaluation.corruptions import corruptions_of
     from activesam_ros.evaluation.node_parameters import wanted
     from activesam_ros.evaluation.run import Request, evaluate
 
@@ -68,7 +69,7 @@ def _evaluate(given: argparse.Namespace, command: str) -> int:
         start=given.start,
         end=given.end,
         methods=("active", *given.compare),
-        corruptions=tuple((name, severity) for name in given.corrupt for severity in given.severity),
+        corruptions=tuple(corruptions_of(given.corrupt, given.severity)),
         seed=given.seed,
         threads=given.threads,
         prompt_cache=given.prompt_cache,

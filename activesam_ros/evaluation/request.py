@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from activesam_ros import __version__
+from activesam_ros.evaluation.corruptions import Corrupted
 from activesam_ros.evaluation.truth import Matching
 from activesam_ros.settings import SegmenterSettings
 from activesam_ros.vocabulary import Vocabulary
@@ -36,7 +37,7 @@ class Request:
         every: each so many-th image is taken.
         start, end: seconds from the recording's beginning.
         methods: names; the first is the one that the others are compared with.
-        corruptions: name and severity; the first method labels the images so corrupted too.
+        corruptions: the first method labels the images so corrupted too.
         seed: of the corruptions.
         threads: torch's; None: its choice.
         prompt_cache: folder; None: the program's own.
@@ -60,7 +61,7 @@ class Request:
     start: float | None = None
     end: float | None = None
     methods: tuple[str, ...] = ("active",)
-    corruptions: tuple[tuple[str, int], ...] = ()
+    corruptions: tuple[Corrupted, ...] = ()
     seed: int = 0
     threads: int | None = None
     prompt_cache: Path | None = None

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from activesam_ros.errors import ActiveSamError, EvaluationError
 from activesam_ros.evaluation.bag import BagSource
-from activesam_ros.evaluation.corruptions import Corrupted, corrupt
+from activesam_ros.evaluation.corruptions import corrupt
 from activesam_ros.evaluation.finishing import finish
 from activesam_ros.evaluation.judge import Cost, FrameBefore, FrameJudge
 from activesam_ros.evaluation.methods import Labeller, build, frame_work, known_methods
@@ -92,7 +92,6 @@ def evaluate(
         torch.set_num_threads(request.threads)
     names = _method_names(request)
     methods = known_methods(names)
-    corruptions = [Corrupted(name, severity) for name, severity in dict.fromkeys(request.corruptions)]
     with BagSource(request.bag.expanduser()) as source:
         image_topic = request.image_topic or default_image_topic(source, request.labels_topic)
         matching = _matching(request, source)
@@ -109,7 +108,7 @@ def evaluate(
             say(f"preparing {name}")
             labellers[name] = build(name, segmenter, request.vocabulary)
         jobs = [_Job(name, labellers[name]) for name in names]
-        jobs += [_Job(names[0], labellers[names[0]], str(one), one.name, one.severity) for one in corruptions]
+        jobs += [_Job(names[0], labellers[names[0]], str(one), one.name, one.severity) for one in request.corruptions]
         description = described_run(
             recording=_described_recording(request, source, image_topic),
             model={
@@ -126,7 +125,7 @@ def evaluate(
                 {"name": one.name, "description": one.description, "differences": list(one.differences)}
                 for one in methods
             ],
-            corruptions=[str(one) for one in corruptions],
+            corruptions=[str(one) for one in request.corruptions],
             seed=request.seed,
             machine=machine(torch.get_num_threads()),
             command=request.command,

@@ -65,6 +65,7 @@ class Page:
     cost: tuple[str, ...]
     has_truth: bool
     confused_of: int
+    counted: str
 
 
 def write_report(
@@ -116,6 +117,7 @@ def render(page: Page) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["percent"] = wording.percent
+    environment.filters["share"] = wording.share
     environment.filters["css"] = lambda colour: "rgb({},{},{})".format(*colour)
     template = resources.files("activesam_ros.evaluation.report").joinpath("page.html")
     return environment.from_string(template.read_text(encoding="utf-8")).render(page=page)
@@ -160,7 +162,10 @@ def _page(
     def shown(frame: KeptFrame, rank: int | None = None) -> Frame:
         return Frame(
             _caption(frame, begin, rank),
-            tuple((title, _uri((pictures / name).read_bytes())) for title, name in frame.panels),
+            tuple(
+                (title, _inlined(pictures / name, photograph=number == 0))
+                for number, (title, name) in enumerate(frame.panels)
+            ),  # fmt: skip
             frame.classes,
             frame.errors,
         )
@@ -196,6 +201,7 @@ def _page(
         cost=_cost(first, facts),
         has_truth=truth is not None,
         confused_of=len(results.classes),
+        counted=wording.percent(truth.counted_share if truth else None),
     )
 
 
@@ -313,5 +319,13 @@ def _sheet(pictures: Path, frame: KeptFrame) -> Any:
     )
 
 
-def _uri(png: bytes) -> str:
-    return Markup(f"data:image/png;base64,{b64encode(png).decode('ascii')}")
+def _inlined(path: Path, photograph: bool) -> str:
+    """A picture as data URI; of a photograph, which as PNG is ten times as large, as JPEG."""
+    if not photograph:
+        return _uri(path.read_bytes())
+    _, jpeg = cv2.imencode(".jpg", cv2.imread(str(path)), [cv2.IMWRITE_JPEG_QUALITY, 88])
+    return _uri(jpeg.tobytes(), "jpeg")
+
+
+def _uri(content: bytes, kind: str = "png") -> str:
+    return Markup(f"data:image/{kind};base64,{b64encode(content).decode('ascii')}")

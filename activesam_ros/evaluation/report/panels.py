@@ -208,7 +208,8 @@ def _error_picture(rgb: np.ndarray, found: np.ndarray, width: int) -> np.ndarray
     grey = cv2.cvtColor(cv2.cvtColor(shrunk(rgb, width), cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     small = shrunk(found, width, sharp=True)
     table = np.array([VERDICT_COLOURS[kind] for kind in Verdict], np.uint8)
-    return np.where((small == Verdict.RIGHT)[..., None], 165 + (grey // 4), table[small]).astype(np.uint8)
+    # Few levels of grey, which make a small file.
+    return np.where((small == Verdict.RIGHT)[..., None], 165 + grey // 16 * 5, table[small]).astype(np.uint8)
 
 
 def _class_entries(truth: np.ndarray, labels: np.ndarray, key: ClassKey) -> tuple[Entry, ...]:

@@ -101,7 +101,7 @@ def confusion(names: Sequence[str], shares: np.ndarray, columns: Sequence[str]) 
     size = len(names)
     made, (ax,) = figure(1.75 + 2.65 * min(1.6, max(0.75, size / max(1, len(columns)))))
     ax.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, aspect="auto", interpolation="nearest")
-    small = 8.5 if size <= 12 else 7 if size <= 20 else 6
+    small = 8.5 if size <= 12 else 8 if size <= 20 else 7
     ax.set_yticks(range(size), [_short(name) for name in names], fontsize=small)
     ax.set_xticks(range(len(columns)), [_short(name) for name in columns], fontsize=small, rotation=90)
     ax.set_ylabel("truth")
@@ -113,7 +113,7 @@ def confusion(names: Sequence[str], shares: np.ndarray, columns: Sequence[str]) 
     ax.grid(which="minor", color="white", linewidth=0.8)
     ax.tick_params(which="minor", length=0)
     if len(columns) <= 21:
-        letters = 7.5 if len(columns) <= 12 else 5.5
+        letters = 7.5 if len(columns) <= 12 else 6
         for row, column in np.argwhere(np.nan_to_num(shares) >= 0.01):
             share = shares[row, column]
             ax.text(

@@ -13,6 +13,11 @@ def percent(share: float | None, digits: int = 1) -> str:
     return UNKNOWN if share is None else f"{100 * share:.{digits}f} %".replace("-", _MINUS)
 
 
+def share(value: float) -> str:
+    """A share in 0..1 for a legend: "8 %", "<1 %", "0 %"."""
+    return "<1 %" if 0 < value < 0.005 else percent(value, 0)
+
+
 def points(difference: float | None) -> str:
     """A difference of two shares in percentage points: "+1.9", "−0.3", "±0.0"."""
     if difference is None:
