@@ -55,7 +55,7 @@ def written(made_up_run):
 def test_the_page_needs_nothing_else(written):
     _, _, html = written
     seen = Seen(html)
-    assert seen.references and all(one.startswith("data:image/png;base64,") for one in seen.references)
+    assert seen.references and all(re.match("data:image/(png|jpeg);base64,", one) for one in seen.references)
     assert "url(" not in html and "@import" not in html and "http" not in html
     assert seen.open == [], "every tag is closed"
     assert seen.anchors <= seen.ids, "every link within the page leads somewhere"
