@@ -111,14 +111,13 @@ def answers(results: Results, records: Sequence[FrameRecord]) -> tuple[Answer, .
 def _is_it_right(first: Summary, records: Sequence[FrameRecord]) -> Answer:
     question = "Is it right on this data?"
     if first.truth is None:
-        if first.agreement is None:
-            told = ("There is no ground truth in this run, so nobody knows. Look at the pictures below.",)
-            return Answer(question, "", "", told)
-        told = (
-            "There is no ground truth in this run. This is the share of pixels that get the same label when every "
-            "class is decoded: it says what pruning changed, not what is right.",
-        )
-        return Answer(question, wording.percent(first.agreement), "agreement", told)
+        told = ["Without it the pictures have to tell."]
+        if first.agreement is not None:
+            told.append(
+                f"{wording.percent(first.agreement)} of the pixels get the label that they get when every class is "
+                "decoded: that says what pruning changed, not what is right."
+            )
+        return Answer(question, "Not known", "there is no ground truth in this run", tuple(told))
     told = (
         f"{wording.percent(first.truth.pixel_accuracy)} of the pixels have the right label. mIoU, the overlap of "
         f"labels and truth averaged over {_classes(first.truth)} classes, counts small classes as much as large ones.",

@@ -24,7 +24,7 @@ def methods(summaries: Sequence[Summary]) -> bytes | None:
     score = [one.truth.mean_iou if one.truth else None for one in summaries]
     title = "mIoU, %"
     if all(value is None for value in score):
-        score, title = [one.agreement for one in summaries], "same label as the reference, % of pixels"
+        score, title = [one.agreement for one in summaries], "same label as full-vocabulary, % of pixels"
     groups = [
         plots.Bars(title, _percent(score), [wording.percent(value) for value in score]),
         plots.Bars(

@@ -59,12 +59,15 @@ class Page:
     plots: Mapping[str, str | None]
     tables: Mapping[str, Table | None]
     worst: tuple[Frame, ...]
+    worst_title: str
     worst_by: str
     stage1: tuple[str, ...]
     first: str
     cost: tuple[str, ...]
     has_truth: bool
-    confused_of: int
+    seen: int
+    bars: int
+    confused: int
     counted: str
 
 
@@ -195,12 +198,17 @@ def _page(
             "errors": table(lambda: tables.errors(results)),
         },
         worst=tuple(shown(frame, rank) for rank, frame in enumerate(worst, start=1)),
-        worst_by="lowest mIoU of the frame" if truth is not None else "least agreement",
+        worst_title=f"The {len(worst)} worst frames"
+        if truth is not None
+        else f"The {len(worst)} frames that differ most",
+        worst_by="By the lowest mIoU of the frame" if truth is not None else "By the least agreement",
         stage1=_stage1(first),
         first=first.method if first else "",
         cost=_cost(first, facts),
         has_truth=truth is not None,
-        confused_of=len(results.classes),
+        seen=sum(one.iou is not None for one in truth.classes) if truth else 0,
+        bars=figures.MOST_BARS,
+        confused=figures.MOST_CONFUSED,
         counted=wording.percent(truth.counted_share if truth else None),
     )
 

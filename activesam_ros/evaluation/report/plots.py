@@ -21,6 +21,7 @@ from activesam_ros.evaluation.report.style import (
     figure,
     styled,
 )
+from activesam_ros.evaluation.spread import Spread
 
 Number = float | None
 
@@ -79,7 +80,7 @@ def class_bars(
     if other is not None:
         ax.scatter(
             100 * _array(other), range(len(names)), marker="D", s=20, color="white", edgecolor=INK, zorder=3,
-            label=other_method,
+            clip_on=False, label=other_method,
         )  # fmt: skip
         made.legend(loc="outside upper left", ncols=2, handletextpad=0.4, columnspacing=1.2)
     ax.set_xlim(0, 103)
@@ -160,7 +161,8 @@ def latency(seconds: Sequence[float], milliseconds: Sequence[Number], label: str
     made, axes = figure(4.1, 2)
     times, values = _array(seconds), _array(milliseconds)
     known = values[np.isfinite(values)]
-    median, high = np.percentile(known, [50, 95])
+    spread = Spread.of(known.tolist())
+    median, high = spread.p50, spread.p95
     limit = _top(known)
     axes[0].plot(
         times, np.minimum(values, 0.99 * limit), ".", color=FIRST, markersize=3, alpha=_fade(len(values))
@@ -170,7 +172,8 @@ def latency(seconds: Sequence[float], milliseconds: Sequence[Number], label: str
     axes[0].set_ylim(0, limit)
     axes[0].set_ylabel("ms a frame")
     axes[0].set_xlabel("seconds since the first image")
-    axes[0].set_title(label)
+    beyond = int((known > limit).sum())
+    axes[0].set_title(f"{label} ({beyond} slower, at the edge)" if beyond else label)
     axes[0].yaxis.grid(True)
     axes[1].hist(np.minimum(known, limit), bins=min(40, max(5, len(known) // 4)), color=FIRST)
     axes[1].axvline(median, color=INK, linewidth=1.2, label=f"median {wording.milliseconds(median / 1000)}")

@@ -55,9 +55,17 @@ def methods(summaries: Sequence[Summary]) -> Table:
         ),
         tuple(rows),
         "Points and × compare with the first row, over the frames that both methods labelled. Work is counted "
-        "floating-point operations; classes decoded are a mean per frame. Flicker is the share of pixels whose label "
-        "changes from one frame to the next though the truth does not; agreement, of those with the label that "
-        "full-vocabulary gives.",
+        "floating-point operations; classes decoded are a mean per frame."
+        + (
+            " Flicker is the share of pixels whose label changes from one frame to the next though the truth does not."
+            if any(one.truth for one in summaries)
+            else ""
+        )
+        + (
+            " Agreement is the share of pixels with the label that full-vocabulary gives."
+            if any(one.agreement is not None for one in summaries)
+            else ""
+        ),
         strong=0,
     ).without_empty_columns(UNKNOWN)
 
@@ -170,35 +178,42 @@ def stages(summary: Summary) -> Table:
 
 
 def robustness(results: Results, methods: Sequence[str]) -> Table:
-    """One row a corruption: mIoU of each method and its fall against clean images; agreement without truth."""
-    head, rows = ["images"], []
+    """One row a corruption and method, one column a severity: mIoU, or agreement where there is no truth."""
+    kinds = dict.fromkeys(name.partition(":")[0] for name in results.corruptions if name)
+    severities = sorted({name.partition(":")[2] for name in results.corruptions if name})
+    with_truth = any(one.truth for one in results.summaries)
+    means = {one.method: one for one in results.robustness if one.mean_iou is not None}
+
+    def score(method: str, corruption: str) -> float | None:
+        one = results.summary(method, corruption)
+        if one is None or not with_truth:
+            return None if one is None else one.agreement
+        return one.truth.mean_iou if one.truth else None
+
+    rows = []
     for method in methods:
-        head += [f"{method}, mIoU", f"{method}, points to clean", f"{method}, agreement"]
-    for corruption in results.corruptions:
-        row = [wording.corruption(corruption)]
-        for method in methods:
-            one = results.summary(method, corruption)
-            truth = one.truth if one else None
-            against = one.against_clean if one else None
-            row += [
-                wording.percent(truth.mean_iou if truth else None),
-                wording.points(against.mean_iou if against else None),
-                wording.percent(one.agreement if one and not truth else None),
-            ]
-        rows.append(tuple(row))
-    means = [one for one in results.robustness if one.mean_iou is not None and one.method in methods]
-    if means:
-        by_method = {one.method: one for one in means}
-        row = ["mean of the corruptions"]
-        for method in methods:
-            one = by_method.get(method)
-            row += [
-                wording.percent(one.mean_iou if one else None),
-                wording.points(-one.fall if one and one.fall is not None else None),
-                UNKNOWN,
-            ]
-        rows.append(tuple(row))
-    return Table(tuple(head), tuple(rows)).without_empty_columns(UNKNOWN)
+        suffix = f", {method}" if len(methods) > 1 else ""
+        clean = score(method, "")
+        for kind in kinds:
+            scores = [score(method, f"{kind}:{severity}") for severity in severities]
+            known = [value for value in scores if value is not None]
+            mean = sum(known) / len(known) if known else None
+            fall = None if mean is None or clean is None else mean - clean
+            rows.append((wording.corruption(kind) + suffix, *map(wording.percent, (clean, *scores, mean)),
+                         wording.points(fall)))  # fmt: skip
+        if with_truth and method in means:
+            one = means[method]
+            fall = None if one.fall is None else -one.fall
+            rows.append((f"mean of all{suffix}", wording.percent(clean), *[UNKNOWN] * len(severities),
+                         wording.percent(one.mean_iou), wording.points(fall)))  # fmt: skip
+    table = Table(
+        ("images", "clean", *(f"severity {severity}" for severity in severities), "mean", "points to clean"),
+        tuple(rows),
+        "mIoU."
+        if with_truth
+        else "Agreement: share of pixels with the label that full-vocabulary gives clean images.",
+    )
+    return table.without_empty_columns(UNKNOWN)
 
 
 def errors(results: Results) -> Table:

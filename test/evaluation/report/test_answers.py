@@ -56,7 +56,7 @@ def test_where_nothing_was_pruned_the_page_says_so(made_up_run):
 def test_without_truth_agreement_is_told_and_not_called_right(made_up_run):
     run = made_up_run(with_truth=False)
     right, cost, wrong = answers(run.results, run.records)
-    assert right.unit == "agreement" and "not what is right" in right.sentences[0]
+    assert right.figure == "Not known" and "not what is right" in " ".join(right.sentences)
     agreement = run.results.summary("active").agreement
     assert cost.figure == f"{100 * (1 - agreement):.1f} %"
     assert wrong.figure == ""

@@ -1,0 +1,65 @@
+"""Tables of a made-up run."""
+
+import pytest
+
+from activesam_ros.evaluation.report import tables
+from activesam_ros.evaluation.report.table import Table
+
+
+@pytest.fixture(scope="module")
+def run(made_up_run):
+    return made_up_run()
+
+
+def column(table: Table, name: str) -> list[str]:
+    return [row[table.head.index(name)] for row in table.rows]
+
+
+def test_every_row_has_a_cell_for_every_column(run):
+    first = run.results.summary("active")
+    for table in (
+        tables.methods([run.results.summary(method) for method in run.results.methods]),
+        tables.classes(first.truth),
+        tables.confusions(first.truth, run.results.classes),
+        tables.missed(first.truth, run.results.classes),
+        tables.decoded(first, {0: "sky"}, 1000),
+        tables.stages(first),
+        tables.robustness(run.results, ["active"]),
+        tables.errors(run.results),
+    ):
+        assert table.rows and all(len(row) == len(table.head) for row in table.rows)
+
+
+def test_methods_are_compared_with_the_first(run):
+    table = tables.methods([run.results.summary(method) for method in run.results.methods])
+    first = run.results.summary("active").truth.mean_iou
+    assert column(table, "mIoU") == [f"{100 * first:.1f} %", "100.0 %"]
+    assert column(table, "points") == ["–", f"+{100 * (1 - first):.1f}"]
+    assert column(table, "work a frame") == ["33.3 TFLOP", "68.4 TFLOP"]
+    assert column(table, "frames labelled") == ["29 of 30", "29 of 30"]
+
+
+def test_a_figure_that_no_method_has_gets_no_column(run):
+    table = tables.methods([run.results.summary("active")])
+    assert "points" not in table.head and "boundary IoU" not in table.head
+
+
+def test_the_weakest_class_comes_first(run):
+    table = tables.classes(run.results.summary("active").truth)
+    assert table.rows[0][0] == "person" and column(table, "IoU")[0] == "0.0 %"
+    assert column(table, "images with it")[0] == "29" and column(table, "decoded in")[0] == "0"
+
+
+def test_the_fall_of_every_corruption_is_against_clean_images(run):
+    table = tables.robustness(run.results, ["active"])
+    ious = {name: run.results.summary("active", name).truth.mean_iou for name in run.results.corruptions}
+    fog, jpeg, mean = table.rows
+    shown = [ious[""], ious["fog:1"], ious["fog:3"], (ious["fog:1"] + ious["fog:3"]) / 2]
+    assert fog[:5] == ("fog", *(f"{100 * one:.1f} %" for one in shown))
+    assert fog[5] == f"−{100 * (shown[0] - shown[3]):.1f}"
+    assert jpeg[2] == "–", "it was not asked for at severity 1"
+    assert mean[0] == "mean of all" and mean[-1] == f"−{100 * run.results.robustness[0].fall:.1f}"
+
+
+def test_an_error_in_every_run_is_told_once(run):
+    assert tables.errors(run.results).rows == (("the image cannot be read", "1", "every method"),)
