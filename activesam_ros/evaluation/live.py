@@ -1,0 +1,175 @@
+"""An evaluation of labels that come from elsewhere, frame by frame, into the folder of a run."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from activesam_ros.errors import EvaluationError, ImageError
+from activesam_ros.evaluation.confusion import ConfusionMatrix
+from activesam_ros.evaluation.finishing import finish
+from activesam_ros.evaluation.judge import NO_COST, Answer, Cost, FrameBefore, FrameJudge
+from activesam_ros.evaluation.records import FrameRecord
+from activesam_ros.evaluation.report.class_key import ClassKey
+from activesam_ros.evaluation.report.gallery import Gallery
+from activesam_ros.evaluation.request import described_run
+from activesam_ros.evaluation.run_folder import DESCRIPTION, PICTURES, RunFolder
+from activesam_ros.evaluation.samples import Sample
+from activesam_ros.evaluation.truth import Matching
+from activesam_ros.pictures.compressed import compressed_to_ids, compressed_to_rgb
+from activesam_ros.pictures.raw import image_to_ids, image_to_rgb
+from activesam_ros.settings import SegmenterSettings
+from activesam_ros.vocabulary import Vocabulary
+
+METHOD = "node"
+"""The only method of such a run."""
+
+
+def require_free(folder: Path, overwrite: bool) -> None:
+    """Refuses a folder that holds a run: what was played to a node cannot be gone on with.
+
+    Raises:
+        EvaluationError: it does, and it may not be overwritten.
+    """
+    if not overwrite and (folder / DESCRIPTION).exists():
+        raise EvaluationError(
+            f"{folder} holds an evaluation already; give another folder as out, or set overwrite to true"
+        )
+
+
+def described_live_run(
+    recording: Mapping[str, Any],
+    model: Mapping[str, Any],
+    vocabulary: Vocabulary,
+    matching: Matching | None,
+    settings: SegmenterSettings,
+    command: str,
+) -> dict[str, Any]:
+    """The content of `run.json`; see `described_run`."""
+    method = {
+        "name": METHOD,
+        "description": "the running node; its times hold everything between the image and its labels",
+        "differences": [],
+    }
+    return described_run(
+        recording=recording,
+        model=model,
+        vocabulary=vocabulary,
+        matching=matching,
+        settings={METHOD: settings},
+        methods=[method],
+        corruptions=[],
+        seed=0,
+        machine=f"of the evaluator: {platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+        command=command,
+    )
+
+
+def sample_of(index: int, stamp: int, image: Any, truth: Any | None) -> Sample:
+    """The frame of an image message and the message of its truth; what is wrong with either is said in it.
+
+    Args:
+        index: its number.
+        stamp: of its header, nanoseconds.
+        image: with the fields of sensor_msgs/Image or sensor_msgs/CompressedImage.
+        truth: likewise; None: there is none.
+    """
+    try:
+        rgb = np.require(_read(image, image_to_rgb, compressed_to_rgb), requirements=["C", "W"])
+    except ImageError as error:
+        return Sample(index, stamp, None, error=str(error))
+    except Exception as error:  # a message can hold anything
+        return Sample(index, stamp, None, error=f"the image cannot be read: {type(error).__name__}: {error}")
+    if truth is None:
+        return Sample(index, stamp, rgb)
+    try:
+        ids = _read(truth, image_to_ids, compressed_to_ids)
+    except Exception as error:  # likewise
+        return Sample(index, stamp, rgb, error=f"the ground truth cannot be read: {error}")
+    if ids.shape != rgb.shape[:2]:
+        sizes = (f"{one.shape[1]}x{one.shape[0]}" for one in (ids, rgb))
+        return Sample(index, stamp, rgb, error="the ground truth is {}, the image {}".format(*sizes))
+    return Sample(index, stamp, rgb, ids)
+
+
+class LiveRun:
+    """Scores one frame after another, keeps records, labels and pictures; a context manager."""
+
+    def __init__(self, folder: RunFolder, vocabulary: Vocabulary, matching: Matching | None) -> None:
+        """
+        Args:
+            folder: of the run, begun.
+            vocabulary: that the frames are labelled with.
+            matching: between its classes and those of the truth; None: there is no truth.
+        """
+        self._folder = folder
+        self._matching = matching
+        self._judge = FrameJudge(matching)
+        self._gallery = Gallery(folder.path / PICTURES, ClassKey.of(vocabulary, matching))
+        self._file = folder.append_to()
+        self._before: FrameBefore | None = None
+        self._confusion = None if matching is None else ConfusionMatrix(len(matching.classes))
+        self._scored = 0
+        self.frames = 0
+        self.failed = 0
+
+    def __enter__(self) -> LiveRun:
+        self._file.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.__exit__(kind, error, trace)
+
+    @property
+    def mean_iou(self) -> float | None:
+        """Over the frames so far; None if none of them has truth."""
+        return self._confusion.mean_iou if self._confusion is not None and self._scored else None
+
+    def add(self, sample: Sample, answer: Answer, cost: Cost = NO_COST) -> FrameRecord:
+        """The next frame and its labels."""
+        height, width = answer.labels.shape
+        if sample.rgb is None or sample.rgb.shape[:2] != (height, width):
+            size = sample.error or f"the image is {sample.rgb.shape[1]}x{sample.rgb.shape[0]}"
+            return self.add_failed(sample, f"the labels are {width}x{height}, but {size}")
+        record = self._judge.judge(sample, answer, self._before, method=METHOD, cost=cost)
+        self._folder.save_prediction(METHOD, "", sample.index, answer.labels)
+        truth = None
+        if sample.truth is not None and self._matching is not None:
+            truth = self._matching.truth_of(sample.truth)
+        self._gallery.offer(record, sample.rgb, answer.labels, truth)
+        self._before = FrameBefore(sample.truth, answer.labels)
+        self._keep(record)
+        return record
+
+    def add_failed(self, sample: Sample, error: str) -> FrameRecord:
+        """The next frame, which has no labels, and why."""
+        self._before = None
+        record = self._judge.failed(sample, error, method=METHOD)
+        self._keep(record)
+        return record
+
+    def finish(self, notes: Sequence[str] = ()) -> tuple[Path, str]:
+        """Writes figures and page; see `finish`."""
+        return finish(self._folder, notes)
+
+    def _keep(self, record: FrameRecord) -> None:
+        self._file.append(record)
+        self.frames += 1
+        self.failed += record.error is not None
+        if record.truth is not None and self._confusion is not None:
+            self._scored += 1
+            self._confusion = ConfusionMatrix(
+                len(self._matching.classes), self._confusion.counts + record.truth.matrix.counts
+            )
+
+
+def _read(message: Any, raw: Any, compressed: Any) -> np.ndarray:
+    return (compressed if hasattr(message, "format") else raw)(message)

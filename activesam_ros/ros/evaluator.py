@@ -1,0 +1,356 @@
+"""Listens to the node and to ground truth, brings them together, and has them judged."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import threading
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.parameter import parameter_value_to_python
+from rclpy.parameter_client import AsyncParameterClient
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.task import Future
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from vision_msgs.msg import LabelInfo
+
+from activesam_ros.errors import EvaluationError
+from activesam_ros.evaluation.judge import Answer, Cost
+from activesam_ros.evaluation.live import LiveRun, described_live_run, require_free, sample_of
+from activesam_ros.evaluation.run_folder import RunFolder
+from activesam_ros.evaluation.truth import ClassMap, Matching, match, read_class_map, read_mapping
+from activesam_ros.msg import ActiveClasses, Vocabulary
+from activesam_ros.pictures.raw import image_to_ids
+from activesam_ros.ros import qos
+from activesam_ros.ros.frame_sync import FrameSync, Together
+from activesam_ros.ros.parameters import settings_of
+from activesam_ros.ros.replay_end import ReplayEnd, end_of
+from activesam_ros.ros.told import active_of, class_map_of, nanoseconds, vocabulary_of
+from activesam_ros.settings import SegmenterSettings
+
+NODE = "activesam"
+
+_PULSE_SECONDS = 0.5
+_SAY_SECONDS = 5.0
+# After the player's end, labels that are still on their way get so long.
+_SETTLE_SECONDS = 10.0
+_MODEL = ("model", "device", "dtype")
+_SETTINGS = tuple(field.name for field in fields(SegmenterSettings))
+_DEPTH = 100
+
+
+@dataclass(frozen=True)
+class EvaluatorParameters:
+    """What is compared with what; each field is a parameter of this name.
+
+    Attributes:
+        out: folder of the report.
+        overwrite: whether an evaluation that is there may be removed.
+        bag: path of the recording, for the report alone.
+        ground_truth: whether there is any.
+        classes: YAML file with the names of its classes; empty: they come on `ground_truth/label_info`.
+        map: YAML file, names in the ground truth to names in the vocabulary; empty: none.
+        ignore: ids of the ground truth to leave out.
+        tolerance: seconds between the stamps of an image and of its truth.
+    """
+
+    out: str = "evaluation"
+    overwrite: bool = False
+    bag: str = ""
+    ground_truth: bool = True
+    classes: str = ""
+    map: str = ""
+    ignore: tuple[int, ...] = ()
+    tolerance: float = 0.02
+
+
+class _Stamped(NamedTuple):
+    """A message, and when it was published, in nanoseconds; 0: the middleware does not tell."""
+
+    message: Any
+    published: int
+
+
+Frame = Together[_Stamped, _Stamped, ActiveClasses, Any]
+
+
+class Evaluator(Node):
+    """The node `evaluator`.
+
+    Listens to `image` or `image/compressed`, `ground_truth/labels` (or that with `/compressed`),
+    `ground_truth/label_info`, `activesam/labels`, `activesam/active_classes`, `activesam/vocabulary` and
+    `replay/ended`. Tells on `~/seen` which images it has taken, so that a player can wait for it. It takes images as
+    soon as it knows words, settings and classes, and not before. All but `report` is for the executor's thread.
+
+    Attributes:
+        finished: set when the player has told the end and every image is judged.
+    """
+
+    def __init__(self) -> None:
+        """
+        Raises:
+            EvaluationError: a parameter is out of range, or the folder holds an evaluation.
+        """
+        super().__init__("evaluator")
+        self._given = self._declared()
+        self._mapping = read_mapping(Path(self._given.map).expanduser()) if self._given.map else None
+        self._class_map: ClassMap | None = None
+        if self._given.ground_truth and self._given.classes:
+            self._class_map = read_class_map(Path(self._given.classes).expanduser())
+        self._folder = RunFolder(Path(self._given.out).expanduser())
+        require_free(self._folder.path, self._given.overwrite)
+        self.finished = threading.Event()
+        self._end: ReplayEnd | None = None
+        self._vocabulary: Vocabulary | None = None
+        self._node_values: dict[str, Any] | None = None
+        self._asked: Future | None = None
+        self._run: LiveRun | None = None
+        tolerance = round(self._given.tolerance * 1e9)
+        self._sync: FrameSync[_Stamped, _Stamped, ActiveClasses, Any] = FrameSync(
+            tolerance, self._given.ground_truth
+        )
+        self._labelled_at = 0
+        self._heard = self._said = time.monotonic()
+
+        results = QoSProfile(depth=_DEPTH)
+        self._seen = self.create_publisher(Header, "~/seen", _DEPTH)
+        self.create_subscription(Image, f"{NODE}/labels", self._on_labels, results)
+        self.create_subscription(ActiveClasses, f"{NODE}/active_classes", self._on_active, results)
+        self.create_subscription(DiagnosticStatus, "replay/ended", self._on_ended, qos.latched_out())
+        if self._given.ground_truth:
+            self._truth_info = self.resolve_topic_name("ground_truth/label_info")
+            self._subscribe_images("ground_truth/labels", self._on_truth)
+            self.create_subscription(LabelInfo, self._truth_info, self._on_label_info, qos.latched_out())
+        self._parameter_client = AsyncParameterClient(self, NODE)
+        # Last: subscriptions are made known in this order. Once the words have come, labels will not be missed.
+        self.create_subscription(Vocabulary, f"{NODE}/vocabulary", self._on_vocabulary, qos.latched_out())
+        self.create_timer(_PULSE_SECONDS, self._pulse, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    @property
+    def frames(self) -> int:
+        """Number of images that were judged."""
+        return 0 if self._run is None else self._run.frames
+
+    def report(self, interrupted: bool) -> tuple[Path, str]:
+        """Write the report of what was done; once the callbacks are over.
+
+        Args:
+            interrupted: whether more images were to come.
+
+        Returns:
+            the path of the page, and the headline as plain text.
+
+        Raises:
+            EvaluationError: nothing was done.
+        """
+        if self._run is None:
+            raise EvaluationError(f"no image was judged: the replay ended before there was {self._lacking()}")
+        if interrupted:
+            for frame in [*self._sync.ready(), *self._sync.answered_rest()]:
+                self._judge(frame)
+        self._run.__exit__(None, None, None)
+        notes = [] if self._end is None else list(self._end.notes)
+        if interrupted:
+            notes.insert(
+                0, "The run was interrupted; this is about the images that were labelled until then."
+            )
+        return self._run.finish(notes)
+
+    # Preparation.
+
+    def _declared(self) -> EvaluatorParameters:
+        defaults = EvaluatorParameters()
+        values = {}
+        for field in fields(EvaluatorParameters):
+            default = getattr(defaults, field.name)
+            # An empty list has no type; a negative id is none.
+            declared = [-1] if isinstance(default, tuple) else default
+            value = self.declare_parameter(field.name, declared).value
+            values[field.name] = (
+                tuple(one for one in value if one >= 0) if isinstance(default, tuple) else value
+            )
+        given = EvaluatorParameters(**values)
+        if not given.tolerance >= 0:
+            raise EvaluationError(f"tolerance is {given.tolerance:g}; expected seconds, at least 0")
+        return given
+
+    def _lacking(self) -> str | None:
+        """What has to be known before images are taken."""
+        if self._vocabulary is None:
+            return f"the words of the node on {self.resolve_topic_name(NODE)}/vocabulary"
+        if self._node_values is None:
+            return f"the parameters of the node {self.resolve_topic_name(NODE)}"
+        if self._given.ground_truth and self._class_map is None:
+            return f"the names of the true classes on {self._truth_info} (or set classes to a file with them)"
+        return None
+
+    def _ask_for_parameters(self) -> None:
+        if self._asked is None and self._parameter_client.services_are_ready():
+            self._asked = self._parameter_client.get_parameters([*_MODEL, *_SETTINGS])
+        if self._asked is not None and self._asked.done():
+            values = map(parameter_value_to_python, self._asked.result().values)
+            self._node_values = dict(zip((*_MODEL, *_SETTINGS), values, strict=True))
+
+    def _begin(self) -> None:
+        vocabulary = vocabulary_of(self._vocabulary)
+        matching: Matching | None = None
+        if self._class_map is not None:
+            matching = match(vocabulary, self._class_map.ignoring(self._given.ignore), self._mapping)
+        model = {name: self._node_values[name] for name in _MODEL}
+        image_topic = self.resolve_topic_name("image")
+        recording = {
+            "path": self._given.bag or image_topic,
+            "image_topic": image_topic,
+            "labels_topic": self.resolve_topic_name("ground_truth/labels")
+            if self._given.ground_truth
+            else None,
+            "class_map": self._given.classes or None,
+            "ignore": list(self._given.ignore),
+            "tolerance": self._given.tolerance,
+        }
+        description = described_live_run(
+            recording={**recording, "played": "to the running node"},
+            model={"name": model.pop("model"), **model},
+            vocabulary=vocabulary,
+            matching=matching,
+            settings=settings_of(self._node_values),
+            command=shlex.join(["ros2 run activesam_ros evaluator", *sys.argv[1:]]).replace("'", "", 2),
+        )
+        self._folder.begin(description, self._given.overwrite)
+        self._run = LiveRun(self._folder, vocabulary, matching).__enter__()
+        self._subscribe_images("image", self._on_image)
+        self.get_logger().info(
+            f"{len(vocabulary)} classes, {len(matching.classes) if matching else 'none'} of them evaluated; images "
+            f"from {image_topic}"
+        )
+
+    def _subscribe_images(self, name: str, callback: Any) -> None:
+        """Raw and compressed; whichever comes."""
+        topic = self.resolve_topic_name(name)
+        profile = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
+        self.create_subscription(Image, topic, callback, profile)
+        self.create_subscription(CompressedImage, f"{topic}/compressed", callback, profile)
+
+    # Callbacks. rclpy hands the message's info to those that take exactly two arguments.
+
+    def _on_vocabulary(self, message: Vocabulary) -> None:
+        if self._run is None:
+            self._vocabulary = message
+        elif message.revision != self._vocabulary.revision:
+            self.get_logger().warning(
+                f"the node has other words now (revision {message.revision}); images labelled with them are not judged"
+            )
+
+    def _on_label_info(self, message: LabelInfo) -> None:
+        if self._class_map is None:
+            self._class_map = class_map_of(message)
+
+    def _on_image(self, message: Image | CompressedImage, info: dict[str, Any]) -> None:
+        self._sync.add_image(nanoseconds(message.header.stamp), _stamped(message, info))
+        self._seen.publish(message.header)
+        self._go_on()
+
+    def _on_labels(self, message: Image, info: dict[str, Any]) -> None:
+        if self._run is not None:
+            self._sync.add_labels(nanoseconds(message.header.stamp), _stamped(message, info))
+            self._go_on()
+
+    def _on_active(self, message: ActiveClasses) -> None:
+        if self._run is not None and message.stage == ActiveClasses.DECODED:
+            self._sync.add_active(nanoseconds(message.header.stamp), message)
+            self._go_on()
+
+    def _on_truth(self, message: Image | CompressedImage) -> None:
+        if self._run is not None:
+            self._sync.add_truth(nanoseconds(message.header.stamp), message)
+            self._go_on()
+
+    def _on_ended(self, message: DiagnosticStatus) -> None:
+        self._end = end_of(message)
+        self._heard = time.monotonic()
+
+    def _go_on(self) -> None:
+        for frame in self._sync.ready():
+            self._judge(frame)
+        self._heard = time.monotonic()
+
+    def _pulse(self) -> None:
+        if self._run is None:
+            self._ask_for_parameters()
+            if self._lacking() is None:
+                self._begin()
+        now = time.monotonic()
+        if now - self._said > _SAY_SECONDS:
+            self._said = now
+            self._say()
+        if self._end is not None and not self.finished.is_set():
+            self._finish_if_done(now - self._heard > _SETTLE_SECONDS)
+
+    def _say(self) -> None:
+        if self._run is None:
+            self.get_logger().info(f"waiting for {self._lacking()}")
+        elif self._run.frames:
+            score = self._run.mean_iou
+            told = "" if score is None else f", mIoU {100 * score:.1f} %"
+            failed = f", {self._run.failed} of them failed" if self._run.failed else ""
+            self.get_logger().info(f"{self._run.frames} images judged{failed}{told}")
+
+    def _finish_if_done(self, settled: bool) -> None:
+        here = self._sync.images >= self._end.images and not self._sync.unanswered
+        if self._run is not None and (here or settled):
+            for frame in self._sync.rest():
+                self._judge(frame)
+            if self._sync.images < self._end.images:
+                lost = self._end.images - self._sync.images
+                self._end = ReplayEnd(
+                    self._end.images, (*self._end.notes, f"{lost} images did not reach the evaluator.")
+                )
+            self._say()
+        if here or settled:
+            self.finished.set()
+
+    def _judge(self, frame: Frame) -> None:
+        sample = sample_of(frame.index, frame.stamp, frame.image.message, frame.truth)
+        if frame.labels is None:
+            self._run.add_failed(sample, sample.error or "the node gave no labels")
+            return
+        if frame.active is not None and frame.active.vocabulary_revision != self._vocabulary.revision:
+            self._run.add_failed(
+                sample,
+                f"it was labelled with the words of revision {frame.active.vocabulary_revision}, but the run is about "
+                f"those of revision {self._vocabulary.revision}",
+            )
+            return
+        labels = image_to_ids(frame.labels.message)
+        active = None if frame.active is None else active_of(frame.active)
+        answer = Answer(labels, int(np.iinfo(labels.dtype).max), active, self._timings(frame))
+        self._run.add(sample, answer, Cost(latency=_seconds(frame.image, frame.labels)))
+
+    def _timings(self, frame: Frame) -> dict[str, float]:
+        """The time in which the node did nothing but this image: from it, or from the labels before if they came later.
+
+        Other images of the replay wait meanwhile, so the latency says less of what the node can do.
+        """
+        before, self._labelled_at = self._labelled_at, frame.labels.published
+        latency = _seconds(frame.image, frame.labels)
+        if latency is None:
+            return {}
+        return {"total": min(latency, max(0, frame.labels.published - before) / 1e9)}
+
+
+def _stamped(message: Any, info: dict[str, Any]) -> _Stamped:
+    return _Stamped(message, info["source_timestamp"])
+
+
+def _seconds(image: _Stamped, labels: _Stamped) -> float | None:
+    """None if the clocks do not tell."""
+    known = image.published and labels.published >= image.published
+    return (labels.published - image.published) / 1e9 if known else None

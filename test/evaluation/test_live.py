@@ -1,0 +1,148 @@
+"""Labels that come from elsewhere are judged, kept and reported."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from activesam_ros.errors import EvaluationError
+from activesam_ros.evaluation.judge import Answer, Cost
+from activesam_ros.evaluation.live import METHOD, LiveRun, described_live_run, require_free, sample_of
+from activesam_ros.evaluation.records import read_records
+from activesam_ros.evaluation.run_folder import RunFolder
+from activesam_ros.evaluation.samples import Sample
+from activesam_ros.evaluation.truth import ClassMap, match
+from activesam_ros.settings import SegmenterSettings
+from activesam_ros.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary.from_names(["road", "sky"])
+MATCHING = match(VOCABULARY, ClassMap({1: "sky", 2: "road"}))
+TRUTH = np.array([[1, 1, 1, 1], [2, 2, 2, 2]], np.uint8)
+RIGHT = np.array([[1, 1, 1, 1], [0, 0, 0, 0]], np.uint8)
+HALF = np.array([[1, 1, 0, 0], [0, 0, 1, 1]], np.uint8)
+RGB = np.zeros((2, 4, 3), np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder(tmp_path / "run")
+
+
+def begin(folder, matching=MATCHING):
+    folder.begin(
+        described_live_run(
+            recording={"path": "drive"},
+            model={"name": "toytown"},
+            vocabulary=VOCABULARY,
+            matching=matching,
+            settings=SegmenterSettings(),
+            command="evaluator",
+        )
+    )
+    return LiveRun(folder, VOCABULARY, matching)
+
+
+def sample(index, truth=TRUTH, rgb=RGB, error=None):
+    return Sample(index, 1000 * index, rgb, truth, error)
+
+
+def test_the_score_runs_along(folder):
+    with begin(folder) as run:
+        assert run.mean_iou is None
+        run.add(sample(0), Answer(RIGHT, 255))
+        assert run.mean_iou == 1.0
+        run.add(sample(1), Answer(HALF, 255))
+        # Of 8 true pixels 6 are right; 2 are labelled as the other: 6 / 10 of each class.
+        assert run.mean_iou == pytest.approx(6 / 10)
+        run.add(sample(2, truth=None), Answer(HALF, 255))
+        assert run.mean_iou == pytest.approx(6 / 10)
+    assert (run.frames, run.failed) == (3, 0)
+
+
+def test_records_and_labels_are_kept(folder):
+    with begin(folder) as run:
+        run.add(sample(0), Answer(HALF, 255, timings={"total": 0.5}), Cost(latency=0.75))
+    (record,) = read_records(folder.records_path)
+    assert (record.method, record.index, record.latency) == (METHOD, 0, 0.75)
+    assert record.timings == {"total": 0.5}
+    assert np.array_equal(folder.prediction(METHOD, "", 0), HALF)
+
+
+def test_flicker_is_measured_against_the_frame_before_unless_that_failed(folder):
+    with begin(folder) as run:
+        first = run.add(sample(0), Answer(RIGHT, 255))
+        second = run.add(sample(1), Answer(HALF, 255))
+        run.add_failed(sample(2), "the node gave no labels")
+        fourth = run.add(sample(3), Answer(RIGHT, 255))
+    assert [one.truth.flicker for one in (first, second, fourth)] == [None, 0.5, None]
+    assert (run.frames, run.failed) == (4, 1)
+
+
+def test_labels_of_another_size_are_a_failure(folder):
+    with begin(folder) as run:
+        record = run.add(sample(0), Answer(np.zeros((3, 4), np.uint8), 255))
+    assert "the labels are 4x3" in record.error
+    assert "4x2" in record.error
+    assert run.failed == 1
+
+
+def test_without_truth_frames_are_kept_and_not_scored(folder):
+    with begin(folder, matching=None) as run:
+        record = run.add(sample(0, truth=None), Answer(RIGHT, 255))
+    assert record.truth is None
+    assert run.mean_iou is None
+
+
+def test_the_report_is_written(folder):
+    with begin(folder) as run:
+        run.add(sample(0), Answer(HALF, 255, active=()))
+    page, table = run.finish(["The recording was cut off."])
+    assert page.exists()
+    assert METHOD in table
+    results = json.loads((folder.path / "results.json").read_text())
+    assert results["summaries"][0]["truth"]["mean_iou"] == pytest.approx(1 / 3)
+    assert "The recording was cut off." in results["run"]["notes"]
+
+
+def test_a_folder_with_a_run_is_refused_unless_it_may_be_overwritten(folder):
+    require_free(folder.path, overwrite=False)
+    begin(folder)
+    with pytest.raises(EvaluationError, match="overwrite"):
+        require_free(folder.path, overwrite=False)
+    require_free(folder.path, overwrite=True)
+
+
+def image(pixels, encoding, stamp, bags):
+    return bags.image("/any", pixels, encoding, stamp).message
+
+
+def test_a_sample_is_read_from_its_messages(bags):
+    rgb = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    read = sample_of(3, 70, image(rgb, "rgb8", 70, bags), image(TRUTH, "mono8", 70, bags))
+    assert (read.index, read.stamp, read.error) == (3, 70, None)
+    assert np.array_equal(read.rgb, rgb)
+    assert np.array_equal(read.truth, TRUTH)
+
+
+def test_a_sample_is_read_from_compressed_messages(bags):
+    rgb = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    png = cv2.imencode(".png", rgb[:, :, ::-1])[1].tobytes()
+    ids = cv2.imencode(".png", TRUTH)[1].tobytes()
+    messages = [bags.compressed("/any", data, "png", 70).message for data in (png, ids)]
+    read = sample_of(0, 70, *messages)
+    assert np.array_equal(read.rgb, rgb)
+    assert np.array_equal(read.truth, TRUTH)
+
+
+def test_what_is_wrong_with_a_sample_is_said_in_it(bags):
+    good, truth = image(RGB, "rgb8", 0, bags), image(TRUTH, "mono8", 0, bags)
+    unknown = image(RGB, "rgb9", 0, bags)
+    assert sample_of(0, 0, unknown, truth).rgb is None
+    assert "rgb9" in sample_of(0, 0, unknown, truth).error
+    unread = sample_of(0, 0, good, image(RGB, "rgb8", 0, bags))
+    assert (unread.truth, unread.rgb is None) == (None, False)
+    assert unread.error.startswith("the ground truth cannot be read: ")
+    other = sample_of(0, 0, good, image(TRUTH[:, :3], "mono8", 0, bags))
+    assert other.truth is None
+    assert other.error == "the ground truth is 3x2, the image 4x2"
