@@ -209,7 +209,7 @@ def robustness(results: Results, methods: Sequence[str]) -> Table:
     table = Table(
         ("images", "clean", *(f"severity {severity}" for severity in severities), "mean", "points to clean"),
         tuple(rows),
-        "mIoU."
+        "All figures are mIoU."
         if with_truth
         else "Agreement: share of pixels with the label that full-vocabulary gives clean images.",
     )
