@@ -10,7 +10,7 @@ from activesam_ros.evaluation.records import read_records
 from activesam_ros.evaluation.report.page import write_report
 from activesam_ros.evaluation.report.wording import percent, points, rate, work
 from activesam_ros.evaluation.results import write_frames, write_results
-from activesam_ros.evaluation.run_folder import RunFolder
+from activesam_ros.evaluation.run_folder import FRAMES, RESULTS, RunFolder
 from activesam_ros.evaluation.summary import Results, Summary, summarise
 
 
@@ -37,9 +37,9 @@ def finish(folder: RunFolder, notes: Sequence[str] = ()) -> tuple[Path, str]:
     classes = (run.get("matching") or {}).get("classes", [])
     names = {one["id"]: one["name"] for one in run["vocabulary"]}
     results = summarise(records, classes, [one["name"] for one in run["methods"]], ["", *run["corruptions"]])
-    said = [*notes, *_notes(results)]
-    write_results(folder.path / "results.json", results, {**run, "notes": said})
-    write_frames(folder.path / "frames.csv", records, classes, names)
+    said = list(dict.fromkeys([*notes, *_notes(results)]))
+    write_results(folder.path / RESULTS, results, {**run, "notes": said})
+    write_frames(folder.path / FRAMES, records, classes, names)
     page = write_report(folder.path, results, records, run, said)
     return page, _table(results)
 

@@ -17,7 +17,7 @@ from activesam_ros.evaluation.corruptions import corrupt
 from activesam_ros.evaluation.finishing import finish
 from activesam_ros.evaluation.judge import Cost, FrameBefore, FrameJudge
 from activesam_ros.evaluation.methods import Labeller, build, frame_work, known_methods
-from activesam_ros.evaluation.records import FrameRecord, RecordFile
+from activesam_ros.evaluation.records import FrameRecord, RecordFile, read_records
 from activesam_ros.evaluation.report.class_key import ClassKey
 from activesam_ros.evaluation.report.gallery import Gallery
 from activesam_ros.evaluation.request import Request, described_run
@@ -85,6 +85,7 @@ def evaluate(
 
     Raises:
         ActiveSamError: the recording, its truth, the model or the folder cannot be used, in one sentence.
+        KeyboardInterrupt: it was interrupted before the first frame was done.
     """
     import torch
 
@@ -93,8 +94,25 @@ def evaluate(
     names = _method_names(request)
     methods = known_methods(names)
     with BagSource(request.bag.expanduser()) as source:
+        if request.labels_topic is not None:
+            source.require(request.labels_topic)
         image_topic = request.image_topic or default_image_topic(source, request.labels_topic)
         matching = _matching(request, source)
+        part = (request.every, request.start, request.end)
+        # What is wrong with the recording is said before the model is loaded.
+        stream = samples(
+            source,
+            image_topic,
+            request.labels_topic,
+            request.tolerance,
+            *part,
+            max_pixels=request.settings.max_pixels,
+        )
+        expected = count_samples(source, image_topic, *part)
+        if not expected:
+            raise EvaluationError(
+                f"{source.path} has no message on {image_topic} in the part that is asked for"
+            )
         say(f"loading the model {request.model}")
         segmenter = ActiveSegmenter.from_pretrained(
             request.model,
@@ -108,7 +126,10 @@ def evaluate(
             say(f"preparing {name}")
             labellers[name] = build(name, segmenter, request.vocabulary)
         jobs = [_Job(name, labellers[name]) for name in names]
-        jobs += [_Job(names[0], labellers[names[0]], str(one), one.name, one.severity) for one in request.corruptions]
+        jobs += [
+            _Job(names[0], labellers[names[0]], str(one), one.name, one.severity)
+            for one in request.corruptions
+        ]
         description = described_run(
             recording=_described_recording(request, source, image_topic),
             model={
@@ -132,21 +153,14 @@ def evaluate(
         )
         folder = RunFolder(request.out)
         done = folder.begin(description, overwrite)
-        loop = _Loop(request, folder, jobs, matching, ModelWork(segmenter.checkpoint.config), done)
-        part = (request.every, request.start, request.end)
-        expected = count_samples(source, image_topic, *part)
-        stream = samples(
-            source,
-            image_topic,
-            request.labels_topic,
-            request.tolerance,
-            *part,
-            max_pixels=request.settings.max_pixels,
-        )
+        work = ModelWork(segmenter.checkpoint.config)
+        loop = _Loop(request, folder, jobs, matching, work, segmenter.device, done)
         interrupted = False
         try:
             loop.run(stream, expected)
         except KeyboardInterrupt:
+            if not read_records(folder.records_path):
+                raise  # there is nothing to report
             interrupted = True
             say("interrupted; writing the report of what was done")
         notes = [source.cut] if source.cut else []
@@ -162,7 +176,8 @@ def rewrite_report(folder: Path) -> Path:
     Raises:
         EvaluationError: it is no folder of an evaluation.
     """
-    page, _ = finish(RunFolder(folder))
+    run = RunFolder(folder)
+    page, _ = finish(run, run.notes())
     return page
 
 
@@ -176,6 +191,7 @@ class _Loop:
         jobs: list[_Job],
         matching: Matching | None,
         work: ModelWork,
+        device: str,
         done: list[FrameRecord],
     ) -> None:
         self._request = request
@@ -186,11 +202,12 @@ class _Loop:
         self._matching = matching
         self._judge = FrameJudge(matching)
         self._work = work
+        self._device = device
         self._done = {record.key for record in done}
         self._failed = {record.key for record in done if record.unlabeled is None}
         self._gallery = Gallery(folder.path / PICTURES, ClassKey.of(request.vocabulary, matching))
         self._before: dict[_Job, tuple[int, np.ndarray | None]] = {}
-        self._warm = False
+        self._warm: set[Labeller] = set()
 
     def run(self, stream: Iterator[Sample], expected: int) -> None:
         """Raises KeyboardInterrupt when the user ends it; what was done is kept."""
@@ -207,7 +224,9 @@ class _Loop:
         for job in self._jobs:
             key = (job.method, job.corruption, sample.index)
             if key in self._done:
-                if key not in self._failed:
+                if key in self._failed:
+                    self._before.pop(job, None)
+                else:
                     self._before[job] = (sample.index, sample.truth)
                     if job.method == REFERENCE and not job.corruption:
                         reference = self._folder.prediction(*key)
@@ -230,7 +249,7 @@ class _Loop:
         """Labels a frame, keeps record and labels; None if it failed."""
         try:
             rgb = job.picture(sample, self._request.seed)
-            self._warm_up(rgb)
+            self._warm_up(job.labeller, rgb)
             begin = time.perf_counter()
             result = job.labeller.segment(rgb)
             latency = time.perf_counter() - begin
@@ -270,14 +289,20 @@ class _Loop:
 
     def _cost(self, job: _Job, result: SegmentationResult, latency: float) -> Cost:
         counted = frame_work(job.method, job.labeller, result, self._work)
-        return Cost(latency, counted.total, asdict(counted), memory().peak)
+        return Cost(latency, counted.total, asdict(counted), self._peak_memory())
 
-    def _warm_up(self, rgb: np.ndarray) -> None:
+    def _peak_memory(self) -> int:
+        import torch
+
+        if self._device.startswith("cuda"):
+            return torch.cuda.max_memory_allocated(self._device)
+        return memory().peak
+
+    def _warm_up(self, labeller: Labeller, rgb: np.ndarray) -> None:
         """What only the first image pays for is not measured."""
-        if not self._warm:
-            self._warm = True
-            for labeller in dict.fromkeys(job.labeller for job in self._jobs):
-                labeller.segment(rgb)
+        if labeller not in self._warm:
+            self._warm.add(labeller)
+            labeller.segment(rgb)
 
 
 def _method_names(request: Request) -> list[str]:

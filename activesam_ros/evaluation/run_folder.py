@@ -13,12 +13,16 @@ import numpy as np
 
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.records import FrameRecord, RecordFile, read_records
+from activesam_ros.evaluation.results import read_results
 from activesam_ros.files import write_atomically
 
 DESCRIPTION = "run.json"
 RECORDS = "records.jsonl"
 PREDICTIONS = "predictions"
 PICTURES = "pictures"
+RESULTS = "results.json"
+FRAMES = "frames.csv"
+PAGE = "report.html"
 
 # What may differ between a run and the one that goes on with it: it says nothing about the labels.
 _INCIDENTAL = frozenset({"command", "made", "machine", "versions"})
@@ -48,22 +52,14 @@ class RunFolder:
             EvaluationError: the folder holds another run, or something else.
         """
         described = self.path / DESCRIPTION
-        if overwrite and described.exists():
-            for name in (
-                RECORDS,
-                DESCRIPTION,
-                PREDICTIONS,
-                PICTURES,
-                "report.html",
-                "results.json",
-                "frames.csv",
-            ):
-                left = self.path / name
-                shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
         if described.exists():
-            self._require_same(self.description(), description)
-            return read_records(self.records_path)
-        if self.path.exists() and any(self.path.iterdir()):
+            # A run without a frame is no loss, whatever it was asked for.
+            done = [] if overwrite else read_records(self.records_path)
+            if done:
+                self._require_same(self.description(), description)
+                return done
+            self._clear()
+        elif self.path.exists() and any(self.path.iterdir()):
             raise EvaluationError(
                 f"{self.path} holds files that are no evaluation; give another folder with --out, or empty this one"
             )
@@ -84,6 +80,13 @@ class RunFolder:
             raise EvaluationError(
                 f"{self.path} is no folder of an evaluation: {DESCRIPTION} is missing or damaged ({error})"
             ) from error
+
+    def notes(self) -> list[str]:
+        """What the reader of an earlier report of the run was told; empty if there is none."""
+        try:
+            return list(read_results(self.path / RESULTS)["run"]["notes"])
+        except (EvaluationError, KeyError, TypeError):  # none, or another version's: then it is made anew
+            return []
 
     def append_to(self) -> RecordFile:
         """The file that takes further records; a context manager."""
@@ -106,6 +109,11 @@ class RunFolder:
         """Where the labels of a frame are kept."""
         job = f"{method}+{corruption.replace(':', '-')}" if corruption else method
         return self.path / PREDICTIONS / job / f"{index:06d}.png"
+
+    def _clear(self) -> None:
+        for name in (RECORDS, DESCRIPTION, PREDICTIONS, PICTURES, PAGE, RESULTS, FRAMES):
+            left = self.path / name
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
     def _require_same(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         now = json.loads(json.dumps(now))
