@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"activesam-evaluate: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print("activesam-evaluate: interrupted before the first frame", file=sys.stderr)
+        print("activesam-evaluate: interrupted; the same command goes on with what was done", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -54,9 +55,9 @@ def _evaluate(given: argparse.Namespace, command: str) -> int:
     request = Request(
         bag=given.bag,
         out=given.out,
-        model=given.model,
-        device=given.device,
-        dtype=given.dtype,
+        model=given.model or asked.model,
+        device=given.device or asked.device,
+        dtype=given.dtype or asked.dtype,
         vocabulary=asked.vocabulary,
         settings=asked.settings,
         image_topic=given.image,
@@ -128,20 +129,20 @@ def _parser() -> argparse.ArgumentParser:
     topics.add_argument("--end", type=_number(0.0), metavar="S", help="seconds from the beginning")
 
     what = parser.add_argument_group("the segmenter")
-    what.add_argument(
-        "--model", required=False, default="facebook/sam3", help="as the node's (default: facebook/sam3)"
-    )
+    what.add_argument("--model", help="as the node's (default: facebook/sam3)")
     what.add_argument(
         "--vocabulary",
         metavar="PRESET|FILE|WORDS",
         help="such as cityscapes, or 'road; car, automobile; sky'",
     )
-    what.add_argument("--params", type=Path, metavar="FILE", help="parameter file of the node")
+    what.add_argument(
+        "--params", type=Path, metavar="FILE", help="parameter file of the node: words, settings and model"
+    )
     what.add_argument(
         "--param", action="append", default=[], metavar="NAME=VALUE", help="one of the node's parameters"
     )
-    what.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
-    what.add_argument("--dtype", default="auto", help="auto (default), float32, bfloat16 or float16")
+    what.add_argument("--device", help="auto (default), cpu, cuda or cuda:N")
+    what.add_argument("--dtype", help="auto (default), float32, bfloat16 or float16")
     what.add_argument("--threads", type=_whole(1), help="of torch (default: its choice)")
     what.add_argument("--prompt-cache", type=Path, metavar="DIR", help="(default: in the XDG cache folder)")
 
@@ -190,8 +191,8 @@ def _whole(least: int) -> Callable[[str], int]:
 def _number(least: float) -> Callable[[str], float]:
     def number(text: str) -> float:
         value = float(text)
-        if not value >= least:
-            raise argparse.ArgumentTypeError(f"{text} is less than {least:g}")
+        if not least <= value < math.inf:
+            raise argparse.ArgumentTypeError(f"{text} is not a number from {least:g}")
         return value
 
     return number

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from activesam_ros.errors import SettingsError
 from activesam_ros.ros.edits import first_request
-from activesam_ros.ros.parameters import CHANGEABLE, DEFAULTS, Wanted
+from activesam_ros.ros.parameters import CHANGEABLE, DEFAULTS, typed
+from activesam_ros.settings import SegmenterSettings
+from activesam_ros.vocabulary import Vocabulary
 from activesam_ros.vocabulary_file import preset_names
+
+_MODEL = ("model", "device", "dtype")
+_USED = (*CHANGEABLE, *_MODEL)
+
+
+@dataclass(frozen=True)
+class NodeRequest:
+    """What a node with certain parameters labels with: words and settings, and what its model is loaded with."""
+
+    vocabulary: Vocabulary
+    settings: SegmenterSettings
+    model: str
+    device: str
+    dtype: str
 
 
 def wanted(
     parameter_file: Path | None = None, assignments: Sequence[str] = (), vocabulary: str | None = None
-) -> Wanted:
-    """The vocabulary and the settings of a node that is started with these parameters.
+) -> NodeRequest:
+    """What a node that is started with these parameters labels with.
 
     Args:
         parameter_file: YAML as `ros2 run … --params-file` takes it; of its nodes `/**` and `activesam` count.
@@ -27,21 +44,31 @@ def wanted(
         ActiveSamError: a parameter is unknown or refused, or a file cannot be read.
     """
     values: dict[str, object] = {} if parameter_file is None else _of_file(parameter_file)
-    values.update(_assigned(text) for text in assignments)
+    assigned = dict(_assigned(text) for text in assignments)
+    unknown = sorted(set(assigned) - set(_USED))
+    if unknown:
+        raise SettingsError(
+            f"there is no parameter {unknown[0]!r} that a recording could use; expected one of {', '.join(_USED)}"
+        )
+    values.update(assigned)
     if vocabulary is not None:
         values.pop("vocabulary", None)
         values.pop("vocabulary_file", None)
         values.update(_vocabulary(vocabulary))
-    unknown = sorted(set(values) - set(DEFAULTS))
-    if unknown:
-        raise SettingsError(f"there is no parameter {unknown[0]!r}; expected one of {', '.join(CHANGEABLE)}")
-    return first_request({name: values[name] for name in values if name in CHANGEABLE})
+    request = first_request({name: values[name] for name in values if name in CHANGEABLE})
+    model = {name: typed(name, values.get(name, DEFAULTS[name])) for name in _MODEL}
+    return NodeRequest(request.vocabulary, request.settings, **model)
 
 
 def _vocabulary(text: str) -> dict[str, object]:
     words = (";" in text or "," in text) and text not in preset_names() and not _exists(text)
     if not words:
         return {"vocabulary_file": text}
+    if ";" not in text:
+        raise SettingsError(
+            f"the vocabulary {text!r} would be one class, since commas separate the aliases of a class; put semicolons "
+            "between classes, or one at the end"
+        )
     return {"vocabulary": [entry for entry in (part.strip() for part in text.split(";")) if entry]}
 
 

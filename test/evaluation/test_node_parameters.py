@@ -1,0 +1,151 @@
+"""An evaluation runs the segmenter that the node would run with the same parameters."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from activesam_ros.errors import ActiveSamError, SettingsError, VocabularyError
+from activesam_ros.evaluation.node_parameters import wanted
+from activesam_ros.ros.edits import first_request
+from activesam_ros.ros.parameters import DEFAULTS
+from activesam_ros.vocabulary_file import load_vocabulary_file
+
+SHIPPED = Path(__file__).resolve().parents[2] / "config" / "activesam.yaml"
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(content) -> Path:
+        path = tmp_path / "parameters.yaml"
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+        return path
+
+    return write
+
+
+def of_node(**parameters):
+    return {"/**": {"ros__parameters": parameters}}
+
+
+def test_nothing_given_is_the_node_s_defaults():
+    got, node = wanted(), first_request({})
+    assert (got.vocabulary, got.settings) == (node.vocabulary, node.settings)
+    assert (got.model, got.device, got.dtype) == ("facebook/sam3", "auto", "auto")
+
+
+def test_the_shipped_file_changes_nothing():
+    assert wanted(SHIPPED) == wanted()
+
+
+def test_a_file_brings_words_settings_and_model(file):
+    path = file(
+        of_node(
+            model="toytown",
+            device="cpu",
+            dtype="float32",
+            vocabulary=["road", "car, automobile"],
+            background_class="road",
+            keep_fraction=0.5,
+            full_resolution=160,
+            cameras=["front"],
+            queue="all",
+        )
+    )
+    got = wanted(path)
+    assert got.vocabulary.names == ("road", "car") and got.vocabulary.background_id == 0
+    assert (got.settings.keep_fraction, got.settings.full_resolution) == (0.5, 160)
+    assert (got.model, got.device, got.dtype) == ("toytown", "cpu", "float32")
+
+
+def test_the_node_s_own_section_wins_over_the_general_one(file):
+    content = {
+        "activesam": {"ros__parameters": {"max_active": 7}},
+        "/**": {"ros__parameters": {"max_active": 5, "bucket_size": 4}},
+        "another": {"ros__parameters": {"max_active": 6}},
+    }
+    settings = wanted(file(content)).settings
+    assert (settings.max_active, settings.bucket_size) == (7, 4)
+
+
+def test_an_assignment_wins_over_the_file(file):
+    got = wanted(file(of_node(max_active=7, keep_fraction=0.5)), ["max_active=3", "model=toytown"])
+    assert (got.settings.max_active, got.settings.keep_fraction, got.model) == (3, 0.5, "toytown")
+
+
+def test_a_vocabulary_wins_over_both(file):
+    got = wanted(file(of_node(vocabulary=["floor"])), ["vocabulary=[wall, door]"], "road; car, automobile")
+    assert [one.prompts for one in got.vocabulary.classes] == [("road",), ("car", "automobile")]
+    got = wanted(file(of_node(vocabulary_file="indoor")), vocabulary="cityscapes")
+    assert got.vocabulary == load_vocabulary_file("cityscapes").vocabulary()
+
+
+def test_a_preset_brings_its_background_and_threshold():
+    preset = load_vocabulary_file("voc21")
+    got = wanted(vocabulary="voc21")
+    assert got.vocabulary.background_id is not None
+    assert got.settings.background_threshold == preset.background_threshold > 0
+    assert wanted(None, ["background_threshold=0.7"], "voc21").settings.background_threshold == 0.7
+
+
+def test_a_file_of_words(tmp_path):
+    path = tmp_path / "words, mine.txt"
+    path.write_text("floor\nchair, stool\n")
+    assert wanted(vocabulary=str(path)).vocabulary.names == ("floor", "chair")
+
+
+def test_one_class_with_aliases_ends_in_a_semicolon():
+    assert wanted(vocabulary="person, pedestrian;").vocabulary.names == ("person",)
+    with pytest.raises(SettingsError, match="'road, car, sky' would be one class.*semicolons"):
+        wanted(vocabulary="road, car, sky")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("keep_fraction", "'keep_fraction' sets nothing; expected NAME=VALUE"),
+        ("=3", "'=3' sets nothing"),
+        ("speed=3", "no parameter 'speed'.*keep_fraction"),
+        ("queue=all", "no parameter 'queue' that a recording could use"),
+        ("keep_fraction=[", "not NAME=VALUE with a value in YAML"),
+        ("keep_fraction=2.0", "keep_fraction"),
+        ("keep_fraction=much", "keep_fraction is 'much'"),
+        ("max_active=1.5", "max_active is 1.5"),
+        ("background_class=", "background_class is None"),
+        ("model=3", "model is 3"),
+    ],
+)
+def test_what_is_wrong_with_an_assignment_is_said(assignment, said):
+    with pytest.raises(ActiveSamError, match=said) as refused:
+        wanted(assignments=[assignment])
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "cannot be read"),
+        ("just words", "no parameters for the node; expected /activesam or"),
+        ("", "no parameters for the node"),
+        (of_node(), "no parameters for the node"),
+        ({"another": {"ros__parameters": {"max_active": 3}}}, "no parameters for the node"),
+        (of_node(keep_fraction="much"), "keep_fraction is 'much'"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(file, content, said):
+    with pytest.raises(SettingsError, match=said) as refused:
+        wanted(file(content))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(SettingsError, match="parameter file .*missing.yaml cannot be read"):
+        wanted(tmp_path / "missing.yaml")
+    with pytest.raises(VocabularyError, match="nonexistent"):
+        wanted(vocabulary="nonexistent")
+
+
+def test_every_parameter_of_a_running_node_may_be_in_the_file(file):
+    dump = {name: list(value) if isinstance(value, tuple) else value for name, value in DEFAULTS.items()}
+    dump["qos_overrides"] = {"/image": {"subscription": {"depth": 3}}}
+    assert wanted(file({"/activesam": {"ros__parameters": dump}})) == wanted()
