@@ -98,6 +98,8 @@ def image_topic(bag: str, image: str, labels: str) -> tuple[str, str]:
     """The topic that the node takes its images from, and their transport; RuntimeError if there is none."""
     try:
         with BagSource(bag) as source:
+            if labels:
+                source.require(labels)
             topic = image or default_image_topic(source, labels or None)
             kind = source.require(topic).type
     except ActiveSamError as error:

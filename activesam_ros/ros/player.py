@@ -121,6 +121,8 @@ class Player(Node):
         given = self._given
         notes: list[str] = []
         with BagSource(given.bag) as source:
+            if given.labels:
+                source.require(given.labels)
             topic = given.image or default_image_topic(source, given.labels or None)
             self._open(source, topic)
             self._wait_for_others()

@@ -1,0 +1,252 @@
+"""A recording through the real node, player and evaluator, each a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
+pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
+
+from rosbags.rosbag2 import StoragePlugin, Writer  # noqa: E402
+
+from activesam_ros.evaluation.message_types import message_types  # noqa: E402
+from activesam_ros.evaluation.node_parameters import wanted  # noqa: E402
+from activesam_ros.evaluation.records import read_records  # noqa: E402
+from activesam_ros.evaluation.run_folder import RunFolder  # noqa: E402
+from activesam_ros.toytown.scene import World  # noqa: E402
+from activesam_ros.toytown.words import CLASSES, DEMO_WORDS  # noqa: E402
+
+from .conftest import PATIENCE  # noqa: E402
+
+FRAMES = 8
+# Frames that cannot be read, and one whose truth is of another size.
+UNREADABLE = (3, FRAMES - 1)
+ODD_TRUTH = 5
+SECOND = 1_000_000_000
+PERIOD = SECOND // 10
+# The clocks of camera and truth are not quite the same.
+LATE = 4_000_000
+
+
+class Recording:
+    """Writes messages into a rosbag2; the stamp of their header is also when they were recorded."""
+
+    IMAGE = "sensor_msgs/msg/Image"
+    LABEL_INFO = "vision_msgs/msg/LabelInfo"
+
+    def __init__(self, writer):
+        self._writer = writer
+        self._store = message_types()
+        self._connections = {}
+
+    def image(self, topic, pixels, encoding, stamp):
+        fields = {
+            "height": pixels.shape[0],
+            "width": pixels.shape[1],
+            "encoding": encoding,
+            "is_bigendian": 0,
+            "step": pixels.nbytes // pixels.shape[0],
+            "data": np.ascontiguousarray(pixels).reshape(-1),
+        }
+        self._write(topic, self.IMAGE, stamp, fields)
+
+    def label_info(self, topic, names):
+        entry = self._store.types["vision_msgs/msg/VisionClass"]
+        class_map = [entry(class_id=number, class_name=name) for number, name in enumerate(names)]
+        self._write(topic, self.LABEL_INFO, 0, {"class_map": class_map, "threshold": 0.0})
+
+    def _write(self, topic, kind, stamp, fields):
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(topic, kind, typestore=self._store)
+        types = self._store.types
+        time = types["builtin_interfaces/msg/Time"](sec=1 + stamp // SECOND, nanosec=stamp % SECOND)
+        message = types[kind](header=types["std_msgs/msg/Header"](time, "camera"), **fields)
+        self._writer.write(self._connections[topic], SECOND + stamp, self._store.serialize_cdr(message, kind))
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory):
+    """A short drive with a few faults."""
+    path = tmp_path_factory.mktemp("bag") / "drive"
+    world = World(900_321, 160, 120)
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        recording = Recording(writer)
+        recording.label_info("/ground_truth/label_info", CLASSES)
+        for index in range(FRAMES):
+            frame = world.render(index / 10)
+            encoding = "rgb9" if index in UNREADABLE else "rgb8"
+            truth = frame.labels[:-1] if index == ODD_TRUTH else frame.labels
+            recording.image("/camera/image", frame.rgb, encoding, index * PERIOD)
+            recording.image("/ground_truth/labels", truth, "mono8", index * PERIOD + LATE)
+    return path
+
+
+class Program:
+    """One of the programs around the node, with everything it prints."""
+
+    def __init__(self, module, log, *arguments):
+        self._log = log
+        self._output = log.open("w")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", f"activesam_ros.ros.{module}", "--ros-args", *arguments],
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+    @property
+    def log(self):
+        return self._log.read_text()
+
+    def wait(self):
+        code = self.process.wait(PATIENCE)
+        self._output.close()
+        return code
+
+    def end(self, number=signal.SIGINT):
+        self.process.send_signal(number)
+        return self.wait()
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._output.close()
+
+
+@pytest.fixture
+def start(dds_environment, tmp_path):
+    """Starts programs; kills what is left of them."""
+    running = []
+
+    def start(module, *arguments):
+        running.append(Program(module, tmp_path / f"{len(running)}_{module}.log", *arguments))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.kill()
+
+
+def play(start, bag, *arguments):
+    given = ["-p", f"bag:={bag}", "-p", "labels:=/ground_truth/labels", "-p", "listeners:=['evaluator']"]
+    return start("replay_player", *given, *arguments)
+
+
+def offline(bag, out):
+    """The same by the offline evaluation; the folder of its run."""
+    from activesam_ros.evaluation.request import Request
+    from activesam_ros.evaluation.run import evaluate
+
+    asked = wanted(vocabulary="; ".join(DEMO_WORDS))
+    request = Request(
+        bag=bag,
+        out=out,
+        model="toytown",
+        vocabulary=asked.vocabulary,
+        settings=asked.settings,
+        labels_topic="/ground_truth/labels",
+        threads=1,
+    )
+    evaluate(request)
+    return RunFolder(out)
+
+
+def test_live_and_offline_agree_to_the_pixel(start, start_node, bag, tmp_path):
+    node = start_node("-p", "queue:=all", words=list(DEMO_WORDS))
+    evaluator = start("evaluator_node", "-p", f"out:={tmp_path / 'live'}")
+    player = play(start, bag)
+    assert player.wait() == 0, player.log
+    assert evaluator.wait() == 0, evaluator.log
+    assert node.end() == 0
+    assert "frames: 8 in = 6 out + 2 dropped + 0 pending; dropped: bad image 2" in node.log
+    assert f"report: {tmp_path / 'live' / 'report.html'}" in evaluator.log
+    assert "mIoU" in evaluator.log
+
+    live, reference = RunFolder(tmp_path / "live"), offline(bag, tmp_path / "offline")
+    records = [read_records(folder.records_path) for folder in (live, reference)]
+    assert [len(each) for each in records] == [FRAMES, FRAMES]
+    for ours, theirs in zip(*records, strict=True):
+        same = ("index", "stamp", "error", "width", "height", "active", "pixels", "unlabeled", "truth")
+        assert {name: getattr(ours, name) for name in same} == {name: getattr(theirs, name) for name in same}
+        labels = live.prediction("node", "", ours.index)
+        if ours.index in UNREADABLE:
+            assert "rgb9" in ours.error
+            assert labels is None
+        else:
+            assert np.array_equal(labels, reference.prediction("active", "", ours.index))
+            assert ours.latency > 0
+    scored = [record.index for record in records[0] if record.truth is not None]
+    assert scored == [index for index in range(FRAMES) if index not in (*UNREADABLE, ODD_TRUTH)]
+    described, expected = live.description(), reference.description()
+    assert described["matching"] == expected["matching"]
+    assert described["vocabulary"] == expected["vocabulary"]
+    assert described["methods"][0]["settings"] == expected["methods"][0]["settings"]
+
+
+def test_an_interrupted_evaluator_reports_what_was_done(start, start_node, bag, tmp_path):
+    start_node("-p", "queue:=all")
+    # It never learns of the end, as if more was to come.
+    arguments = ("-p", f"out:={tmp_path / 'live'}", "-r", "replay/ended:=/nowhere")
+    evaluator = start("evaluator_node", *arguments)
+    player = play(start, bag, "-p", "end:=0.35")
+    assert player.wait() == 0, player.log
+    assert evaluator.end() == 0, evaluator.log
+    records = read_records(tmp_path / "live" / "records.jsonl")
+    # The last one was refused, which nobody knows before a later one is answered.
+    assert [record.index for record in records] == [0, 1, 2]
+    assert "interrupted" in (tmp_path / "live" / "report.html").read_text()
+
+
+def test_a_player_that_waits_in_vain_says_for_what(start, bag):
+    player = play(start, bag, "-p", "timeout:=0.5")
+    assert player.wait() == 1
+    assert "waited 0.5 s in vain for a node that publishes /activesam/labels" in player.log
+    assert "Traceback" not in player.log
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["-p", "image:=/front"], "no topic /front; it has /camera/image"),
+        (["-p", "labels:=/rear"], "no topic /rear; it has /camera/image"),
+        (["-p", "unanswered:=0"], "unanswered is 0; expected at least 1"),
+        (["-p", "start:=2.0", "-p", "end:=1.0"], "start is 2 and end 1"),
+        (["-p", "end:=1"], "end"),
+        (["-p", "bag:="], "bag"),
+    ],
+)
+def test_a_player_refuses_what_it_cannot_play_in_one_sentence(start, bag, arguments, said):
+    player = play(start, bag, *arguments)
+    assert player.wait() == 1
+    assert said in player.log
+    assert "Traceback" not in player.log
+
+
+def test_a_player_and_an_evaluator_that_have_nothing_to_do_yet_end_cleanly(start, bag, tmp_path):
+    evaluator = start("evaluator_node", "-p", f"out:={tmp_path / 'live'}")
+    player = play(start, bag)
+    for program in (evaluator, player):
+        deadline = PATIENCE * 10
+        while "waiting for" not in program.log and deadline:
+            assert program.process.poll() is None, program.log
+            deadline -= 1
+            with pytest.raises(subprocess.TimeoutExpired):
+                program.process.wait(0.1)
+    assert evaluator.end() == 0
+    assert player.end(signal.SIGTERM) == 0
+    assert "no report" in evaluator.log
+    assert not (tmp_path / "live").exists()
+
+
+def test_an_evaluator_leaves_an_earlier_run_alone(start, tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    evaluator = start("evaluator_node", "-p", f"out:={tmp_path}")
+    assert evaluator.wait() == 1
+    assert "holds an evaluation already" in evaluator.log
+    assert "Traceback" not in evaluator.log
+    assert (tmp_path / "run.json").read_text() == "{}"
