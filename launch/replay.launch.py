@@ -94,6 +94,15 @@ def words(text: str) -> list[str]:
     return listed
 
 
+def ids(text: str) -> list[int]:
+    """The argument ignore as the evaluator takes it; RuntimeError with one sentence if it is no list of ids."""
+    listed = value("ignore", text, list)
+    if not all(type(one) is int and one >= 0 for one in listed):
+        raise RuntimeError(f"ignore:={text!r} is not a list of ids; expected something like [0, 255]")
+    # An empty list has no type; the evaluator knows -1 as none.
+    return listed or [-1]
+
+
 def image_topic(bag: str, image: str, labels: str) -> tuple[str, str]:
     """The topic that the node takes its images from, and their transport; RuntimeError if there is none."""
     try:
@@ -140,7 +149,7 @@ def start(context: LaunchContext) -> list[object]:
             "ground_truth": bool(given["labels"]),
             "classes": given["classes"] if in_file else "",
             "map": given["map"],
-            "ignore": value("ignore", given["ignore"], list) or [-1],
+            "ignore": ids(given["ignore"]),
             "tolerance": value("tolerance", given["tolerance"], float),
         },
         topic,

@@ -1,0 +1,139 @@
+"""The launch file that plays a recording; `launch` and `launch_ros` come with a ROS installation only."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("launch", reason="launch is missing; it comes with a ROS installation")
+pytest.importorskip("launch_ros", reason="launch_ros is missing; it comes with a ROS installation")
+
+from activesam_ros.datasets.labelled_bag import LabelledBag  # noqa: E402
+from activesam_ros.demo.drive import write_drive  # noqa: E402
+
+from .launching import LAUNCH_FILES, launches  # noqa: E402
+
+FILE = LAUNCH_FILES / "replay.launch.py"
+GIVEN = ("model:=toytown", "labels:=/ground_truth/labels", "vocabulary:=[road, 'car, automobile', sky]")
+
+
+@pytest.fixture
+def launch_file():
+    spec = importlib.util.spec_from_file_location("replay_launch", FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def launched(dds_environment, tmp_path):
+    with launches(FILE, tmp_path) as launch:
+        yield launch
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bag") / "drive"
+    write_drive(path, 900_400, 5, 10.0, (160, 120))
+    return path
+
+
+def test_every_argument_is_described(launch_file):
+    declared = [
+        action
+        for action in launch_file.generate_launch_description().entities
+        if type(action).__name__ == "DeclareLaunchArgument"
+    ]
+    assert [action.name for action in declared] == [name for name, _, _ in launch_file.ARGUMENTS]
+    assert all(action.description.endswith(".") for action in declared)
+    assert [action.name for action in declared if action.default_value is None] == ["bag"]
+
+
+def test_the_node_answers_every_image_of_the_topic_in_the_recording(launch_file, bag, tmp_path):
+    assert launch_file.image_topic(str(bag), "", "/ground_truth/labels") == ("/camera/image", "raw")
+    compressed = tmp_path / "compressed"
+    with LabelledBag(compressed, {0: "road"}, encoded=True):
+        pass
+    assert launch_file.image_topic(str(compressed), "", "/ground_truth/labels") == (
+        "/camera/image",
+        "compressed",
+    )
+    given = {"model": "", "vocabulary_file": "", "device": "", "vocabulary": ""}
+    assert launch_file.segmenting(given, "compressed", False) == {
+        "queue": "all",
+        "image_transport": "compressed",
+        "autostart": True,
+    }
+    assert launch_file.segmenting(given, "raw", True)["use_sim_time"] is True
+
+
+@pytest.mark.parametrize(
+    "kind, text, read",
+    [(float, "3", 3.0), (float, "0.5", 0.5), (int, "7", 7), (bool, "true", True), (list, "[255]", [255])],
+)
+def test_arguments_have_types(launch_file, kind, text, read):
+    assert launch_file.value("name", text, kind) == read
+
+
+@pytest.mark.parametrize(
+    "kind, text", [(float, "soon"), (int, "1.5"), (bool, "1"), (list, "255"), (int, "[")]
+)
+def test_an_argument_of_another_type_is_refused(launch_file, kind, text):
+    with pytest.raises(RuntimeError, match="name:="):
+        launch_file.value("name", text, kind)
+
+
+@pytest.mark.parametrize("text", ["road", "[1, 2]", "[]", "[road"])
+def test_what_is_no_list_of_words_is_refused(launch_file, text):
+    with pytest.raises(RuntimeError, match="vocabulary:="):
+        launch_file.words(text)
+
+
+def test_ids_to_ignore_are_a_list_of_numbers(launch_file):
+    assert launch_file.ids("[0, 255]") == [0, 255]
+    assert launch_file.ids("[]") == [-1]
+    for text in ("[x]", "[-3]", "[true]", "0"):
+        with pytest.raises(RuntimeError, match="ignore:="):
+            launch_file.ids(text)
+
+
+def test_it_ends_by_itself_with_a_report(launched, bag, tmp_path):
+    out = tmp_path / "out"
+    running = launched(f"bag:={bag}", f"out:={out}", *GIVEN)
+    assert running.wait() == 0, running.log
+    assert f"report: {out / 'report.html'}" in running.log
+    assert "mIoU" in running.log
+    results = json.loads((out / "results.json").read_text())
+    assert results["summaries"][0]["scored"] == 5
+    assert results["run"]["recording"]["path"] == str(bag)
+    assert results["run"]["recording"]["image_topic"] == "/camera/image"
+    assert running.log.count("process has finished cleanly") == 3
+
+
+def test_ctrl_c_writes_the_report_of_what_was_done(launched, tmp_path):
+    bag, out = tmp_path / "long", tmp_path / "out"
+    write_drive(bag, 900_401, 400, 10.0, (160, 120))
+    running = launched(f"bag:={bag}", f"out:={out}", *GIVEN)
+    running.wait_for(r"[1-9]\d* images judged")
+    running.interrupt()
+    assert running.wait() == 0, running.log
+    results = json.loads((out / "results.json").read_text())
+    assert 0 < results["summaries"][0]["scored"] < 400
+    assert "interrupted" in " ".join(results["run"]["notes"])
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (("bag:=/no/such/bag", *GIVEN), "/no/such/bag"),
+        (("model:=/no/such/model", "labels:=/ground_truth/labels"), "the node ended with exit code 1"),
+        ((*GIVEN[:2], "vocabulary:=[dragon]"), "the evaluator ended with exit code 1"),
+    ],
+)
+def test_a_failure_ends_it_with_an_exit_code(launched, bag, tmp_path, arguments, said):
+    given = arguments if arguments[0].startswith("bag:=") else (f"bag:={bag}", *arguments)
+    running = launched(f"out:={tmp_path / 'out'}", *given)
+    assert running.wait() == 1, running.log
+    assert said in running.log
+    assert not Path(tmp_path / "out").exists()
