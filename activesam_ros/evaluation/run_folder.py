@@ -51,6 +51,8 @@ class RunFolder:
         Raises:
             EvaluationError: the folder holds another run, or something else.
         """
+        if self.path.exists() and not self.path.is_dir():
+            raise EvaluationError(f"{self.path} is a file; give a folder with --out")
         described = self.path / DESCRIPTION
         if described.exists():
             # A run without a frame is no loss, whatever it was asked for.

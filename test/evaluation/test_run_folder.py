@@ -101,6 +101,14 @@ def test_files_of_something_else_are_never_touched(folder, overwrite):
     assert [path.name for path in folder.path.iterdir()] == ["thesis.txt"]
 
 
+def test_a_file_is_no_folder(folder):
+    folder.path.parent.mkdir()
+    folder.path.write_text("years of work")
+    with pytest.raises(EvaluationError, match="is a file; give a folder with --out"):
+        folder.begin(ASKED, overwrite=True)
+    assert folder.path.read_text() == "years of work"
+
+
 def test_an_empty_folder_is_fine(folder):
     folder.path.mkdir(parents=True)
     assert folder.begin(ASKED) == []
