@@ -6,6 +6,8 @@ import pytest
 
 from activesam_ros.palette import CITYSCAPES
 from activesam_ros.text.canonical import canonical_name, match_key
+from activesam_ros.toytown.words import DEMO_WORDS
+from activesam_ros.vocabulary import Vocabulary
 from activesam_ros.vocabulary_file import load_vocabulary_file, preset_names
 
 
@@ -28,6 +30,7 @@ BENCHMARKS = {
     "ade20k": Benchmark(150, 150, 0.0),
 }
 ROBOTS = ("indoor", "outdoor_navigation", "warehouse")
+DEMO = ("toytown",)
 
 
 def prompts_of(preset, name):
@@ -36,7 +39,7 @@ def prompts_of(preset, name):
 
 
 def test_these_are_all():
-    assert preset_names() == tuple(sorted((*BENCHMARKS, *ROBOTS)))
+    assert preset_names() == tuple(sorted((*BENCHMARKS, *ROBOTS, *DEMO)))
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -51,6 +54,10 @@ def test_every_preset_is_a_vocabulary(name):
     for entry in vocabulary.classes:
         for prompt in entry.prompts:
             assert owners.setdefault(match_key(canonical_name(prompt)), entry.name) == entry.name
+
+
+def test_the_demo_model_has_its_words():
+    assert load_vocabulary_file("toytown").vocabulary() == Vocabulary.from_names(DEMO_WORDS)
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)

@@ -1,4 +1,4 @@
-"""The command `activesam-make-bag`: images and label files become a recording with ground truth."""
+"""The command `activesam-make-bag`: images and labels, or a rendered street, become a recording."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell has it."""
 
 _ABSENT_SHOWN = 8
+# A street that the demo model has not been trained on.
+_TOYTOWN_SEED = 10_000_019
+_TOYTOWN_SIZE = (320, 240)
+_TOYTOWN_IMAGES = 200
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,9 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="activesam-make-bag",
         usage="activesam-make-bag FOLDER OUT --dataset NAME [options]\n"
-        "       activesam-make-bag IMAGES LABELS OUT --classes FILE [options]",
+        "       activesam-make-bag IMAGES LABELS OUT --classes FILE [options]\n"
+        "       activesam-make-bag OUT --toytown [options]",
         description="Turn images and label files into a rosbag2 with ground truth and the names of its classes: a "
-        "benchmark from its folder, or images and label files of your own.",
+        "benchmark from its folder, images and label files of your own, or a rendered street to try things on.",
     )
     parser.add_argument(
         "folders",
@@ -65,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--classes", type=Path, metavar="FILE", help="YAML with classes: {0: road, 1: car} and ignore: [255]"
     )
+    what.add_argument(
+        "--toytown", action="store_true", help="render a drive through the street of the demo model"
+    )
     parser.add_argument("--split", default="val", help="part of the benchmark (default: val)")
     parser.add_argument(
         "--list", type=Path, metavar="FILE", dest="listing", help="names of the images to take, one a line"
@@ -78,7 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rate", type=_rate, default=10.0, help="frames a second of the stamps (default: 10)"
     )
-    parser.add_argument("--limit", type=_count, metavar="N", help="take the first N images only")
+    parser.add_argument(
+        "--limit", type=_count, metavar="N", help="take the first N images only; of --toytown: 200"
+    )
     parser.add_argument(
         "--storage",
         choices=("mcap", "sqlite3"),
@@ -96,12 +106,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check_usage(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
     folders = len(given.folders)
+    if given.toytown and folders != 1:
+        parser.error("give the recording to write, and nothing else")
+    if given.toytown and (given.compressed or given.listing):
+        parser.error("--compressed and --list are for files; --toytown renders its images")
     if given.dataset and folders not in (2, 3):
         parser.error("give the benchmark's folder and the recording to write, or IMAGES LABELS OUT")
     if given.classes and folders != 3:
         parser.error("give the folder of the images, that of the label files, and the recording to write")
-    if given.dataset and (given.image_suffix or given.label_suffix != ".png"):
-        parser.error("--image-suffix and --label-suffix are for --classes; a benchmark has its own")
+    if not given.classes and (given.image_suffix or given.label_suffix != ".png"):
+        parser.error("--image-suffix and --label-suffix are for --classes alone")
     if given.dataset and folders == 2 and given.listing:
         parser.error("--list goes with IMAGES LABELS OUT; in its own folder a benchmark has its own list")
 
@@ -125,14 +139,16 @@ def _make(given: argparse.Namespace) -> None:
     from activesam_ros.datasets.conversion import BagOptions, make_bag
 
     *sources, out = given.folders
+    if given.toytown:
+        _make_toytown(given, out)
+        return
     found, names = _benchmark(given, sources) if given.dataset else _own(given, sources)
     pairs = found.pairs[: given.limit]
     notes = {"dataset": f"{given.dataset} {given.split}" if given.dataset else given.classes.name}
     options = BagOptions(given.rate, given.storage, given.compressed, given.overwrite, notes)
     report = make_bag(pairs, found.ids, names, out, options)
 
-    size = sum(path.stat().st_size for path in out.iterdir())
-    print(f"recording  {out} ({given.storage}, {size / 1e6:.1f} MB)")
+    _tell_recording(given, out)
     print(f"images     {report.images}, {report.labelled} with ground truth{_expected(given, report.images)}")
     uncounted = report.pixels.get(found.ids.uncounted_id, 0)
     print(
@@ -144,10 +160,30 @@ def _make(given: argparse.Namespace) -> None:
             f"unknown    the value {value} is no class: {pixels} pixels in {report.unknown_images[value]} images "
             "do not count"
         )
-    vocabulary = given.dataset or "VOCABULARY"
+    _tell_evaluation(out, given.dataset or "VOCABULARY", "facebook/sam3")
+
+
+def _make_toytown(given: argparse.Namespace, out: Path) -> None:
+    from activesam_ros.datasets.conversion import whole_recording
+    from activesam_ros.demo.drive import write_drive
+
+    images = given.limit or _TOYTOWN_IMAGES
+    with whole_recording(out, given.overwrite) as folder:
+        write_drive(folder, _TOYTOWN_SEED, images, given.rate, _TOYTOWN_SIZE, given.storage)
+    _tell_recording(given, out)
+    print(f"images     {images}, {images} with ground truth")
+    _tell_evaluation(out, "toytown", "toytown")
+
+
+def _tell_recording(given: argparse.Namespace, out: Path) -> None:
+    size = sum(path.stat().st_size for path in out.iterdir())
+    print(f"recording  {out} ({given.storage}, {size / 1e6:.1f} MB)")
+
+
+def _tell_evaluation(out: Path, vocabulary: str, model: str) -> None:
     print(
         f"evaluate   activesam-evaluate {shlex.quote(str(out))} --labels /ground_truth/labels "
-        f"--vocabulary {vocabulary} --model facebook/sam3"
+        f"--vocabulary {vocabulary} --model {model}"
     )
 
 

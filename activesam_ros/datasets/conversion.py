@@ -77,7 +77,7 @@ def make_bag(
     """
     tally = _Tally()
     with (
-        _whole(out, options.overwrite) as folder,
+        whole_recording(out, options.overwrite) as folder,
         LabelledBag(
             folder,
             class_names,
@@ -145,8 +145,12 @@ def _check_sizes(pair: Pair, picture: PictureFile, values: np.ndarray) -> None:
 
 
 @contextmanager
-def _whole(out: Path, overwrite: bool) -> Iterator[Path]:
-    """A folder to write to, which becomes `out` at the end; an exception leaves nothing, and what was there stays."""
+def whole_recording(out: Path, overwrite: bool) -> Iterator[Path]:
+    """A folder to write to, which becomes `out` at the end; an exception leaves nothing, and what was there stays.
+
+    Raises:
+        DatasetError: `out` is in the way or cannot be written.
+    """
     if out.exists():
         if not overwrite:
             raise DatasetError(f"{out} exists; give another name, or --overwrite")

@@ -26,8 +26,10 @@ class RecordedFrame:
     truth: np.ndarray
 
 
-def write_drive(path: Path, seed: int, frames: int, rate: float, size: tuple[int, int]) -> None:
-    """Renders a drive and records it as MCAP.
+def write_drive(
+    path: Path, seed: int, frames: int, rate: float, size: tuple[int, int], storage: str = "mcap"
+) -> None:
+    """Renders a drive and records it.
 
     Args:
         path: folder of the bag; an older one is replaced.
@@ -35,11 +37,12 @@ def write_drive(path: Path, seed: int, frames: int, rate: float, size: tuple[int
         frames: how many.
         rate: frames a second.
         size: width and height in pixels.
+        storage: `mcap` or `sqlite3`.
     """
     width, height = size
     world = World(seed, width, height)
     shutil.rmtree(path, ignore_errors=True)
-    with LabelledBag(path, dict(enumerate(CLASSES))) as bag:
+    with LabelledBag(path, dict(enumerate(CLASSES)), storage) as bag:
         for index in tqdm(range(frames), desc="rendering the drive", unit="frame"):
             frame = world.render(index / rate)
             bag.write(START + round(index / rate * 1e9), frame.rgb, frame.labels)

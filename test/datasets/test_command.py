@@ -15,6 +15,7 @@ from activesam_ros.datasets.labelled_bag import COMPRESSED_IMAGE_TOPIC, IMAGE_TO
 from activesam_ros.evaluation.bag import BagSource
 from activesam_ros.evaluation.samples import default_image_topic, samples
 from activesam_ros.evaluation.truth import ClassMap, match, recorded_class_map
+from activesam_ros.toytown.words import CLASSES
 from activesam_ros.vocabulary_file import load_vocabulary_file
 
 CITY = "leftImg8bit/val/bonn/{}_leftImg8bit.png", "gtFine/val/bonn/{}_gtFine_{}.png"
@@ -188,6 +189,10 @@ def test_failures_are_one_sentence_and_exit_code_2(tree, arguments, reason, caps
         ["data", "out", "--dataset", "ade20k", "--rate", "0"],
         ["data", "out", "--dataset", "ade20k", "--limit", "0"],
         ["data", "out", "--dataset", "ade20k", "--classes", "classes.yaml"],
+        ["data", "out", "--toytown"],
+        ["out", "--toytown", "--compressed"],
+        ["out", "--toytown", "--label-suffix", "_labels.png"],
+        ["out", "--toytown", "--dataset", "ade20k"],
     ],
 )
 def test_wrong_usage_has_exit_code_2(arguments, capsys):
@@ -197,9 +202,28 @@ def test_wrong_usage_has_exit_code_2(arguments, capsys):
     assert "usage: activesam-make-bag" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_rendered_street(tmp_path, recorded, capsys, storage):
+    out = tmp_path / "bags" / "street"
+    assert main([str(out), "--toytown", "--limit", "2", "--rate", "4", "--storage", storage]) == 0
+    bag = recorded(out)
+    assert bag.names() == dict(enumerate(CLASSES))
+    assert [truth.shape for truth in bag.truths()] == [(240, 320)] * 2
+    assert [time - START for time, _ in bag.messages[IMAGE_TOPIC]] == [0, 250_000_000]
+    printed = capsys.readouterr().out
+    assert (
+        f"activesam-evaluate {out} --labels /ground_truth/labels --vocabulary toytown --model toytown"
+        in printed
+    )
+    assert main([str(out), "--toytown"]) == 2
+    assert "exists; give another name, or --overwrite" in capsys.readouterr().err
+    assert len(recorded(out).truths()) == 2
+
+
 def test_it_needs_no_torch_and_no_ros():
     code = (
         "import sys; import activesam_ros.datasets.command, activesam_ros.datasets.conversion; "
+        "import activesam_ros.demo.drive; "
         "assert not {'torch', 'rclpy', 'sensor_msgs'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
