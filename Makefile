@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo bench-vocabulary bench-node clean
+.PHONY: help setup test demo evaluate bench-vocabulary bench-node clean
 
 SHELL := /bin/bash
 ENTER := source ./env.sh &&
@@ -18,6 +18,12 @@ test: setup ## set up, then run the tests
 demo: setup ## set up, then segment a replayed camera stream; pictures in demo_out/
 	@$(ENTER) exec python -m activesam_ros.demo $(ARGS)
 
+evaluate: setup ## set up, then compare four methods on a rendered drive, also with bad images; report in evaluation_out/
+	@$(ENTER) { [ -e evaluation_out/drive ] || activesam-make-bag evaluation_out/drive --toytown; } && \
+		exec activesam-evaluate evaluation_out/drive --labels /ground_truth/labels --out evaluation_out/report \
+			--model toytown --vocabulary toytown --compare full-vocabulary,per-class,no-expansion \
+			--corrupt gaussian_noise,motion_blur,jpeg_compression,fog $(ARGS)
+
 bench-vocabulary: setup ## set up, then measure what a change of words costs, and the memory of the text encoder
 	@$(ENTER) exec python -m activesam_ros.bench vocabulary $(ARGS)
 
@@ -27,4 +33,4 @@ bench-node: setup ## set up, then measure the node shortly: a soak, two cameras,
 		exec python -m activesam_ros.bench overhead --frames 12 $(ARGS)
 
 clean: ## remove what was built in this clone (the shared environment stays)
-	rm -rf .build demo_out .pytest_cache .ruff_cache
+	rm -rf .build demo_out evaluation_out .pytest_cache .ruff_cache

@@ -60,6 +60,9 @@ def test_the_wheel_holds_the_library_with_its_data(clone: Path, tmp_path: Path) 
     shared = f"activesam_ros-{activesam_ros.__version__}.data/data/share/activesam_ros/config/vocabularies"
     assert presets
     assert {f"{shared}/{name}" for name in presets} <= names
+    messages = {path.name for path in (clone / "msg").iterdir()}
+    assert messages
+    assert {f"{shared.removesuffix('config/vocabularies')}msg/{name}" for name in messages} <= names
     outside = {name.split("/")[0] for name in names} - {"activesam_ros", shared.split("/")[0]}
     assert all(name.endswith(".dist-info") for name in outside), outside
 
