@@ -19,7 +19,7 @@ from activesam_ros.evaluation.records import FrameRecord
 from activesam_ros.evaluation.report.class_key import ClassKey
 from activesam_ros.evaluation.report.gallery import Gallery
 from activesam_ros.evaluation.request import described_run
-from activesam_ros.evaluation.run_folder import DESCRIPTION, PICTURES, RunFolder
+from activesam_ros.evaluation.run_folder import PICTURES, RECORDS, RunFolder
 from activesam_ros.evaluation.samples import Sample
 from activesam_ros.evaluation.truth import Matching
 from activesam_ros.pictures.compressed import compressed_to_ids, compressed_to_rgb
@@ -32,12 +32,13 @@ METHOD = "node"
 
 
 def require_free(folder: Path, overwrite: bool) -> None:
-    """Refuses a folder that holds a run: what was played to a node cannot be gone on with.
+    """Refuses a folder that holds a run with any frame: what was played to a node cannot be gone on with.
 
     Raises:
         EvaluationError: it does, and it may not be overwritten.
     """
-    if not overwrite and (folder / DESCRIPTION).exists():
+    records = folder / RECORDS
+    if not overwrite and records.exists() and records.stat().st_size:
         raise EvaluationError(
             f"{folder} holds an evaluation already; give another folder as out, or set overwrite to true"
         )

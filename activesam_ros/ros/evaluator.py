@@ -175,7 +175,7 @@ class Evaluator(Node):
             declared = [-1] if isinstance(default, tuple) else default
             value = self.declare_parameter(field.name, declared).value
             values[field.name] = (
-                tuple(one for one in value if one >= 0) if isinstance(default, tuple) else value
+                tuple(one for one in value or () if one >= 0) if isinstance(default, tuple) else value
             )
         given = EvaluatorParameters(**values)
         if not given.tolerance >= 0:
@@ -224,7 +224,8 @@ class Evaluator(Node):
             settings=settings_of(self._node_values),
             command=shlex.join(["ros2 run activesam_ros evaluator", *sys.argv[1:]]).replace("'", "", 2),
         )
-        self._folder.begin(description, self._given.overwrite)
+        # A run without frames may be there; any other was refused at the start, unless it may be overwritten.
+        self._folder.begin(description, overwrite=True)
         self._run = LiveRun(self._folder, vocabulary, matching).__enter__()
         self._subscribe_images("image", self._on_image)
         self.get_logger().info(
@@ -236,8 +237,11 @@ class Evaluator(Node):
         """Raw and compressed; whichever comes."""
         topic = self.resolve_topic_name(name)
         profile = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
-        self.create_subscription(Image, topic, callback, profile)
-        self.create_subscription(CompressedImage, f"{topic}/compressed", callback, profile)
+        with qos.overrides_checked():
+            for kind, full in ((Image, topic), (CompressedImage, f"{topic}/compressed")):
+                self.create_subscription(
+                    kind, full, callback, profile, qos_overriding_options=qos.overriding()
+                )
 
     # Callbacks. rclpy hands the message's info to those that take exactly two arguments.
 
@@ -292,7 +296,7 @@ class Evaluator(Node):
             self._said = now
             self._say()
         if self._end is not None and not self.finished.is_set():
-            self._finish_if_done(now - self._heard > _SETTLE_SECONDS)
+            self._finish_if_done(now - self._heard)
 
     def _say(self) -> None:
         if self._run is None:
@@ -303,8 +307,11 @@ class Evaluator(Node):
             failed = f", {self._run.failed} of them failed" if self._run.failed else ""
             self.get_logger().info(f"{self._run.frames} images judged{failed}{told}")
 
-    def _finish_if_done(self, settled: bool) -> None:
-        here = self._sync.images >= self._end.images and not self._sync.unanswered
+    def _finish_if_done(self, quiet: float) -> None:
+        # The end may overtake what was told before it on other topics.
+        complete = self._sync.images >= self._end.images and not self._sync.unanswered
+        here = complete and quiet > _PULSE_SECONDS
+        settled = quiet > _SETTLE_SECONDS
         if self._run is not None and (here or settled):
             for frame in self._sync.rest():
                 self._judge(frame)

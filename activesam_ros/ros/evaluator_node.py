@@ -42,7 +42,7 @@ def _run(args: Sequence[str] | None, ending: threading.Event) -> int:
         return 0
     page, table = evaluator.report(interrupted)
     print(table)
-    print(f"report: {page}", flush=True)
+    print(f"report: {page.resolve()}", flush=True)
     return 0
 
 

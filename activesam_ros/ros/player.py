@@ -153,7 +153,8 @@ class Player(Node):
             default = getattr(defaults, name)
             declared = [""] if isinstance(default, tuple) else default
             value = self.declare_parameter(name, declared).value
-            values[name] = tuple(filter(None, value)) if isinstance(default, tuple) else value
+            # An empty list on the command line arrives as no value at all.
+            values[name] = tuple(filter(None, value or ())) if isinstance(default, tuple) else value
         given = PlayerParameters(**values)
         if not given.bag:
             raise EvaluationError("no recording is given; set the parameter bag to its path")

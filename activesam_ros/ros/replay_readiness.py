@@ -46,8 +46,8 @@ def missing(seen: Surroundings) -> str | None:
             return f"{name} to subscribe to {seen.image_topic}"
         if not seen.subscribers[name]:
             raise EvaluationError(
-                f"{name} subscribes to {seen.image_topic} so that images may get lost; start it with the parameter "
-                "queue: all"
+                f"{name} subscribes to {seen.image_topic} as best effort, so that images may get lost; it has to "
+                "subscribe reliably, as the node does with the parameter queue: all"
             )
     if seen.matched < len(seen.subscribers):
         return f"the connection to the subscribers of {seen.image_topic}"

@@ -107,7 +107,10 @@ def test_the_report_is_written(folder):
 
 def test_a_folder_with_a_run_is_refused_unless_it_may_be_overwritten(folder):
     require_free(folder.path, overwrite=False)
-    begin(folder)
+    with begin(folder) as run:
+        # Nothing is lost with a run that has no frame.
+        require_free(folder.path, overwrite=False)
+        run.add(sample(0), Answer(RIGHT, 255))
     with pytest.raises(EvaluationError, match="overwrite"):
         require_free(folder.path, overwrite=False)
     require_free(folder.path, overwrite=True)

@@ -244,9 +244,9 @@ def test_a_player_and_an_evaluator_that_have_nothing_to_do_yet_end_cleanly(start
 
 
 def test_an_evaluator_leaves_an_earlier_run_alone(start, tmp_path):
-    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "records.jsonl").write_text("{}\n")
     evaluator = start("evaluator_node", "-p", f"out:={tmp_path}")
     assert evaluator.wait() == 1
     assert "holds an evaluation already" in evaluator.log
     assert "Traceback" not in evaluator.log
-    assert (tmp_path / "run.json").read_text() == "{}"
+    assert (tmp_path / "records.jsonl").read_text() == "{}\n"
