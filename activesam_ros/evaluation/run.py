@@ -151,7 +151,7 @@ def evaluate(
             machine=machine(torch.get_num_threads()),
             command=request.command,
         )
-        folder = RunFolder(request.out)
+        folder = RunFolder(request.out.expanduser())
         done = folder.begin(description, overwrite)
         work = ModelWork(segmenter.checkpoint.config)
         loop = _Loop(request, folder, jobs, matching, work, segmenter.device, done)
@@ -176,7 +176,7 @@ def rewrite_report(folder: Path) -> Path:
     Raises:
         EvaluationError: it is no folder of an evaluation.
     """
-    run = RunFolder(folder)
+    run = RunFolder(folder.expanduser())
     page, _ = finish(run, run.notes())
     return page
 
@@ -324,7 +324,7 @@ def _matching(request: Request, source: BagSource) -> Matching | None:
         raise EvaluationError(
             f"--classes {given!r} is neither a file nor a topic of the recording, which has {source.listed()}"
         )
-    mapping = read_mapping(request.mapping) if request.mapping else None
+    mapping = read_mapping(request.mapping.expanduser()) if request.mapping else None
     return match(request.vocabulary, class_map.ignoring(request.ignore), mapping)
 
 
@@ -332,6 +332,8 @@ def _described_recording(request: Request, source: BagSource, image_topic: str) 
     span = (source.end or 0) - (source.start or 0)
     return {
         "path": str(request.bag),
+        # Tells a recording from one that took its place.
+        "bytes": _size(request.bag.expanduser()),
         "image_topic": image_topic,
         "labels_topic": request.labels_topic,
         "class_map": request.class_map,
@@ -343,6 +345,11 @@ def _described_recording(request: Request, source: BagSource, image_topic: str) 
         "seconds": span / 1e9,
         "images": source.topics[image_topic].count,
     }
+
+
+def _size(path: Path) -> int:
+    files = [one for one in path.iterdir() if one.is_file()] if path.is_dir() else [path]
+    return sum(one.stat().st_size for one in files)
 
 
 def _described(error: Exception) -> str:

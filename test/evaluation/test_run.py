@@ -1,6 +1,7 @@
 """The loop of an evaluation: what is labelled, what is kept of it, and how it ends."""
 
 import json
+import shutil
 import signal
 from collections import Counter
 from dataclasses import replace
@@ -364,6 +365,16 @@ def test_another_request_for_the_same_folder_is_refused(studio, request_of, chan
     with pytest.raises(EvaluationError, match=f"holds a run with another {what}.*--overwrite"):
         run.evaluate(replace(request, **changed))
     assert not studio.calls and records_of(request.out) == before
+
+
+def test_a_recording_that_took_the_place_of_another_is_another(studio, request_of, tmp_path):
+    bag = write_bag(tmp_path / "bag")
+    request = request_of(bag=bag)
+    run.evaluate(request)
+    shutil.rmtree(bag)
+    write_bag(bag, size=(40, 32))
+    with pytest.raises(EvaluationError, match="another recording"):
+        run.evaluate(request)
 
 
 def test_overwrite_begins_anew(studio, request_of):
