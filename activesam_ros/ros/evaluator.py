@@ -94,12 +94,15 @@ class Evaluator(Node):
         finished: set when the player has told the end and every image is judged.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, **node_options: object) -> None:
         """
+        Args:
+            node_options: for `rclpy.node.Node`.
+
         Raises:
             EvaluationError: a parameter is out of range, or the folder holds an evaluation.
         """
-        super().__init__("evaluator")
+        super().__init__("evaluator", **node_options)
         self._given = self._declared()
         self._mapping = read_mapping(Path(self._given.map).expanduser()) if self._given.map else None
         self._class_map: ClassMap | None = None

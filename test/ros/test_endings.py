@@ -1,0 +1,85 @@
+"""How the programs around the node end, and what they say if they cannot begin."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
+pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
+
+from activesam_ros.errors import EvaluationError  # noqa: E402
+from activesam_ros.ros.endings import callbacks_of  # noqa: E402
+
+from .conftest import PATIENCE  # noqa: E402
+
+WAITS = """
+from activesam_ros.ros.endings import ending_signals
+ending = ending_signals()
+print("ready", flush=True)
+while not ending.wait(0.1):
+    pass
+print("ending", flush=True)
+input()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_ask_for_the_end_and_do_not_disturb_it(number):
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        assert process.stdout.readline() == "ending\n"
+        process.send_signal(number)
+        process.stdin.write("done\n")
+        process.stdin.flush()
+        assert process.wait(PATIENCE) == 0
+
+
+def test_callbacks_run_meanwhile_and_are_over_afterwards(ros):
+    node = ros.create_node("calling")
+    called = []
+    node.create_timer(0.01, lambda: called.append(1))
+    with callbacks_of(node) as failed:
+        deadline = time.monotonic() + PATIENCE
+        while not called:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert not failed.is_set()
+    before = len(called)
+    time.sleep(0.1)
+    assert len(called) == before
+
+
+def test_what_a_callback_raises_is_raised_at_the_end(ros):
+    node = ros.create_node("failing")
+
+    def fail():
+        raise EvaluationError("no class matches")
+
+    node.create_timer(0.01, fail)
+    with pytest.raises(EvaluationError, match="no class matches"), callbacks_of(node) as failed:
+        assert failed.wait(PATIENCE)
+
+
+@pytest.mark.parametrize(
+    "error, code",
+    [("activesam_ros.errors.EvaluationError('what is wrong')", 1), ("OSError('what is wrong')", 1)],
+)
+def test_what_is_wrong_is_said_in_one_line(error, code):
+    program = f"""
+import sys, activesam_ros.errors
+from activesam_ros.ros.endings import run_with_ros
+def run():
+    raise {error}
+sys.exit(run_with_ros("replay", run))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == code
+    (line,) = (done.stdout + done.stderr).splitlines()
+    assert line.startswith("[FATAL]")
+    assert line.endswith("[replay]: what is wrong")
