@@ -79,7 +79,12 @@ def _evaluate(given: argparse.Namespace, command: str) -> int:
     finished = evaluate(request, overwrite=given.overwrite, say=_say)
     print(finished.table)
     print(f"report: {finished.report}")
-    return INTERRUPTED if finished.interrupted else 0
+    if finished.interrupted:
+        return INTERRUPTED
+    if not finished.labelled:
+        print("activesam-evaluate: no frame could be labelled; the report says why", file=sys.stderr)
+        return FAILED
+    return 0
 
 
 def _say(text: str) -> None:

@@ -58,14 +58,22 @@ def _table(results: Results) -> str:
     rows = [("", "frames", "mIoU", "to the first", "agreement", "frames/s", "work/frame")]
     for summary in results.summaries:
         rows.append(_row(summary))
+    failures = [_failure(summary) for summary in results.summaries if summary.errors]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
+    lines = [
         "  ".join(
             cell.ljust(width) if not place else cell.rjust(width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         )  # fmt: skip
         for row in rows
-    )
+    ]
+    return "\n".join([*lines, *failures])
+
+
+def _failure(summary: Summary) -> str:
+    sentence, frames = summary.errors[0]
+    name = f"{summary.method} {summary.corruption}".strip()
+    return f"{name}: {summary.failed} with an error, most often ({frames}): {sentence}"
 
 
 def _row(summary: Summary) -> tuple[str, ...]:

@@ -50,11 +50,13 @@ class Finished:
         report: the page.
         table: the headline in plain text.
         interrupted: whether Ctrl-C ended it before its last frame.
+        labelled: whether any frame was labelled; where none was, the report only says why.
     """
 
     report: Path
     table: str
     interrupted: bool
+    labelled: bool = True
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ def evaluate(
     if interrupted:
         notes.insert(0, "The run was interrupted; the same command goes on with it.")
     page, table = finish(folder, notes)
-    return Finished(page, table, interrupted)
+    return Finished(page, table, interrupted, loop.labelled)
 
 
 def rewrite_report(folder: Path) -> Path:
@@ -205,6 +207,7 @@ class _Loop:
         self._device = device
         self._done = {record.key for record in done}
         self._failed = {record.key for record in done if record.unlabeled is None}
+        self.labelled = bool(self._done - self._failed)
         self._gallery = Gallery(folder.path / PICTURES, ClassKey.of(request.vocabulary, matching))
         self._before: dict[_Job, tuple[int, np.ndarray | None]] = {}
         self._warm: set[Labeller] = set()
@@ -275,6 +278,7 @@ class _Loop:
             if sample.truth is not None and self._matching is not None:
                 truth = self._matching.truth_of(sample.truth)
             self._gallery.offer(record, rgb, result.labels, truth, compared, REFERENCE)
+        self.labelled = True
         # Last: what has a record is not done again.
         file.append(record)
         self._before[job] = (sample.index, sample.truth)

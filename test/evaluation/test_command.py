@@ -128,6 +128,13 @@ def test_an_interrupted_run_ends_as_a_shell_expects(asked, capsys):
     assert "report: out/report.html" in capsys.readouterr().out
 
 
+def test_a_run_without_any_labels_fails(monkeypatch, capsys):
+    finished = Finished(Path("report.html"), "a table", interrupted=False, labelled=False)
+    monkeypatch.setattr(run, "evaluate", lambda *arguments, **options: finished)
+    assert main(["street"]) == 2
+    assert "no frame could be labelled; the report says why" in capsys.readouterr().err
+
+
 def test_an_interruption_before_that_is_told(monkeypatch, capsys):
     def evaluate(*arguments, **options):
         raise KeyboardInterrupt

@@ -77,11 +77,13 @@ def test_the_headline(folder_of, told):
         record(),
         record("paper", right=70, seconds=0.25, work=4e9),
         record(corruption="fog:3", right=0),
-        FrameRecord(1, 1, "active", error="no"),
+        FrameRecord(1, 1, "active", error="no memory"),
     )
     page, table = finish(folder)
     assert page == folder.path / "report.html"
-    rows = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in table.splitlines()]
+    *lines, failure = table.splitlines()
+    assert failure == "active: 1 with an error, most often (1): no memory"
+    rows = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines]
     assert rows == [
         ["frames", "mIoU", "to the first", "agreement", "frames/s", "work/frame"],
         # IoU of road: 0.5, 0 and 0.7; of car: 1.
@@ -89,7 +91,7 @@ def test_the_headline(folder_of, told):
         ["active fog:3", "1", "50.0 %", "−25.0", "50.0 %", "2.00", "2.00 GFLOP"],
         ["paper", "1", "85.0 %", "+10.0", "50.0 %", "4.00", "4.00 GFLOP"],
     ]
-    assert len({len(line) for line in table.splitlines()}) == 1
+    assert len({len(line) for line in lines}) == 1
 
 
 def test_without_truth_the_headline_has_none(folder_of, told):

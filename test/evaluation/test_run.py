@@ -322,6 +322,23 @@ def test_a_method_that_always_fails_spoils_no_other(studio, request_of):
     assert len([one for one in records_of(request.out) if one.error is None]) == FRAMES
 
 
+def test_a_run_without_any_labels_says_so(studio, request_of):
+    def fail(name, rgb):
+        raise ImageError("too large")
+
+    studio.before = fail
+    request = request_of()
+    for _ in range(2):
+        finished = run.evaluate(request)
+        assert not finished.labelled and not finished.interrupted
+        assert "5 with an error, most often (5): too large" in finished.table
+    studio.before = lambda name, rgb: None
+    # What failed has its record; only beginning anew tries again.
+    assert not run.evaluate(request).labelled
+    assert run.evaluate(request, overwrite=True).labelled
+    assert run.evaluate(request).labelled
+
+
 def test_an_unreadable_image_is_a_failed_frame_of_every_job(studio, request_of, bags):
     truth = np.zeros((8, 8), np.uint8)
     written = [bags.label_info("/truth_info", dict(enumerate(NAMES)))]
