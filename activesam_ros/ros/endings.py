@@ -35,6 +35,7 @@ def run_with_ros(name: str, run: Callable[[], int]) -> int:
     """
     try:
         import rclpy
+        import rclpy.logging
         from rclpy.exceptions import NameValidationException, ParameterException
         from rclpy.impl.implementation_singleton import rclpy_implementation
 
@@ -58,7 +59,12 @@ def run_with_ros(name: str, run: Callable[[], int]) -> int:
     try:
         return run()
     except refusals as error:
-        rclpy.logging.get_logger(name).fatal(" ".join(str(error).split()))
+        said = " ".join(str(error).split())
+        # It lists the arguments that it does not know and says nothing else.
+        unknown = isinstance(error, rclpy_implementation.UnknownROSArgsError)
+        rclpy.logging.get_logger(name).fatal(
+            f"unknown arguments after --ros-args: {said}" if unknown else said
+        )
         return 1
     finally:
         rclpy.try_shutdown()

@@ -66,20 +66,17 @@ def test_what_a_callback_raises_is_raised_at_the_end(ros):
         assert failed.wait(PATIENCE)
 
 
-@pytest.mark.parametrize(
-    "error, code",
-    [("activesam_ros.errors.EvaluationError('what is wrong')", 1), ("OSError('what is wrong')", 1)],
-)
-def test_what_is_wrong_is_said_in_one_line(error, code):
+@pytest.mark.parametrize("error", ["activesam_ros.errors.EvaluationError", "OSError"])
+def test_what_is_wrong_is_said_in_one_line(error):
     program = f"""
 import sys, activesam_ros.errors
 from activesam_ros.ros.endings import run_with_ros
 def run():
-    raise {error}
+    raise {error}('what is\\n wrong')
 sys.exit(run_with_ros("replay", run))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == code
+    assert done.returncode == 1
     (line,) = (done.stdout + done.stderr).splitlines()
     assert line.startswith("[FATAL]")
     assert line.endswith("[replay]: what is wrong")

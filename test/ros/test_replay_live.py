@@ -216,8 +216,9 @@ def test_a_player_that_waits_in_vain_says_for_what(start, bag):
         (["-p", "labels:=/rear"], "no topic /rear; it has /camera/image"),
         (["-p", "unanswered:=0"], "unanswered is 0; expected at least 1"),
         (["-p", "start:=2.0", "-p", "end:=1.0"], "start is 2 and end 1"),
-        (["-p", "end:=1"], "end"),
-        (["-p", "bag:="], "bag"),
+        (["-p", "end:=1"], "'end' to '1' of type 'INTEGER', expecting type 'DOUBLE'"),
+        (["-p", "bag:=''"], "no recording is given"),
+        (["--nonsense"], "unknown arguments after --ros-args: ['--nonsense']"),
     ],
 )
 def test_a_player_refuses_what_it_cannot_play_in_one_sentence(start, bag, arguments, said):
