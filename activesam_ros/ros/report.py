@@ -20,7 +20,7 @@ from activesam_ros.ros.live_parameters import LiveParameters
 from activesam_ros.ros.node_status import NodeView, node_status
 from activesam_ros.ros.qos import profile_text
 from activesam_ros.ros.recent_counts import RecentCounts
-from activesam_ros.ros.vocabulary_status import vocabulary_status
+from activesam_ros.ros.vocabulary_status import VocabularyView, vocabulary_status
 
 
 class NodeReport:
@@ -73,7 +73,8 @@ class NodeReport:
     def summaries(self) -> list[str]:
         """One line for each camera, about all frames since the start."""
         return [
-            _named(camera, camera.latency.summary(self._inbox.counts(camera.name))) for camera in self._cameras
+            _named(camera, camera.latency.summary(self._inbox.counts(camera.name)))
+            for camera in self._cameras
         ]
 
     def _publishers(self, camera: Camera) -> list:
@@ -82,13 +83,7 @@ class NodeReport:
     def _statuses(self) -> Iterator[Status]:
         engine = self._engine()
         yield node_status(self._node_view(engine))
-        yield vocabulary_status(
-            engine.served if engine else None,
-            self._parameters.requested.revision,
-            None if engine is None else engine.is_loaded,
-            self._parameters.failure,
-            engine.prompt_cache if engine else None,
-        )
+        yield vocabulary_status(self._vocabulary_view(engine))
         for camera in self._cameras:
             yield camera_status(self._camera_view(camera, engine))
 
@@ -97,6 +92,7 @@ class NodeReport:
         task = engine.task if engine else None
         segmenter = engine.served.segmenter if engine and engine.served else None
         error, since = self._last_error or (None, None)
+        sound = engine is not None and engine.error is None
         hung = hangs(task, self._parameters.policy.worker_timeout, now)
         return NodeView(
             state=self._node.stage,
@@ -105,7 +101,8 @@ class NodeReport:
             task_seconds=now - task.since if task else None,
             hangs=hung,
             heartbeat=not hung and not (engine and engine.error),
-            loading=engine is not None and engine.served is None and engine.error is None,
+            loading=sound and engine.served is None and not engine.closing,
+            closing=sound and engine.closing,
             engine_error=engine.error if engine else None,
             transition_error=self._node.transition_error,
             last_error=error,
@@ -116,6 +113,23 @@ class NodeReport:
             bucket_size_set=segmenter.settings.bucket_size if segmenter else None,
             memory=_process_memory(),
             device_memory=segmenter.device_memory() if segmenter else None,
+        )
+
+    def _vocabulary_view(self, engine: Engine | None) -> VocabularyView:
+        accepted, failure = self._parameters.requested.revision, self._parameters.failure
+        if engine is None or engine.error:
+            return VocabularyView(accepted, error=failure)
+        since = engine.preparing_since
+        seconds = None if since is None else time.monotonic() - since
+        return VocabularyView(
+            accepted,
+            loaded=engine.is_loaded,
+            closing=engine.closing,
+            served=engine.served,
+            preparing_seconds=seconds,
+            late=seconds is not None and seconds > self._parameters.policy.worker_timeout,
+            error=failure,
+            prompt_cache=engine.prompt_cache,
         )
 
     def _camera_view(self, camera: Camera, engine: Engine | None) -> CameraView:

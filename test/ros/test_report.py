@@ -1,5 +1,6 @@
 """What is known of the parts of the node, put together; the parts are stand-ins, the statuses are real."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -50,6 +51,8 @@ class Bench(RecordingNode):
             task=None,
             served=served,
             serves=True,
+            closing=False,
+            preparing_since=None,
             error=None,
             choice=CHOICE,
             is_loaded=True,
@@ -196,6 +199,29 @@ def test_an_engine_that_failed_is_an_error_and_stops_the_heartbeat(bench):
     level, message, values = bench.look()["node"]
     assert (level, message) == (ERROR, "the worker failed: KeyError: 'x'")
     assert values["heartbeat"] == "no"
+    assert bench.look()["vocabulary"][:2] == (OK, "no model is loaded, so none is in force")
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_while_it_is_closed_it_does_not_seem_to_load(bench, loaded):
+    bench.engine.closing, bench.engine.serves, bench.engine.is_loaded = True, False, loaded
+    if not loaded:
+        bench.engine.served = None
+    told = bench.look()
+    assert told["node"][:2] == (WARN, "the model street is being closed")
+    assert told["vocabulary"][:2] == (WARN, "the model is being closed")
+
+
+def test_a_change_that_hangs_is_a_warning_of_the_vocabulary(bench, now):
+    bench.requested = replace(bench.requested, revision=2)
+    bench.engine.preparing_since = now.seconds - bench.policy.worker_timeout
+    level, message, values = bench.look()["vocabulary"]
+    assert (level, message) == (OK, "revision 1 is in force, revision 2 is coming")
+    assert values["preparing seconds"] == "30.00"
+    now.seconds += 1
+    level, message, values = bench.look()["vocabulary"]
+    assert level == WARN and "in preparation for 31 s, and later changes wait" in message
+    assert values["preparing seconds"] == "31.00"
 
 
 def test_a_transition_that_failed_is_an_error(bench):
