@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 
 from activesam_ros.memory import Memory, memory
 from activesam_ros.ros.camera import Camera
 from activesam_ros.ros.camera_outputs import Demand
-from activesam_ros.ros.camera_status import CameraView, camera_status
-from activesam_ros.ros.diagnostics import Diagnostics, Status
+from activesam_ros.ros.camera_status import CameraView, camera_status, unanswered
+from activesam_ros.ros.diagnostics import Diagnostics
 from activesam_ros.ros.engine import Engine
 from activesam_ros.ros.frame import Frame
 from activesam_ros.ros.heartbeat import hangs
-from activesam_ros.ros.inbox import Inbox
+from activesam_ros.ros.inbox import FrameCounts, Inbox
 from activesam_ros.ros.input_watch import incompatible, published_images, silence
 from activesam_ros.ros.lifecycle import ManagedNode, Stage
 from activesam_ros.ros.live_parameters import LiveParameters
@@ -40,13 +40,32 @@ class NodeReport:
         self._cameras = tuple(cameras)
         self._engine = engine
         self._recent = {camera.name: RecentCounts() for camera in self._cameras}
-        self._answered = dict.fromkeys((camera.name for camera in self._cameras), 0)
+        self._told = {camera.name: FrameCounts() for camera in self._cameras}
+        self._views: dict[str, CameraView] = {}
         self._last_error: tuple[str, float] | None = None
         self._diagnostics = Diagnostics(node)
 
     def publish(self) -> None:
-        """Publish the status of every part on `/diagnostics`."""
-        self._diagnostics.publish(list(self._statuses()))
+        """Look at every part, and publish their statuses on `/diagnostics`."""
+        engine = self._engine()
+        self._views = {camera.name: self._camera_view(camera, engine) for camera in self._cameras}
+        self._diagnostics.publish(
+            [
+                node_status(self._node_view(engine)),
+                vocabulary_status(self._vocabulary_view(engine)),
+                *(camera_status(view) for view in self._views.values()),
+            ]
+        )
+
+    def silence(self, camera: Camera) -> str | None:
+        """Why its images did not come, at the last look; None if they did, or are not wanted."""
+        view = self._views.get(camera.name)
+        return view.silence if view else None
+
+    def complaint(self, camera: Camera) -> str | None:
+        """Why images came and none was answered, at the last look; see `unanswered`."""
+        view = self._views.get(camera.name)
+        return unanswered(view) if view else None
 
     def failed(self, sentence: str) -> None:
         """Remember the error that was logged last; for any thread."""
@@ -61,12 +80,12 @@ class NodeReport:
         return incompatible(camera.input.listener, self._publishers(camera))
 
     def news(self) -> list[str]:
-        """One line for each camera of which frames were answered since the last call."""
+        """One line for each camera whose frames came or came to an end since the last call, answered or not."""
         lines = []
         for camera in self._cameras:
             counts = self._inbox.counts(camera.name)
-            if counts.answered != self._answered[camera.name]:
-                self._answered[camera.name] = counts.answered
+            if counts != self._told[camera.name]:
+                self._told[camera.name] = counts
                 lines.append(_named(camera, camera.latency.report(counts)))
         return lines
 
@@ -79,13 +98,6 @@ class NodeReport:
 
     def _publishers(self, camera: Camera) -> list:
         return self._node.get_publishers_info_by_topic(camera.input.topic)
-
-    def _statuses(self) -> Iterator[Status]:
-        engine = self._engine()
-        yield node_status(self._node_view(engine))
-        yield vocabulary_status(self._vocabulary_view(engine))
-        for camera in self._cameras:
-            yield camera_status(self._camera_view(camera, engine))
 
     def _node_view(self, engine: Engine | None) -> NodeView:
         now = time.monotonic()
@@ -147,6 +159,7 @@ class NodeReport:
             silent=late,
             silence=self.why_no_images(camera) if late else None,
             incompatible=self.unfit_publisher(camera) if camera.input.listening else None,
+            max_rate=self._parameters.policy.max_rate,
             counts=counts,
             recent=self._recent[camera.name].look(time.monotonic(), counts),
             since_image=camera.input.since_image,

@@ -254,7 +254,7 @@ def test_a_camera_of_which_nothing_comes_is_stale_and_says_why(bench):
     assert bench.look()["camera"][0] == OK
     camera.input.silent_for += 0.1
     level, message, _ = bench.look()["camera"]
-    assert level == STALE and message == bench.report.why_no_images(camera)
+    assert level == STALE and message == bench.report.silence(camera)
     assert "nobody publishes /image" in message and "/camera/image_raw (raw)" in message
     # Nobody waits for it any more.
     camera.demand, camera.input.silent_for, camera.input.listening = Demand.NOTHING, None, False
@@ -298,7 +298,7 @@ def test_a_preview_is_told_as_that(bench, now):
     assert bench.look()["camera"][1].endswith("frames a second are previewed")
 
 
-def test_news_are_of_the_cameras_that_answered_since():
+def test_news_are_of_the_cameras_that_got_frames_since():
     bench = Bench("left", "right")
     assert bench.report.news() == []
     bench.answer("left", 0.5)
@@ -310,6 +310,51 @@ def test_news_are_of_the_cameras_that_answered_since():
     left, right = bench.report.news()
     assert left.startswith("left: frames: 2 in") and "latency 100.0" in left
     assert right.startswith("right: frames: 1 in")
+
+
+def test_news_are_also_of_frames_that_were_all_dropped(bench):
+    bench.inbox.refuse("", Drop.OVER_RATE)
+    assert bench.report.news() == ["frames: 1 in = 0 out + 1 dropped + 0 pending; dropped: over the rate 1"]
+    assert bench.report.news() == []
+
+
+def test_frames_that_all_are_dropped_are_complained_of_by_camera(now):
+    bench = Bench("left", "right")
+    left, right = bench.cameras.values()
+    assert bench.report.complaint(left) is None
+    bench.look()
+    bench.inbox.refuse("left", Drop.TOO_OLD)
+    bench.answer("right")
+    now.seconds += 1
+    told = bench.look()
+    assert told["camera left"][:2] == (WARN, bench.report.complaint(left))
+    assert "older than max_age" in bench.report.complaint(left) and bench.report.complaint(right) is None
+    bench.answer("left")
+    bench.look()
+    assert bench.report.complaint(left) is None
+
+
+def test_a_clock_that_stands_still_is_told_if_a_rate_is_set(bench, now):
+    bench.policy = replace(bench.policy, max_rate=1.0)
+    bench.look()
+    for _ in range(3):
+        now.seconds += 1
+        bench.inbox.refuse("", Drop.OVER_RATE)
+        told = bench.look()["camera"]
+    assert told[:2] == (WARN, bench.report.complaint(bench.cameras[""])) and "/clock" in told[1]
+
+
+def test_the_graph_is_asked_once_a_look_why_images_do_not_come(bench, monkeypatch):
+    asked = []
+    monkeypatch.setattr(bench, "get_topic_names_and_types", lambda: asked.append("names") or [])
+    camera = bench.cameras[""]
+    camera.input.silent_for = 99.0
+    assert bench.report.silence(camera) is None
+    bench.look()
+    assert "nobody publishes /image" in bench.report.silence(camera) and asked == ["names"]
+    camera.input.silent_for = 0.1
+    bench.look()
+    assert bench.report.silence(camera) is None
 
 
 def test_the_summary_is_of_all_frames_and_cameras(bench):
