@@ -68,7 +68,7 @@ class NodeReport:
         return unanswered(view) if view else None
 
     def failed(self, sentence: str) -> None:
-        """Remember the error that was logged last; for any thread."""
+        """Remember what went wrong last: of frames, changes, transitions and the worker; for any thread."""
         self._last_error = (sentence, time.monotonic())
 
     def why_no_images(self, camera: Camera) -> str:
