@@ -324,9 +324,9 @@ class ActiveSamNode(ManagedNode):
         self._hung = hangs
 
     def _watch(self, camera: Camera) -> None:
-        silence = camera.input.silent_for
-        if silence is not None and silence > self._policy().image_timeout:
-            self._warn(f"{camera.prefix}{self._report.why_no_images(camera)}", self._silence)
+        for sentence in (self._report.silence(camera), self._report.complaint(camera)):
+            if sentence:
+                self._warn(f"{camera.prefix}{sentence}", self._silence)
 
     def _incompatible(self, camera: Camera) -> None:
         sentence = self._report.unfit_publisher(camera)
