@@ -33,12 +33,20 @@ class NodeReport:
         inbox: Inbox[Frame],
         cameras: Collection[Camera],
         engine: Callable[[], Engine | None],
+        well: Callable[[], bool],
     ) -> None:
+        """
+        Args:
+            node, parameters, inbox, cameras: what is looked at.
+            engine: gives the one there is now.
+            well: whether the heartbeat is published.
+        """
         self._node = node
         self._parameters = parameters
         self._inbox = inbox
         self._cameras = tuple(cameras)
         self._engine = engine
+        self._well = well
         self._recent = {camera.name: RecentCounts() for camera in self._cameras}
         self._told = {camera.name: FrameCounts() for camera in self._cameras}
         self._views: dict[str, CameraView] = {}
@@ -71,10 +79,6 @@ class NodeReport:
         """Remember what went wrong last: of frames, changes, transitions and the worker; for any thread."""
         self._last_error = (sentence, time.monotonic())
 
-    def why_no_images(self, camera: Camera) -> str:
-        """One sentence for a camera whose images do not come."""
-        return silence(camera.input.listener, self._publishers(camera), published_images(self._node))
-
     def unfit_publisher(self, camera: Camera) -> str | None:
         """One sentence if a publisher's quality of service does not fit the subscription; None if all do."""
         return incompatible(camera.input.listener, self._publishers(camera))
@@ -105,14 +109,13 @@ class NodeReport:
         segmenter = engine.served.segmenter if engine and engine.served else None
         error, since = self._last_error or (None, None)
         sound = engine is not None and engine.error is None
-        hung = hangs(task, self._parameters.policy.worker_timeout, now)
         return NodeView(
             state=self._node.stage,
             model=engine.choice.model if engine else self._parameters.model.model,
             task=task.name if task else None,
             task_seconds=now - task.since if task else None,
-            hangs=hung,
-            heartbeat=not hung and not (engine and engine.error),
+            hangs=hangs(task, self._parameters.policy.worker_timeout, now),
+            heartbeat=self._well(),
             loading=sound and engine.served is None and not engine.closing,
             closing=sound and engine.closing,
             engine_error=engine.error if engine else None,
@@ -147,18 +150,20 @@ class NodeReport:
     def _camera_view(self, camera: Camera, engine: Engine | None) -> CameraView:
         counts = self._inbox.counts(camera.name)
         silent = camera.input.silent_for
+        listener = camera.input.listener
+        publishers = self._publishers(camera) if camera.input.listening else []
         late = silent is not None and silent > self._parameters.policy.image_timeout
         return CameraView(
             title=camera.title,
             serving=self._node.stage is Stage.ACTIVE and engine is not None and engine.serves,
             wanted=camera.demand is not Demand.NOTHING,
             topic=camera.input.topic,
-            transport=camera.input.listener.transport,
-            quality=profile_text(camera.input.listener.profile),
+            transport=listener.transport,
+            quality=profile_text(listener.profile),
             preview_only=camera.demand is Demand.PREVIEW,
             silent=late,
-            silence=self.why_no_images(camera) if late else None,
-            incompatible=self.unfit_publisher(camera) if camera.input.listening else None,
+            silence=silence(listener, publishers, published_images(self._node)) if late else None,
+            incompatible=incompatible(listener, publishers),
             max_rate=self._parameters.policy.max_rate,
             counts=counts,
             recent=self._recent[camera.name].look(time.monotonic(), counts),

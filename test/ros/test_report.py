@@ -58,7 +58,10 @@ class Bench(RecordingNode):
             is_loaded=True,
             prompt_cache="/cache/prompts",
         )
-        self.report = NodeReport(self, self, self.inbox, self.cameras.values(), lambda: self.engine)
+        self.well = True
+        self.report = NodeReport(
+            self, self, self.inbox, self.cameras.values(), lambda: self.engine, lambda: self.well
+        )
         self.endpoints = {}
 
     def _camera(self, name):
@@ -187,18 +190,20 @@ def test_while_it_loads_it_warns(bench, now):
     assert told["camera"][:2] == (OK, "not active: no images are taken")
 
 
-def test_a_worker_that_hangs_is_an_error_and_stops_the_heartbeat(bench, now):
+def test_a_worker_that_hangs_is_an_error(bench, now):
     bench.engine.task = Task("labelling frames", since=now.seconds - 31, bounded=True)
-    level, message, values = bench.look()["node"]
-    assert (level, message) == (ERROR, "the worker hangs: labelling frames for 31 s")
-    assert values["heartbeat"] == "no"
+    assert bench.look()["node"][:2] == (ERROR, "the worker hangs: labelling frames for 31 s")
 
 
-def test_an_engine_that_failed_is_an_error_and_stops_the_heartbeat(bench):
+def test_the_heartbeat_is_told_as_it_is(bench):
+    assert bench.look()["node"][2]["heartbeat"] == "yes"
+    bench.well = False
+    assert bench.look()["node"][2]["heartbeat"] == "no"
+
+
+def test_an_engine_that_failed_is_an_error(bench):
     bench.engine.error, bench.engine.serves = "the worker failed: KeyError: 'x'", False
-    level, message, values = bench.look()["node"]
-    assert (level, message) == (ERROR, "the worker failed: KeyError: 'x'")
-    assert values["heartbeat"] == "no"
+    assert bench.look()["node"][:2] == (ERROR, "the worker failed: KeyError: 'x'")
     assert bench.look()["vocabulary"][:2] == (OK, "no model is loaded, so none is in force")
 
 
