@@ -88,7 +88,9 @@ class ActiveSamNode(ManagedNode):
         self._answering = Answering(
             self._cameras, self._inbox, self._announcer, self._policy, self.get_clock(), self.frame_failed
         )
-        self._report = NodeReport(self, self._live, self._inbox, self._cameras.values(), lambda: self._engine)
+        self._report = NodeReport(
+            self, self._live, self._inbox, self._cameras.values(), lambda: self._engine, self._is_well
+        )
         self._heartbeat = Heartbeat(self, self._is_well)
         self._live.listen()
 
