@@ -83,9 +83,10 @@ def main(args: Sequence[str] | None = None) -> int:
     def left() -> float:
         return max(0.0, deadline - time.monotonic())
 
-    ended = node.stop(left())
+    node.begin_to_stop()
     executor.shutdown(timeout_sec=left())
     callbacks.join(left())
+    ended = node.stop(left())
     if not ended or callbacks.is_alive():
         # A thread is still inside the model: leave without it rather than wait for minutes.
         sys.stdout.flush()

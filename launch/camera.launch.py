@@ -22,7 +22,12 @@ TRANSPORT_CHOICES = (
 )
 
 ARGUMENTS = (
-    ("image", "image", "Topic of the camera's images (sensor_msgs/Image)."),
+    (
+        "image",
+        "",
+        "Topic of the camera's images (sensor_msgs/Image); empty: image. Refused with a params_file that names "
+        "cameras, each of which has a topic of its own.",
+    ),
     ("model", "", "Model folder or hub id, or 'toytown' for the demo model; empty: that of params_file."),
     (
         "vocabulary",
@@ -57,8 +62,35 @@ def words(text: str) -> list[str]:
     return listed
 
 
+def names_cameras(params_file: str) -> bool:
+    """Whether a file of parameters gives the node a list of cameras; what cannot be read is the node's to refuse."""
+    try:
+        with open(params_file, encoding="utf-8") as file:
+            content = yaml.safe_load(file)
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    return _gives_cameras(content, "")
+
+
+def _gives_cameras(content: object, name: str) -> bool:
+    """Looks below the names of namespaces and nodes, which a file may nest or write as one with slashes."""
+    if not isinstance(content, dict):
+        return False
+    parameters = content.get("ros__parameters")
+    ours = name.rpartition("/")[2] in ("activesam", "*", "**")
+    if ours and isinstance(parameters, dict) and parameters.get("cameras"):
+        return True
+    return any(_gives_cameras(below, str(key)) for key, below in content.items() if key != "ros__parameters")
+
+
 def start(context: LaunchContext) -> list[Node]:
     given = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
+    if given["image"] and given["params_file"] and names_cameras(given["params_file"]):
+        raise RuntimeError(
+            f"image:={given['image']} would have no effect, since params_file names cameras; leave it out, and remap "
+            "NAME/image of each camera in a launch file of your own, or with `ros2 run activesam_ros activesam "
+            "--ros-args -r NAME/image:=TOPIC`"
+        )
     parameters = {name: given[name] for name in ("model", "vocabulary_file", "device") if given[name]}
     if given["vocabulary"]:
         parameters["vocabulary"] = words(given["vocabulary"])
@@ -79,7 +111,7 @@ def start(context: LaunchContext) -> list[Node]:
             name="activesam",
             namespace=given["namespace"],
             parameters=sources,
-            remappings=[("image", given["image"])],
+            remappings=[("image", given["image"])] if given["image"] else [],
             arguments=["--ros-args", "--log-level", f"{logger}:={given['log_level']}"],
             output="screen",
         )

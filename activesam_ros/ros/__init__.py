@@ -9,7 +9,11 @@ Thread rule, in one place. There are three kinds of threads:
 - One worker (`worker.py`) per loaded model owns its vision side, and publishes results. It ends with its model.
 - Short-lived ones (`changes.py`), one at a time, own the text encoder while new words are encoded.
 
-They meet in `Inbox`, `ChangeDesk`, `Latency` and `InfoCache`, which lock for themselves. All else that one thread
-reads of another is a single attribute that is replaced as a whole: `Engine.served`, `Worker.task`,
-`LiveParameters.policy`. The main thread only waits for signals (`activesam_ros.node`).
+They meet in `Inbox`, `ChangeDesk`, `Latency`, `InfoCache` and `ReasonThrottle`, which lock for themselves, and in the
+queue of what came of changes in `LiveParameters`, to which others append and which the executor's empties. All else
+that one thread reads of another is a single attribute that is replaced as a whole: what an `Engine` tells of itself
+(`served`, `error`, `is_loaded`, `prompt_cache`, whether it was abandoned), `Worker.task`, `ChangeDesk.since`,
+`LiveParameters.policy`, whether a `Camera` is active, the last error of `NodeReport`, the node's exit code, and the
+bucket size in force; or an event that is set once, such as that the node or its worker is to end. The main thread
+only waits for signals (`activesam_ros.node`).
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -38,6 +39,8 @@ COMPLAINT_SECONDS = 5.0
 LOADING_SECONDS = 10.0
 SILENCE_SECONDS = 30.0
 
+_NUMBER = re.compile(r"\d+")
+
 
 class ActiveSamNode(ManagedNode):
     """Segments the images of its cameras with the words of the parameter `vocabulary`.
@@ -65,7 +68,10 @@ class ActiveSamNode(ManagedNode):
         self._on_fatal = on_fatal
         self._load = load
         self._fatal: str | None = None
+        self._hung = False
         self._engine: Engine | None = None
+        # Those that hung when they were closed: a thread of theirs is still inside the model.
+        self._left_behind: list[Engine] = []
         self._complain = ReasonThrottle(COMPLAINT_SECONDS, time.monotonic)
         self._silence = ReasonThrottle(SILENCE_SECONDS, time.monotonic)
         self._live = LiveParameters(self, self._wanted, self._check, lambda: self.stage is Stage.ACTIVE)
@@ -82,7 +88,9 @@ class ActiveSamNode(ManagedNode):
         self._answering = Answering(
             self._cameras, self._inbox, self._announcer, self._policy, self.get_clock(), self.frame_failed
         )
-        self._report = NodeReport(self, self._live, self._inbox, self._cameras.values(), lambda: self._engine)
+        self._report = NodeReport(
+            self, self._live, self._inbox, self._cameras.values(), lambda: self._engine, self._is_well
+        )
         self._heartbeat = Heartbeat(self, self._is_well)
         self._live.listen()
 
@@ -117,15 +125,26 @@ class ActiveSamNode(ManagedNode):
         """Where every received frame of a camera went."""
         return self._inbox.counts(camera)
 
-    def stop(self, timeout: float) -> bool:
-        """End the threads and report; whether they ended within `timeout` seconds."""
+    def begin_to_stop(self) -> None:
+        """Have transitions give up and the threads end after what they are doing; returns at once."""
         self.stopping.set()
         engine = self._engine
-        worked = engine is not None and engine.is_loaded
         if engine is not None:
             engine.end()
         self._inbox.close()
+
+    def stop(self, timeout: float) -> bool:
+        """End the threads and report, once no callback runs any more.
+
+        Returns:
+            whether they all ended within `timeout` seconds; if not, one may be inside the model still.
+        """
+        # Again, since a transition may have loaded another model meanwhile.
+        self.begin_to_stop()
+        engine = self._engine
+        worked = engine is not None and engine.is_loaded
         ended = engine is None or engine.join(timeout)
+        ended = ended and all(one.join(0.0) for one in self._left_behind)
         logging.getLogger(LIBRARY_LOGGER).removeHandler(self._log_handler)
         if worked or any(self._inbox.counts(name).received for name in self._cameras):
             for line in self._report.summaries():
@@ -167,8 +186,8 @@ class ActiveSamNode(ManagedNode):
         if self._engine is None or self._engine.error:
             raise RuntimeError(self._engine.error if self._engine else "there is no model")
         self.wait_until(lambda seconds: self._inbox.wait_idle(seconds) or self._hangs())
-        if self._hangs():
-            raise RuntimeError(f"the worker has been {self._engine.task.name} for longer than worker_timeout")
+        if not self._inbox.wait_idle(0.0):
+            raise RuntimeError("the worker hangs: a frame has been in work for longer than worker_timeout")
 
     def cleanup(self) -> None:
         self._close_engine()
@@ -176,6 +195,10 @@ class ActiveSamNode(ManagedNode):
     def release(self) -> None:
         self._stop_serving()
         self._close_engine()
+
+    def tell_error(self, sentence: str) -> None:
+        super().tell_error(sentence)
+        self._report.failed(sentence)
 
     def meanwhile(self) -> None:
         if time.monotonic() - self._pulsed >= PULSE_SECONDS:
@@ -188,6 +211,8 @@ class ActiveSamNode(ManagedNode):
             camera.activate(False)
 
     def _start_engine(self) -> None:
+        if self.stopping.is_set():
+            raise TransitionFailed("the node is being ended")
         choice = self._live.model
         self.get_logger().info(f"loading the model {choice.model!r} (device {choice.device}, dtype {choice.dtype})")
         self._said_loading = time.monotonic()
@@ -207,6 +232,8 @@ class ActiveSamNode(ManagedNode):
         if self._engine.error:
             error = self._engine.error
             self._close_engine()
+            if self._bringing_up:
+                self.fatal(error)  # somebody was quicker with `configure` than the node itself
             raise TransitionFailed(error)
 
     def _close_engine(self) -> None:
@@ -219,11 +246,22 @@ class ActiveSamNode(ManagedNode):
         engine, self._engine = self._engine, None
         if not engine.join(0.0):
             engine.abandon()
-            self._inbox.leave_behind()
-            self.get_logger().error(
-                "the model is still busy and was left behind; its memory is free once it ends"
-            )
+            self._left_behind.append(engine)
+            self._inbox.give_up()
+            self.tell_error("the model is still busy and was left behind; its memory is free once it ends")
         del engine
+        self._release_memory()
+
+    def _look_after_the_left_behind(self) -> None:
+        ended = [engine for engine in self._left_behind if engine.join(0.0)]
+        if ended:
+            self._left_behind = [engine for engine in self._left_behind if engine not in ended]
+            del ended
+            self._release_memory()
+            self.get_logger().info("a model that had been left behind has ended, and its memory is free")
+
+    @staticmethod
+    def _release_memory() -> None:
         from activesam_ros.memory import release_memory
 
         release_memory()
@@ -250,9 +288,12 @@ class ActiveSamNode(ManagedNode):
                 self.fatal(engine.error)
             elif self.stage is Stage.ACTIVE:
                 self.trigger_deactivate()  # which finds the error and reports it
+            elif self.stage is Stage.INACTIVE:
+                self.tell_error(f"{engine.error}; the next activation loads the model anew")
         elif self._bringing_up:
             self._bringing_up = False
-            self.bring_up()
+            if not self.bring_up():
+                self.fatal(self.transition_error or "the node could not be brought up")
 
     def _pulse(self) -> None:
         """Once a second: a sign of life, how everything is, and whether images come."""
@@ -262,6 +303,8 @@ class ActiveSamNode(ManagedNode):
         for camera in self._cameras.values():
             camera.follow_demand()  # for a middleware that does not tell when subscribers come and go
             self._watch(camera)
+        self._watch_worker()
+        self._look_after_the_left_behind()
         task = self._engine.task if self._engine else None
         if task is not None and not task.bounded and now - self._said_loading >= LOADING_SECONDS:
             self._said_loading = now
@@ -271,10 +314,21 @@ class ActiveSamNode(ManagedNode):
             for line in self._report.news():
                 self.get_logger().info(line)
 
+    def _watch_worker(self) -> None:
+        hangs = self._hangs()
+        if hangs and not self._hung:
+            self.tell_error(
+                f"the worker hangs: frames have been in work for longer than worker_timeout "
+                f"({self._policy().worker_timeout:g} s), and the heartbeat has stopped"
+            )
+        elif self._hung and not hangs:
+            self.get_logger().info("the worker does not hang any more")
+        self._hung = hangs
+
     def _watch(self, camera: Camera) -> None:
-        silence = camera.input.silent_for
-        if silence is not None and silence > self._policy().image_timeout:
-            self._warn(f"{camera.prefix}{self._report.why_no_images(camera)}", self._silence)
+        for sentence in (self._report.silence(camera), self._report.complaint(camera)):
+            if sentence:
+                self._warn(f"{camera.prefix}{sentence}", self._silence)
 
     def _incompatible(self, camera: Camera) -> None:
         sentence = self._report.unfit_publisher(camera)
@@ -293,7 +347,8 @@ class ActiveSamNode(ManagedNode):
             self.get_logger().error(text)
 
     def _warn(self, sentence: str, throttle: ReasonThrottle) -> None:
-        text = throttle(sentence)
+        # Numbers, such as the length of a damaged picture, do not make it another complaint.
+        text = throttle(sentence, _NUMBER.sub("#", sentence))
         if text:
             self.get_logger().warning(text)
 
@@ -314,6 +369,7 @@ class ActiveSamNode(ManagedNode):
         )
 
     def change_failed(self, request: Wanted, sentence: str, standing: Wanted, again: bool) -> None:
+        self._report.failed(sentence)
         self._live.failed(request, sentence, standing, again)
 
     def engine_settled(self, engine: Engine) -> None:
@@ -328,6 +384,7 @@ class ActiveSamNode(ManagedNode):
         if self.stopping.is_set():
             return  # The node is being ended anyway; what fails meanwhile is no reason to call that a failure.
         self._fatal = sentence
+        self._report.failed(sentence)
         self.get_logger().fatal(sentence)
         self._on_fatal()
 

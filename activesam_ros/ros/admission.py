@@ -26,12 +26,13 @@ class RateLimit:
         """Whether the frame that came at `now` is let through.
 
         Args:
-            now: seconds of any clock; one that jumps back starts the schedule anew.
+            now: seconds of any clock; one that jumps back starts the schedule anew, and one that stands at 0 limits
+                nothing: it is simulated time that nobody has published yet.
             rate: frames a second; 0: every frame. May change from call to call.
         """
         jumped_back = now < self._last
         self._last = now
-        if rate <= 0 or self._turn is None or jumped_back:
+        if rate <= 0 or now == 0 or self._turn is None or jumped_back:
             self._turn = now
             return True
         period = 1 / rate

@@ -164,7 +164,8 @@ class Answering:
             if len(pictures) == 1:
                 self._drop(pictures[0].camera, error)
                 return []
-            return [one for picture in pictures for one in self._together([picture], run)]
+        # Out here the exception is gone, and with it what it held of the batch in memory.
+        return [one for picture in pictures for one in self._together([picture], run)]
 
     def _drop(self, camera: Camera, error: Exception) -> None:
         if isinstance(error, ImageError):

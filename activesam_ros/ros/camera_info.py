@@ -19,7 +19,6 @@ class InfoCache:
 
     def __init__(self, kept: int = 32) -> None:
         """`kept`: so many messages are remembered; more than the frames that may wait."""
-        self._lock = threading.Lock()
         self._kept = kept
         # Messages come in the executor's thread and are asked for in the worker's.
         self._lock = threading.Lock()
@@ -33,6 +32,11 @@ class InfoCache:
             self._by_stamp[stamp] = info
             while len(self._by_stamp) > self._kept:
                 self._by_stamp.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget them all: what comes next may be of another camera, or newly calibrated."""
+        with self._lock:
+            self._by_stamp.clear()
 
     def for_header(self, header: Header) -> CameraInfo | None:
         """What to publish beside the labels that carry `header`.

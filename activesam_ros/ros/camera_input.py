@@ -21,6 +21,9 @@ from activesam_ros.ros.inbox import Drop, Inbox
 from activesam_ros.ros.input_watch import Listener
 from activesam_ros.ros.parameters import Policy, Setup
 
+# More than the frames that may wait, since calibration does not come in step with the images.
+_KEPT_INFOS = 32
+
 _TYPES = {"raw": Image, "compressed": CompressedImage}
 
 
@@ -63,7 +66,8 @@ class CameraInput:
         self._incompatible = incompatible
         self._clock: Clock = node.get_clock()
         self._rate = RateLimit()
-        self._infos = InfoCache()
+        waiting = setup.queue_size if setup.queue == "all" else 1
+        self._infos = InfoCache(max(_KEPT_INFOS, 2 * waiting))
         # As image_transport does: what is remapped is the image's name, its neighbours follow.
         remapped = f"{name}/image" if name else "image"
         image = node.resolve_topic_name(remapped)
@@ -95,15 +99,21 @@ class CameraInput:
         return time.monotonic() - self._last if self._last else None
 
     def listen(self) -> None:
-        """Subscribe, unless that is so already."""
+        """Subscribe, unless that is so already; calibration from before is forgotten."""
         if self._images is not None:
             return
         self._since = time.monotonic()
+        self._infos.clear()
         with qos.overrides_checked():
             self._images = self._subscribe()
-        self._info_subscription = self._node.create_subscription(
-            CameraInfo, self._info_topic, self._infos.add, qos.image_in("newest")
-        )
+            # As the images, or one that comes in a burst would be lost before the image it belongs to is answered.
+            self._info_subscription = self._node.create_subscription(
+                CameraInfo,
+                self._info_topic,
+                self._infos.add,
+                qos.image_in(self._queue),
+                qos_overriding_options=qos.overriding(),
+            )
 
     def leave(self) -> None:
         """Drop the subscriptions; what was received stays where it is."""

@@ -11,6 +11,11 @@ from activesam_ros.ros.latency import Percentiles
 from activesam_ros.ros.recent_counts import Recent
 from activesam_ros.ros.rules import Rule, judged, known
 
+# Over the rate are all but one of so many periods, if the clock runs.
+_PERIODS = 2
+# Shorter work for one frame, such as the first one, is nothing to warn of.
+_BUSY_SECONDS = 5.0
+
 
 @dataclass(frozen=True)
 class CameraView:
@@ -25,6 +30,7 @@ class CameraView:
         silent: whether no image has come for longer than it may take.
         silence: why, as far as that is known; None while images come.
         incompatible: a sentence on publishers whose images cannot be received; None if there are none.
+        max_rate: frames a second that are let through; 0: all.
         counts: of the frames since the start.
         recent: the same of the last seconds.
         since_image, since_answer: seconds since the last one; None before the first.
@@ -42,6 +48,7 @@ class CameraView:
     silent: bool = False
     silence: str | None = None
     incompatible: str | None = None
+    max_rate: float = 0.0
     counts: FrameCounts = FrameCounts()
     recent: Recent = Recent()
     since_image: float | None = None
@@ -117,10 +124,47 @@ def _some_failed(view: CameraView) -> str | None:
     return f"frames refused or failed lately: {_failures(view)}; the log says why"
 
 
-def _every_one_too_old(view: CameraView) -> str | None:
-    if not view.recent.lost(Drop.TOO_OLD) or view.recent.answered:
+def unanswered(view: CameraView) -> str | None:
+    """Why none of the frames that come is answered, if a limit or the clock is to blame.
+
+    A frame is held against `max_rate` when it comes and against `max_age` when its turn comes, so where frames are
+    too old, those over the rate are not the reason.
+
+    Returns:
+        one sentence, the same every time for the same cause; None if frames are answered, or for another reason not.
+    """
+    recent = view.recent
+    if recent.answered or _failures(view) or not (view.serving and view.wanted):
         return None
-    return "every frame is older than max_age: compare the clocks of the camera and of this node"
+    if recent.lost(Drop.TOO_OLD):
+        return (
+            "images come, none is answered: every frame is older than max_age when its turn comes; compare the clocks "
+            "of the camera and of this node, or raise max_age"
+        )
+    # Of some rates, no frame is admitted for a while.
+    admitted = recent.received - recent.lost(Drop.OVER_RATE)
+    if recent.lost(Drop.OVER_RATE) and not admitted and recent.seconds * view.max_rate >= _PERIODS:
+        return (
+            "images come, none is answered: all come sooner than max_rate allows by the clock of this node, which "
+            "seems to stand still; see that /clock is published, or set use_sim_time to false"
+        )
+    return None
+
+
+def _unanswered(view: CameraView) -> str | None:
+    return unanswered(view) or _busy(view)
+
+
+def _busy(view: CameraView) -> str | None:
+    recent = view.recent
+    if recent.answered or not recent.lost(Drop.SUPERSEDED) or recent.seconds < _BUSY_SECONDS:
+        return None
+    if not (view.serving and view.wanted):
+        return None
+    return (
+        f"images come, none was answered in the last {recent.seconds:.0f} s: the worker is busy, and newer ones "
+        "supersede those that wait"
+    )
 
 
 def _failures(view: CameraView) -> int:
@@ -149,7 +193,12 @@ RULES: tuple[Rule[CameraView], ...] = (
         lambda view: view.incompatible,
     ),
     Rule(Level.WARN, "frames were refused or failed, others were answered", _some_failed),
-    Rule(Level.WARN, "frames were older than `max_age`, and none was answered", _every_one_too_old),
+    Rule(
+        Level.WARN,
+        "frames came and none was answered: they were older than `max_age`, or over `max_rate` by a clock that "
+        "stands still, or superseded while the worker was busy",
+        _unanswered,
+    ),
     Rule(Level.OK, "else, also while nobody subscribes or the node is not active", _well),
 )
 """In this order; frames are those of the last 10 seconds."""

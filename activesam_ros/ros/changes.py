@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -31,10 +32,10 @@ class ChangeDesk(Generic[R, P]):
         self._tell_ready = ready
         self._changed = threading.Condition()
         self._prepare: Callable[[R], P] | None = None
-        self._latest: R | None = None
         self._pending: R | None = None
         self._ready: P | None = None
         self._thread: threading.Thread | None = None
+        self._since: float | None = None
         self._closed = False
 
     def submit(self, request: R) -> None:
@@ -42,7 +43,7 @@ class ChangeDesk(Generic[R, P]):
         with self._changed:
             if self._closed:
                 return
-            self._latest = self._pending = request
+            self._pending = request
             self._start()
 
     def open(self, prepare: Callable[[R], P]) -> None:
@@ -64,16 +65,10 @@ class ChangeDesk(Generic[R, P]):
             ready, self._ready = self._ready, None
             return None if self._closed else ready
 
-    def is_latest(self, request: R) -> bool:
-        """Whether no newer request has come in since `request`."""
-        with self._changed:
-            return self._latest is request
-
     @property
-    def busy(self) -> bool:
-        """Whether a request is being prepared or waits for it."""
-        with self._changed:
-            return self._thread is not None or self._pending is not None
+    def since(self) -> float | None:
+        """When the preparation that runs began, `time.monotonic()` seconds; None if none does. For any thread."""
+        return self._since
 
     def close(self) -> None:
         """Forget what is pending; a preparation that runs ends by itself, without effect."""
@@ -101,7 +96,7 @@ class ChangeDesk(Generic[R, P]):
         finally:
             # However it ends: a thread that stayed noted would keep every later request waiting.
             with self._changed:
-                self._thread = None
+                self._thread = self._since = None
                 self._start()  # what came in since the last look
                 self._changed.notify_all()
 
@@ -112,6 +107,7 @@ class ChangeDesk(Generic[R, P]):
             if request is None or self._closed:
                 return False
             prepare = self._prepare
+            self._since = time.monotonic()
         error: Exception | None = None
         prepared: P | None = None
         try:
@@ -119,6 +115,7 @@ class ChangeDesk(Generic[R, P]):
         except Exception as raised:  # whatever the model raises is the caller's to report
             error = raised
         with self._changed:
+            self._since = None
             reported = error is not None and not self._closed and self._pending is None
             if error is None and not self._closed:
                 self._ready = prepared

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -37,7 +38,7 @@ class EngineEvents(Protocol):
 
 
 class Engine:
-    """Loads a model and serves it until `close`; neither is done twice.
+    """Loads a model and serves it until `end`; neither is done twice.
 
     It is *settled* once the first words are in force, or once it has failed.
     """
@@ -88,8 +89,18 @@ class Engine:
 
     @property
     def serves(self) -> bool:
-        """Whether words are in force and nothing has failed."""
-        return self._served is not None and self._error is None
+        """Whether words are in force, nothing has failed, and it is not being closed."""
+        return self._served is not None and self._error is None and not self.closing
+
+    @property
+    def closing(self) -> bool:
+        """Whether it was told to end."""
+        return self._worker.ending
+
+    @property
+    def preparing_since(self) -> float | None:
+        """When the preparation of words that runs began, `time.monotonic()` seconds; None if none does."""
+        return self._desk.since
 
     @property
     def error(self) -> str | None:
@@ -133,17 +144,20 @@ class Engine:
         self._desk.close()
 
     def join(self, timeout: float) -> bool:
-        """Wait at most `timeout` seconds for its threads, and let go of the model; whether they have ended.
+        """Wait at most `timeout` seconds for its threads; whether they have ended.
 
-        The memory is free once the engine itself is gone.
+        Then it has let go of the model, whose memory is free once the engine itself is gone.
         """
-        ended = self._worker.join(timeout) and self._desk.join(timeout)
-        self._preparer = self._served = None
+        deadline = time.monotonic() + timeout
+        ended = self._worker.join(timeout) and self._desk.join(max(0.0, deadline - time.monotonic()))
+        if ended:
+            self._preparer = self._served = None
         return ended
 
     def abandon(self) -> None:
         """Leave threads that do not end to themselves: what they still answer is not published."""
         self._abandoned = True
+        self._preparer = self._served = None
 
     # The worker's events.
 

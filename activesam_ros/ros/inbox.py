@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -53,8 +53,8 @@ class FrameCounts:
 class Inbox(Generic[F]):
     """Keeps the frames that wait, camera by camera, and counts where each one went.
 
-    Any thread may `put`, `refuse` and ask for `counts`; one worker thread calls `take`, and ends every frame it
-    took with `answered` or `dropped`, in any order. An inbox starts shut.
+    Any thread may `put`, `refuse` and ask for `counts`; one worker thread at a time calls `take`, and ends every
+    frame that it took itself, with `answered` or `dropped`, in any order. An inbox starts shut.
     """
 
     def __init__(self, cameras: Sequence[str], queue_size: int | None) -> None:
@@ -150,7 +150,7 @@ class Inbox(Generic[F]):
                 camera = self._cameras[name]
                 if camera.waiting:
                     taken.append((name, camera.waiting.popleft()))
-                    camera.in_work += 1
+                    camera.begin_work()
             if taken:
                 self._order.rotate(-1)
             return taken
@@ -158,15 +158,15 @@ class Inbox(Generic[F]):
     def answered(self, camera: str) -> None:
         """End one frame of this camera that is in work: its outputs were published."""
         with self._changed:
-            self._cameras[camera].end_work()
-            self._cameras[camera].answered += 1
+            if self._cameras[camera].end_work():
+                self._cameras[camera].answered += 1
             self._changed.notify_all()
 
     def dropped(self, camera: str, reason: Drop) -> None:
         """End one frame of this camera that is in work: it was not answered."""
         with self._changed:
-            self._cameras[camera].end_work()
-            self._cameras[camera].drop(reason)
+            if self._cameras[camera].end_work():
+                self._cameras[camera].drop(reason)
             self._changed.notify_all()
 
     def wake(self) -> None:
@@ -176,21 +176,20 @@ class Inbox(Generic[F]):
             self._changed.notify_all()
 
     def wait_idle(self, timeout: float) -> bool:
-        """Wait at most `timeout` seconds until no frame is in work, but for those left behind; whether that is so."""
+        """Wait at most `timeout` seconds until no frame is in work; whether that is so."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: not any(camera.in_work > camera.left_behind for camera in self._cameras.values()),
-                timeout,
+                lambda: not any(camera.working for camera in self._cameras.values()), timeout
             )
 
-    def leave_behind(self) -> None:
-        """Wait no more for the frames that are in work now: their worker hangs, and another one follows.
+    def give_up(self) -> None:
+        """Drop the frames that are in work as `FAILED`: their worker hangs or has died.
 
-        They count as in work until it ends them after all.
+        What that worker says of them later is ignored.
         """
         with self._changed:
             for camera in self._cameras.values():
-                camera.left_behind = camera.in_work
+                camera.give_up()
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -216,23 +215,41 @@ class _Camera(Generic[F]):
 
     def __init__(self) -> None:
         self.waiting: deque[F] = deque()
-        self.received = self.answered = self.in_work = self.left_behind = 0
+        self.received = self.answered = 0
         self._dropped = dict.fromkeys(Drop, 0)
+        # Frames in work, and those that were given up, by the thread that took them.
+        self.working: Counter[int] = Counter()
+        self._given_up: Counter[int] = Counter()
 
     def drop(self, reason: Drop, number: int = 1) -> None:
         self._dropped[reason] += number
 
-    def end_work(self) -> None:
-        if not self.in_work:
-            raise RuntimeError("no frame of this camera is in work: take() one before it is ended")
-        self.in_work -= 1
-        self.left_behind = min(self.left_behind, self.in_work)
+    def begin_work(self) -> None:
+        self.working[threading.get_ident()] += 1
+
+    def end_work(self) -> bool:
+        """Whether the frame counts, which it does unless it was given up."""
+        worker = threading.get_ident()
+        for frames in (self.working, self._given_up):
+            if frames[worker]:
+                frames[worker] -= 1
+                if not frames[worker]:
+                    del frames[worker]
+                return frames is self.working
+        raise RuntimeError(
+            "this thread has no frame of this camera in work: take() one before it is answered or dropped"
+        )
+
+    def give_up(self) -> None:
+        self.drop(Drop.FAILED, self.working.total())
+        self._given_up.update(self.working)
+        self.working.clear()
 
     def counts(self) -> FrameCounts:
         return FrameCounts(
             received=self.received,
             answered=self.answered,
             waiting=len(self.waiting),
-            in_work=self.in_work,
+            in_work=self.working.total(),
             dropped=tuple((reason, number) for reason, number in self._dropped.items() if number),
         )

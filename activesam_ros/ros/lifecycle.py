@@ -60,6 +60,10 @@ class ManagedNode(LifecycleNode):
     def meanwhile(self) -> None:
         """Called about every tenth of a second while a transition waits and no callback runs."""
 
+    def tell_error(self, sentence: str) -> None:
+        """Log an error, such as why a transition failed."""
+        self.get_logger().error(sentence)
+
     def bring_up(self) -> bool:
         """Configure and activate as far as that has not been done; whether the node is active."""
         if self.stage is Stage.UNCONFIGURED:
@@ -138,4 +142,4 @@ class ManagedNode(LifecycleNode):
         if self.stopping.is_set():
             self.get_logger().info(sentence)
         else:
-            self.get_logger().error(sentence)
+            self.tell_error(sentence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ from activesam_ros.ros.parameters import (
 )
 from activesam_ros.ros.worker import describe
 
+_REMEMBERED = 1000
 _SPECS = {spec.name: spec for spec in PARAMETERS}
 
 
@@ -75,12 +77,16 @@ class LiveParameters:
         self._next: Wanted | None = None
         self._writing = False
         self._failure: _Failure | None = None
-        self._write_back_needed = node.create_guard_condition(self._write_back)
+        # What other threads tell, in the order in which they do; the executor acts on it.
+        self._outcomes: deque[Wanted | _Failure] = deque()
+        self._told = node.create_guard_condition(self._take_outcomes)
         values = self._declare()
         self.setup = group_of(Setup, values)
         self.policy = group_of(Policy, values)
         self.requested = first_request(values)
         self._revisions = self.requested.revision
+        # The last requests, to tell which of two came first.
+        self._accepted: deque[Wanted] = deque([self.requested], maxlen=_REMEMBERED)
         self._report(self._show(self.requested))
 
     def listen(self) -> None:
@@ -109,14 +115,13 @@ class LiveParameters:
             standing: what stays in force.
             again: `standing` has never been prepared, so it is wanted anew.
         """
-        self._failure = _Failure(request, sentence, standing, again)
-        self._write_back_needed.trigger()
+        self._outcomes.append(_Failure(request, sentence, standing, again))
+        self._told.trigger()
 
     def succeeded(self, request: Wanted) -> None:
-        """A request came into force; for any thread. What failed before it is history."""
-        failure = self._failure
-        if failure is not None and failure.standing is not request:
-            self._failure = None
+        """A request came into force; for any thread. What failed before it was made is history."""
+        self._outcomes.append(request)
+        self._told.trigger()
 
     def _declare(self) -> dict[str, Value]:
         return {spec.name: typed(spec.name, self._declared(spec).value) for spec in PARAMETERS}
@@ -180,6 +185,7 @@ class LiveParameters:
                 self._failure = None  # What is in force was asked for again, so the failed change is history.
             return
         self.requested = request
+        self._accepted.append(request)
         self._revisions = max(self._revisions, request.revision)
         self._report(self._show(request))
         self._wanted(request)
@@ -210,11 +216,25 @@ class LiveParameters:
             followed = ", ".join(f"{name} {_short(values[name])}" for name in names)
             self._node.get_logger().info(f"set along with what was given: {followed}")
 
-    def _write_back(self) -> None:
+    def _take_outcomes(self) -> None:
+        while self._outcomes:
+            outcome = self._outcomes.popleft()
+            if isinstance(outcome, _Failure):
+                self._failure = outcome
+                self._write_back(outcome)
+            elif self._failure is not None and self._is_later(outcome, self._failure.request):
+                self._failure = None
+
+    def _is_later(self, one: Wanted, other: Wanted) -> bool:
+        """Whether `one` was accepted after `other`; what is no longer remembered was accepted before all that is."""
+        order = [id(request) for request in self._accepted]
+        places = [order.index(id(request)) if id(request) in order else -1 for request in (one, other)]
+        return places[0] > places[1]
+
+    def _write_back(self, failure: _Failure) -> None:
         """After a failed change: make the parameters show what is in force again."""
-        failure = self._failure
-        if failure is None or self.requested is failure.standing:
-            return  # Two failures came before this callback did, which has dealt with the second.
+        if self.requested is failure.standing:
+            return  # Another change failed before this one did, and has been dealt with.
         if self.requested is not failure.request:
             self._node.get_logger().error(f"a change failed, a newer one replaced it: {failure.sentence}")
             return

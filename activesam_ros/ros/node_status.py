@@ -24,7 +24,7 @@ class NodeView:
         task_seconds: since when; None while it waits.
         hangs: whether that takes longer than it may.
         heartbeat: whether it is published.
-        loading: whether the model is on its way.
+        loading, closing: whether the model is on its way, or on its way out.
         engine_error: why the worker ended or the model cannot be loaded; None if neither is so.
         transition_error: why the last transition failed; None if it did not.
         last_error, last_error_seconds: what was logged as an error last, and how many seconds ago.
@@ -41,6 +41,7 @@ class NodeView:
     hangs: bool = False
     heartbeat: bool = True
     loading: bool = False
+    closing: bool = False
     engine_error: str | None = None
     transition_error: str | None = None
     last_error: str | None = None
@@ -94,6 +95,12 @@ def _transition_failed(view: NodeView) -> str | None:
     return f"{view.state}, after a transition that failed: {view.transition_error}"
 
 
+def _between(view: NodeView) -> str | None:
+    if view.closing:
+        return f"the model {view.model} is being closed"
+    return f"the model {view.model} is loading" if view.loading else None
+
+
 def _reduced(view: NodeView) -> str | None:
     if view.bucket_size is None or view.bucket_size_set is None or view.bucket_size >= view.bucket_size_set:
         return None
@@ -111,11 +118,7 @@ RULES: tuple[Rule[NodeView], ...] = (
         lambda view: view.engine_error,
     ),
     Rule(Level.ERROR, "the last lifecycle transition failed", _transition_failed),
-    Rule(
-        Level.WARN,
-        "the model is loading",
-        lambda view: f"the model {view.model} is loading" if view.loading else None,
-    ),
+    Rule(Level.WARN, "the model is loading or being closed", _between),
     Rule(
         Level.WARN, "memory ran out, and fewer prompts are decoded at once than `bucket_size` says", _reduced
     ),

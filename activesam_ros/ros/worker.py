@@ -111,6 +111,7 @@ class Worker(Generic[F]):
         try:
             self._serve()
         except Exception as error:  # a bug beside the frames: the process would live on, deaf
+            self._inbox.give_up()
             self._events.failed(f"the worker failed: {describe(error)}")
         finally:
             self._task = None

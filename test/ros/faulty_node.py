@@ -54,9 +54,13 @@ def _misbehave(where: str, bucket: int) -> None:
         import torch
 
         raise torch.OutOfMemoryError("a test says that memory is out")
+    import torch
+
+    # Inside torch, as a long forward pass is: a process that ends without regard for that aborts.
+    busy = torch.ones(700, 700)
     deadline = time.monotonic() + order["seconds"]
     while time.monotonic() < deadline and _order().get("number") == number:
-        time.sleep(0.02)
+        torch.mm(busy, busy)
 
 
 def _wrap(owner: type, name: str, bucket) -> None:

@@ -71,6 +71,14 @@ def test_a_clock_that_jumps_back_starts_anew():
     assert limit.admits(3.0, 1.0) and not limit.admits(3.5, 1.0) and limit.admits(4.0, 1.0)
 
 
+def test_a_clock_that_nobody_has_set_yet_limits_nothing():
+    limit = RateLimit()
+    assert all(limit.admits(0.0, 2.0) for _ in range(20))
+    # It starts, at whatever time the simulation is.
+    assert [limit.admits(now, 2.0) for now in (50.0, 50.1, 50.5)] == [True, False, True]
+    assert limit.admits(0.0, 2.0) and limit.admits(0.0, 2.0), "the simulation was started anew"
+
+
 def test_an_age_is_against_the_same_clock():
     early, late = (Time(nanoseconds=1_700_000_000_250_000_000 + 250_000_000 * part) for part in (0, 9))
     assert age_of(early.to_msg(), late) == 2.25 and age_of(late.to_msg(), early) == -2.25

@@ -63,3 +63,12 @@ def test_memory_is_bounded():
         cache.add(info(number))
     assert [cache.for_header(header(number)).k[0] for number in (7, 8, 9)] == [7.0, 8.0, 9.0]
     assert cache.for_header(header(6)).k[0] == 9.0
+
+
+def test_what_is_forgotten_is_not_published_any_more():
+    cache = InfoCache()
+    cache.add(info(1))
+    cache.clear()
+    assert cache.for_header(header(1)) is None
+    cache.add(info(2))
+    assert cache.for_header(header(1)).k[0] == 2.0

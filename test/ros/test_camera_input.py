@@ -116,9 +116,10 @@ def test_nothing_is_subscribed_until_it_is_asked_for_and_once():
 def test_the_queue_decides_what_quality_is_asked_for(queue, reliability, history):
     bench = Bench(queue=queue)
     bench.input.listen()
-    profile = bench.node.subscriptions["/image"].qos_profile
-    assert (profile.reliability, profile.history) == (reliability, history)
-    assert bench.input.listener.profile == profile
+    for topic in ("/image", "/camera_info"):
+        profile = bench.node.subscriptions[topic].qos_profile
+        assert (profile.reliability, profile.history) == (reliability, history)
+    assert bench.input.listener.profile == bench.node.subscriptions["/image"].qos_profile
 
 
 def test_the_callback_only_hands_over():
@@ -224,3 +225,24 @@ def test_calibration_comes_under_the_header_of_the_image():
     bench.input.leave()
     info = bench.input.info(wanted)
     assert (info.width, info.header) == (640, wanted)
+
+
+def test_calibration_is_kept_for_every_frame_that_may_wait():
+    bench = Bench(queue="all", queue_size=40)
+    bench.input.listen()
+    for second in range(40):
+        bench.send(second)
+        info = CameraInfo(width=second)
+        info.header.stamp.sec = second
+        bench.node.subscriptions["/camera_info"].callback(info)
+    for second in range(40):
+        assert bench.input.info(bench.taken().message.header).width == second
+
+
+def test_calibration_from_before_a_pause_is_forgotten():
+    bench = Bench()
+    bench.input.listen()
+    bench.node.subscriptions["/camera_info"].callback(CameraInfo(width=640))
+    bench.input.leave()
+    bench.input.listen()
+    assert bench.input.info(Header()) is None

@@ -2,7 +2,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
-from activesam_ros.ros.camera_status import RULES, CameraView, camera_status  # noqa: E402
+from activesam_ros.ros.camera_status import RULES, CameraView, camera_status, unanswered  # noqa: E402
 from activesam_ros.ros.diagnostics import Level  # noqa: E402
 from activesam_ros.ros.inbox import Drop, FrameCounts  # noqa: E402
 from activesam_ros.ros.latency import Percentiles  # noqa: E402
@@ -61,13 +61,71 @@ def view(answered=50, dropped=None, **fields) -> CameraView:
         ({"incompatible": "it offers best effort"}, Level.WARN, "it offers best effort"),
         ({"dropped": {Drop.FAILED: 2}}, Level.WARN, "frames refused or failed lately: 2;"),
         ({"dropped": {Drop.BAD_IMAGE: 1}}, Level.WARN, "frames refused or failed lately: 1;"),
-        ({"answered": 0, "dropped": {Drop.TOO_OLD: 5}}, Level.WARN, "every frame is older than max_age"),
+        (
+            {"answered": 0, "dropped": {Drop.TOO_OLD: 5, Drop.SUPERSEDED: 20, Drop.OVER_RATE: 30}},
+            Level.WARN,
+            "images come, none is answered: every frame is older than max_age",
+        ),
+        (
+            {"answered": 0, "dropped": {Drop.OVER_RATE: 60}, "max_rate": 0.2},
+            Level.WARN,
+            "images come, none is answered: all come sooner than max_rate allows",
+        ),
+        (
+            {"answered": 0, "dropped": {Drop.SUPERSEDED: 40, Drop.OVER_RATE: 19}, "max_rate": 5.0},
+            Level.WARN,
+            "images come, none was answered in the last 10 s: the worker is busy",
+        ),
+        (
+            {"answered": 0, "dropped": {Drop.TOO_OLD: 5, Drop.FAILED: 5}},
+            Level.ERROR,
+            "every frame fails, lately 5;",
+        ),
+        # One frame in work, the next one waits; or the rate is so low that none has been admitted lately.
+        (
+            {"answered": 0, "dropped": {Drop.OVER_RATE: 58}, "max_rate": 5.0},
+            Level.OK,
+            "0.0 frames a second",
+        ),
+        ({"answered": 0, "dropped": {Drop.OVER_RATE: 60}, "max_rate": 0.1}, Level.OK, "0.0 frames a second"),
+        (
+            {"recent": Recent(2.0, 60, 0, {Drop.SUPERSEDED: 58})},
+            Level.OK,
+            "0.0 frames a second",
+        ),
+        ({"answered": 0, "dropped": {Drop.UNWANTED: 60}}, Level.OK, "0.0 frames a second"),
+        ({"answered": 0, "dropped": {Drop.DEACTIVATED: 60}}, Level.OK, "0.0 frames a second"),
+        (
+            {"answered": 0, "dropped": {Drop.TOO_OLD: 5, Drop.SUPERSEDED: 9}, "wanted": False},
+            Level.OK,
+            "idle: nobody subscribes",
+        ),
+        (
+            {"answered": 0, "dropped": {Drop.OVER_RATE: 60}, "max_rate": 4.0, "serving": False},
+            Level.OK,
+            "not active: no images are taken",
+        ),
     ],
 )
 def test_the_level_follows_from_the_rules(fields, level, message):
     told = camera_status(view(**fields))
     assert told.name == "camera front"
     assert told.level == level and told.message.startswith(message)
+
+
+@pytest.mark.parametrize("reason", [Drop.TOO_OLD, Drop.OVER_RATE])
+def test_what_is_logged_of_frames_that_a_limit_drops_is_the_same_every_time(reason):
+    told = {
+        unanswered(view(recent=Recent(seconds, number, 0, {reason: number}), max_rate=4.0))
+        for seconds, number in ((3.0, 11), (10.0, 97))
+    }
+    (sentence,) = told
+    assert sentence.startswith("images come, none is answered: ")
+
+
+def test_a_busy_worker_is_no_complaint_for_the_log():
+    assert unanswered(view(answered=0, dropped={Drop.SUPERSEDED: 60})) is None
+    assert unanswered(view()) is None
 
 
 def test_the_values_say_what_became_of_every_frame():

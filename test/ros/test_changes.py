@@ -1,5 +1,7 @@
 import threading
+from types import SimpleNamespace
 
+from activesam_ros.ros import changes
 from activesam_ros.ros.changes import ChangeDesk
 
 # Long enough for a loaded machine; reached only by a failure.
@@ -51,7 +53,7 @@ def test_collect_never_waits():
     desk.open(preparation)
     desk.submit("one")
     assert preparation.begun.acquire(timeout=PATIENCE)
-    assert desk.busy and desk.collect() is None
+    assert desk.since is not None and desk.collect() is None
     preparation.allowed.release()
     assert desk.wait() == "prepared one"
 
@@ -66,7 +68,7 @@ def test_the_latest_of_several_fast_requests_wins():
     preparation.allowed.release(2)
     assert desk.wait() == "prepared four"
     assert preparation.requests == ["one", "four"]
-    assert desk.join(PATIENCE) and not desk.busy and not failures
+    assert desk.join(PATIENCE) and not failures
 
 
 def test_what_was_ready_but_not_collected_stays_until_the_next_is_ready():
@@ -98,10 +100,10 @@ def test_a_failure_is_reported_and_the_next_request_is_served():
     preparation.allowed.release()
     desk.submit("bad")
     assert failed.wait(PATIENCE)
-    assert failures == [("bad", "no such word")] and desk.is_latest("bad")
+    assert failures == [("bad", "no such word")]
     preparation.allowed.release()
     desk.submit("good")
-    assert desk.wait() == "prepared good" and not desk.is_latest("bad")
+    assert desk.wait() == "prepared good"
 
 
 def test_a_failure_that_was_overtaken_is_nobodys_concern():
@@ -129,7 +131,7 @@ def test_close_wakes_who_waits_and_forgets_what_runs():
     preparation.allowed.release()
     assert desk.join(PATIENCE) and not failures
     desk.submit("late")
-    assert not desk.busy
+    assert desk.join(PATIENCE) and preparation.requests == ["bad"]
 
 
 def test_a_report_that_raises_does_not_stop_later_requests(monkeypatch):
@@ -146,3 +148,23 @@ def test_a_report_that_raises_does_not_stop_later_requests(monkeypatch):
     desk.submit("good")
     assert desk.wait() == "prepared good"
     assert desk.join(PATIENCE)
+
+
+def test_the_beginning_of_each_preparation_is_known_while_it_runs(monkeypatch):
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(changes, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    desk, preparation, _, _ = make()
+    desk.open(preparation)
+    assert desk.since is None
+    desk.submit("bad")
+    assert preparation.begun.acquire(timeout=PATIENCE)
+    clock.now = 130.0
+    desk.submit("good")
+    assert desk.since == 100.0, "one that waits does not make the other any younger"
+    preparation.allowed.release()
+    assert preparation.begun.acquire(timeout=PATIENCE)
+    assert desk.since == 130.0
+    desk.close()
+    assert desk.since == 130.0, "it cannot be interrupted"
+    preparation.allowed.release()
+    assert desk.join(PATIENCE) and desk.since is None

@@ -4,8 +4,9 @@ import pytest
 
 from activesam_ros.ros.inbox import Drop, FrameCounts, Inbox
 
+from .fakes import PATIENCE, eventually
+
 # Long enough for a loaded machine; reached only by a failure.
-PATIENCE = 30
 
 
 def opened(*cameras, queue_size=None):
@@ -235,25 +236,32 @@ def test_counts_add_up_at_every_moment_while_threads_race(queue_size):
         assert order[camera] == sorted(order[camera])
 
 
-def test_frames_of_a_worker_that_hangs_are_waited_for_no_more_and_still_counted():
+def test_frames_of_a_worker_that_hangs_are_given_up_and_its_late_answers_ignored():
     inbox = Inbox(["front", "rear"], None)
     inbox.open()
     inbox.put("front", "hanging")
-    inbox.take()
+    late = threading.Event()
+
+    def hang():
+        inbox.take()
+        assert late.wait(PATIENCE)
+        inbox.answered("front")
+
+    worker = threading.Thread(target=hang, daemon=True)
+    worker.start()
+    eventually(lambda: inbox.counts("front").in_work)
     assert not inbox.wait_idle(0)
-    inbox.leave_behind()
-    assert inbox.wait_idle(0) and inbox.counts("front") == FrameCounts(received=1, in_work=1)
-    # The worker that follows is waited for.
-    inbox.put("front", "next")
-    inbox.put("rear", "next")
-    inbox.take()
-    inbox.answered("front")
-    assert not inbox.wait_idle(0)
-    inbox.answered("rear")
+    inbox.give_up()
     assert inbox.wait_idle(0)
-    inbox.dropped("front", Drop.DEACTIVATED)
-    assert inbox.counts("front") == FrameCounts(received=2, answered=1, dropped=((Drop.DEACTIVATED, 1),))
-    # It is over; nothing is left behind any more.
-    inbox.put("front", "later")
-    inbox.take()
+    assert inbox.counts("front") == FrameCounts(received=1, dropped=((Drop.FAILED, 1),))
+    # The worker that follows has a frame of the same camera in work when the other one comes back.
+    inbox.put("front", "next")
+    assert inbox.take() == [("front", "next")]
+    late.set()
+    worker.join(PATIENCE)
     assert not inbox.wait_idle(0)
+    inbox.answered("front")
+    assert inbox.wait_idle(0)
+    assert inbox.counts("front") == FrameCounts(received=2, answered=1, dropped=((Drop.FAILED, 1),))
+    with pytest.raises(RuntimeError, match="no frame of this camera in work"):
+        inbox.answered("front")

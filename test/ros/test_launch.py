@@ -109,6 +109,39 @@ def test_what_is_no_list_of_words_is_refused(launch_file, text):
         launch_file.words(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("/**: {ros__parameters: {cameras: [front, rear]}}", True),
+        ("activesam: {ros__parameters: {cameras: [front]}}", True),
+        ("/robot/activesam: {ros__parameters: {cameras: [front]}}", True),
+        ("robot: {activesam: {ros__parameters: {cameras: [front]}}}", True),
+        ("/**: {ros__parameters: {cameras: []}}", False),
+        ("/**: {ros__parameters: {model: toytown}}", False),
+        ("driver: {ros__parameters: {cameras: [front]}}", False),
+        ("[", False),
+        ("", False),
+    ],
+)
+def test_a_parameter_file_that_names_cameras_is_known(launch_file, tmp_path, text, named):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    assert launch_file.names_cameras(str(file)) is named
+
+
+def test_a_parameter_file_that_cannot_be_read_is_left_to_the_node(launch_file, tmp_path):
+    assert not launch_file.names_cameras(str(tmp_path / "missing.yaml"))
+    assert not launch_file.names_cameras(str(tmp_path))
+
+
+def test_an_image_topic_for_several_cameras_is_refused(launched, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("/**: {ros__parameters: {cameras: [front, rear], model: toytown}}")
+    process, log = launched("image:=/front/image_raw", f"params_file:={file}")
+    assert process.wait(PATIENCE) != 0
+    assert "image:=/front/image_raw would have no effect" in log.read_text()
+
+
 def test_words_keep_their_aliases(launch_file):
     assert launch_file.words("[road, 'car, automobile', \"7\"]") == ["road", "car, automobile", "7"]
 

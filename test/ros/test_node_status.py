@@ -47,6 +47,8 @@ def view(**fields) -> NodeView:
             "unconfigured, after a transition that failed: no model 'x'",
         ),
         ({"state": "unconfigured", "loading": True}, Level.WARN, "the model toytown is loading"),
+        ({"state": "inactive", "closing": True}, Level.WARN, "the model toytown is being closed"),
+        ({"closing": True, "engine_error": "no model 'x'"}, Level.ERROR, "no model 'x'"),
         (
             {"bucket_size": 4},
             Level.WARN,

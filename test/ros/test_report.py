@@ -1,5 +1,6 @@
 """What is known of the parts of the node, put together; the parts are stand-ins, the statuses are real."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -50,12 +51,17 @@ class Bench(RecordingNode):
             task=None,
             served=served,
             serves=True,
+            closing=False,
+            preparing_since=None,
             error=None,
             choice=CHOICE,
             is_loaded=True,
             prompt_cache="/cache/prompts",
         )
-        self.report = NodeReport(self, self, self.inbox, self.cameras.values(), lambda: self.engine)
+        self.well = True
+        self.report = NodeReport(
+            self, self, self.inbox, self.cameras.values(), lambda: self.engine, lambda: self.well
+        )
         self.endpoints = {}
 
     def _camera(self, name):
@@ -184,18 +190,43 @@ def test_while_it_loads_it_warns(bench, now):
     assert told["camera"][:2] == (OK, "not active: no images are taken")
 
 
-def test_a_worker_that_hangs_is_an_error_and_stops_the_heartbeat(bench, now):
+def test_a_worker_that_hangs_is_an_error(bench, now):
     bench.engine.task = Task("labelling frames", since=now.seconds - 31, bounded=True)
-    level, message, values = bench.look()["node"]
-    assert (level, message) == (ERROR, "the worker hangs: labelling frames for 31 s")
-    assert values["heartbeat"] == "no"
+    assert bench.look()["node"][:2] == (ERROR, "the worker hangs: labelling frames for 31 s")
 
 
-def test_an_engine_that_failed_is_an_error_and_stops_the_heartbeat(bench):
+def test_the_heartbeat_is_told_as_it_is(bench):
+    assert bench.look()["node"][2]["heartbeat"] == "yes"
+    bench.well = False
+    assert bench.look()["node"][2]["heartbeat"] == "no"
+
+
+def test_an_engine_that_failed_is_an_error(bench):
     bench.engine.error, bench.engine.serves = "the worker failed: KeyError: 'x'", False
-    level, message, values = bench.look()["node"]
-    assert (level, message) == (ERROR, "the worker failed: KeyError: 'x'")
-    assert values["heartbeat"] == "no"
+    assert bench.look()["node"][:2] == (ERROR, "the worker failed: KeyError: 'x'")
+    assert bench.look()["vocabulary"][:2] == (OK, "no model is loaded, so none is in force")
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_while_it_is_closed_it_does_not_seem_to_load(bench, loaded):
+    bench.engine.closing, bench.engine.serves, bench.engine.is_loaded = True, False, loaded
+    if not loaded:
+        bench.engine.served = None
+    told = bench.look()
+    assert told["node"][:2] == (WARN, "the model street is being closed")
+    assert told["vocabulary"][:2] == (WARN, "the model is being closed")
+
+
+def test_a_change_that_hangs_is_a_warning_of_the_vocabulary(bench, now):
+    bench.requested = replace(bench.requested, revision=2)
+    bench.engine.preparing_since = now.seconds - bench.policy.worker_timeout
+    level, message, values = bench.look()["vocabulary"]
+    assert (level, message) == (OK, "revision 1 is in force, revision 2 is coming")
+    assert values["preparing seconds"] == "30.00"
+    now.seconds += 1
+    level, message, values = bench.look()["vocabulary"]
+    assert level == WARN and "in preparation for 31 s, and later changes wait" in message
+    assert values["preparing seconds"] == "31.00"
 
 
 def test_a_transition_that_failed_is_an_error(bench):
@@ -228,7 +259,7 @@ def test_a_camera_of_which_nothing_comes_is_stale_and_says_why(bench):
     assert bench.look()["camera"][0] == OK
     camera.input.silent_for += 0.1
     level, message, _ = bench.look()["camera"]
-    assert level == STALE and message == bench.report.why_no_images(camera)
+    assert level == STALE and message == bench.report.silence(camera)
     assert "nobody publishes /image" in message and "/camera/image_raw (raw)" in message
     # Nobody waits for it any more.
     camera.demand, camera.input.silent_for, camera.input.listening = Demand.NOTHING, None, False
@@ -272,7 +303,7 @@ def test_a_preview_is_told_as_that(bench, now):
     assert bench.look()["camera"][1].endswith("frames a second are previewed")
 
 
-def test_news_are_of_the_cameras_that_answered_since():
+def test_news_are_of_the_cameras_that_got_frames_since():
     bench = Bench("left", "right")
     assert bench.report.news() == []
     bench.answer("left", 0.5)
@@ -284,6 +315,51 @@ def test_news_are_of_the_cameras_that_answered_since():
     left, right = bench.report.news()
     assert left.startswith("left: frames: 2 in") and "latency 100.0" in left
     assert right.startswith("right: frames: 1 in")
+
+
+def test_news_are_also_of_frames_that_were_all_dropped(bench):
+    bench.inbox.refuse("", Drop.OVER_RATE)
+    assert bench.report.news() == ["frames: 1 in = 0 out + 1 dropped + 0 pending; dropped: over the rate 1"]
+    assert bench.report.news() == []
+
+
+def test_frames_that_all_are_dropped_are_complained_of_by_camera(now):
+    bench = Bench("left", "right")
+    left, right = bench.cameras.values()
+    assert bench.report.complaint(left) is None
+    bench.look()
+    bench.inbox.refuse("left", Drop.TOO_OLD)
+    bench.answer("right")
+    now.seconds += 1
+    told = bench.look()
+    assert told["camera left"][:2] == (WARN, bench.report.complaint(left))
+    assert "older than max_age" in bench.report.complaint(left) and bench.report.complaint(right) is None
+    bench.answer("left")
+    bench.look()
+    assert bench.report.complaint(left) is None
+
+
+def test_a_clock_that_stands_still_is_told_if_a_rate_is_set(bench, now):
+    bench.policy = replace(bench.policy, max_rate=1.0)
+    bench.look()
+    for _ in range(3):
+        now.seconds += 1
+        bench.inbox.refuse("", Drop.OVER_RATE)
+        told = bench.look()["camera"]
+    assert told[:2] == (WARN, bench.report.complaint(bench.cameras[""])) and "/clock" in told[1]
+
+
+def test_the_graph_is_asked_once_a_look_why_images_do_not_come(bench, monkeypatch):
+    asked = []
+    monkeypatch.setattr(bench, "get_topic_names_and_types", lambda: asked.append("names") or [])
+    camera = bench.cameras[""]
+    camera.input.silent_for = 99.0
+    assert bench.report.silence(camera) is None
+    bench.look()
+    assert "nobody publishes /image" in bench.report.silence(camera) and asked == ["names"]
+    camera.input.silent_for = 0.1
+    bench.look()
+    assert bench.report.silence(camera) is None
 
 
 def test_the_summary_is_of_all_frames_and_cameras(bench):

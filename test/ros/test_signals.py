@@ -108,6 +108,18 @@ def test_active_with_a_frame_in_work_and_one_that_waits(start_pair, record_prope
         end(node, number, record_property, "active, a frame in work")
 
 
+def test_after_a_model_that_hangs_was_left_behind(start_pair, record_property, small):
+    for node, client, faults, number in start_pair():
+        client.connect(small)
+        assert client.set(worker_timeout=0.1) == (True, "")
+        faults.order("wait", seconds=60)
+        client.send(small)
+        node.wait_for_log("fault: wait at decode")
+        assert not client.change_state("deactivate")
+        assert client.state() == "unconfigured" and "was left behind" in node.log
+        end(node, number, record_property, "unconfigured, a model left behind")
+
+
 def test_while_a_vocabulary_is_encoded_and_more_of_them_come(start_pair, record_property, small):
     for node, client, faults, number in start_pair():
         client.connect(small)

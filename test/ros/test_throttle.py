@@ -1,3 +1,5 @@
+import threading
+
 from activesam_ros.ros.throttle import ReasonThrottle
 
 
@@ -31,3 +33,34 @@ def test_memory_is_bounded():
         assert throttle(f"reason {number}")
     assert throttle("reason 9") is None
     assert throttle("reason 0") == "reason 0"
+
+
+def test_a_reason_is_throttled_whatever_its_numbers_are():
+    clock = Clock()
+    throttle = ReasonThrottle(5.0, clock)
+    assert throttle("9 bytes are missing", key=("front", "bad image")) == "9 bytes are missing"
+    assert throttle("7 bytes are missing", key=("front", "bad image")) is None
+    assert throttle("7 bytes are missing", key=("rear", "bad image")) == "7 bytes are missing"
+    clock.now = 5.0
+    told = throttle("3 bytes are missing", key=("front", "bad image"))
+    assert told == "3 bytes are missing (1 more like this)"
+
+
+def test_threads_that_complain_at_once_are_all_counted():
+    clock = Clock()
+    throttle = ReasonThrottle(5.0, clock)
+    assert throttle("bad step")
+    begin = threading.Barrier(4)
+
+    def complain():
+        begin.wait()
+        for _ in range(2000):
+            throttle("bad step")
+
+    threads = [threading.Thread(target=complain) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    clock.now = 5.0
+    assert throttle("bad step") == "bad step (8000 more like this)"

@@ -4,23 +4,81 @@ pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
 from activesam_ros.ros.diagnostics import Level  # noqa: E402
 from activesam_ros.ros.preparation import Served  # noqa: E402
-from activesam_ros.ros.vocabulary_status import vocabulary_status  # noqa: E402
+from activesam_ros.ros.vocabulary_status import RULES, VocabularyView, vocabulary_status  # noqa: E402
 from activesam_ros.text.embedder import EncodingReport  # noqa: E402
 from activesam_ros.vocabulary import Vocabulary  # noqa: E402
 
+from .documented import documented_rules, documented_values  # noqa: E402
 from .fakes import FakeSegmenter  # noqa: E402
 
 
-def status(revision=3, accepted=3, loaded=True, error=None, prompt_cache="/cache/prompts"):
+def view(revision=3, **fields) -> VocabularyView:
+    """A vocabulary in force, unless `revision` is None, but for what is given."""
     vocabulary = Vocabulary.from_names(["road", "car, automobile"])
     served = Served(FakeSegmenter(), vocabulary, revision, EncodingReport(2, 1, 0.5)) if revision else None
-    return vocabulary_status(served, accepted, loaded, error, prompt_cache)
+    given = {"accepted": 3, "loaded": True, "served": served, "prompt_cache": "/cache/prompts"}
+    return VocabularyView(**{**given, **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "level", "message"),
+    [
+        ({}, Level.OK, "revision 3 is in force"),
+        ({"accepted": 5}, Level.OK, "revision 3 is in force, revision 5 is coming"),
+        (
+            {"accepted": 5, "preparing_seconds": 29.0},
+            Level.OK,
+            "revision 3 is in force, revision 5 is coming",
+        ),
+        (
+            {"revision": None, "loaded": None, "prompt_cache": None},
+            Level.OK,
+            "no model is loaded, so none is in force",
+        ),
+        (
+            {"error": "out of memory"},
+            Level.ERROR,
+            "the last change failed, revision 3 is in force: out of memory",
+        ),
+        (
+            {"error": "out of memory", "preparing_seconds": 31.0, "late": True},
+            Level.ERROR,
+            "the last change failed, revision 3 is in force: out of memory",
+        ),
+        (
+            {"accepted": 5, "preparing_seconds": 31.4, "late": True},
+            Level.WARN,
+            "words have been in preparation for 31 s, and later changes wait for them; revision 3 stays in force",
+        ),
+        (
+            {"revision": None, "preparing_seconds": 31.4, "late": True},
+            Level.WARN,
+            "words have been in preparation for 31 s, and later changes wait for them; "
+            "no vocabulary is in force yet",
+        ),
+        ({"revision": None, "loaded": False}, Level.WARN, "the model is loading"),
+        ({"revision": None}, Level.WARN, "the first vocabulary is being encoded"),
+        (
+            {"revision": None, "error": "'x' has no tokens"},
+            Level.WARN,
+            "the first vocabulary is being encoded",
+        ),
+        ({"closing": True}, Level.WARN, "the model is being closed"),
+        ({"closing": True, "revision": None, "loaded": False}, Level.WARN, "the model is being closed"),
+        (
+            {"closing": True, "error": "x", "preparing_seconds": 31.0, "late": True},
+            Level.WARN,
+            "the model is being closed",
+        ),
+    ],
+)
+def test_the_level_follows_from_the_rules(fields, level, message):
+    told = vocabulary_status(view(**fields))
+    assert (told.name, told.level, told.message) == ("vocabulary", level, message)
 
 
 def test_what_is_in_force_is_told_in_figures():
-    told = status()
-    assert (told.name, told.level, told.message) == ("vocabulary", Level.OK, "revision 3 is in force")
-    assert told.values == {
+    assert vocabulary_status(view()).values == {
         "revision": 3,
         "revision accepted": 3,
         "prompt cache": "/cache/prompts",
@@ -33,26 +91,11 @@ def test_what_is_in_force_is_told_in_figures():
     }
 
 
-def test_what_is_on_its_way_is_told():
-    told = status(accepted=5)
-    assert told.level == Level.OK and told.message == "revision 3 is in force, revision 5 is coming"
+def test_what_is_not_known_is_left_out():
+    assert vocabulary_status(VocabularyView(accepted=2)).values == {"revision accepted": 2}
 
 
-def test_a_failure_is_an_error_with_its_reason():
-    told = status(error="out of memory")
-    assert told.level == Level.ERROR and told.values["last error"] == "out of memory"
-    assert told.message == "the last change failed, revision 3 is in force: out of memory"
-
-
-def test_before_the_first_vocabulary_it_warns():
-    loading = status(revision=None, accepted=1, loaded=False)
-    encoding = status(revision=None, accepted=1)
-    assert loading.level == encoding.level == Level.WARN
-    assert loading.message == "the model is loading"
-    assert encoding.message == "the first vocabulary is being encoded"
-
-
-def test_without_a_model_on_its_way_nothing_is_wrong():
-    told = status(revision=None, accepted=2, loaded=None, prompt_cache=None)
-    assert (told.level, told.message) == (Level.OK, "no model is loaded, so none is in force")
-    assert told.values == {"revision accepted": 2}
+def test_the_documentation_has_these_rules_and_values():
+    assert documented_rules("Vocabulary") == [(rule.level.name, rule.when) for rule in RULES]
+    everything = vocabulary_status(view(error="x", preparing_seconds=31.0)).values
+    assert documented_values("Vocabulary") == set(everything)

@@ -226,6 +226,9 @@ def test_an_owner_that_raises_ends_it_with_one_sentence(run, monkeypatch, method
         owner.inbox.put("front", "frame")
     assert worker.join(PATIENCE)
     assert owner.events[-1] == "failed: the worker failed: KeyError: 'surprise'"
+    # The frame that it had in work is accounted for, so that nobody waits for it.
+    counts = owner.inbox.counts("front")
+    assert owner.inbox.wait_idle(0) and counts.received == counts.total_dropped == (method == "answer")
 
 
 def test_it_ends_while_it_waits_for_frames_and_while_it_waits_for_words(run):

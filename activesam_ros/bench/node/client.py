@@ -23,7 +23,7 @@ from activesam_ros.errors import ActiveSamError
 NODE = "activesam"
 _DEPTH = 200
 _PATIENCE = 60.0
-_ANEW_SECONDS = 5.0
+_ANEW_SECONDS = 1.0
 
 
 class Client:

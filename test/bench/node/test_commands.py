@@ -3,9 +3,12 @@
 import json
 import random
 
+import numpy as np
 import pytest
 
 from activesam_ros.bench.__main__ import main
+from activesam_ros.bench.node.echo import Echo
+from activesam_ros.bench.node.session import client_for
 
 
 @pytest.fixture
@@ -49,14 +52,15 @@ def test_two_cameras_for_a_moment(domain, tmp_path, capsys):
         assert 0 < found["latency"][name]["p50"] <= found["latency"][name]["p95"]
 
 
-def test_the_overhead_of_a_few_images(domain, tmp_path):
-    code, found = run(tmp_path, *"overhead --sizes 64x48 --frames 4".split())
-    assert code == 0
-    (one,) = found["sizes"]
-    assert one["size"] == [64, 48] and one["transport"] > 0
-    for load in (one["whole"], one["light"]):
-        assert load["outside"] > 0 < load["bare"]
-        assert load["stages"]["latency"] > load["stages"]["segment"] > 0
+def test_the_transport_is_measured_without_a_node(domain):
+    from activesam_ros.bench.node.client import image_message
+
+    picture = image_message(np.zeros((48, 64, 3), np.uint8))
+    with Echo() as echo, client_for([""], False) as client:
+        client.connect({"": picture}, echo.check, 60.0)
+        greeted = client.ledger.traffic("").labelled
+        assert all(client.ask("", picture) > 0 for _ in range(5))
+        assert client.ledger.traffic("").labelled == greeted + 5
 
 
 def test_a_node_that_cannot_start_ends_in_one_sentence(domain, tmp_path, capsys):
