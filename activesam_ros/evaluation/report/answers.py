@@ -16,6 +16,9 @@ from activesam_ros.evaluation.summary import Results, Summary, TruthSummary
 EVERY_CLASS = ("no-preview", "full-vocabulary")
 """Methods that decode every class; the first differs from the first method in nothing else."""
 
+LIVE = "node"
+"""The method of a run through the running node, beside which there is no other."""
+
 _WEAKEST = 3
 
 
@@ -94,18 +97,25 @@ def pixel_verdicts(records: Iterable[FrameRecord]) -> tuple[Entry, ...]:
     )
 
 
-def answers(results: Results, records: Sequence[FrameRecord]) -> tuple[Answer, ...]:
+def answers(
+    results: Results, records: Sequence[FrameRecord], vocabulary: int | None = None
+) -> tuple[Answer, ...]:
     """The answers on the first method and clean images; none if nothing was labelled.
 
     Args:
         results: of the run.
         records: of the run.
+        vocabulary: number of its classes; None: not known.
     """
     first = results.summary(results.methods[0]) if results.methods else None
     if first is None or not first.labelled:
         return ()
     own = [record for record in records if record.method == first.method and not record.corruption]
-    return (_is_it_right(first, own), _pruning(results, first), _what_is_wrong(results, first))
+    return (
+        _is_it_right(first, own),
+        _pruning(results, first, _pruned(own, vocabulary)),
+        _what_is_wrong(results, first),
+    )
 
 
 def _is_it_right(first: Summary, records: Sequence[FrameRecord]) -> Answer:
@@ -129,13 +139,21 @@ def _classes(truth: TruthSummary) -> int:
     return sum(one.iou is not None for one in truth.classes)
 
 
-def _pruning(results: Results, first: Summary) -> Answer:
+def _pruned(records: Sequence[FrameRecord], vocabulary: int | None) -> bool | None:
+    """Whether any frame decoded fewer classes than there are; None: not known."""
+    sizes = [len(record.active) for record in records if record.active is not None]
+    return min(sizes) < vocabulary if sizes and vocabulary is not None else None
+
+
+def _pruning(results: Results, first: Summary, pruned: bool | None) -> Answer:
     question = "What did pruning cost?"
-    if "preview" not in first.timings and first.timings:
-        told = (
-            "Nothing was pruned: the vocabulary is small enough that every class is decoded in every image.",
+    if pruned is None:
+        told = ("Nothing tells which classes were decoded, or how many the vocabulary has.",)
+        return Answer(question, "Not known", "whether any class was pruned", told)
+    if not pruned:
+        return Answer(
+            question, "0", "classes pruned", ("Nothing was pruned: every class was decoded in every image.",)
         )
-        return Answer(question, "0", "classes pruned", told)
     other = next((found for name in EVERY_CLASS if (found := _against(results, name)) is not None), None)
     choice = first.truth.active_set if first.truth is not None else None
     told = []
@@ -147,7 +165,11 @@ def _pruning(results: Results, first: Summary) -> Answer:
         )
     if other is None:
         figure = choice.lost_iou if choice is not None else None
-        told.append("What was gained is not known: run again with --compare full-vocabulary.")
+        told.append(
+            "What was gained is not known: the node labels in one way only, and nothing is there to compare with."
+            if first.method == LIVE
+            else "What was gained is not known: run again with --compare full-vocabulary."
+        )
         return Answer(
             question,
             "" if figure is None else wording.points(-figure),

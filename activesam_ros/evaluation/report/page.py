@@ -181,7 +181,7 @@ def _page(
         title=facts.title,
         head=_head(facts, own, results),
         notes=(*notes, *_findings(results, first)),
-        answers=answers(results, records),
+        answers=answers(results, records, len(facts.names) or None),
         typical=None if typical is None else shown(typical),
         methods=tables.methods(clean),
         facts=facts,

@@ -4,13 +4,22 @@ from dataclasses import replace
 
 import pytest
 
-from activesam_ros.evaluation.report.answers import NO_CLASS, answers, confused, pixel_verdicts
+from activesam_ros.evaluation import live
+from activesam_ros.evaluation.report.answers import LIVE, NO_CLASS, answers, confused, pixel_verdicts
 from activesam_ros.evaluation.summary import summarise
+
+SIZE = 5
+"""Classes in the vocabulary of the made-up run."""
+
+
+def decoding(record, number):
+    """The record with the first so many classes decoded."""
+    return replace(record, active=tuple(range(number)), presence=(0.9,) * number, pixels=(1,) * number)
 
 
 def test_the_three_questions_are_answered_with_numbers(made_up_run):
     run = made_up_run()
-    right, cost, wrong = answers(run.results, run.records)
+    right, cost, wrong = answers(run.results, run.records, SIZE)
     first = run.results.summary("active")
     assert right.figure == f"{100 * first.truth.mean_iou:.1f} %" and right.unit == "mIoU"
     full = run.results.summary("full-vocabulary")
@@ -38,24 +47,54 @@ def test_the_pixels_add_up_to_all_that_count(made_up_run):
 def test_without_a_method_that_decodes_every_class_the_gain_is_not_claimed(made_up_run):
     run = made_up_run()
     alone = [record for record in run.records if record.method == "active"]
-    _, cost, _ = answers(summarise(alone, run.results.classes), alone)
+    _, cost, _ = answers(summarise(alone, run.results.classes), alone, SIZE)
     assert "missed classes" in cost.unit and "--compare full-vocabulary" in " ".join(cost.sentences)
 
 
-def test_where_nothing_was_pruned_the_page_says_so(made_up_run):
+@pytest.mark.parametrize("stages", [None, ("total",)])
+def test_what_was_pruned_is_told_by_the_active_sets_and_not_by_the_stages(made_up_run, stages):
     run = made_up_run()
-    whole = [
-        replace(record, timings={name: value for name, value in record.timings.items() if name != "preview"})
+    own = [record for record in run.records if record.method == "active"]
+    if stages is not None:
+        own = [
+            replace(record, timings={name: record.timings[name] for name in stages if name in record.timings})
+            for record in own
+        ]
+
+    def cost(records, size=SIZE):
+        return answers(summarise(records, run.results.classes), records, size)[1]
+
+    assert "missed classes" in cost(own).unit
+
+    whole = [record if record.error else decoding(record, SIZE) for record in own]
+    assert cost(whole).figure == "0" and cost(whole).unit == "classes pruned"
+    one_less = [decoding(record, SIZE - 1) if record.index == 7 else record for record in whole]
+    assert cost(one_less).unit != "classes pruned", "one image with a class less is enough"
+
+    unknown = [replace(record, active=None, presence=(), pixels=()) for record in own]
+    assert cost(unknown).figure == "Not known"
+    assert cost(own, None).figure == "Not known", "of how many classes it is not known"
+
+
+def test_the_running_node_is_not_told_to_compare(made_up_run):
+    run = made_up_run()
+    node = [
+        replace(record, method=LIVE, timings={"total": 0.1})
         for record in run.records
-        if record.method == "active"
+        if record.method == "active" and not record.corruption
     ]
-    _, cost, _ = answers(summarise(whole, run.results.classes), whole)
-    assert "Nothing was pruned" in cost.sentences[0]
+    told = " ".join(answers(summarise(node, run.results.classes), node, SIZE)[1].sentences)
+    assert "75.0 % of the classes" in told and "Nothing was pruned" not in told
+    assert "--compare" not in told and "not known" in told
+
+
+def test_the_method_of_the_running_node_has_one_name():
+    assert LIVE == live.METHOD
 
 
 def test_without_truth_agreement_is_told_and_not_called_right(made_up_run):
     run = made_up_run(with_truth=False)
-    right, cost, wrong = answers(run.results, run.records)
+    right, cost, wrong = answers(run.results, run.records, SIZE)
     assert right.figure == "Not known" and "not what is right" in " ".join(right.sentences)
     agreement = run.results.summary("active").agreement
     assert cost.figure == f"{100 * (1 - agreement):.1f} %"
