@@ -7,6 +7,7 @@ Ends by itself when the recording does. Ctrl-C ends it sooner, with a report of 
 """
 
 import os
+import shlex
 
 import yaml
 from launch.actions import (
@@ -118,8 +119,15 @@ def image_topic(bag: str, image: str, labels: str) -> tuple[str, str]:
     return topic, "raw"
 
 
+def command(given: dict[str, str]) -> str:
+    """What launches this with these arguments; those that are their defaults are left out."""
+    arguments = [f"{name}:={given[name]}" for name, default, _ in ARGUMENTS if given[name] != default]
+    return shlex.join(["ros2", "launch", "activesam_ros", "replay.launch.py", *arguments])
+
+
 def start(context: LaunchContext) -> list[object]:
     given = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
+    part = {name: value(name, given[name], float) for name in ("start", "end")}
     clock = value("clock", given["clock"], bool)
     topic, transport = image_topic(given["bag"], given["image"], given["labels"])
     in_file = os.path.isfile(os.path.expanduser(given["classes"]))
@@ -131,8 +139,7 @@ def start(context: LaunchContext) -> list[object]:
             "image": given["image"],
             "labels": given["labels"],
             "label_info": "" if in_file else given["classes"],
-            "start": value("start", given["start"], float),
-            "end": value("end", given["end"], float),
+            **part,
             "unanswered": value("unanswered", given["unanswered"], int),
             "timeout": value("timeout", given["timeout"], float),
             "listeners": ["evaluator"],
@@ -144,6 +151,8 @@ def start(context: LaunchContext) -> list[object]:
         "evaluator",
         {
             "bag": given["bag"],
+            **part,
+            "command": command(given),
             "out": given["out"],
             "overwrite": value("overwrite", given["overwrite"], bool),
             "ground_truth": bool(given["labels"]),

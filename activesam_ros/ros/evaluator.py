@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 import threading
 import time
 from dataclasses import dataclass, fields
@@ -30,6 +28,7 @@ from activesam_ros.evaluation.truth import ClassMap, Matching, match, read_class
 from activesam_ros.msg import ActiveClasses, Vocabulary
 from activesam_ros.pictures.raw import image_to_ids
 from activesam_ros.ros import qos
+from activesam_ros.ros.command_line import command_line
 from activesam_ros.ros.frame_sync import FrameSync, Together
 from activesam_ros.ros.parameters import settings_of
 from activesam_ros.ros.replay_end import ReplayEnd, end_of
@@ -38,6 +37,15 @@ from activesam_ros.settings import SegmenterSettings
 
 NODE = "activesam"
 
+_TOPICS = (
+    "image",
+    "ground_truth/labels",
+    "ground_truth/label_info",
+    f"{NODE}/labels",
+    f"{NODE}/active_classes",
+    f"{NODE}/vocabulary",
+    "replay/ended",
+)
 _PULSE_SECONDS = 0.5
 _SAY_SECONDS = 5.0
 # After the player's end, labels that are still on their way get so long.
@@ -55,6 +63,8 @@ class EvaluatorParameters:
         out: folder of the report.
         overwrite: whether an evaluation that is there may be removed.
         bag: path of the recording, for the report alone.
+        start, end: seconds of it that are played, for the report alone; an end of 0: up to its end.
+        command: that repeats the run, for the report alone; empty: the one that starts this node with its parameters.
         ground_truth: whether there is any.
         classes: YAML file with the names of its classes; empty: they come on `ground_truth/label_info`.
         map: YAML file, names in the ground truth to names in the vocabulary; empty: none.
@@ -65,6 +75,9 @@ class EvaluatorParameters:
     out: str = "evaluation"
     overwrite: bool = False
     bag: str = ""
+    start: float = 0.0
+    end: float = 0.0
+    command: str = ""
     ground_truth: bool = True
     classes: str = ""
     map: str = ""
@@ -218,6 +231,8 @@ class Evaluator(Node):
             "class_map": self._given.classes or None,
             "ignore": list(self._given.ignore),
             "tolerance": self._given.tolerance,
+            "start": self._given.start or None,
+            "end": self._given.end or None,
         }
         description = described_live_run(
             recording={**recording, "played": "to the running node"},
@@ -225,7 +240,7 @@ class Evaluator(Node):
             vocabulary=vocabulary,
             matching=matching,
             settings=settings_of(self._node_values),
-            command=shlex.join(["ros2 run activesam_ros evaluator", *sys.argv[1:]]).replace("'", "", 2),
+            command=self._given.command or self._own_command(),
         )
         # A run without frames may be there; any other was refused at the start, unless it may be overwritten.
         self._folder.begin(description, overwrite=True)
@@ -235,6 +250,21 @@ class Evaluator(Node):
             f"{len(vocabulary)} classes, {len(matching.classes) if matching else 'none'} of them evaluated; images "
             f"from {image_topic}"
         )
+
+    def _own_command(self) -> str:
+        defaults = EvaluatorParameters()
+        parameters = {
+            field.name: list(value) if isinstance(value, tuple) else value
+            for field in fields(EvaluatorParameters)
+            if (value := getattr(self._given, field.name)) != getattr(defaults, field.name)
+        }
+        namespace = self.get_namespace()
+        remappings = {} if namespace == "/" else {"__ns": namespace}
+        for name in _TOPICS:
+            resolved = self.resolve_topic_name(name)
+            if resolved != f"{namespace.rstrip('/')}/{name}":
+                remappings[name] = resolved
+        return command_line("evaluator", parameters, remappings)
 
     def _subscribe_images(self, name: str, callback: Any) -> None:
         """Raw and compressed; whichever comes."""

@@ -1,5 +1,6 @@
 """The evaluator between a node and a player that say what the test has them say."""
 
+import shlex
 import time
 
 import numpy as np
@@ -17,6 +18,7 @@ from vision_msgs.msg import LabelInfo  # noqa: E402
 
 from activesam_ros import msg  # noqa: E402
 from activesam_ros.evaluation.records import read_records  # noqa: E402
+from activesam_ros.evaluation.run_folder import RunFolder  # noqa: E402
 from activesam_ros.evaluation.truth import ClassMap  # noqa: E402
 from activesam_ros.ros import qos  # noqa: E402
 from activesam_ros.ros.conversions import labels_to_image, rgb_to_image  # noqa: E402
@@ -190,6 +192,22 @@ def test_names_may_come_from_a_file(others, out, tmp_path):
     (record,) = read_records(out / "records.jsonl")
     assert record.truth.classes == 1
     assert record.truth.counted == 4
+
+
+@pytest.mark.parametrize("command", ["", "ros2 launch activesam_ros replay.launch.py bag:=drive"])
+def test_the_report_says_what_repeats_it_and_what_was_played(others, out, command):
+    judging = evaluator(out, ground_truth=False, bag="drive", start=1.5, command=command)
+    with callbacks_of(judging):
+        others.say_words()
+        others.show(1, truth=None)
+        others.answer(1, HALF)
+        wait_for(lambda: judging.frames)
+    judging.report(interrupted=True)
+    described = RunFolder(out).description()
+    assert (described["recording"]["start"], described["recording"]["end"]) == (1.5, None)
+    own = ["-p", f'out:="{out}"', "-p", 'bag:="drive"', "-p", "start:=1.5", "-p", "ground_truth:=false"]
+    expected = command or shlex.join(["ros2", "run", "activesam_ros", "evaluator", "--ros-args", *own])
+    assert described["command"] == expected
 
 
 def test_classes_that_do_not_match_end_it(others, out):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,15 @@ def test_the_node_answers_every_image_of_the_topic_in_the_recording(launch_file,
     assert launch_file.segmenting(given, "raw", True)["use_sim_time"] is True
 
 
+def test_the_command_that_repeats_it_has_what_was_given(launch_file):
+    given = {name: default or "" for name, default, _ in launch_file.ARGUMENTS}
+    given.update(bag="my drive", end="3.5", vocabulary="[road, 'car, automobile']")
+    assert shlex.split(launch_file.command(given)) == [
+        *("ros2", "launch", "activesam_ros", "replay.launch.py"),
+        *("bag:=my drive", "end:=3.5", "vocabulary:=[road, 'car, automobile']"),
+    ]
+
+
 @pytest.mark.parametrize(
     "kind, text, read",
     [(float, "3", 3.0), (float, "0.5", 0.5), (int, "7", 7), (bool, "true", True), (list, "[255]", [255])],
@@ -100,7 +110,7 @@ def test_ids_to_ignore_are_a_list_of_numbers(launch_file):
 
 def test_it_ends_by_itself_with_a_report(launched, bag, tmp_path):
     out = tmp_path / "out"
-    running = launched(f"bag:={bag}", f"out:={out}", *GIVEN)
+    running = launched(f"bag:={bag}", f"out:={out}", *GIVEN, "end:=60.0")
     assert running.wait() == 0, running.log
     assert f"report: {out / 'report.html'}" in running.log
     assert "mIoU" in running.log
@@ -108,6 +118,10 @@ def test_it_ends_by_itself_with_a_report(launched, bag, tmp_path):
     assert results["summaries"][0]["scored"] == 5
     assert results["run"]["recording"]["path"] == str(bag)
     assert results["run"]["recording"]["image_topic"] == "/camera/image"
+    assert results["run"]["recording"]["end"] == 60.0
+    command = shlex.split(results["run"]["command"])
+    assert command[:4] == ["ros2", "launch", "activesam_ros", "replay.launch.py"]
+    assert sorted(command[4:]) == sorted([f"bag:={bag}", f"out:={out}", *GIVEN, "end:=60.0"])
     assert running.log.count("process has finished cleanly") == 3
 
 
