@@ -127,15 +127,17 @@ def command(given: dict[str, str]) -> str:
 
 def start(context: LaunchContext) -> list[object]:
     given = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
+    # A shell leaves a ~ alone that is not at the beginning of a word.
+    bag, params_file = (os.path.expanduser(given[name]) for name in ("bag", "params_file"))
     part = {name: value(name, given[name], float) for name in ("start", "end")}
     clock = value("clock", given["clock"], bool)
-    topic, transport = image_topic(given["bag"], given["image"], given["labels"])
+    topic, transport = image_topic(bag, given["image"], given["labels"])
     in_file = os.path.isfile(os.path.expanduser(given["classes"]))
-    node = program("activesam", segmenting(given, transport, clock), topic, given["params_file"])
+    node = program("activesam", segmenting(given, transport, clock), topic, params_file)
     player = program(
         "replay",
         {
-            "bag": given["bag"],
+            "bag": bag,
             "image": given["image"],
             "labels": given["labels"],
             "label_info": "" if in_file else given["classes"],
@@ -150,7 +152,7 @@ def start(context: LaunchContext) -> list[object]:
     evaluator = program(
         "evaluator",
         {
-            "bag": given["bag"],
+            "bag": bag,
             **part,
             "command": command(given),
             "out": given["out"],

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -120,7 +121,7 @@ class Player(Node):
         """
         given = self._given
         notes: list[str] = []
-        with BagSource(given.bag) as source:
+        with BagSource(Path(given.bag).expanduser()) as source:
             if given.labels:
                 source.require(given.labels)
             topic = given.image or default_image_topic(source, given.labels or None)

@@ -125,6 +125,16 @@ def test_it_ends_by_itself_with_a_report(launched, bag, tmp_path):
     assert running.log.count("process has finished cleanly") == 3
 
 
+def test_a_recording_may_be_in_the_home_folder(launched, bag, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(bag.parent))
+    out = tmp_path / "out"
+    running = launched(f"bag:=~/{bag.name}", f"out:={out}", *GIVEN)
+    assert running.wait() == 0, running.log
+    results = json.loads((out / "results.json").read_text())
+    assert results["run"]["recording"]["path"] == str(bag)
+    assert f"bag:=~/{bag.name}" in results["run"]["command"]
+
+
 def test_ctrl_c_writes_the_report_of_what_was_done(launched, tmp_path):
     bag, out = tmp_path / "long", tmp_path / "out"
     write_drive(bag, 900_401, 400, 10.0, (160, 120))

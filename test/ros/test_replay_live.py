@@ -103,7 +103,10 @@ class Program:
         return self._log.read_text()
 
     def wait(self):
-        code = self.process.wait(PATIENCE)
+        try:
+            code = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"it did not end; it said:\n{self.log}")
         self._output.close()
         return code
 
@@ -112,9 +115,14 @@ class Program:
         return self.wait()
 
     def kill(self):
+        # In good order if it can, since the middleware then tells the others.
         if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
         self._output.close()
 
 
@@ -242,6 +250,13 @@ def test_a_player_and_an_evaluator_that_have_nothing_to_do_yet_end_cleanly(start
     assert player.end(signal.SIGTERM) == 0
     assert "no report" in evaluator.log
     assert not (tmp_path / "live").exists()
+
+
+def test_a_recording_may_be_in_the_home_folder(start, bag, monkeypatch):
+    monkeypatch.setenv("HOME", str(bag.parent))
+    player = play(start, f"~/{bag.name}", "-p", "timeout:=0.5")
+    assert player.wait() == 1
+    assert "in vain for a node" in player.log
 
 
 def test_an_evaluator_leaves_an_earlier_run_alone(start, tmp_path):
