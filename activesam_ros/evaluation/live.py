@@ -35,13 +35,16 @@ def require_free(folder: Path, overwrite: bool) -> None:
     """Refuses a folder that holds a run with any frame: what was played to a node cannot be gone on with.
 
     Raises:
-        EvaluationError: it does, and it may not be overwritten.
+        EvaluationError: it does, and it may not be overwritten; or it is a file, or holds something else.
     """
     records = folder / RECORDS
     if not overwrite and records.exists() and records.stat().st_size:
         raise EvaluationError(
             f"{folder} holds an evaluation already; give another folder as out, or set overwrite to true"
         )
+    foreign = RunFolder(folder).foreign
+    if foreign:
+        raise EvaluationError(f"{folder} {foreign}; give another folder as out")
 
 
 def described_live_run(

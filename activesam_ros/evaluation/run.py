@@ -95,13 +95,15 @@ def evaluate(
         torch.set_num_threads(request.threads)
     names = _method_names(request)
     methods = known_methods(names)
+    folder = RunFolder(request.out.expanduser())
+    folder.require_own()
     with BagSource(request.bag.expanduser()) as source:
         if request.labels_topic is not None:
             source.require(request.labels_topic)
         image_topic = request.image_topic or default_image_topic(source, request.labels_topic)
         matching = _matching(request, source)
         part = (request.every, request.start, request.end)
-        # What is wrong with the recording is said before the model is loaded.
+        # What is wrong with folder or recording is said before the model is loaded.
         stream = samples(
             source,
             image_topic,
@@ -153,7 +155,6 @@ def evaluate(
             machine=machine(torch.get_num_threads()),
             command=request.command,
         )
-        folder = RunFolder(request.out.expanduser())
         done = folder.begin(description, overwrite)
         work = ModelWork(segmenter.checkpoint.config)
         loop = _Loop(request, folder, jobs, matching, work, segmenter.device, done)

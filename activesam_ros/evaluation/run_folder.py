@@ -38,6 +38,24 @@ class RunFolder:
     def records_path(self) -> Path:
         return self.path / RECORDS
 
+    @property
+    def foreign(self) -> str | None:
+        """What is there that is no evaluation, and is never removed; None: nothing."""
+        if self.path.exists() and not self.path.is_dir():
+            return "is a file"
+        if self.path.exists() and not (self.path / DESCRIPTION).exists() and any(self.path.iterdir()):
+            return "holds files that are no evaluation"
+        return None
+
+    def require_own(self) -> None:
+        """Changes nothing.
+
+        Raises:
+            EvaluationError: the folder is a file, or holds something else than an evaluation.
+        """
+        if self.foreign:
+            raise EvaluationError(f"{self.path} {self.foreign}; give another folder with --out")
+
     def begin(self, description: Mapping[str, Any], overwrite: bool = False) -> list[FrameRecord]:
         """Make the folder, or take up the run that it holds.
 
@@ -51,8 +69,7 @@ class RunFolder:
         Raises:
             EvaluationError: the folder holds another run, or something else.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise EvaluationError(f"{self.path} is a file; give a folder with --out")
+        self.require_own()
         described = self.path / DESCRIPTION
         if described.exists():
             # A run without a frame is no loss, whatever it was asked for.
@@ -61,10 +78,6 @@ class RunFolder:
                 self._require_same(self.description(), description)
                 return done
             self._clear()
-        elif self.path.exists() and any(self.path.iterdir()):
-            raise EvaluationError(
-                f"{self.path} holds files that are no evaluation; give another folder with --out, or empty this one"
-            )
         self.path.mkdir(parents=True, exist_ok=True)
         write_atomically(described, (json.dumps(description, indent=1, ensure_ascii=False) + "\n").encode())
         return []

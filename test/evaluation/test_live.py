@@ -116,6 +116,17 @@ def test_a_folder_with_a_run_is_refused_unless_it_may_be_overwritten(folder):
     require_free(folder.path, overwrite=True)
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_is_no_evaluation_is_refused_and_kept(tmp_path, overwrite):
+    kept = tmp_path / "thesis.txt"
+    kept.write_text("years of work")
+    with pytest.raises(EvaluationError, match="is a file; give another folder as out"):
+        require_free(kept, overwrite)
+    with pytest.raises(EvaluationError, match="holds files that are no evaluation"):
+        require_free(tmp_path, overwrite)
+    assert kept.read_text() == "years of work"
+
+
 def image(pixels, encoding, stamp, bags):
     return bags.image("/any", pixels, encoding, stamp).message
 

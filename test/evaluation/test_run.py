@@ -235,7 +235,8 @@ def test_an_interrupted_run_is_gone_on_with(studio, request_of, tmp_path, calls)
 
     def interrupt(name, rgb):
         if len(studio.calls) == calls:
-            signal.raise_signal(signal.SIGINT)
+            # What Ctrl-C does, also where the tests run in the background, which ignores it.
+            signal.default_int_handler(signal.SIGINT, None)
         fail_one_frame(name, rgb)
 
     part = replace(whole, out=tmp_path / "part")
@@ -382,6 +383,16 @@ def test_another_request_for_the_same_folder_is_refused(studio, request_of, chan
     with pytest.raises(EvaluationError, match=f"holds a run with another {what}.*--overwrite"):
         run.evaluate(replace(request, **changed))
     assert not studio.calls and records_of(request.out) == before
+
+
+def test_a_folder_with_something_else_is_refused_before_the_model_is_loaded(studio, request_of):
+    request = request_of()
+    request.out.mkdir(parents=True)
+    (request.out / "thesis.txt").write_text("years of work")
+    said = []
+    with pytest.raises(EvaluationError, match="holds files that are no evaluation"):
+        run.evaluate(request, overwrite=True, say=said.append)
+    assert not said and [path.name for path in request.out.iterdir()] == ["thesis.txt"]
 
 
 def test_a_recording_that_took_the_place_of_another_is_another(studio, request_of, tmp_path):

@@ -104,7 +104,7 @@ def test_files_of_something_else_are_never_touched(folder, overwrite):
 def test_a_file_is_no_folder(folder):
     folder.path.parent.mkdir()
     folder.path.write_text("years of work")
-    with pytest.raises(EvaluationError, match="is a file; give a folder with --out"):
+    with pytest.raises(EvaluationError, match="is a file; give another folder with --out"):
         folder.begin(ASKED, overwrite=True)
     assert folder.path.read_text() == "years of work"
 
