@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import fsum
 
 import numpy as np
 
 from activesam_ros.evaluation.records import FrameRecord
 from activesam_ros.evaluation.report import wording
 from activesam_ros.evaluation.report.panels import VERDICT_COLOURS, VERDICT_NAMES, Entry, Verdict
-from activesam_ros.evaluation.summary import Results, Summary, TruthSummary
+from activesam_ros.evaluation.summary import ClassScores, Results, Summary, TruthSummary
 
-EVERY_CLASS = ("no-preview", "full-vocabulary")
-"""Methods that decode every class; the first differs from the first method in nothing else."""
+PRUNING_ALONE = "no-preview"
+"""The method that differs from the first in pruning and in nothing else."""
+
+FULL_VOCABULARY = "full-vocabulary"
+"""Another one that decodes every class; agreement is with it."""
+
+EVERY_CLASS = (PRUNING_ALONE, FULL_VOCABULARY)
 
 LIVE = "node"
 """The method of a run through the running node, beside which there is no other."""
@@ -74,6 +80,23 @@ def confused(truth: TruthSummary, classes: Sequence[str]) -> list[Confused]:
     return sorted(pairs, key=lambda pair: -pair.of_class)
 
 
+def counted_classes(truth: TruthSummary) -> int:
+    """Number of classes in the mIoU: those that truth or labels have."""
+    return sum(one.iou is not None for one in truth.classes)
+
+
+def never_shown(truth: TruthSummary) -> list[ClassScores]:
+    """Classes that labels have and the truth never shows, the most pixels first; each counts as 0 in the mIoU."""
+    found = [one for one in truth.classes if one.iou is not None and not one.truth_pixels]
+    return sorted(found, key=lambda one: -one.labelled_pixels)
+
+
+def shown_mean_iou(truth: TruthSummary) -> float | None:
+    """Mean IoU of the classes that the truth shows; None if it shows none."""
+    known = [one.iou for one in truth.classes if one.iou is not None and one.truth_pixels]
+    return fsum(known) / len(known) if known else None
+
+
 def pixel_verdicts(records: Iterable[FrameRecord]) -> tuple[Entry, ...]:
     """Shares of the counted pixels that are right, of a class that was not decoded, or else wrong."""
     pixels: Counter[Verdict] = Counter()
@@ -124,19 +147,16 @@ def _is_it_right(first: Summary, records: Sequence[FrameRecord]) -> Answer:
         told = ["Without it the pictures have to tell."]
         if first.agreement is not None:
             told.append(
-                f"{wording.percent(first.agreement)} of the pixels get the label that they get when every class is "
-                "decoded: that says what pruning changed, not what is right."
+                f"{wording.percent(first.agreement)} of the pixels get the label that {FULL_VOCABULARY} gives them: "
+                "that says what is different, not what is right."
             )
         return Answer(question, "Not known", "there is no ground truth in this run", tuple(told))
     told = (
         f"{wording.percent(first.truth.pixel_accuracy)} of the pixels have the right label. mIoU, the overlap of "
-        f"labels and truth averaged over {_classes(first.truth)} classes, counts small classes as much as large ones.",
+        f"labels and truth averaged over {counted_classes(first.truth)} classes, counts small classes as much "
+        "as large ones.",
     )
     return Answer(question, wording.percent(first.truth.mean_iou), "mIoU", told, pixel_verdicts(records))
-
-
-def _classes(truth: TruthSummary) -> int:
-    return sum(one.iou is not None for one in truth.classes)
 
 
 def _pruned(records: Sequence[FrameRecord], vocabulary: int | None) -> bool | None:
@@ -168,12 +188,12 @@ def _pruning(results: Results, first: Summary, pruned: bool | None) -> Answer:
         told.append(
             "What was gained is not known: the node labels in one way only, and nothing is there to compare with."
             if first.method == LIVE
-            else "What was gained is not known: run again with --compare full-vocabulary."
+            else "What was gained is not known: run again with --compare no-preview."
         )
         return Answer(
             question,
-            "" if figure is None else wording.points(-figure),
-            "points of mIoU by missed classes",
+            "" if figure is None else wording.better(-figure),
+            "in mIoU, by missed classes",
             tuple(told),
         )
     comparison = other.against_first
@@ -186,12 +206,19 @@ def _pruning(results: Results, first: Summary, pruned: bool | None) -> Answer:
         told.insert(0, f"Against {other.method}, which decodes every class: {wording.listed(gains)}.")
     if comparison.mean_iou is None:
         changed = None if first.agreement is None else 1 - first.agreement
-        return Answer(
-            question, wording.percent(changed), "of the pixels get another label than without it", tuple(told)
+        figure, alone = wording.percent(changed), False
+        unit = f"of the pixels get another label than with {FULL_VOCABULARY}"
+    else:
+        figure, alone = wording.better(-comparison.mean_iou), other.method == PRUNING_ALONE
+        unit = f"in mIoU: the difference to {other.method}"
+    if not alone:
+        told.append(
+            f"The difference to {FULL_VOCABULARY} is not of pruning alone: it also holds context tokens and "
+            f"calibration, which {FULL_VOCABULARY} does without."
         )
-    return Answer(
-        question, wording.points(-comparison.mean_iou), f"points of mIoU against {other.method}", tuple(told)
-    )
+        if results.summary(PRUNING_ALONE) is None:
+            told.append(f"--compare {PRUNING_ALONE} tells what pruning alone costs.")
+    return Answer(question, figure, unit, tuple(told))
 
 
 def _against(results: Results, method: str) -> Summary | None:
@@ -216,6 +243,14 @@ def _what_is_wrong(results: Results, first: Summary) -> Answer:
             worst = max(pairs, key=lambda pair: pair.of_class * np.sqrt(pair.of_all))
             told.append(
                 f"{wording.percent(worst.of_class, 0)} of the pixels of {worst.truth} are labelled {worst.label}."
+            )
+        extra = [one.name for one in never_shown(first.truth)]
+        if extra:
+            counts = "it counts" if len(extra) == 1 else "each counts"
+            told.append(
+                f"In the labels and never in the truth: {wording.listed(extra, most=6)}. As in the benchmarks, "
+                f"{counts} as 0 in the mIoU of {wording.percent(first.truth.mean_iou)}; over the classes of the truth "
+                f"it is {wording.percent(shown_mean_iou(first.truth))}."
             )
         missed = [one for one in first.truth.active_set.classes if one.missed]
         if missed:

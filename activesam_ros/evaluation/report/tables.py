@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from activesam_ros.evaluation.report import wording
-from activesam_ros.evaluation.report.answers import NO_CLASS, confused
+from activesam_ros.evaluation.report.answers import NO_CLASS, confused, counted_classes, shown_mean_iou
 from activesam_ros.evaluation.report.table import Table
 from activesam_ros.evaluation.report.wording import UNKNOWN
 from activesam_ros.evaluation.summary import Results, Summary, TruthSummary
@@ -25,6 +25,8 @@ def methods(summaries: Sequence[Summary]) -> Table:
                 one.method,
                 wording.percent(truth.mean_iou if truth else None),
                 wording.points(against.mean_iou) if against else UNKNOWN,
+                str(counted_classes(truth)) if truth else UNKNOWN,
+                wording.percent(shown_mean_iou(truth) if truth else None),
                 wording.rate(one.rate),
                 wording.factor(against.rate) if against else UNKNOWN,
                 wording.work(one.work),
@@ -42,6 +44,8 @@ def methods(summaries: Sequence[Summary]) -> Table:
             "method",
             "mIoU",
             "points",
+            "classes in the mIoU",
+            "mIoU of the classes shown",
             "frames a second",
             "×",
             "work a frame",
@@ -57,6 +61,8 @@ def methods(summaries: Sequence[Summary]) -> Table:
         "Points and × compare with the first row, over the frames that both methods labelled. Work is counted "
         "floating-point operations; classes decoded are a mean per frame."
         + (
+            " A class that labels have and the truth never shows counts as 0 in the mIoU, so methods may differ in "
+            "their number; “mIoU of the classes shown” is over those of the truth alone."
             " Flicker is the share of pixels whose label changes from one frame to the next though the truth does not."
             if any(one.truth for one in summaries)
             else ""

@@ -27,6 +27,14 @@ def points(difference: float | None) -> str:
     return sign + rounded
 
 
+def better(difference: float) -> str:
+    """The same with the sign in words: "1.9 points better", "0.3 points worse", "no difference"."""
+    rounded = f"{abs(100 * difference):.1f}"
+    if float(rounded) == 0:
+        return "no difference"
+    return f"{rounded} points {'better' if difference > 0 else 'worse'}"
+
+
 def factor(value: float | None) -> str:
     """A multiple: "2.6 ×"."""
     return UNKNOWN if value is None else f"{_three(value)} ×"

@@ -25,7 +25,10 @@ def test_the_three_questions_are_answered_with_numbers(made_up_run):
     full = run.results.summary("full-vocabulary")
     assert full.truth.mean_iou == 1.0
     lost = 100 * (1 - first.truth.mean_iou)
-    assert cost.figure == f"−{lost:.1f}" and "full-vocabulary" in cost.unit
+    assert cost.figure == f"{lost:.1f} points worse"
+    assert cost.unit == "in mIoU: the difference to full-vocabulary"
+    assert "context tokens and calibration" in " ".join(cost.sentences)
+    assert "--compare no-preview" in " ".join(cost.sentences)
     assert "49 % of the computation" in " ".join(cost.sentences)
     assert "75.0 % of the classes" in " ".join(cost.sentences), "the person is one of four, and never decoded"
     assert wrong.figure == "0 %" and "person" in wrong.unit
@@ -44,11 +47,36 @@ def test_the_pixels_add_up_to_all_that_count(made_up_run):
     assert shares["class was not decoded"] == pytest.approx(truth.active_set.lost_share)
 
 
+def test_only_the_method_that_differs_in_pruning_alone_is_taken_for_what_pruning_cost(made_up_run):
+    run = made_up_run()
+    own = [record for record in run.records if not record.corruption]
+    alone = [
+        replace(record, method="no-preview") if record.method == "full-vocabulary" else record
+        for record in own
+    ]
+    _, cost, _ = answers(summarise(alone, run.results.classes), alone, SIZE)
+    assert cost.figure.endswith("points worse") and cost.unit.endswith("no-preview")
+    assert "context tokens" not in " ".join(cost.sentences) and "--compare" not in " ".join(cost.sentences)
+
+
+def test_a_gain_is_called_one(made_up_run):
+    run = made_up_run()
+    swapped = {"active": "full-vocabulary", "full-vocabulary": "active"}
+    own = [
+        decoding(replace(record, method=swapped[record.method]), SIZE - 1)
+        for record in run.records
+        if not record.corruption and not record.error
+    ]
+    results = summarise(own, run.results.classes, ("active", "full-vocabulary"))
+    gained = 100 * (1 - results.summary("full-vocabulary").truth.mean_iou)
+    assert answers(results, own, SIZE)[1].figure == f"{gained:.1f} points better"
+
+
 def test_without_a_method_that_decodes_every_class_the_gain_is_not_claimed(made_up_run):
     run = made_up_run()
     alone = [record for record in run.records if record.method == "active"]
     _, cost, _ = answers(summarise(alone, run.results.classes), alone, SIZE)
-    assert "missed classes" in cost.unit and "--compare full-vocabulary" in " ".join(cost.sentences)
+    assert "missed classes" in cost.unit and "--compare no-preview" in " ".join(cost.sentences)
 
 
 @pytest.mark.parametrize("stages", [None, ("total",)])
@@ -97,7 +125,8 @@ def test_without_truth_agreement_is_told_and_not_called_right(made_up_run):
     right, cost, wrong = answers(run.results, run.records, SIZE)
     assert right.figure == "Not known" and "not what is right" in " ".join(right.sentences)
     agreement = run.results.summary("active").agreement
-    assert cost.figure == f"{100 * (1 - agreement):.1f} %"
+    assert cost.figure == f"{100 * (1 - agreement):.1f} %" and cost.unit.endswith("full-vocabulary")
+    assert "context tokens and calibration" in " ".join(cost.sentences)
     assert wrong.figure == ""
 
 
@@ -113,3 +142,20 @@ def test_mix_ups_are_shares_of_the_true_class(made_up_run):
     pairs = confused(run.results.summary("active").truth, run.results.classes)
     assert (pairs[0].truth, pairs[0].label, pairs[0].of_class) == ("person", "road", 1.0)
     assert (pairs[1].truth, pairs[1].label) == ("sky", NO_CLASS)
+
+
+def test_a_class_that_the_truth_never_shows_is_named_with_its_effect(made_up_run):
+    run = made_up_run()
+    # Without the frames' persons in the truth, what full-vocabulary labels so is of no true class.
+    own = []
+    for record in run.records:
+        if record.method == "full-vocabulary" and record.truth is not None:
+            confusion = ((0, 0, 60), (1, 1, 60), (2, 2, 60), (2, 3, 40))
+            own.append(replace(record, truth=replace(record.truth, confusion=confusion, boundary=())))
+    results = summarise(own, run.results.classes)
+    told = " ".join(answers(results, own, SIZE)[2].sentences)
+    assert "In the labels and never in the truth: person." in told
+    assert "as 0 in the mIoU of 65.0 %" in told, "(1 + 1 + 0.6 + 0) / 4"
+    assert "over the classes of the truth it is 86.7 %" in told, "(1 + 1 + 0.6) / 3"
+    shown = " ".join(answers(run.results, run.records, SIZE)[2].sentences)
+    assert "never in the truth" not in shown

@@ -1,5 +1,7 @@
 """Tables of a made-up run."""
 
+from dataclasses import replace
+
 import pytest
 
 from activesam_ros.evaluation.report import tables
@@ -37,6 +39,17 @@ def test_methods_are_compared_with_the_first(run):
     assert column(table, "points") == ["–", f"+{100 * (1 - first):.1f}"]
     assert column(table, "work a frame") == ["33.3 TFLOP", "68.4 TFLOP"]
     assert column(table, "frames labelled") == ["29 of 30", "29 of 30"]
+
+
+def test_a_class_that_only_the_labels_have_is_told_apart(run):
+    whole = run.results.summary("full-vocabulary")
+    empty = replace(whole.truth.classes[3], iou=0.0, accuracy=None, truth_pixels=0, labelled_pixels=9)
+    truth = replace(whole.truth, mean_iou=0.75, classes=(*whole.truth.classes[:3], empty))
+    nowhere = replace(truth, mean_iou=1.0, classes=(*truth.classes[:3], replace(empty, iou=None)))
+    table = tables.methods([replace(whole, truth=truth), replace(whole, truth=nowhere)])
+    assert column(table, "mIoU") == ["75.0 %", "100.0 %"]
+    assert column(table, "classes in the mIoU") == ["4", "3"]
+    assert column(table, "mIoU of the classes shown") == ["100.0 %", "100.0 %"]
 
 
 def test_a_figure_that_no_method_has_gets_no_column(run):
