@@ -51,7 +51,10 @@ VERDICT_COLOURS: dict[Verdict, Colour] = {
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a legend: a name, its colour, and the share in 0..1 of the truth and of the labels that it covers."""
+    """A line of a legend: a name, its colour, and the share in 0..1 of the truth and of the labels that it covers.
+
+    With a truth, both are shares of the pixels that count.
+    """
 
     name: str
     colour: Colour
@@ -215,7 +218,7 @@ def _error_picture(rgb: np.ndarray, found: np.ndarray, width: int) -> np.ndarray
 def _class_entries(truth: np.ndarray, labels: np.ndarray, key: ClassKey) -> tuple[Entry, ...]:
     counted = truth[truth >= 0]
     in_truth = np.bincount(counted.ravel(), minlength=len(key.classes)) / max(1, counted.size)
-    in_labels = np.bincount(labels.ravel(), minlength=key.unlabeled_id + 1) / labels.size
+    in_labels = np.bincount(labels[truth >= 0], minlength=key.unlabeled_id + 1) / max(1, counted.size)
     evaluated = np.zeros(len(key.classes))
     others = []
     for class_id, name in key.names.items():

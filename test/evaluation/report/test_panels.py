@@ -70,7 +70,8 @@ def test_four_panels_say_the_same_thing():
     named = {entry.name: entry for entry in panels.classes}
     assert set(named) == {"road", "sky", "dragon (not in the truth)", "no label"}, "the car is not to be seen"
     assert named["sky"].truth == pytest.approx(600 / counted)
-    assert named["sky"].labels == pytest.approx(200 / 2400)
+    assert named["sky"].labels == pytest.approx(200 / counted), "of the same pixels"
+    assert named["road"].labels == pytest.approx((counted - 600) / counted)
     assert panels.classes[0].name == "road", "the largest first"
 
 
