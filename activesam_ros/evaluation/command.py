@@ -124,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
         "--map", type=Path, metavar="FILE", help="YAML: names in the ground truth to names in the vocabulary"
     )
     topics.add_argument(
-        "--ignore", type=int, nargs="+", default=[], metavar="ID", help="ids of the ground truth to leave out"
+        "--ignore", type=_numbers, default=[], metavar="ID,…", help="ids of the ground truth to leave out"
     )
     topics.add_argument(
         "--tolerance", type=_number(0.0), default=0.02, metavar="S", help="between stamps (default: 0.02 s)"
@@ -168,19 +168,21 @@ def _parser() -> argparse.ArgumentParser:
         help="such as gaussian_noise,fog,jpeg_compression",
     )
     more.add_argument(
-        "--severity",
-        type=int,
-        nargs="+",
-        choices=range(1, 6),
-        default=[3],
-        help="of corruptions (default: 3)",
+        "--severity", type=_numbers, default=[3], metavar="N,…", help="of corruptions, 1 to 5 (default: 3)"
     )
-    more.add_argument("--seed", type=int, default=0, help="of corruptions (default: 0)")
+    more.add_argument("--seed", type=_whole(0), default=0, help="of corruptions (default: 0)")
     return parser
 
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",") if number.strip()]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers such as 1,3") from error
 
 
 def _whole(least: int) -> Callable[[str], int]:

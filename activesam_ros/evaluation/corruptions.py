@@ -64,13 +64,13 @@ class Corrupted:
 
 
 def corruptions_of(names: Iterable[str], severities: Iterable[int]) -> list[Corrupted]:
-    """Every named corruption at every severity, in order.
+    """Every named corruption at every severity, each once, in order.
 
     Raises:
         EvaluationError: there is no such corruption or severity.
     """
     severities = list(severities)
-    return [Corrupted(name, severity) for name in names for severity in severities]
+    return list(dict.fromkeys(Corrupted(name, severity) for name in names for severity in severities))
 
 
 def corrupt(rgb: np.ndarray, name: str, severity: int, seed: int = 0, frame: int = 0) -> np.ndarray:

@@ -62,7 +62,11 @@ def _changed(**values: object) -> Callable[[SegmenterSettings], SegmenterSetting
 
 
 def _published(given: SegmenterSettings) -> SegmenterSettings:
-    return SegmenterSettings(bucket_size=given.bucket_size, max_pixels=given.max_pixels)
+    return SegmenterSettings(
+        bucket_size=given.bucket_size,
+        max_pixels=given.max_pixels,
+        background_threshold=given.background_threshold,
+    )
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -73,7 +77,10 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             Method(
                 "paper",
                 "ActiveSAM with the published settings",
-                ("Every setting that labels depend on is the published one, whatever was given.",),
+                (
+                    "Every setting that labels depend on is the published one, whatever was given, but for "
+                    "background_threshold, which the paper sets for each data set, as our presets do.",
+                ),
                 _published,
             ),
             Method(

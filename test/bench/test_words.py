@@ -18,7 +18,8 @@ def test_171_and_171_others():
 
 def test_new_words_are_in_no_preset():
     known = set()
-    for preset in preset_names():
+    # But in the demo model's, which takes its words from everywhere, and which nothing is measured with.
+    for preset in set(preset_names()) - {"toytown"}:
         known |= keys(load_vocabulary_file(preset).vocabulary().queries)
     assert len(keys(NEW_WORDS)) == len(NEW_WORDS)
     assert not keys(NEW_WORDS) & known

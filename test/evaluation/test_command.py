@@ -83,11 +83,11 @@ def test_every_option_arrives(asked, tmp_path):
     parameters.write_text("/**: {ros__parameters: {max_active: 7, keep_fraction: 0.5, device: cuda}}")
     arguments = [
         *("bags/my street", "--out", "runs/one", "--overwrite", "--image", "/front", "--labels", "/truth"),
-        *("--classes", "classes.yaml", "--map", "map.yaml", "--ignore", "0", "255", "--tolerance", "0.1"),
+        *("--classes", "classes.yaml", "--map", "map.yaml", "--ignore", "0,255", "--tolerance", "0.1"),
         *("--every", "3", "--start", "1.5", "--end", "9", "--model", "toytown", "--vocabulary", "cityscapes"),
         *("--params", str(parameters), "--param", "max_active=9", "--param", "bucket_size=4"),
         *("--device", "cpu", "--dtype", "float32", "--threads", "2", "--prompt-cache", "cache"),
-        *("--compare", "paper, full-vocabulary", "--corrupt", "fog,pixelate", "--severity", "1", "5"),
+        *("--compare", "paper, full-vocabulary", "--corrupt", "fog,pixelate", "--severity", "1,5"),
         *("--seed", "4"),
     ]
     assert main(arguments) == 0
@@ -184,7 +184,8 @@ def test_what_is_wrong_is_said_in_one_sentence(bag, tmp_path, capsys, arguments,
         (["--tolerance", "-1"], "-1 is not a number from 0"),
         (["--tolerance", "nan"], "nan is not a number from 0"),
         (["--end", "inf"], "inf is not a number from 0"),
-        (["--severity", "6"], "invalid choice: 6"),
+        (["--severity", "x"], "'x' is no list of whole numbers"),
+        (["--seed", "-1"], "-1 is less than 0"),
         (["--threads", "0"], "0 is less than 1"),
         (["--quick"], "unrecognized arguments: --quick"),
     ],

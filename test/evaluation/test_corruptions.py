@@ -221,7 +221,7 @@ def test_views_are_taken_too(street_image):
 
 def test_names_and_severities(grey):
     assert str(Corrupted("fog", 3)) == "fog:3"
-    assert [str(one) for one in corruptions_of(["fog", "contrast"], [1, 5])] == [
+    assert [str(one) for one in corruptions_of(["fog", "contrast", "fog"], [1, 5, 1])] == [
         "fog:1",
         "fog:5",
         "contrast:1",

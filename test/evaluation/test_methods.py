@@ -33,7 +33,6 @@ DIFFERENCES = {
         "preview_resolution": 672,
         "keep_fraction": 0.2,
         "max_active": 40,
-        "background_threshold": 0.0,
         "neighbor_tokens": 2,
         "hypernym_tokens": 2,
     },
@@ -90,7 +89,7 @@ def test_the_methods_on_a_picture(segmenter, street_image):
     unlabeled = {name: (result.labels == 255).mean() for name, result in results.items()}
     for name in ("active", "no-expansion", "no-preview", "per-class"):
         assert unlabeled[name] > 0, name
-    for name in ("paper", "full-vocabulary", "no-calibration"):
+    for name in ("full-vocabulary", "no-calibration"):
         assert unlabeled[name] == 0, name
     calibrated = results["active"].labels != 255
     np.testing.assert_array_equal(
