@@ -87,13 +87,16 @@ def main(args: Sequence[str] | None = None) -> int:
     executor.shutdown(timeout_sec=left())
     callbacks.join(left())
     ended = node.stop(left())
-    if not ended or callbacks.is_alive():
-        # A thread is still inside the model: leave without it rather than wait for minutes.
+    left_over = callbacks.is_alive()
+    if not left_over:
+        # Others learn at once that the node is gone, also when a thread is left inside the model.
+        node.destroy_node()
+        rclpy.try_shutdown()
+    if not ended or left_over:
+        # Leave without that thread rather than wait for minutes.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(node.exit_code)
-    node.destroy_node()
-    rclpy.try_shutdown()
     # Else the interpreter's end looks for cycles in all that was imported with the model, for more than a second.
     gc.freeze()
     return node.exit_code

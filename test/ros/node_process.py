@@ -71,9 +71,14 @@ class NodeProcess:
         return code
 
     def kill(self) -> None:
+        """End it, whatever it does; in good order if it can, since the middleware then tells the others."""
         if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
         self._output.close()
 
 
