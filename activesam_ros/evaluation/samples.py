@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -107,8 +108,8 @@ def samples(
         max_pixels: images with more are not read; None: of any size.
 
     Raises:
-        EvaluationError: a topic is missing or of another type, or no truth is near any image in time; at once, not
-            with the first sample.
+        EvaluationError: a topic is missing or of another type, no truth is near any image in time, or most images
+            have the same stamp; at once, not with the first sample.
     """
     _require_images(source, image_topic)
     part = (start_s, end_s)
@@ -116,6 +117,7 @@ def samples(
         return _frames(source, image_topic, every, part, max_pixels)
     _require_images(source, labels_topic)
     images = _stamps(source.messages([image_topic], *part))
+    _require_clock(image_topic, images)
     truths = _stamps(source.messages([labels_topic]))
     pairs = pair(images, truths, round(tolerance_s * 1e9))
     if images and not pairs:
@@ -237,6 +239,16 @@ def _require_images(source: BagSource, topic: str) -> None:
     if found not in (IMAGE, COMPRESSED):
         listed = ", ".join(source.topics_of(IMAGE, COMPRESSED)) or "none"
         raise EvaluationError(f"{topic} holds {found}, not images; the topics with images are: {listed}")
+
+
+def _require_clock(topic: str, stamps: Sequence[int | None]) -> None:
+    """Some drivers leave the stamps 0; then nothing tells which truth is whose."""
+    ((stamp, equal),) = Counter(one for one in stamps if one is not None).most_common(1) or [(0, 0)]
+    if equal > 1 and 2 * equal > len(stamps):
+        raise EvaluationError(
+            f"{equal} of {len(stamps)} images of {topic} have the same stamp, {stamp / 1e9:.9g} s, so their ground "
+            "truth cannot be told apart; give no topic of ground truth, or record it with stamps"
+        )
 
 
 def _holds_measurements(source: BagSource, topic: str) -> bool:

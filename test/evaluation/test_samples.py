@@ -77,6 +77,27 @@ def test_truth_beyond_the_tolerance_is_refused_with_the_distance(drive):
         assert [one.truth[0, 0] for one in read(source, tolerance_s=0.021)] == list(range(10))
 
 
+def test_images_without_a_clock_are_refused_if_there_is_truth(bags):
+    messages = []
+    for index in range(20):
+        messages.append(bags.image("/camera", picture(index), "rgb8", 0, index * TENTH))
+        messages.append(bags.image("/truth/labels", truth(index), "mono8", 0, index * TENTH + 1))
+    with BagSource(bags.write(messages)) as source:
+        with pytest.raises(EvaluationError, match="20 of 20 images of /camera have the same stamp"):
+            samples(source, "/camera", "/truth/labels")
+        assert len(list(samples(source, "/camera"))) == 20
+
+
+def test_a_few_equal_stamps_get_truth_in_their_order(bags):
+    stamps = [0, 0, TENTH, 2 * TENTH, 2 * TENTH]
+    messages = []
+    for index, stamp in enumerate(stamps):
+        messages.append(bags.image("/camera", picture(index), "rgb8", stamp, index * TENTH))
+        messages.append(bags.image("/truth/labels", truth(index), "mono8", stamp, index * TENTH + 1))
+    with BagSource(bags.write(messages)) as source:
+        assert [one.truth[0, 0] for one in read(source)] == [0, 1, 2, 3, 4]
+
+
 def test_without_truth_there_are_only_frames(drive):
     with drive() as source:
         found = list(samples(source, "/camera"))
