@@ -76,7 +76,8 @@ def check_the_record(client):
         vocabulary = vocabularies[active.vocabulary_revision]
         labels = client.with_stamp("labels", entry.stamp)
         assert vocabulary.stamp <= entry.stamp
-        assert vocabulary.sent < labels.sent and infos[vocabulary.stamp].sent < labels.sent
+        assert vocabulary.sent < labels.sent
+        assert infos[vocabulary.message.revision].sent < labels.sent
         names = {one.class_id: one.name for one in vocabulary.message.classes}
         assert active.vocabulary_size == len(names)
         assert [one.name for one in active.classes] == [names[one.class_id] for one in active.classes]
