@@ -9,9 +9,12 @@ import torch
 
 from activesam_ros.fusion import query_scores
 from activesam_ros.model.heads import PromptHeads, PromptTokens
+from activesam_ros.model.lean.heads import LeanHeads, SharedImage
 from activesam_ros.model.vision import ImageFeatures
 from activesam_ros.stage_clock import StageClock
 from activesam_ros.text.prompts import PromptSet
+
+Heads = PromptHeads | LeanHeads
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +22,8 @@ class EncodedImage:
     """An image that waits for its active prompts to be decoded.
 
     Attributes:
-        features: at full resolution; the images of a batch share memory, which is free when all are dropped.
+        features: what the heads share of it at full resolution; the images of a batch share memory, which is free
+            when all are dropped.
         size: height and width of the image in pixels.
         prompts: what was asked of it.
         preview: presence of every query in the preview, float32 [Q]; None if the preview was skipped.
@@ -28,7 +32,7 @@ class EncodedImage:
             out evenly.
     """
 
-    features: ImageFeatures
+    features: ImageFeatures | SharedImage
     size: tuple[int, int]
     prompts: PromptSet
     preview: torch.Tensor | None
@@ -37,9 +41,9 @@ class EncodedImage:
 
 
 def ask_presence(
-    heads: PromptHeads, image: ImageFeatures, prompts: PromptSet, bucket_size: int
+    heads: Heads, image: ImageFeatures | SharedImage, prompts: PromptSet, bucket_size: int
 ) -> torch.Tensor:
-    """Presence of every query, float32 [Q]."""
+    """Presence of every query, float32 [Q]; `image` is what the heads share of it."""
     return torch.cat(
         [
             heads.presence(image, PromptTokens(prompts.text[bucket], prompts.text_valid[bucket]))
@@ -49,7 +53,7 @@ def ask_presence(
 
 
 def decode_planes(
-    heads: PromptHeads,
+    heads: Heads,
     encoded: EncodedImage,
     bucket_size: int,
     confidence_threshold: float,
@@ -80,4 +84,7 @@ def decode_planes(
 
 
 def _buckets(queries: Sequence[int], size: int) -> list[list[int]]:
-    return [list(queries[start : start + size]) for start in range(0, len(queries), size)]
+    """Cuts the queries, in order, into the fewest buckets of at most `size`, as equal in size as can be."""
+    count = -(-len(queries) // size)
+    bounds = [len(queries) * bucket // count for bucket in range(count)] + [len(queries)]
+    return [list(queries[slice(*pair)]) for pair in zip(bounds, bounds[1:], strict=False)]

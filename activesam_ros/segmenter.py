@@ -20,6 +20,7 @@ from activesam_ros.labelling import label_pixels
 from activesam_ros.memory import DeviceMemory, device_memory
 from activesam_ros.model.checkpoint import Checkpoint, load_checkpoint
 from activesam_ros.model.heads import PromptHeads
+from activesam_ros.model.lean.heads import LeanHeads, SharedImage
 from activesam_ros.model.vision import ImageFeatures, VisionEncoder
 from activesam_ros.preview import select_active
 from activesam_ros.resolutions import resolutions
@@ -74,6 +75,7 @@ class ActiveSegmenter:
         hypernyms: HypernymLookup | None = None,
         text_encoder: Residence = "release",
         prompt_cache: Path | Literal["default"] | None = "default",
+        plain: bool = False,
     ) -> None:
         """
         Args:
@@ -84,13 +86,15 @@ class ActiveSegmenter:
                 device, "offload" it to host memory, or "release" it.
             prompt_cache: folder of the embeddings of known words; "default": `prompts` in this program's cache
                 folder; None: they are remembered in memory only.
+            plain: call transformers' own modules, which share nothing among prompts: the same labels at more work,
+                for comparison.
 
         Raises:
             SettingsError: a resolution does not fit the model, or `text_encoder` is none of the three.
         """
         self._checkpoint = checkpoint
+        self._heads = PromptHeads(checkpoint) if plain else LeanHeads(checkpoint)
         self._configure(settings or SegmenterSettings())
-        self._heads = PromptHeads(checkpoint)
         self._prompt_room = FittingSize("prompt")
         self._image_room = FittingSize("image")
         self._text = make_embedder(
@@ -108,8 +112,9 @@ class ActiveSegmenter:
         self.full_resolution, self.preview_resolution = resolutions(
             self._checkpoint.image_size, self._checkpoint.patch_size, settings
         )
-        self._full = VisionEncoder(self._checkpoint, self.full_resolution)
-        self._preview = VisionEncoder(self._checkpoint, self.preview_resolution)
+        full, preview = ("all", "all") if self.plain else ("masks", "coarse")
+        self._full = VisionEncoder(self._checkpoint, self.full_resolution, full)
+        self._preview = VisionEncoder(self._checkpoint, self.preview_resolution, preview)
 
     @classmethod
     def from_pretrained(
@@ -121,6 +126,7 @@ class ActiveSegmenter:
         hypernyms: HypernymLookup | None = None,
         text_encoder: Residence = "release",
         prompt_cache: Path | Literal["default"] | None = "default",
+        plain: bool = False,
     ) -> ActiveSegmenter:
         """Loads a model; see `load_checkpoint` for `model`, `device` and `dtype`, and the constructor for the rest.
 
@@ -128,12 +134,18 @@ class ActiveSegmenter:
             ModelError: the model cannot be loaded.
             SettingsError: as the constructor.
         """
-        return cls(load_checkpoint(model, device, dtype), settings, hypernyms, text_encoder, prompt_cache)
+        checkpoint = load_checkpoint(model, device, dtype)
+        return cls(checkpoint, settings, hypernyms, text_encoder, prompt_cache, plain)
 
     @property
     def checkpoint(self) -> Checkpoint:
         """The model."""
         return self._checkpoint
+
+    @property
+    def plain(self) -> bool:
+        """Whether transformers' own modules are called, which share nothing among prompts."""
+        return isinstance(self._heads, PromptHeads)
 
     @property
     def prompts(self) -> PromptSet | None:
@@ -349,7 +361,9 @@ class ActiveSegmenter:
         with clock.timed("prepare"):
             pixels = self._full.prepare_all(images)
         with clock.timed("encode"):
-            features = self._full.encode(pixels).split()
+            features = [
+                self._heads.share(image, masks=True) for image in self._full.encode(pixels).split()
+            ]
         return [
             EncodedImage(image, rgb.shape[:2], prompts, preview, self._select(preview, prompts), {})
             for image, rgb, preview in zip(features, images, previews, strict=True)
@@ -363,12 +377,12 @@ class ActiveSegmenter:
             pixels = self._preview.prepare_all(images)
         with clock.timed("preview"):
             features = self._preview.encode(pixels).split()
-            asked = [self._ask(image, prompts) for image in features]
+            asked = [self._ask(self._heads.share(image, masks=False), prompts) for image in features]
             for presence in asked:
                 self._checkpoint.require_finite(presence)
         return asked
 
-    def _ask(self, image: ImageFeatures, prompts: PromptSet) -> torch.Tensor:
+    def _ask(self, image: ImageFeatures | SharedImage, prompts: PromptSet) -> torch.Tensor:
         return self._prompt_room.run(
             self.settings.bucket_size, lambda size: ask_presence(self._heads, image, prompts, size)
         )

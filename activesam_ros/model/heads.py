@@ -1,4 +1,7 @@
-"""SAM 3's prompt side: encoder, decoder and mask head, many prompts on one image at once."""
+"""SAM 3's prompt side as transformers has it: encoder, decoder and mask head, many prompts on one image at once.
+
+The readable reference of `activesam_ros.model.lean`, which gives the same answers at less work.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from torch.nn import functional as F
 
 from activesam_ros.model.checkpoint import Checkpoint
 from activesam_ros.model.vision import ImageFeatures
@@ -18,12 +22,17 @@ class PromptTokens:
     tokens: torch.Tensor
     valid: torch.Tensor
 
-    def with_class_token(self, image: ImageFeatures) -> PromptTokens:
-        """Appends the image's class token to every prompt, as SAM 3 does."""
+    def with_class_token(self, class_token: torch.Tensor) -> PromptTokens:
+        """Appends an image's class token, [1, 1, D], to every prompt, as SAM 3 does."""
         count = self.tokens.shape[0]
-        token = image.class_token.expand(count, -1, -1).to(self.tokens.dtype)
+        token = class_token.expand(count, -1, -1).to(self.tokens.dtype)
         valid = self.valid.new_ones(count, token.shape[1])
         return PromptTokens(torch.cat([self.tokens, token], dim=1), torch.cat([self.valid, valid], dim=1))
+
+    def padded(self, step: int) -> PromptTokens:
+        """The same prompts, padded to the next multiple of `step` tokens."""
+        more = -self.tokens.shape[1] % step
+        return PromptTokens(F.pad(self.tokens, (0, 0, 0, more)), F.pad(self.valid, (0, more)))
 
 
 @dataclass(frozen=True)
@@ -50,10 +59,14 @@ class PromptHeads:
         self._checkpoint = checkpoint
         self._model = checkpoint.model
 
+    def share(self, image: ImageFeatures, masks: bool) -> ImageFeatures:
+        """What prompts share of an image, a batch of one: nothing is worked out ahead here."""
+        return image
+
     def presence(self, image: ImageFeatures, prompts: PromptTokens) -> torch.Tensor:
         """Presence probabilities, float32 [N], without masks."""
         with self._checkpoint.precision():
-            prompts = prompts.with_class_token(image)
+            prompts = prompts.with_class_token(image.class_token)
             _, decoded = self._transform(image, prompts)
             return _presence(decoded)
 
@@ -66,7 +79,7 @@ class PromptHeads:
         grow with the bucket.
         """
         with self._checkpoint.precision():
-            prompts = prompts.with_class_token(image)
+            prompts = prompts.with_class_token(image.class_token)
             encoded, decoded = self._transform(image, prompts)
             last = decoded.intermediate_hidden_states[-1]
             presence = _presence(decoded)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -46,15 +47,22 @@ class VisionEncoder:
     Encoders of several resolutions share the weights of one checkpoint.
     """
 
-    def __init__(self, checkpoint: Checkpoint, resolution: int) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, resolution: int, levels: Literal["all", "masks", "coarse"] = "all"
+    ) -> None:
         """
         Args:
             checkpoint: the model.
             resolution: side in pixels, a multiple of the patch size.
+            levels: which feature maps of the neck are made: "all" as transformers does, those that "masks" take, or
+                only the "coarse" one that prompts are asked of.
         """
         self.resolution = resolution
         self._checkpoint = checkpoint
         self._encoder = at_resolution(checkpoint.model.vision_encoder, resolution)
+        # The coarsest map of the neck belongs to the tracker.
+        layers = list(self._encoder.neck.fpn_layers)[:-1]
+        self._neck = None if levels == "all" else layers[-1:] if levels == "coarse" else layers
         self._geometry_encoder = checkpoint.model.geometry_encoder
         self._mean = torch.tensor(checkpoint.mean, device=checkpoint.device).view(1, 3, 1, 1)
         self._std = torch.tensor(checkpoint.std, device=checkpoint.device).view(1, 3, 1, 1)
@@ -78,12 +86,19 @@ class VisionEncoder:
     def encode(self, pixels: torch.Tensor) -> ImageFeatures:
         """Runs the vision encoder and the geometry encoder on float32 [N, 3, S, S]."""
         with self._checkpoint.precision():
-            # The coarsest map of the neck belongs to the tracker.
-            levels = self._encoder(pixels).fpn_hidden_states[:-1]
+            levels = self._levels(pixels)
             coarse = levels[-1]
             # Asked for in float32, since the neck would round the encoding to the precision of the features.
             position = self._encoder.neck.position_encoding(coarse.shape, coarse.device, torch.float32)
         return ImageFeatures(tuple(levels), position, self._class_token(coarse.float(), position))
+
+    def _levels(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if self._neck is None:
+            return self._encoder(pixels).fpn_hidden_states[:-1]
+        tokens = self._encoder.backbone(pixels).last_hidden_state
+        grid = [side // self._checkpoint.patch_size for side in pixels.shape[-2:]]
+        places = tokens.transpose(1, 2).unflatten(2, grid)
+        return tuple(layer(places) for layer in self._neck)
 
     def _class_token(self, coarse: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
         images = coarse.shape[0]

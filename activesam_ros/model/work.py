@@ -28,6 +28,8 @@ class Asked:
         preview_tokens: tokens of each of those.
         decoded: tokens and number of kept instance masks of each prompt that was decoded.
         encodings: how often the image was encoded at full resolution.
+        looked: number of prompts that were asked for their presence alone at full resolution, with as many tokens as
+            in the preview.
     """
 
     full_resolution: int
@@ -36,6 +38,7 @@ class Asked:
     preview_tokens: int
     decoded: tuple[tuple[int, int], ...]
     encodings: int = 1
+    looked: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ class FrameWork:
     """Floating-point operations of one image, by stage.
 
     Attributes:
-        preview: its vision encoder and its prompts.
-        encode: the vision encoder at full resolution, as often as it ran.
+        preview: its vision encoder and all prompts that were asked for their presence alone, at whichever resolution.
+        encode: the vision encoder at full resolution, as often as it ran, and what all prompts share of an image.
         decode: the prompts at full resolution: DETR encoder and decoder, scores and mask head.
     """
 
@@ -59,7 +62,7 @@ class FrameWork:
 
 
 class ModelWork:
-    """Counts the work of the parts of a SAM 3 of one configuration.
+    """Counts the work of the parts of a SAM 3 of one configuration, run part by part for each prompt, as published.
 
     What a prompt costs grows by the same amount with every token and with every kept mask: three counts give a line,
     and counts are remembered, so that any number of images can be asked for.
@@ -114,22 +117,40 @@ class ModelWork:
         )
         return first + (kept - 1) * each
 
+    def image(self, resolution: int, masks: bool) -> int:
+        """What is done once for an image.
+
+        Args:
+            resolution: side in pixels.
+            masks: whether prompts are decoded; otherwise they are asked for their presence alone.
+        """
+        return self.vision(resolution) + self.class_token(resolution)
+
+    def presence(self, resolution: int, tokens: int) -> int:
+        """What each prompt adds that is asked for its presence alone."""
+        return self.encoder(resolution, tokens) + self.decoder(resolution, tokens)
+
+    def decoded(self, resolution: int, tokens: int, kept: int) -> int:
+        """What each prompt adds that is decoded and of which `kept` instances get a mask."""
+        return (
+            self.encoder(resolution, tokens)
+            + self.decoder(resolution, tokens)
+            + self.scoring(tokens)
+            + self.masks(resolution, tokens, kept)
+        )
+
     def frame(self, asked: Asked) -> FrameWork:
         """The work of one image."""
         full, small = asked.full_resolution, asked.preview_resolution
-        preview = 0
+        preview = asked.looked and asked.looked * self.presence(full, asked.preview_tokens)
         if asked.previewed:
-            prompt = self.encoder(small, asked.preview_tokens) + self.decoder(small, asked.preview_tokens)
-            preview = self.vision(small) + self.class_token(small) + asked.previewed * prompt
-        decode = sum(
-            self.encoder(full, tokens)
-            + self.decoder(full, tokens)
-            + self.scoring(tokens)
-            + self.masks(full, tokens, kept)
-            for tokens, kept in asked.decoded
+            each = self.presence(small, asked.preview_tokens)
+            preview += self.image(small, masks=False) + asked.previewed * each
+        return FrameWork(
+            preview=preview,
+            encode=asked.encodings * self.image(full, masks=True),
+            decode=sum(self.decoded(full, tokens, kept) for tokens, kept in asked.decoded),
         )
-        encode = asked.encodings * (self.vision(full) + self.class_token(full))
-        return FrameWork(preview, encode, decode)
 
     def _remembered(self, key: tuple[object, ...], count: Callable[[], int]) -> int:
         if key not in self._known:

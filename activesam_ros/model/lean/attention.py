@@ -1,0 +1,85 @@
+"""Attention with the projections of transformers' `Sam3Attention`, in steps that can be shared."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+SLICE_BYTES = 2**28
+"""Most memory that a step takes beside what goes in and comes out; more at once is not faster."""
+
+
+def project(attention: nn.Module, linear: nn.Linear, tokens: torch.Tensor) -> torch.Tensor:
+    """Queries, keys or values by head: [N, heads, L, d] from tokens [N, L, D]."""
+    count, length, _ = tokens.shape
+    split = linear(tokens).view(count, length, attention.num_attention_heads, attention.head_dim)
+    return split.transpose(1, 2)
+
+
+def attend(
+    attention: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The output of an attention, [N, L, D].
+
+    Args:
+        attention: whose scale and output projection are used.
+        query, key, value: as `project` gives them.
+        mask: broadcastable to [N, heads, L, keys]: bool, False is not attended to, or float, added to the scores.
+    """
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=attention.scaling)
+    return attention.o_proj(mixed.transpose(1, 2).flatten(2))
+
+
+def attend_to_tokens(
+    attention: nn.Module, query: torch.Tensor, tokens: torch.Tensor, valid: torch.Tensor
+) -> torch.Tensor:
+    """Attention to a prompt, [N, L, D].
+
+    Args:
+        attention: cross-attention.
+        query: [N, heads, L, d].
+        tokens: [N, T, D].
+        valid: bool [N, T].
+    """
+    key = project(attention, attention.k_proj, tokens)
+    value = project(attention, attention.v_proj, tokens)
+    return attend(attention, query, key, value, valid[:, None, None, :])
+
+
+def attend_with_one(
+    attention: nn.Module, query: torch.Tensor, tokens: torch.Tensor, position: torch.Tensor
+) -> torch.Tensor:
+    """Attention of a single query to many tokens, without a key or a value of each: [N, 1, D].
+
+    A query's product with a projected token is the product of the projected query with the token, and the mean of
+    projected values is the projected mean of the tokens. The bias of the keys adds the same to every score, which
+    softmax takes out.
+
+    Args:
+        attention: cross-attention whose keys are tokens + position, and whose values are the tokens.
+        query: [N, 1, D].
+        tokens: [N, L, D].
+        position: [1, L, D].
+    """
+    heads, width = attention.num_attention_heads, attention.head_dim
+    split = attention.q_proj(query).view(-1, heads, width)
+    asked = torch.einsum("nhd,hdc->nhc", split, attention.k_proj.weight.view(heads, width, -1))
+    asked = asked * attention.scaling
+    scores = asked @ tokens.transpose(1, 2) + asked @ position.transpose(1, 2).to(asked.dtype)
+    mean = scores.float().softmax(dim=-1).to(tokens.dtype) @ tokens
+    mixed = torch.einsum("nhc,hdc->nhd", mean, attention.v_proj.weight.view(heads, width, -1))
+    mixed = mixed.flatten(1) + attention.v_proj.bias
+    return attention.o_proj(mixed)[:, None]
+
+
+def slices(count: int, bytes_each: int) -> list[slice]:
+    """Cuts `count` things into equal parts of at most `SLICE_BYTES`."""
+    size = max(1, SLICE_BYTES // max(bytes_each, 1))
+    parts = -(-count // size)
+    bounds = [round(count * part / parts) for part in range(parts + 1)]
+    return [slice(*pair) for pair in zip(bounds, bounds[1:], strict=False)]

@@ -1,0 +1,101 @@
+"""SAM 3's prompt side at less work, with the answers of the plain one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from activesam_ros.model.checkpoint import Checkpoint
+from activesam_ros.model.heads import DecodedQuery, PromptTokens
+from activesam_ros.model.lean.decoder import DecoderStart, LeanDecoder
+from activesam_ros.model.lean.encoder import EncoderStart, LeanEncoder
+from activesam_ros.model.lean.masks import LeanMasks
+from activesam_ros.model.vision import ImageFeatures
+
+TOKEN_STEP = 8
+"""Prompts are padded to multiples of so many tokens, so that few shapes of tensors occur."""
+
+
+@dataclass(frozen=True)
+class SharedImage:
+    """What all prompts share of an image at one resolution, worked out once.
+
+    Attributes:
+        grid: rows and columns of the coarsest feature map.
+        encoder: where the DETR encoder begins.
+        class_token: last token of every prompt, [1, 1, D].
+        skips: the image's share of the mask head's convolutions, coarse to fine; empty if it was not asked for.
+    """
+
+    grid: tuple[int, int]
+    encoder: EncoderStart
+    class_token: torch.Tensor
+    skips: tuple[torch.Tensor, ...]
+
+
+class LeanHeads:
+    """Asks buckets of prompts of an encoded image; the same as `PromptHeads`, but for the order of sums."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+        self._scoring = checkpoint.model.dot_product_scoring
+        self._encoder = LeanEncoder(checkpoint.model.detr_encoder)
+        self._decoder = LeanDecoder(checkpoint.model.detr_decoder)
+        self._masks = LeanMasks(checkpoint.model.mask_decoder)
+        self._starts: dict[tuple[int, int], DecoderStart] = {}
+
+    def share(self, image: ImageFeatures, masks: bool) -> SharedImage:
+        """What prompts share of an image: a batch of one; `masks`: `decode` will be called."""
+        coarse = image.levels[-1]
+        with self._checkpoint.precision():
+            return SharedImage(
+                tuple(coarse.shape[-2:]),
+                self._encoder.start(coarse, image.position),
+                image.class_token,
+                self._masks.share(image.levels) if masks else (),
+            )
+
+    def presence(self, image: SharedImage, prompts: PromptTokens) -> torch.Tensor:
+        """Presence probabilities, float32 [N], without masks."""
+        prompts = prompts.with_class_token(image.class_token).padded(TOKEN_STEP)
+        with self._checkpoint.precision():
+            encoded = self._encoder.encode(image.encoder, prompts.tokens, prompts.valid)
+            logits = self._decoder.presence(*self._seen(image, encoded), prompts.tokens, prompts.valid)
+        return logits.float().sigmoid()
+
+    def decode(
+        self, image: SharedImage, prompts: PromptTokens, confidence_threshold: float
+    ) -> Iterator[DecodedQuery]:
+        """Decodes a bucket and yields its queries in order, as `PromptHeads.decode` does."""
+        prompts = prompts.with_class_token(image.class_token).padded(TOKEN_STEP)
+        with self._checkpoint.precision():
+            encoded = self._encoder.encode(image.encoder, prompts.tokens, prompts.valid)
+            last, presence = self._decoder.decode(
+                *self._seen(image, encoded), prompts.tokens, prompts.valid
+            )
+            logits = self._scoring(last[None], prompts.tokens, prompts.valid)[0, :, :, 0]
+        presence = presence.float().sigmoid()
+        scores = logits.float().sigmoid() * presence[:, None]
+        for query in range(len(presence)):
+            kept = scores[query] > confidence_threshold
+            one = slice(query, query + 1)
+            with self._checkpoint.precision():
+                pixels = self._masks.pixels(
+                    image.skips, encoded[one], image.grid, prompts.tokens[one], prompts.valid[one]
+                )
+                instances, semantic = self._masks.masks(pixels[0], last[query, kept])
+            yield DecodedQuery(presence[query], scores[query, kept], instances, semantic)
+
+    def _seen(self, image: SharedImage, encoded: torch.Tensor):
+        """The decoder's arguments up to the prompts."""
+        return self._start(image.grid), encoded, image.encoder.position, image.grid
+
+    def _start(self, grid: tuple[int, int]) -> DecoderStart:
+        if grid not in self._starts:
+            # The full resolution and that of the preview; what older settings had is let go.
+            while len(self._starts) > 1:
+                del self._starts[next(iter(self._starts))]
+            self._starts[grid] = self._decoder.start(grid)
+        return self._starts[grid]
