@@ -46,7 +46,7 @@ class Heads:
 
 
 @pytest.mark.parametrize(
-    ("size", "buckets"), [(2, [[0, 1], [2, 3], [4]]), (4, [[0, 1, 2, 3], [4]]), (9, [[0, 1, 2, 3, 4]])]
+    ("size", "buckets"), [(2, [[0], [1, 2], [3, 4]]), (4, [[0, 1], [2, 3, 4]]), (9, [[0, 1, 2, 3, 4]])]
 )
 def test_presence_of_every_query(prompts, size, buckets):
     heads = Heads()
@@ -55,7 +55,7 @@ def test_presence_of_every_query(prompts, size, buckets):
     assert heads.buckets == buckets
 
 
-@pytest.mark.parametrize(("size", "buckets"), [(1, [[1], [2], [4]]), (2, [[1, 2], [4]]), (3, [[1, 2, 4]])])
+@pytest.mark.parametrize(("size", "buckets"), [(1, [[1], [2], [4]]), (2, [[1], [2, 4]]), (3, [[1, 2, 4]])])
 def test_planes_of_the_active_queries(prompts, size, buckets):
     heads = Heads()
     encoded = EncodedImage(None, (6, 5), prompts, None, (1, 2, 4), {})

@@ -11,7 +11,7 @@ import torch
 
 from activesam_ros.errors import ImageError, ModelError, OutOfMemoryError, SettingsError, VocabularyError
 from activesam_ros.fitting_size import PATIENCE
-from activesam_ros.model.heads import PromptHeads
+from activesam_ros.model.lean.encoder import LeanEncoder
 from activesam_ros.model.vision import VisionEncoder
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
 from activesam_ros.text.hypernyms import TableHypernyms
@@ -292,17 +292,17 @@ class ShortOfMemory:
 
     def __init__(self, monkeypatch):
         self.prompts = self.images = 10**6
-        transform, encode = PromptHeads._transform, VisionEncoder.encode
+        transform, encode = LeanEncoder.encode, VisionEncoder.encode
 
-        def transformed(heads, image, prompts):
-            self.require(len(prompts.tokens), self.prompts)
-            return transform(heads, image, prompts)
+        def transformed(encoder, start, tokens, valid):
+            self.require(len(tokens), self.prompts)
+            return transform(encoder, start, tokens, valid)
 
         def encoded(encoder, pixels):
             self.require(len(pixels), self.images)
             return encode(encoder, pixels)
 
-        monkeypatch.setattr(PromptHeads, "_transform", transformed)
+        monkeypatch.setattr(LeanEncoder, "encode", transformed)
         monkeypatch.setattr(VisionEncoder, "encode", encoded)
 
     @staticmethod

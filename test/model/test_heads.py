@@ -4,7 +4,10 @@ import pytest
 import torch
 
 from activesam_ros.model.heads import PromptHeads, PromptTokens
+from activesam_ros.model.lean.heads import LeanHeads
 from activesam_ros.model.vision import VisionEncoder
+
+pytestmark = pytest.mark.parametrize("kind", [PromptHeads, LeanHeads])
 
 PHRASES = ["road", "traffic light", "bicycle", "giraffe"]
 
@@ -30,18 +33,20 @@ def asked(toytown_checkpoint, toytown_whole, street_image):
     return image, PromptTokens(text, batch["attention_mask"].bool()), reference
 
 
-def test_presence_equals_the_models_forward(toytown_checkpoint, asked):
+def test_presence_equals_the_models_forward(kind, toytown_checkpoint, asked):
     image, prompts, reference = asked
+    heads = kind(toytown_checkpoint)
     with torch.inference_mode():
-        presence = PromptHeads(toytown_checkpoint).presence(image, prompts)
+        presence = heads.presence(heads.share(image, masks=False), prompts)
     torch.testing.assert_close(presence, reference.presence_logits[:, 0].sigmoid(), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.05, 1.0])
-def test_decoding_equals_the_models_forward(toytown_checkpoint, asked, threshold):
+def test_decoding_equals_the_models_forward(kind, toytown_checkpoint, asked, threshold):
     image, prompts, reference = asked
+    heads = kind(toytown_checkpoint)
     with torch.inference_mode():
-        answers = list(PromptHeads(toytown_checkpoint).decode(image, prompts, threshold))
+        answers = list(heads.decode(heads.share(image, masks=True), prompts, threshold))
     assert len(answers) == len(PHRASES)
     for query, answer in enumerate(answers):
         presence = reference.presence_logits[query, 0].sigmoid()
@@ -57,15 +62,16 @@ def test_decoding_equals_the_models_forward(toytown_checkpoint, asked, threshold
         )
 
 
-def test_masked_tokens_do_not_count(toytown_checkpoint, asked):
+def test_masked_tokens_do_not_count(kind, toytown_checkpoint, asked):
     image, prompts, _ = asked
     noise = torch.randn(len(PHRASES), 3, prompts.tokens.shape[2], generator=torch.Generator().manual_seed(0))
     padded = PromptTokens(
         torch.cat([prompts.tokens, noise], dim=1),
         torch.cat([prompts.valid, torch.zeros(len(PHRASES), 3, dtype=torch.bool)], dim=1),
     )
-    heads = PromptHeads(toytown_checkpoint)
+    heads = kind(toytown_checkpoint)
     with torch.inference_mode():
+        image = heads.share(image, masks=False)
         torch.testing.assert_close(
             heads.presence(image, padded), heads.presence(image, prompts), atol=1e-5, rtol=1e-4
         )
