@@ -164,7 +164,7 @@ class ModelWork:
 
     def _count_vision(self, resolution: int) -> int:
         encoder = at_resolution(self._model.vision_encoder, resolution)
-        return counted(lambda: encoder(_meta(1, 3, resolution, resolution)))
+        return counted(lambda: encoder(self._pixels(resolution)))
 
     def _count_class_token(self, resolution: int) -> int:
         coarse = torch.zeros(self._levels(resolution)[-1].shape)
@@ -221,12 +221,21 @@ class ModelWork:
     def _levels(self, resolution: int) -> list[torch.Tensor]:
         """The feature maps that prompts are asked of, fine to coarse."""
         vision = self._config.vision_config
-        grid = resolution // vision.backbone_config.patch_size
+        rows, columns = self._grid(resolution)
         # The last map of the neck belongs to the tracker.
         return [
-            _meta(1, vision.fpn_hidden_size, int(grid * scale), int(grid * scale))
+            _meta(1, vision.fpn_hidden_size, int(rows * scale), int(columns * scale))
             for scale in vision.scale_factors[:-1]
         ]
+
+    def _grid(self, resolution: int) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        side = resolution // self._config.vision_config.backbone_config.patch_size
+        return side, side
+
+    @staticmethod
+    def _pixels(resolution: int) -> torch.Tensor:
+        return _meta(1, 3, resolution, resolution)
 
     def _tokens(self, count: int) -> torch.Tensor:
         return _meta(1, count, self._config.detr_encoder_config.hidden_size)
