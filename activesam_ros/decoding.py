@@ -11,6 +11,8 @@ from activesam_ros.fusion import query_scores
 from activesam_ros.model.heads import PromptHeads, PromptTokens
 from activesam_ros.model.lean.heads import LeanHeads, SharedImage
 from activesam_ros.model.vision import ImageFeatures
+from activesam_ros.result import SegmentationResult
+from activesam_ros.rolling import NO_LOOK, Look, Plan
 from activesam_ros.stage_clock import StageClock
 from activesam_ros.text.prompts import PromptSet
 
@@ -26,10 +28,12 @@ class EncodedImage:
             when all are dropped.
         size: height and width of the image in pixels.
         prompts: what was asked of it.
-        preview: presence of every query in the preview, float32 [Q]; None if the preview was skipped.
+        preview: presence of what `plan.look` asked, float32 [Q], NaN for other queries; None: nothing was asked.
         active: indices of the queries to decode, ascending.
         timings: seconds per stage so far ("prepare", "preview", "encode") and "total"; those of a batch are shared
             out evenly.
+        plan: what was asked of it, in the light of the frames before; None: nothing.
+        selected: indices of the queries that presence selected, ascending; the others of `active` stay for their past.
     """
 
     features: ImageFeatures | SharedImage
@@ -38,16 +42,35 @@ class EncodedImage:
     preview: torch.Tensor | None
     active: tuple[int, ...]
     timings: Mapping[str, float]
+    plan: Plan | None = None
+    selected: tuple[int, ...] = ()
+
+    @property
+    def look(self) -> Look:
+        """What was asked before the active set was known."""
+        return NO_LOOK if self.plan is None else self.plan.look
+
+    def remember(self, result: SegmentationResult) -> None:
+        """Tells the memory of its stream, if it has one, what came out."""
+        if self.plan is not None:
+            decoded = dict(zip(result.active_queries, result.query_presence, strict=True))
+            self.plan.keep(result.preview_presence, self.selected, decoded)
 
 
 def ask_presence(
-    heads: Heads, image: ImageFeatures | SharedImage, prompts: PromptSet, bucket_size: int
+    heads: Heads,
+    image: ImageFeatures | SharedImage,
+    prompts: PromptSet,
+    bucket_size: int,
+    queries: Sequence[int] | None = None,
 ) -> torch.Tensor:
-    """Presence of every query, float32 [Q]; `image` is what the heads share of it."""
+    """Presence of the queries, float32 [len(queries)], None: of all; `image` is what the heads share of it."""
+    if queries is None:
+        queries = range(len(prompts))
     return torch.cat(
         [
             heads.presence(image, PromptTokens(prompts.text[bucket], prompts.text_valid[bucket]))
-            for bucket in _buckets(range(len(prompts)), bucket_size)
+            for bucket in _buckets(queries, bucket_size)
         ]
     )
 

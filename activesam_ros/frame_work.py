@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from activesam_ros.model.work import Asked
 from activesam_ros.result import SegmentationResult
 from activesam_ros.segmenter import ActiveSegmenter
@@ -24,13 +26,23 @@ def asked_by(segmenter: ActiveSegmenter, result: SegmentationResult) -> Asked:
         raise ValueError(
             "the result does not say how many instance masks were kept; expected one of a segmenter"
         )
+    previewed, looked = _asked_before(result)
     # The image's class token is the last of every prompt.
     text = prompts.text.shape[1] + 1
     context = prompts.context.tokens.shape[1]
     return Asked(
         full_resolution=segmenter.full_resolution,
         preview_resolution=segmenter.preview_resolution,
-        previewed=0 if result.preview_presence is None else len(prompts),
+        previewed=previewed,
         preview_tokens=text,
         decoded=tuple((text + context, kept) for kept in result.instances),
+        looked=looked,
     )
+
+
+def _asked_before(result: SegmentationResult) -> tuple[int, int]:
+    """How many prompts were asked before decoding: at the preview's, and at full resolution."""
+    if result.preview_presence is None:
+        return 0, 0
+    count = int(np.count_nonzero(~np.isnan(result.preview_presence)))
+    return (0, count) if result.look is not None and result.look.way == "share" else (count, 0)

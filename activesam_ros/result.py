@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from activesam_ros.rolling import Look
 from activesam_ros.vocabulary import Vocabulary
 
 
@@ -19,7 +21,7 @@ class ActiveClass:
         name: its display name.
         presence: probability in [0, 1] that the image shows it, at full resolution, or from the preview where there
             is no more; maximum over its active prompts.
-        preview_presence: the same from the preview; None if the preview was skipped.
+        preview_presence: the same of those of its prompts that were asked before decoding; None if none was.
         pixels: number of pixels labelled with it; None where nothing was decoded.
     """
 
@@ -40,11 +42,14 @@ class SegmentationResult:
         confidence: float32 [H, W] in [0, 1], the fused score of the published class; 0 where the calibration
             took the pixel.
         active: the decoded classes, in vocabulary order.
-        preview_presence: float32 [queries], presence of every query in the preview; None if it was skipped.
+        preview_presence: float32 [queries], presence of every query in the preview, NaN for those that were not asked
+            in this frame (see `look`); None if none was.
         active_queries: indices of the decoded queries, ascending.
         timings: seconds per stage ("prepare", "preview", "encode", "decode", "fuse") and "total".
         vocabulary: the vocabulary that the labels belong to.
         instances: number of instance masks that each active query kept; None where nobody counted.
+        look: what was asked before the active set was known: all, some, or none; None where nobody says.
+        query_presence: presence of each active query at full resolution; None where nobody says.
     """
 
     labels: np.ndarray
@@ -56,6 +61,8 @@ class SegmentationResult:
     timings: Mapping[str, float]
     vocabulary: Vocabulary
     instances: tuple[int, ...] | None = None
+    look: Look | None = None
+    query_presence: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +96,7 @@ def active_classes(
     Args:
         vocabulary: whose queries they are.
         presence: of each active query, in ascending order of the queries.
-        preview: presence of every query in the preview; None if it was skipped.
+        preview: presence of every query in the preview, NaN for those not asked; None if it was skipped.
         pixels: number of pixels of each class id; None: nothing was decoded.
     """
     owner = vocabulary.query_classes
@@ -104,8 +111,13 @@ def active_classes(
                 class_id=entry.class_id,
                 name=entry.name,
                 presence=max(presence[query] for query in queries),
-                preview_presence=None if preview is None else max(float(preview[query]) for query in queries),
+                preview_presence=_highest(preview, queries),
                 pixels=None if pixels is None else int(pixels[entry.class_id]),
             )
         )
     return tuple(found)
+
+
+def _highest(preview: Sequence[float] | np.ndarray | None, queries: Sequence[int]) -> float | None:
+    asked = [float(preview[query]) for query in queries] if preview is not None else []
+    return max((value for value in asked if not math.isnan(value)), default=None)

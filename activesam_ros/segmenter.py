@@ -25,6 +25,7 @@ from activesam_ros.model.vision import ImageFeatures, VisionEncoder
 from activesam_ros.preview import select_active
 from activesam_ros.resolutions import resolutions
 from activesam_ros.result import ActiveClass, PreviewResult, SegmentationResult, active_classes
+from activesam_ros.rolling import NO_LOOK, Plan, StreamMemory, distinct, first_look, lone_look
 from activesam_ros.settings import SegmenterSettings
 from activesam_ros.stage_clock import StageClock, added
 from activesam_ros.text.assembly import make_embedder, prompt_folder
@@ -45,8 +46,10 @@ __all__ = [
     "PreviewResult",
     "SegmentationResult",
     "SegmenterSettings",
+    "StreamMemory",
 ]
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -58,6 +61,9 @@ class ActiveSegmenter:
 
     Several images go through the vision encoder together: `encode_images`, then `decode` each. Where memory runs out
     fewer images and fewer prompts are worked on at a time, with the same results.
+
+    The frames of a stream may share a `StreamMemory`: with `preview_period` above 1 only a part of the vocabulary is
+    asked in each of them. Without one every image is for itself.
 
     One thread may call `segment`, `encode_images`, `decode` and `preview` while another calls `encode`; `use` may be
     called from any thread and takes effect with the next image.
@@ -256,11 +262,12 @@ class ActiveSegmenter:
         """Encodes a vocabulary and puts it in force."""
         self.use(self.encode(vocabulary))
 
-    def segment(self, rgb: np.ndarray) -> SegmentationResult:
+    def segment(self, rgb: np.ndarray, memory: StreamMemory | None = None) -> SegmentationResult:
         """Labels an image with the vocabulary in force.
 
         Args:
             rgb: uint8 [H, W, 3].
+            memory: of the stream that it is the next image of; None: of none.
 
         Raises:
             ImageError: `rgb` is no such array, is empty or has more than `max_pixels` pixels.
@@ -268,10 +275,12 @@ class ActiveSegmenter:
             ModelError: the model gave numbers that are not finite.
             OutOfMemoryError: not even one prompt at a time fits into memory.
         """
-        return self.decode(self.encode_images([rgb])[0])
+        return self.decode(self.encode_images([rgb], [memory])[0])
 
     @torch.inference_mode()
-    def encode_images(self, images: Sequence[np.ndarray]) -> list[EncodedImage]:
+    def encode_images(
+        self, images: Sequence[np.ndarray], memories: Sequence[StreamMemory | None] | None = None
+    ) -> list[EncodedImage]:
         """The part of `segment` that images share: selects the active prompts of each, and encodes it.
 
         All go through both passes of the vision encoder at once; prompts are asked image by image. The vocabulary in
@@ -279,13 +288,17 @@ class ActiveSegmenter:
 
         Args:
             images: uint8 [H, W, 3] each, of any sizes.
+            memories: one for each image, of the stream that it belongs to, or None; None: they belong to none. A
+                memory learns of an image when it is decoded.
 
         Raises:
             ImageError, VocabularyError, ModelError, OutOfMemoryError: as `segment`, for any of the images.
+            SettingsError: two images have the same memory.
         """
         prompts = self._checked(images)
         clock = StageClock(self._checkpoint.device)
-        encoded = self._together(images, lambda some: self._encode(some, prompts, clock))
+        frames = self._planned(images, memories or [None] * len(images), prompts)
+        encoded = self._together(frames, lambda some: self._encode(some, prompts, clock))
         timings = clock.seconds(max(len(images), 1))
         return [replace(one, timings=timings) for one in encoded]
 
@@ -301,6 +314,7 @@ class ActiveSegmenter:
             self.settings.bucket_size, lambda size: self._decode(encoded, size, clock)
         )
         self._prompt_room.image_done()
+        encoded.remember(result)
         return replace(result, timings=added(encoded.timings, clock.seconds()))
 
     @torch.inference_mode()
@@ -315,11 +329,17 @@ class ActiveSegmenter:
         """
         prompts = self._checked(images)
         clock = StageClock(self._checkpoint.device)
-        asked = self._together(images, lambda some: self._ask_preview(some, prompts, clock))
+        everything = range(len(prompts))
+        asked = self._together(
+            images,
+            lambda some: self._ask_preview([(rgb, everything) for rgb in some], prompts, clock),
+        )
         timings = clock.seconds(max(len(images), 1))
         results = []
         for presence in asked:
-            active = self._select(presence, prompts)
+            active = tuple(everything)
+            if self._prunes(prompts):
+                active = self._select(presence)
             values = presence.cpu().numpy()
             classes = active_classes(
                 prompts.vocabulary, {query: float(values[query]) for query in active}, values, pixels=None
@@ -336,9 +356,18 @@ class ActiveSegmenter:
             raise VocabularyError("no vocabulary is set; call set_vocabulary before the first image")
         return prompts
 
-    def _together(
-        self, images: Sequence[np.ndarray], work: Callable[[Sequence[np.ndarray]], list[T]]
-    ) -> list[T]:
+    def _planned(
+        self, images: Sequence[np.ndarray], memories: Sequence[StreamMemory | None], prompts: PromptSet
+    ) -> list[tuple[np.ndarray, Plan]]:
+        distinct(memories)
+        settings, queries = self.settings, prompts.vocabulary.queries
+        alone = Plan(lone_look(len(queries), settings), queries, settings)
+        return [
+            (rgb, alone if memory is None else memory.plan(rgb, queries, settings))
+            for rgb, memory in zip(images, memories, strict=True)
+        ]
+
+    def _together(self, images: Sequence[S], work: Callable[[Sequence[S]], list[T]]) -> list[T]:
         """What `work` gives for each image, as many at a time as memory has room for."""
         if not images:
             return []
@@ -353,44 +382,78 @@ class ActiveSegmenter:
         return found
 
     def _encode(
-        self, images: Sequence[np.ndarray], prompts: PromptSet, clock: StageClock
+        self, frames: Sequence[tuple[np.ndarray, Plan]], prompts: PromptSet, clock: StageClock
     ) -> list[EncodedImage]:
-        previews: Sequence[torch.Tensor | None] = [None] * len(images)
-        if len(prompts) > self.settings.max_active:
-            previews = self._ask_preview(images, prompts, clock)
+        small = [one for one, (_, plan) in enumerate(frames) if plan.look.way in ("full", "sweep")]
+        previews = iter(
+            self._ask_preview([(frames[one][0], frames[one][1].look.queries) for one in small], prompts, clock)
+        )
         with clock.timed("prepare"):
-            pixels = self._full.prepare_all(images)
+            pixels = self._full.prepare_all([rgb for rgb, _ in frames])
         with clock.timed("encode"):
             features = [
                 self._heads.share(image, masks=True) for image in self._full.encode(pixels).split()
             ]
-        return [
-            EncodedImage(image, rgb.shape[:2], prompts, preview, self._select(preview, prompts), {})
-            for image, rgb, preview in zip(features, images, previews, strict=True)
-        ]
+        encoded = []
+        for index, (image, (rgb, plan)) in enumerate(zip(features, frames, strict=True)):
+            asked = next(previews) if index in small else None
+            if plan.look.way == "share":
+                with clock.timed("preview"):
+                    asked = self._ask(image, prompts, plan.look.queries)
+            selected, active = self._choose(plan, asked)
+            encoded.append(EncodedImage(image, rgb.shape[:2], prompts, asked, active, {}, plan, selected))
+        return encoded
 
     def _ask_preview(
-        self, images: Sequence[np.ndarray], prompts: PromptSet, clock: StageClock
+        self, frames: Sequence[tuple[np.ndarray, Sequence[int]]], prompts: PromptSet, clock: StageClock
     ) -> list[torch.Tensor]:
+        """Presence of the given queries of each image at the preview's resolution; see `_ask`."""
+        if not frames:
+            return []
         # The features end with this call, so that they take no memory beside those of the full resolution.
         with clock.timed("prepare"):
-            pixels = self._preview.prepare_all(images)
+            pixels = self._preview.prepare_all([rgb for rgb, _ in frames])
         with clock.timed("preview"):
             features = self._preview.encode(pixels).split()
-            asked = [self._ask(self._heads.share(image, masks=False), prompts) for image in features]
-            for presence in asked:
-                self._checkpoint.require_finite(presence)
-        return asked
+            return [
+                self._ask(self._heads.share(image, masks=False), prompts, queries)
+                for image, (_, queries) in zip(features, frames, strict=True)
+            ]
 
-    def _ask(self, image: ImageFeatures | SharedImage, prompts: PromptSet) -> torch.Tensor:
-        return self._prompt_room.run(
-            self.settings.bucket_size, lambda size: ask_presence(self._heads, image, prompts, size)
+    def _ask(
+        self, image: ImageFeatures | SharedImage, prompts: PromptSet, queries: Sequence[int]
+    ) -> torch.Tensor:
+        """Presence of the given queries, float32 [Q], NaN for the others."""
+        presence = self._prompt_room.run(
+            self.settings.bucket_size,
+            lambda size: ask_presence(self._heads, image, prompts, size, queries),
         )
+        self._checkpoint.require_finite(presence)
+        every = presence.new_full((len(prompts),), torch.nan)
+        every[list(queries)] = presence
+        return every
 
-    def _select(self, preview: torch.Tensor | None, prompts: PromptSet) -> tuple[int, ...]:
-        if preview is None or len(prompts) <= self.settings.max_active:
-            return tuple(range(len(prompts)))
-        return select_active(preview, self.settings.keep_fraction, self.settings.max_active)
+    def _choose(self, plan: Plan, asked: torch.Tensor | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The queries that presence selects, and those to decode, ascending."""
+        if not plan.prunes:
+            everything = tuple(range(len(plan.queries)))
+            return everything, everything
+        if plan.known is None:
+            selected = self._select(asked)
+            return selected, selected
+        presence = plan.presence(None if asked is None else asked.cpu().numpy())
+        selected = self._select(torch.from_numpy(presence))
+        return selected, plan.active(selected, presence)
+
+    def _prunes(self, prompts: PromptSet) -> bool:
+        """Whether the first image of a stream may have classes that are not decoded."""
+        return first_look(len(prompts), self.settings) != NO_LOOK
+
+    def _select(self, presence: torch.Tensor) -> tuple[int, ...]:
+        settings = self.settings
+        # Of so few words none has to go for want of room.
+        fraction = settings.keep_fraction if len(presence) > settings.max_active else 1.0
+        return select_active(presence, fraction, settings.max_active, settings.presence_floor)
 
     def _decode(self, encoded: EncodedImage, bucket_size: int, clock: StageClock) -> SegmentationResult:
         settings = self.settings
@@ -414,6 +477,8 @@ class ActiveSegmenter:
             active=active_classes(vocabulary, presence, preview, pixels),
             preview_presence=preview,
             active_queries=encoded.active,
+            look=encoded.look,
+            query_presence=tuple(presence.values()),
             timings={},
             vocabulary=vocabulary,
             instances=tuple(instances.values()),

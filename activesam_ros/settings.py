@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
+from types import MappingProxyType
 
 from activesam_ros.errors import SettingsError
 
@@ -29,6 +31,15 @@ class SegmenterSettings:
             resolution.
         hypernym_tokens: context tokens from the hypernyms of the query, appended likewise; the built-in sources
             know two at most.
+        presence_floor: a query whose presence, when it was last asked, is below this is not decoded, unless none
+            reaches it: then the most present one is.
+        preview_period: on a stream of images every query is asked or decoded at least once in so many frames; 1: the
+            preview asks all in every frame, as published. See `activesam_ros.rolling.StreamMemory`.
+        preview_way: how the queries that are not active are asked with a period above 1: "share" asks a few in every
+            frame, on its features at full resolution; "sweep" asks all in one preview every `preview_period` frames.
+        leave_after: with a period above 1, an active query leaves once it was not wanted in so many frames in a row.
+        change_threshold: with a period above 1, all are asked anew if the image has changed by more than this since
+            the last frame (`activesam_ros.change`); 1: never.
         max_pixels: images with more pixels are refused.
 
     Raises:
@@ -45,6 +56,11 @@ class SegmenterSettings:
     margin_exponent: float = 1.25
     neighbor_tokens: int = 2
     hypernym_tokens: int = 2
+    presence_floor: float = 0.0
+    preview_period: int = 1
+    preview_way: str = "share"
+    leave_after: int = 3
+    change_threshold: float = 0.65
     max_pixels: int = 8_300_000
 
     def __post_init__(self) -> None:
@@ -52,8 +68,13 @@ class SegmenterSettings:
             value = getattr(self, field.name)
             if value is None and field.name == "full_resolution":
                 continue
-            bounds = BOUNDS[field.name]
-            bounds.check(field.name, value)
+            if field.name in CHOICES:
+                if value not in CHOICES[field.name]:
+                    raise SettingsError(
+                        f"{field.name} is {value!r}; expected one of {', '.join(CHOICES[field.name])}"
+                    )
+                continue
+            BOUNDS[field.name].check(field.name, value)
 
 
 @dataclass(frozen=True)
@@ -95,6 +116,39 @@ BOUNDS = {
     "margin_exponent": Bounds(0, 10, whole=False, open_low=True),
     "neighbor_tokens": Bounds(0, 16, whole=True),
     "hypernym_tokens": Bounds(0, 16, whole=True),
+    "presence_floor": Bounds(0, 1, whole=False),
+    "preview_period": Bounds(1, 10_000, whole=True),
+    "leave_after": Bounds(1, 1000, whole=True),
+    "change_threshold": Bounds(0, 1, whole=False),
     "max_pixels": Bounds(1, 100_000_000, whole=True),
 }
-"""Limits of every setting; interfaces that declare ranges take them from here."""
+"""Limits of every number; interfaces that declare ranges take them from here."""
+
+CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType({"preview_way": ("share", "sweep")})
+"""The texts that the other settings may be."""
+
+PROFILES: Mapping[str, Mapping[str, float | int | str]] = MappingProxyType(
+    {
+        "paper": MappingProxyType(
+            {
+                "keep_fraction": 0.20,
+                "presence_floor": 0.0,
+                "preview_period": 1,
+                "preview_way": "share",
+                "leave_after": 3,
+                "change_threshold": 0.65,
+            }
+        ),
+        "realtime": MappingProxyType(
+            {
+                "keep_fraction": 1.0,
+                "presence_floor": 0.3,
+                "preview_period": 24,
+                "preview_way": "share",
+                "leave_after": 3,
+                "change_threshold": 0.65,
+            }
+        ),
+    }
+)
+"""Settings that belong together, by the name of what they are for: still images as published, and streams."""

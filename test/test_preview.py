@@ -33,3 +33,13 @@ def test_never_none():
     for _ in range(200):
         presence = torch.rand(50, generator=generator) * 1e-6 + 0.3
         assert len(select_active(presence, 1e-9, 1)) == 1
+
+
+def test_a_floor_takes_what_is_below_it_but_for_the_last():
+    presence = torch.tensor([0.9, 0.1, 0.3, 0.29, 0.05])
+    assert select_active(presence, 1.0, 40, 0.3) == (0, 2)
+    assert select_active(presence, 1.0, 40, 0.0) == (0, 1, 2, 3, 4)
+    assert select_active(presence, 0.2, 40, 0.3) == (0,)
+    assert select_active(presence, 1.0, 40, 0.95) == (0,)
+    # The cap comes first, so that a floor never lets in what it would have kept out.
+    assert select_active(presence, 1.0, 1, 0.3) == (0,)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from activesam_ros.errors import SettingsError
-from activesam_ros.settings import BOUNDS, SegmenterSettings
+from activesam_ros.settings import BOUNDS, CHOICES, PROFILES, SegmenterSettings
 
 
 def test_defaults_are_the_papers():
@@ -18,6 +18,7 @@ def test_defaults_are_the_papers():
         0.0,
     )
     assert (settings.margin_exponent, settings.neighbor_tokens, settings.hypernym_tokens) == (1.25, 2, 2)
+    assert (settings.presence_floor, settings.preview_period) == (0.0, 1)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,12 @@ def test_defaults_are_the_papers():
         ("margin_exponent", float("inf")),
         ("neighbor_tokens", -1),
         ("hypernym_tokens", 2.5),
+        ("presence_floor", -0.1),
+        ("preview_period", 0),
+        ("preview_way", "guess"),
+        ("preview_way", None),
+        ("leave_after", 0),
+        ("change_threshold", 1.1),
         ("max_pixels", 0),
     ],
 )
@@ -48,7 +55,8 @@ def test_out_of_range_is_refused_by_name(name, value):
 
 
 def test_every_setting_has_bounds_and_is_frozen():
-    assert {field.name for field in dataclasses.fields(SegmenterSettings)} == set(BOUNDS)
+    assert {field.name for field in dataclasses.fields(SegmenterSettings)} == set(BOUNDS) | set(CHOICES)
+    assert not set(BOUNDS) & set(CHOICES)
     with pytest.raises(dataclasses.FrozenInstanceError):
         SegmenterSettings().max_active = 3
 
@@ -58,3 +66,10 @@ def test_limits_themselves_are_taken():
         keep_fraction=1, confidence_threshold=0, background_threshold=1, neighbor_tokens=0
     )
     assert settings.keep_fraction == 1 and settings.neighbor_tokens == 0
+
+
+def test_profiles_govern_the_same_settings_and_paper_is_the_default():
+    assert SegmenterSettings(**PROFILES["paper"]) == SegmenterSettings()
+    assert {frozenset(values) for values in PROFILES.values()} == {frozenset(PROFILES["paper"])}
+    realtime = SegmenterSettings(**PROFILES["realtime"])
+    assert realtime.preview_period > 1 and realtime.presence_floor > 0

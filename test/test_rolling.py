@@ -1,0 +1,244 @@
+"""What a stream remembers: bounds on what goes unseen, entering, leaving, and when all is asked anew."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from activesam_ros.errors import SettingsError
+from activesam_ros.preview import select_active
+from activesam_ros.rolling import StreamMemory, distinct
+from activesam_ros.settings import SegmenterSettings
+
+SCENE = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+OTHER_SCENE = SCENE[:, ::-1, ::-1]
+
+
+def rolling(**changes):
+    given = dict(preview_period=8, presence_floor=0.5, keep_fraction=1.0, max_active=6, leave_after=3)
+    return SegmenterSettings(**{**given, **changes})
+
+
+class Stream:
+    """Plays the segmenter: answers what a plan asks from the true presence of each frame."""
+
+    def __init__(self, settings, count=20, memory=None):
+        self.settings = settings
+        self.queries = tuple(f"word {index}" for index in range(count))
+        self.memory = memory or StreamMemory()
+        self.looks = []
+
+    def frame(self, presence, rgb=SCENE, fails=False):
+        """The queries that are decoded, and those that were asked or decoded."""
+        presence = np.asarray(presence, np.float32)
+        plan = self.memory.plan(rgb, self.queries, self.settings)
+        self.looks.append(plan.look)
+        asked = None
+        if plan.look.queries:
+            asked = np.full(len(presence), np.nan, np.float32)
+            asked[list(plan.look.queries)] = presence[list(plan.look.queries)]
+        selected = active = tuple(range(len(presence)))
+        if plan.prunes:
+            settings = self.settings
+            known = plan.presence(asked)
+            selected = select_active(
+                torch.from_numpy(known), settings.keep_fraction, settings.max_active, settings.presence_floor
+            )
+            active = plan.active(selected, known)
+        if not fails:
+            plan.keep(asked, selected, {query: float(presence[query]) for query in active})
+        return set(active), set(active) | set(plan.look.queries)
+
+
+def shows(*present, count=20):
+    return [0.9 if query in present else 0.01 for query in range(count)]
+
+
+WAYS = pytest.mark.parametrize("way", ["share", "sweep"])
+
+
+@WAYS
+@pytest.mark.parametrize("period", [2, 3, 8, 50])
+@pytest.mark.parametrize("max_active", [1, 6, 40])
+def test_every_query_is_seen_within_the_period(way, period, max_active):
+    random = np.random.default_rng(period * 100 + max_active)
+    stream = Stream(rolling(preview_way=way, preview_period=period, max_active=max_active))
+    unseen = np.zeros(20, int)
+    for _ in range(160):
+        fails = random.random() < 0.1
+        active, seen = stream.frame(random.random(20) ** 3, fails=fails)
+        assert 1 <= len(active) <= max_active
+        if not fails:  # who did not get an answer has seen nothing
+            unseen += 1
+            unseen[list(seen)] = 0
+            assert unseen.max() < period
+
+
+@WAYS
+@pytest.mark.parametrize("newcomer", range(2, 20, 3))
+def test_a_new_query_is_decoded_in_the_frame_that_asks_it(way, newcomer):
+    stream = Stream(rolling(preview_way=way))
+    for _ in range(5):
+        assert stream.frame(shows(0, 1))[0] == {0, 1}
+    for _ in range(8):
+        active, seen = stream.frame(shows(0, 1, newcomer))
+        assert (newcomer in seen) == (newcomer in active)
+        if newcomer in active:
+            break
+    assert newcomer in active
+    assert stream.frame(shows(0, 1, newcomer))[0] == {0, 1, newcomer}
+
+
+def test_the_share_is_even():
+    stream = Stream(rolling())
+    for _ in range(30):
+        stream.frame(shows(0, 1))
+    asked = [len(look.queries) for look in stream.looks]
+    assert asked[0] == 20 and stream.looks[0].way == "full"
+    assert set(asked[1:]) <= {2, 3} and sum(asked[1:25]) == 3 * 18
+    assert {look.way for look in stream.looks[1:]} == {"share"}
+
+
+def test_a_sweep_comes_once_in_a_period():
+    stream = Stream(rolling(preview_way="sweep"))
+    for _ in range(17):
+        stream.frame(shows(0, 1))
+    assert [look.way for look in stream.looks] == ["full", *["none"] * 7, "sweep", *["none"] * 7, "sweep"]
+    assert stream.looks[8].queries == tuple(range(2, 20))
+
+
+@WAYS
+@pytest.mark.parametrize("leave_after", [1, 3])
+def test_what_is_gone_leaves_after_so_many_frames(way, leave_after):
+    stream = Stream(rolling(preview_way=way, leave_after=leave_after, preview_period=50))
+    stream.frame(shows(0, 1))
+    # The frame that decodes it tells that it is gone; so many more bear that out.
+    stayed = [1 in stream.frame(shows(0))[0] for _ in range(6)]
+    assert stayed == [True] * leave_after + [False] * (6 - leave_after)
+
+
+def test_what_comes_back_in_time_has_not_left():
+    stream = Stream(rolling(preview_period=50))
+    stream.frame(shows(0, 1))
+    for present in ([0], [0], [0, 1], [0], [0], [0, 1]):
+        assert 1 in stream.frame(shows(*present))[0]
+
+
+def test_those_that_stay_for_their_past_make_room_for_those_that_are_there():
+    stream = Stream(rolling(preview_period=2, preview_way="sweep"))
+    assert stream.frame(shows(*range(6)))[0] == set(range(6))
+    stream.frame(shows())
+    presence = shows(10, 11, 12, 13)
+    presence[4], presence[5] = 0.4, 0.3
+    stream.memory._known.presence[4:6] = 0.4, 0.3
+    assert stream.frame(presence)[0] == {4, 5, 10, 11, 12, 13}
+
+
+def test_of_a_scene_without_anything_the_likeliest_is_decoded():
+    stream = Stream(rolling())
+    presence = np.full(20, 0.02)
+    presence[7] = 0.03
+    assert [stream.frame(presence)[0] for _ in range(20)] == [{7}] * 20
+
+
+@pytest.mark.parametrize(("floor", "first"), [(0.5, "full"), (0.0, "none")])
+def test_few_words_are_pruned_by_a_floor_alone(floor, first):
+    stream = Stream(rolling(max_active=20, presence_floor=floor))
+    decoded = [stream.frame(shows(3, 4))[0] for _ in range(4)]
+    assert stream.looks[0].way == first
+    assert decoded == [{3, 4} if floor else set(range(20))] * 4
+
+
+def test_with_a_period_of_one_every_frame_is_for_itself():
+    stream = Stream(SegmenterSettings(max_active=6))
+    for present in ([0, 1], [2, 3], [2, 3]):
+        assert stream.frame(shows(*present))[1] == set(range(20))
+    assert [look.way for look in stream.looks] == ["full"] * 3
+    assert stream.memory.state() is None
+
+
+def settled(**changes):
+    stream = Stream(rolling(**changes))
+    for _ in range(3):
+        stream.frame(shows(0, 1))
+    assert [look.way for look in stream.looks] == ["full", "share", "share"]
+    return stream
+
+
+def test_a_cut_begins_anew():
+    stream = settled()
+    assert stream.frame(shows(5), OTHER_SCENE)[0] == {5}
+    assert stream.looks[-1].way == "full" and stream.memory.frames_since_full == 0
+    stream.frame(shows(5), OTHER_SCENE)
+    assert stream.looks[-1].way == "share" and stream.memory.frames_since_full == 1
+
+
+def test_changes_may_be_left_to_the_period():
+    stream = settled(change_threshold=1.0)
+    stream.frame(shows(5), OTHER_SCENE)
+    assert stream.looks[-1].way == "share"
+
+
+def test_other_words_and_settings_begin_anew():
+    stream = settled()
+    for other in (
+        Stream(stream.settings, 19, stream.memory),
+        Stream(rolling(presence_floor=0.4), 19, stream.memory),
+    ):
+        other.frame(shows(1, count=19))
+        assert other.looks[-1].way == "full"
+        other.frame(shows(1, count=19))
+        assert other.looks[-1].way == "share"
+
+
+def test_time_that_jumps_back_begins_anew():
+    stream = settled()
+    for stamp, way in ((5, "share"), (6, "share"), (6, "share"), (5, "full"), (7, "share")):
+        stream.memory.at(stamp)
+        stream.frame(shows(0, 1))
+        assert stream.looks[-1].way == way, stamp
+
+
+def test_what_is_forgotten_while_a_frame_is_in_work_stays_so():
+    stream = settled()
+    plan = stream.memory.plan(SCENE, stream.queries, stream.settings)
+    stream.memory.forget()
+    plan.keep(None, (0,), {0: 0.9})
+    assert stream.memory.frames_since_full is None
+
+
+def test_a_frame_that_was_overtaken_changes_nothing():
+    stream = settled()
+    plan = stream.memory.plan(SCENE, stream.queries, stream.settings)
+    stream.frame(shows(0, 1))
+    before = stream.memory.state()
+    plan.keep(None, (0,), {0: 0.9})
+    assert stream.memory.state() == before
+
+
+@WAYS
+def test_a_memory_that_was_written_down_goes_on_the_same(way):
+    random = np.random.default_rng(3)
+    frames = random.random((40, 20)) ** 2
+    whole, broken = (Stream(rolling(preview_way=way)) for _ in range(2))
+    for number, presence in enumerate(frames):
+        if number % 7 == 3:
+            state = json.loads(json.dumps(broken.memory.state()))
+            broken.memory = StreamMemory.restored(state, broken.queries, broken.settings)
+        assert whole.frame(presence) == broken.frame(presence)
+    assert whole.looks == broken.looks
+
+
+def test_a_memory_of_other_words_is_refused():
+    state = settled().memory.state()
+    with pytest.raises(ValueError, match="expected 3"):
+        StreamMemory.restored(state, ("a", "b", "c"), rolling())
+    assert StreamMemory.restored(None, ("a",), rolling()).state() is None
+
+
+def test_a_batch_has_one_image_of_a_stream():
+    memory = StreamMemory()
+    distinct([memory, None, None, StreamMemory()])
+    with pytest.raises(SettingsError, match="same memory"):
+        distinct([memory, None, memory])

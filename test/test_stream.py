@@ -1,0 +1,176 @@
+"""The segmenter on streams of the demo model's world: what it asks, remembers, and says."""
+
+import numpy as np
+import pytest
+import torch
+
+from activesam_ros.errors import OutOfMemoryError, SettingsError
+from activesam_ros.frame_work import asked_by
+from activesam_ros.model.lean.masks import LeanMasks
+from activesam_ros.rolling import StreamMemory
+from activesam_ros.segmenter import ActiveSegmenter
+from activesam_ros.settings import PROFILES, SegmenterSettings
+from activesam_ros.text.hypernyms import TableHypernyms
+from activesam_ros.toytown.scene import World
+from activesam_ros.toytown.words import CLASSES, DEMO_WORDS
+from activesam_ros.vocabulary import Vocabulary
+
+TABLE = TableHypernyms.shipped()
+
+
+@pytest.fixture(scope="module")
+def drive():
+    world = World(10_100_001)
+    return [world.render(3 + index / 4).rgb[::2, ::2] for index in range(4)]
+
+
+@pytest.fixture(scope="module")
+def make(toytown_checkpoint):
+    """Makes a segmenter with a vocabulary and the settings of `realtime` but for those given."""
+
+    def build(words=DEMO_WORDS, **settings):
+        given = SegmenterSettings(**{**PROFILES["realtime"], "preview_period": 6, **settings})
+        segmenter = ActiveSegmenter(toytown_checkpoint, given, TABLE)
+        segmenter.set_vocabulary(Vocabulary.from_names(words))
+        return segmenter
+
+    return build
+
+
+def same(one, other):
+    assert np.array_equal(one.labels, other.labels)
+    assert one.active_queries == other.active_queries and one.look == other.look
+
+
+@pytest.mark.parametrize("way", ["share", "sweep"])
+def test_a_stream_asks_little_and_says_what(make, drive, way):
+    segmenter, memory = make(preview_way=way, preview_period=2 if way == "sweep" else 6), StreamMemory()
+    for number, rgb in enumerate(drive):
+        result = segmenter.segment(rgb, memory)
+        asked = set(result.look.queries)
+        if number == 0:
+            assert result.look.way == "full" and asked == set(range(60))
+        elif way == "share":
+            assert result.look.way == "share" and 5 <= len(asked) <= 15
+        else:
+            assert result.look.way == ("none" if number % 2 else "sweep")
+        presence = result.preview_presence
+        assert (presence is None) == (not asked)
+        if asked:
+            assert set(np.flatnonzero(~np.isnan(presence))) == asked
+        for entry in result.active:
+            before = None if entry.class_id not in asked else pytest.approx(presence[entry.class_id])
+            assert entry.preview_presence == before
+        assert len(result.query_presence) == len(result.active_queries) <= 19
+        work = asked_by(segmenter, result)
+        counts = (len(asked), 0) if result.look.way in ("full", "sweep") else (0, len(asked))
+        assert (work.previewed, work.looked) == counts
+        assert len(work.decoded) == len(result.active_queries)
+
+
+def test_what_is_asked_at_full_resolution_is_the_models_own_answer(make, drive):
+    segmenter, memory = (
+        make(neighbor_tokens=0, hypernym_tokens=0, max_active=65_535, presence_floor=0.2),
+        StreamMemory(),
+    )
+    everything = segmenter.with_settings(
+        SegmenterSettings(neighbor_tokens=0, hypernym_tokens=0, max_active=65_535)
+    )
+    segmenter.segment(drive[0], memory)
+    result = segmenter.segment(drive[1], memory)
+    expected = everything.segment(drive[1])
+    asked = list(result.look.queries)
+    np.testing.assert_allclose(
+        result.preview_presence[asked], np.array(expected.query_presence)[asked], atol=1e-4
+    )
+    found = {query for query in asked if result.preview_presence[query] >= 0.2}
+    assert found <= set(result.active_queries)
+
+
+def test_without_a_memory_and_with_a_period_of_one_images_are_for_themselves(make, drive):
+    alone = [make().segment(rgb) for rgb in drive[:2]]
+    memory = StreamMemory()
+    paper = make(preview_period=1)
+    for result, rgb in zip(alone, drive, strict=False):
+        assert result.look.way == "full"
+        same(result, paper.segment(rgb, memory))
+    same(alone[0], make().segment(drive[0], StreamMemory()))
+
+
+def test_cameras_side_by_side_are_as_if_each_was_alone(make, drive):
+    segmenter = make()
+    alone = []
+    for images in (drive, drive[::-1]):
+        memory = StreamMemory()
+        alone.append([segmenter.segment(rgb, memory) for rgb in images])
+    memories = [StreamMemory(), StreamMemory(), None]
+    for number, images in enumerate(zip(drive, drive[::-1], drive, strict=True)):
+        encoded = segmenter.encode_images(images, memories)
+        for stream, one in enumerate(encoded[:2]):
+            result = segmenter.decode(one)
+            same(result, alone[stream][number])
+        assert encoded[2].look.way == "full"
+    with pytest.raises(SettingsError, match="same memory"):
+        segmenter.encode_images(drive[:2], [memories[0]] * 2)
+    with pytest.raises(ValueError, match="shorter|longer"):
+        segmenter.encode_images(drive[:2], [memories[0]])
+
+
+def test_a_frame_that_fails_leaves_the_memory_as_it_was(make, drive, monkeypatch):
+    segmenter, memory = make(), StreamMemory()
+    segmenter.segment(drive[0], memory)
+    before = memory.state()
+
+    def out_of_memory(*_):
+        raise torch.OutOfMemoryError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LeanMasks, "masks", out_of_memory)
+        with pytest.raises(OutOfMemoryError):
+            segmenter.segment(drive[1], memory)
+    assert memory.state() == before
+    # Encoded, and never decoded.
+    segmenter.encode_images([drive[1]], [memory])
+    assert memory.state() == before
+    other = StreamMemory()
+    for rgb in drive[:2]:
+        expected = segmenter.segment(rgb, other)
+    same(segmenter.segment(drive[1], memory), expected)
+
+
+def test_other_words_and_settings_are_asked_anew(make, drive):
+    segmenter, memory = make(), StreamMemory()
+    segmenter.segment(drive[0], memory)
+    other = segmenter.with_settings(SegmenterSettings(**{**PROFILES["realtime"], "preview_period": 7}))
+    assert other.segment(drive[1], memory).look.way == "full"
+    other.set_vocabulary(Vocabulary.from_names([*CLASSES, "sofa, couch"]))
+    result = other.segment(drive[2], memory)
+    assert result.look.way == "full" and len(result.look.queries) == 21
+    assert len(result.active_queries) < 19
+
+
+def test_a_decoded_class_never_scores_above_its_presence(make, drive):
+    segmenter, memory = make(background_threshold=0.0), StreamMemory()
+    for rgb in drive[:2]:
+        result = segmenter.segment(rgb, memory)
+        for entry in result.active:
+            scores = result.confidence[result.labels == entry.class_id]
+            assert scores.max(initial=0) <= entry.presence + 1e-6
+
+
+def test_the_floor_acts_on_single_images_too(make, drive):
+    (rgb, *_) = drive
+    with_floor, without = (make(preview_period=1, presence_floor=floor).segment(rgb) for floor in (0.5, 0.0))
+    above = {query for query in range(60) if with_floor.preview_presence[query] >= 0.5}
+    assert set(with_floor.active_queries) == above
+    assert len(without.active_queries) == 40
+    (preview,) = make(preview_period=1, presence_floor=0.5).preview([rgb])
+    assert preview.active_queries == with_floor.active_queries
+
+
+def test_the_preview_of_few_words_says_what_a_stream_would_decode(make, drive):
+    segmenter = make(CLASSES)
+    (preview,) = segmenter.preview(drive[:1])
+    result = segmenter.segment(drive[0], StreamMemory())
+    assert preview.active_queries == result.active_queries and len(result.active_queries) < 19
+    assert segmenter.segment(drive[0]).active_queries == tuple(range(19))
