@@ -4,9 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from activesam_ros.model.work import Asked
+from activesam_ros.model.lean.work import LeanWork
+from activesam_ros.model.work import Asked, ModelWork
 from activesam_ros.result import SegmentationResult
 from activesam_ros.segmenter import ActiveSegmenter
+
+
+class PathWork:
+    """Counts of both paths of a model, which are shared between images, since they remember what they counted."""
+
+    def __init__(self, config: object) -> None:
+        """
+        Args:
+            config: the model's `Sam3Config`.
+        """
+        self._config = config
+        self._known: dict[bool, ModelWork] = {}
+
+    def of(self, plain: bool) -> ModelWork:
+        """The counts of transformers' own modules, or of the lean path."""
+        if plain not in self._known:
+            self._known[plain] = (ModelWork if plain else LeanWork)(self._config)
+        return self._known[plain]
 
 
 def asked_by(segmenter: ActiveSegmenter, result: SegmentationResult) -> Asked:
@@ -17,14 +36,14 @@ def asked_by(segmenter: ActiveSegmenter, result: SegmentationResult) -> Asked:
         result: what `segment` or `decode` gave.
 
     Raises:
-        ValueError: another vocabulary is in force, or the result does not say how many masks were kept.
+        ValueError: another vocabulary is in force, or the result does not say what was asked or kept.
     """
     prompts = segmenter.prompts
     if prompts is None or prompts.vocabulary != result.vocabulary:
         raise ValueError("the result has another vocabulary than the segmenter; count before it is changed")
-    if result.instances is None:
+    if result.instances is None or result.look is None:
         raise ValueError(
-            "the result does not say how many instance masks were kept; expected one of a segmenter"
+            "the result does not say what was asked, or how many instance masks were kept; expected one of a segmenter"
         )
     previewed, looked = _asked_before(result)
     # The image's class token is the last of every prompt.

@@ -99,7 +99,7 @@ class ActiveSegmenter:
             SettingsError: a resolution does not fit the model, or `text_encoder` is none of the three.
         """
         self._checkpoint = checkpoint
-        self._heads = PromptHeads(checkpoint) if plain else LeanHeads(checkpoint)
+        self._heads = _heads(checkpoint, plain)
         self._configure(settings or SegmenterSettings())
         self._prompt_room = FittingSize("prompt")
         self._image_room = FittingSize("image")
@@ -182,15 +182,21 @@ class ActiveSegmenter:
         """Memory of the model's GPU; None on the CPU. For any thread."""
         return device_memory(self._checkpoint.device)
 
-    def with_settings(self, settings: SegmenterSettings) -> ActiveSegmenter:
+    def with_settings(self, settings: SegmenterSettings, plain: bool | None = None) -> ActiveSegmenter:
         """A segmenter over the same weights with other settings and the vocabulary in force.
 
         The vocabulary is encoded again only if the number of context tokens changes.
+
+        Args:
+            settings: the other ones.
+            plain: as of the constructor; None: as here.
 
         Raises:
             SettingsError: a resolution does not fit the model.
         """
         other = copy.copy(self)
+        if plain is not None and plain != self.plain:
+            other._heads = _heads(self._checkpoint, plain)
         other._configure(settings)
         other._prompts = None
         if self._prompts is not None:
@@ -488,3 +494,7 @@ class ActiveSegmenter:
         if self._hypernyms is None:
             self._hypernyms = default_hypernyms()
         return self._hypernyms
+
+
+def _heads(checkpoint: Checkpoint, plain: bool) -> PromptHeads | LeanHeads:
+    return PromptHeads(checkpoint) if plain else LeanHeads(checkpoint)

@@ -6,9 +6,10 @@ import pytest
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from activesam_ros.evaluation.methods import METHODS, build, frame_work
-from activesam_ros.frame_work import asked_by
-from activesam_ros.model.work import ModelWork, counted
-from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
+from activesam_ros.frame_work import PathWork, asked_by
+from activesam_ros.model.work import counted
+from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings, StreamMemory
+from activesam_ros.settings import CHOICES
 from activesam_ros.text.hypernyms import TableHypernyms
 from activesam_ros.toytown.words import DEMO_WORDS
 from activesam_ros.vocabulary import Vocabulary
@@ -29,17 +30,39 @@ def segmenter(toytown_checkpoint):
 
 @pytest.fixture(scope="module")
 def work(toytown_checkpoint):
-    return ModelWork(toytown_checkpoint.config)
+    return PathWork(toytown_checkpoint.config)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_formula_equals_a_counted_run(segmenter, work, street_image, name):
     labeller = build(name, segmenter, WORDS)
+    # What depends on the resolution alone is worked out once in a program's life.
+    labeller.segment(street_image)
     results = []
     with sdpa_kernel(SDPBackend.MATH):
         operations = counted(lambda: results.append(labeller.segment(street_image)))
     assert frame_work(name, labeller, results[0], work).total == operations
     assert sum(results[0].instances) > 0
+
+
+@pytest.mark.parametrize("way", CHOICES["preview_way"])
+def test_the_formula_equals_a_counted_video(segmenter, work, street_image, way):
+    rolling = {"preview_way": way, "preview_period": 3, "presence_floor": 0.3}
+    video = segmenter.with_settings(replace(segmenter.settings, **rolling))
+    video.set_vocabulary(WORDS)
+    video.segment(street_image)
+    memory = StreamMemory()
+    ways = []
+    for _ in range(4):
+        results = []
+        with sdpa_kernel(SDPBackend.MATH):
+            operations = counted(lambda: results.append(video.segment(street_image, memory)))  # noqa: B023
+        asked = asked_by(video, results[0])
+        ways.append((asked.previewed > 0, asked.looked > 0))
+        assert work.of(plain=False).frame(asked).total == operations
+    # First everything, then nothing but what is due.
+    assert ways[0] == (True, False)
+    assert ((True, False) in ways[1:]) == (way == "sweep") and ((False, True) in ways) == (way == "share")
 
 
 def test_what_was_asked(segmenter, street_image):

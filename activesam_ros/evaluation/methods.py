@@ -11,13 +11,16 @@ import numpy as np
 
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.per_class import BARE, PerClassSegmenter
-from activesam_ros.frame_work import asked_by
-from activesam_ros.model.work import Asked, FrameWork, ModelWork
+from activesam_ros.frame_work import PathWork, asked_by
+from activesam_ros.model.work import Asked, FrameWork
 from activesam_ros.result import SegmentationResult
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.settings import BOUNDS, SegmenterSettings
 from activesam_ros.vocabulary import Vocabulary
 
+PUBLISHED_PATH = (
+    "As published, the model is asked prompt by prompt: what prompts have in common is done again for each."
+)
 NO_PREVIEW = {"max_active": int(BOUNDS["max_active"].high)}
 NO_EXPANSION = {"neighbor_tokens": 0, "hypernym_tokens": 0}
 NO_CALIBRATION = {"background_threshold": 0.0}
@@ -47,6 +50,8 @@ class Method:
         settings: from the settings that were given to those that make the method.
         labeller: from a segmenter with those settings and a vocabulary to what labels images.
         asked: from such a labeller and a result of it to what the model was asked.
+        plain: whether it calls transformers' own modules for every prompt, as published; the others share what
+            prompts have in common, with the same labels.
     """
 
     name: str
@@ -55,6 +60,7 @@ class Method:
     settings: Callable[[SegmenterSettings], SegmenterSettings]
     labeller: Callable[[ActiveSegmenter], Labeller] = lambda segmenter: segmenter
     asked: Callable[[Labeller, SegmentationResult], Asked] = asked_by
+    plain: bool = False
 
 
 def _changed(**values: object) -> Callable[[SegmenterSettings], SegmenterSettings]:
@@ -90,8 +96,10 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                     "No preview: every prompt is decoded at the model's own resolution.",
                     "No context tokens: prompts are the bare names.",
                     "No calibration: every pixel gets its best class.",
+                    PUBLISHED_PATH,
                 ),
                 _changed(full_resolution=None, **NO_PREVIEW, **NO_EXPANSION, **NO_CALIBRATION),
+                plain=True,
             ),
             Method(
                 "per-class",
@@ -100,10 +108,12 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                     "The image is encoded anew for every prompt, at the model's own resolution.",
                     "Instance masks only: pixels get the class of the best instance, or none; no semantic head.",
                     "No context tokens and no calibration.",
+                    PUBLISHED_PATH,
                 ),
                 _changed(full_resolution=None, **BARE),
                 PerClassSegmenter,
                 PerClassSegmenter.asked,
+                plain=True,
             ),
             Method(
                 "no-expansion",
@@ -158,13 +168,13 @@ def build(name: str, segmenter: ActiveSegmenter, vocabulary: Vocabulary) -> Labe
             `set_vocabulary`.
     """
     (method,) = known_methods([name])
-    other = segmenter.with_settings(method.settings(segmenter.settings))
+    other = segmenter.with_settings(method.settings(segmenter.settings), method.plain)
     if other.vocabulary != vocabulary:
         other.set_vocabulary(vocabulary)
     return method.labeller(other)
 
 
-def frame_work(name: str, labeller: Labeller, result: SegmentationResult, work: ModelWork) -> FrameWork:
+def frame_work(name: str, labeller: Labeller, result: SegmentationResult, work: PathWork) -> FrameWork:
     """The counted work of one image.
 
     Args:
@@ -173,4 +183,5 @@ def frame_work(name: str, labeller: Labeller, result: SegmentationResult, work: 
         result: one of its results.
         work: counts of the model's parts; shared between images and methods, since it remembers them.
     """
-    return work.frame(METHODS[name].asked(labeller, result))
+    method = METHODS[name]
+    return work.of(method.plain).frame(method.asked(labeller, result))

@@ -32,9 +32,9 @@ from activesam_ros.evaluation.truth import (
     read_mapping,
     recorded_class_map,
 )
+from activesam_ros.frame_work import PathWork
 from activesam_ros.machine import machine
 from activesam_ros.memory import memory
-from activesam_ros.model.work import ModelWork
 from activesam_ros.result import SegmentationResult
 from activesam_ros.segmenter import ActiveSegmenter
 
@@ -156,7 +156,7 @@ def evaluate(
             command=request.command,
         )
         done = folder.begin(description, overwrite)
-        work = ModelWork(segmenter.checkpoint.config)
+        work = PathWork(segmenter.checkpoint.config)
         loop = _Loop(request, folder, jobs, matching, work, segmenter.device, done)
         interrupted = False
         try:
@@ -193,7 +193,7 @@ class _Loop:
         folder: RunFolder,
         jobs: list[_Job],
         matching: Matching | None,
-        work: ModelWork,
+        work: PathWork,
         device: str,
         done: list[FrameRecord],
     ) -> None:

@@ -118,3 +118,10 @@ def test_names_that_are_refused(segmenter):
     with pytest.raises(EvaluationError, match="'paper' is named twice"):
         known_methods(["paper", "active", "paper"])
     assert [method.name for method in known_methods(["paper", "active"])] == ["paper", "active"]
+
+
+def test_baselines_run_as_published(segmenter):
+    paths = {name: build(name, segmenter, WORDS) for name in METHODS if name != "per-class"}
+    assert [name for name, labeller in paths.items() if labeller.plain] == ["full-vocabulary"]
+    assert all(METHODS[name].plain == labeller.plain for name, labeller in paths.items())
+    assert METHODS["per-class"].plain and not segmenter.plain

@@ -124,7 +124,7 @@ def studio(monkeypatch, quick_page) -> Studio:
     made = Studio()
     monkeypatch.setattr(run, "ActiveSegmenter", made)
     monkeypatch.setattr(run, "build", made.build)
-    monkeypatch.setattr(run, "ModelWork", lambda config: None)
+    monkeypatch.setattr(run, "PathWork", lambda config: None)
     monkeypatch.setattr(run, "frame_work", lambda *arguments: FrameWork(1, 2, 3))
     return made
 
