@@ -40,7 +40,7 @@ def lone_look(count: int, settings: SegmenterSettings) -> Look:
 def first_look(count: int, settings: SegmenterSettings) -> Look:
     """The look of the first image of a stream."""
     # Even few words are worth it once: those that are absent are not decoded in the frames to come.
-    pays = settings.preview_period > 1 and settings.presence_floor > 0
+    pays = settings.rolls and settings.presence_floor > 0
     return Look("full", tuple(range(count))) if pays else lone_look(count, settings)
 
 
@@ -109,7 +109,7 @@ class StreamMemory:
             queries: the prompts of the vocabulary.
             settings: of the segmenter.
         """
-        if settings.preview_period == 1:
+        if not settings.rolls:
             return Plan(lone_look(len(queries), settings), queries, settings)
         small = thumbnail(rgb)
         known = self._known

@@ -63,6 +63,11 @@ class SegmenterSettings:
     change_threshold: float = 0.65
     max_pixels: int = 8_300_000
 
+    @property
+    def rolls(self) -> bool:
+        """Whether a frame of a stream is asked for a part of the queries only."""
+        return self.preview_period > 1
+
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)

@@ -39,6 +39,12 @@ ARGUMENTS = (
         "",
         "A preset's name or the path of a vocabulary, instead of vocabulary; empty: that of params_file.",
     ),
+    (
+        "profile",
+        "",
+        "paper: every frame for itself; realtime: a stream, of which the last frame tells most of the next; empty: "
+        "that of params_file.",
+    ),
     ("device", "", "auto, cpu, cuda ...; empty: that of params_file."),
     ("params_file", "", "YAML file of parameters (see config/activesam.yaml); empty: the node's defaults."),
     ("namespace", "", "Namespace of the node."),
@@ -91,7 +97,7 @@ def start(context: LaunchContext) -> list[Node]:
             "NAME/image of each camera in a launch file of your own, or with `ros2 run activesam_ros activesam "
             "--ros-args -r NAME/image:=TOPIC`"
         )
-    parameters = {name: given[name] for name in ("model", "vocabulary_file", "device") if given[name]}
+    parameters = {name: given[name] for name in ("model", "vocabulary_file", "profile", "device") if given[name]}
     if given["vocabulary"]:
         parameters["vocabulary"] = words(given["vocabulary"])
     # Of words and a file that brings words the node takes one: the one given here also outdoes the other of

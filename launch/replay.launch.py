@@ -60,6 +60,7 @@ ARGUMENTS = (
         "Classes as a YAML list: '[road, \"car, automobile\", sky]'; empty: that of params_file.",
     ),
     ("vocabulary_file", "", "A preset's name or the path of a vocabulary; empty: that of params_file."),
+    ("profile", "", "paper or realtime, see camera.launch.py; empty: that of params_file."),
     ("device", "", "auto, cpu, cuda ...; empty: that of params_file."),
     ("params_file", "", "YAML file of parameters (see config/activesam.yaml); empty: the node's defaults."),
     ("unanswered", "4", "So many images may be on their way."),
@@ -178,7 +179,7 @@ def start(context: LaunchContext) -> list[object]:
 def segmenting(given: dict[str, str], transport: str, clock: bool) -> dict[str, object]:
     """Parameters of the node that labels."""
     parameters: dict[str, object] = {"queue": "all", "image_transport": transport, "autostart": True}
-    parameters.update({name: given[name] for name in ("model", "vocabulary_file", "device") if given[name]})
+    parameters.update({name: given[name] for name in ("model", "vocabulary_file", "profile", "device") if given[name]})
     if given["vocabulary"]:
         parameters["vocabulary"] = words(given["vocabulary"])
     # Of words and a file that brings words the node takes one: the one given here also outdoes the other of

@@ -15,6 +15,7 @@ from std_msgs.msg import Header
 from activesam_ros.errors import ImageError, OutOfMemoryError
 from activesam_ros.pictures.compressed import compressed_to_rgb
 from activesam_ros.pictures.raw import image_to_rgb
+from activesam_ros.rolling import StreamMemory
 from activesam_ros.ros.admission import too_old
 from activesam_ros.ros.announcer import Announcer
 from activesam_ros.ros.camera import Camera
@@ -43,6 +44,12 @@ class _Picture:
     @property
     def header(self) -> Header:
         return self.frame.message.header
+
+    def remembered(self) -> StreamMemory:
+        """The memory of the camera, told when this frame was taken."""
+        memory, stamp = self.camera.memory, self.header.stamp
+        memory.at(stamp.sec * 1_000_000_000 + stamp.nanosec)
+        return memory
 
 
 class Answering:
@@ -115,7 +122,10 @@ class Answering:
         return _Picture(camera, frame, demand, rgb, taken, time.monotonic())
 
     def _label(self, pictures: list[_Picture], served: Served, abandoned: Callable[[], bool]) -> None:
-        encode = served.segmenter.encode_images
+        def encode(pictures: list[_Picture]) -> list:
+            memories = [picture.remembered() for picture in pictures]
+            return served.segmenter.encode_images([picture.rgb for picture in pictures], memories)
+
         for index, (picture, encoded) in enumerate(self._together(pictures, encode)):
             # At the end the frame in work is still answered, those behind it are not.
             if abandoned() or (index and not self._inbox.is_open):
@@ -129,7 +139,12 @@ class Answering:
                 self._publish(picture, result, served.revision, abandoned)
 
     def _preview(self, pictures: list[_Picture], served: Served, abandoned: Callable[[], bool]) -> None:
-        for picture, result in self._together(pictures, served.segmenter.preview):
+        def preview(pictures: list[_Picture]) -> list:
+            return served.segmenter.preview([picture.rgb for picture in pictures])
+
+        for picture, result in self._together(pictures, preview):
+            # It was asked for everything, but nothing was decoded: the next frame to be labelled begins anew.
+            picture.camera.memory.forget()
             self._publish(picture, result, served.revision, abandoned)
 
     def _publish(
@@ -154,12 +169,12 @@ class Answering:
         else:
             self._answered(picture, result, segmented)
 
-    def _together(self, pictures: list[_Picture], run: Callable[[list[np.ndarray]], list]) -> list[tuple]:
+    def _together(self, pictures: list[_Picture], run: Callable[[list[_Picture]], list]) -> list[tuple]:
         """Each picture with what `run` makes of it, without those that it fails on."""
         if not pictures:
             return []
         try:
-            return list(zip(pictures, run([picture.rgb for picture in pictures]), strict=True))
+            return list(zip(pictures, run(pictures), strict=True))
         except Exception as error:  # one frame must not take the others down
             if len(pictures) == 1:
                 self._drop(pictures[0].camera, error)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from rclpy.lifecycle import LifecycleNode
 
+from activesam_ros.rolling import StreamMemory
 from activesam_ros.ros.camera_input import CameraInput
 from activesam_ros.ros.camera_outputs import CameraOutputs, Demand
 from activesam_ros.ros.frame import Frame
@@ -19,6 +20,7 @@ class Camera:
 
     Attributes:
         name: of the camera; empty: the only one.
+        memory: what its last frames told of the next; the worker's thread.
         input, outputs, latency: its parts.
     """
 
@@ -43,6 +45,7 @@ class Camera:
             SettingsError: quality of service is overridden by what it cannot be.
         """
         self.name = name
+        self.memory = StreamMemory()
         self._say = node.get_logger().info
         self._active = False
         depth = setup.queue_size if setup.queue == "all" else 1
@@ -75,6 +78,9 @@ class Camera:
 
     def activate(self, active: bool) -> None:
         """Follow the demand from now on, or stop; executor's thread."""
+        if active:
+            # Another one, since a worker that was left behind may still have the old one in hand.
+            self.memory = StreamMemory()
         self._active = active
         self.follow_demand()
 

@@ -36,6 +36,8 @@ class CameraView:
         since_image, since_answer: seconds since the last one; None before the first.
         stages: percentiles in seconds of every stage.
         active: active classes and all classes of the last answer; None before the first.
+        rolling: whether a frame is asked only for a part of the prompts (`preview_period` above 1).
+        since_full: frames since all were asked together; None before, or if every frame is for itself.
     """
 
     title: str
@@ -55,6 +57,8 @@ class CameraView:
     since_answer: float | None = None
     stages: Mapping[str, Percentiles] = field(default_factory=dict)
     active: tuple[int, int] | None = None
+    rolling: bool = False
+    since_full: int | None = None
 
 
 def camera_status(view: CameraView) -> Status:
@@ -87,6 +91,8 @@ def _values(view: CameraView) -> dict[str, object]:
             "seconds since the last answer": view.since_answer,
             "active classes": active,
             "classes": classes,
+            "preview": "rolling" if view.rolling else None,
+            "frames since the last full preview": view.since_full,
             **milliseconds,
         }
     )

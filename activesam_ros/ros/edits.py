@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from activesam_ros.errors import SettingsError, VocabularyError
-from activesam_ros.ros.parameters import CHANGEABLE, DEFAULTS, Value, Wanted, settings_of, typed
+from activesam_ros.ros.parameters import CHANGEABLE, DEFAULTS, Value, Wanted, profile_of, settings_of, typed
+from activesam_ros.settings import PROFILES
 from activesam_ros.text.canonical import match_key
 from activesam_ros.vocabulary import Entry, Vocabulary, check_size, entry_of
 from activesam_ros.vocabulary_file import VocabularyFile, load_vocabulary_file
@@ -46,7 +47,8 @@ def next_request(
 
     Setting `vocabulary_file` takes the classes, the background class and, if the file names one, the
     background threshold from the file, except what `changes` states itself. Setting `vocabulary` empties
-    `vocabulary_file`.
+    `vocabulary_file`. Setting `profile` sets the numbers that it governs, except those that `changes` states; then
+    `profile` is the one whose numbers are wanted, or empty.
 
     Args:
         last: what was wanted before.
@@ -59,7 +61,8 @@ def next_request(
         ActiveSamError: what is wrong with which value (SettingsError, VocabularyError).
     """
     changed = {name: typed(name, value) for name, value in changes.items() if name in CHANGEABLE}
-    values = {**dict(last.values), **changed}
+    values = {**dict(last.values), **PROFILES.get(changed.get("profile", ""), {}), **changed}
+    values["profile"] = profile_of(values)
     words: Sequence[str] | Sequence[Entry] | None = None
     if changed.get("vocabulary_file"):
         if "vocabulary" in changed:

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TypeVar
 
 from activesam_ros.errors import SettingsError, VocabularyError
-from activesam_ros.settings import BOUNDS, SegmenterSettings
+from activesam_ros.settings import BOUNDS, CHOICES, PROFILES, SegmenterSettings
 from activesam_ros.vocabulary import MAX_CLASSES, MAX_QUERIES, Vocabulary
 
 Value = bool | int | float | str | tuple[str, ...]
@@ -191,6 +191,14 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "Name of the class that pixels without a clear winner become; empty: they stay unlabelled.",
     ),
     ParameterSpec(
+        "profile",
+        "paper",
+        "paper: every frame for itself, as published; realtime: a stream, of which the last frame tells most of the "
+        f"next. Setting it sets {', '.join(PROFILES['paper'])}, except what the same call gives. Empty: these are "
+        "not those of a profile.",
+        choices=(*PROFILES, ""),
+    ),
+    ParameterSpec(
         "full_resolution", 0, "Side in pixels of the square image of the decoding pass; 0: the model's own."
     ),
     ParameterSpec(
@@ -227,6 +235,35 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "Context tokens from the most similar other words of the vocabulary.",
     ),
     ParameterSpec("hypernym_tokens", _PAPER.hypernym_tokens, "Context tokens from the hypernyms of a word."),
+    ParameterSpec(
+        "presence_floor",
+        _PAPER.presence_floor,
+        "Prompts whose presence, when last asked, is below this are not decoded, but for the most present one.",
+    ),
+    ParameterSpec(
+        "preview_period",
+        _PAPER.preview_period,
+        "Every prompt is asked or decoded at least once in so many frames of a camera; 1: the preview asks all in "
+        "every frame.",
+    ),
+    ParameterSpec(
+        "preview_way",
+        _PAPER.preview_way,
+        "How, with a preview_period above 1: share asks a few prompts in every frame, at full resolution; sweep asks "
+        "all in one preview now and then.",
+        choices=CHOICES["preview_way"],
+    ),
+    ParameterSpec(
+        "leave_after",
+        _PAPER.leave_after,
+        "With a preview_period above 1, a prompt is decoded no more once it was not wanted in so many frames in a row.",
+    ),
+    ParameterSpec(
+        "change_threshold",
+        _PAPER.change_threshold,
+        "With a preview_period above 1, all prompts are asked anew if an image differs from the one before by more "
+        "than this; 1: never.",
+    ),
     ParameterSpec("max_pixels", _PAPER.max_pixels, "Images with more pixels are refused."),
 )
 
@@ -298,6 +335,14 @@ def settings_of(values: Mapping[str, Value]) -> SegmenterSettings:
     return SegmenterSettings(**given)
 
 
+def profile_of(values: Mapping[str, Value]) -> str:
+    """The profile whose numbers the values of the changeable parameters are; empty: of none."""
+    for profile, governed in PROFILES.items():
+        if all(values[name] == value for name, value in governed.items()):
+            return profile
+    return ""
+
+
 def group_of(kind: type[G], values: Mapping[str, Value]) -> G:
     """`Setup`, `ModelChoice` or `Policy` from the values of all parameters."""
     return kind(**{field.name: values[field.name] for field in fields(kind)})
@@ -318,7 +363,9 @@ def typed(name: str, value: object) -> Value:
     if type(value) is not type(spec.default):
         raise SettingsError(f"{name} is {value!r}; expected a value like {spec.default!r}")
     if spec.choices and value not in spec.choices:
-        raise SettingsError(f"{name} is {value!r}; expected one of {', '.join(spec.choices)}")
+        raise SettingsError(
+            f"{name} is {value!r}; expected one of {', '.join(choice or 'an empty text' for choice in spec.choices)}"
+        )
     if spec.limits and not spec.limits[0] <= value <= spec.limits[1]:
         raise SettingsError(f"{name} is {value!r}; expected {spec.limits[0]:g} to {spec.limits[1]:g}")
     return value

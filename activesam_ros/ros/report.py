@@ -171,6 +171,8 @@ class NodeReport:
             since_answer=camera.latency.since_answer,
             stages=camera.latency.percentiles(),
             active=camera.latency.active,
+            rolling=engine is not None and engine.served is not None and engine.served.segmenter.settings.rolls,
+            since_full=camera.memory.frames_since_full,
         )
 
 

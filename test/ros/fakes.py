@@ -54,6 +54,7 @@ class FakeSegmenter:
         done: what was done with images: such as "encode 3 4" for two images whose first values are 3 and 4.
         gate: words are encoded once it is set.
         decoding: images are decoded once it is set.
+        memories: what came with each batch of images to encode.
         troubles: what is raised for an image, by what is done and its first value, such as ("decode", 3).
     """
 
@@ -66,6 +67,7 @@ class FakeSegmenter:
     gate: threading.Event | None = None
     decoding: threading.Event | None = None
     troubles: dict[tuple[str, int], Exception] = field(default_factory=dict)
+    memories: list = field(default_factory=list)
     full_resolution: int = 192
     preview_resolution: int = 128
     text_encoder_loaded: bool = False
@@ -114,8 +116,9 @@ class FakeSegmenter:
         assert self.fits(prompts)
         self.prompts = prompts
 
-    def encode_images(self, images):
+    def encode_images(self, images, memories=None):
         self._do("encode", images)
+        self.memories.append(memories)
         return [FakeEncoded(rgb, self.prompts.vocabulary) for rgb in images]
 
     def decode(self, encoded):

@@ -13,6 +13,7 @@ from rclpy.time import Time  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
 from activesam_ros.errors import OutOfMemoryError  # noqa: E402
+from activesam_ros.rolling import StreamMemory  # noqa: E402
 from activesam_ros.ros.answering import Answering  # noqa: E402
 from activesam_ros.ros.camera_outputs import Demand  # noqa: E402
 from activesam_ros.ros.frame import Frame  # noqa: E402
@@ -37,6 +38,7 @@ class RecordingCamera:
         self.outputs = self
         self.input = SimpleNamespace(info=lambda header: f"calibration {header.stamp.sec}")
         self.trouble = None
+        self.memory = StreamMemory()
         self._published = published
 
     def publish(self, result, rgb, revision, header, info):
@@ -110,6 +112,24 @@ def image(number=1, **fields):
     message = Image(**given)
     message.header.stamp.sec = number
     return message
+
+
+def test_every_camera_has_a_memory_of_its_own(bench):
+    memories = [bench.cameras[name].memory for name in ("front", "rear")]
+    bench.answer(front=image(1), rear=image(2))
+    assert bench.segmenter.memories == [memories]
+    told = []
+    memories[0].at = told.append
+    bench.answer(front=image(3))
+    assert bench.segmenter.memories[1] == [memories[0]] and told == [3_000_000_000]
+
+
+def test_a_preview_alone_ends_what_a_camera_remembers(bench):
+    forgotten = []
+    bench.cameras["front"].memory.forget = lambda: forgotten.append("front")
+    bench.cameras["front"].demand = Demand.PREVIEW
+    bench.answer(front=image(1), rear=image(2))
+    assert forgotten == ["front"]
 
 
 def test_names_come_before_what_they_name(bench):
@@ -264,9 +284,9 @@ def test_who_was_left_behind_publishes_nothing_more(bench, demand):
     step = "encode_images" if demand is Demand.LABELS else "preview"
     run = getattr(bench.segmenter, step)
 
-    def hang(images):
+    def hang(images, *memories):
         bench.abandoned = True
-        return run(images)
+        return run(images, *memories)
 
     setattr(bench.segmenter, step, hang)
     for camera in bench.cameras.values():

@@ -116,3 +116,13 @@ def test_what_goes_wrong_is_told_with_the_camera(make, node, told):
     subscription.callback(subscription.kind())
     subscription.event_callbacks.incompatible_qos(None)
     assert told == [("overflowed", camera), ("incompatible", camera)]
+
+
+def test_an_activation_begins_with_nothing_remembered(make):
+    camera = make("front")
+    before = camera.memory
+    camera.activate(True)
+    now = camera.memory
+    assert now is not before
+    camera.activate(False)
+    assert camera.memory is now

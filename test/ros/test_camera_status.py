@@ -30,6 +30,8 @@ def view(answered=50, dropped=None, **fields) -> CameraView:
         "since_answer": 0.05,
         "stages": {"decode": Percentiles(0.0205, 0.05), "latency": Percentiles(0.03, 0.07)},
         "active": (3, 19),
+        "rolling": True,
+        "since_full": 7,
     }
     return CameraView(**{**given, **fields})
 

@@ -8,7 +8,7 @@ import pytest
 from activesam_ros.errors import SettingsError, VocabularyError
 from activesam_ros.ros.edits import first_request, next_request
 from activesam_ros.ros.parameters import CHANGEABLE, DEFAULTS
-from activesam_ros.settings import SegmenterSettings
+from activesam_ros.settings import PROFILES, SegmenterSettings
 from activesam_ros.vocabulary import Entry
 from activesam_ros.vocabulary_file import VocabularyFile
 
@@ -252,3 +252,45 @@ def test_a_background_that_a_file_set_is_named_when_new_words_lack_it():
 def test_more_prompts_than_a_model_is_asked_are_refused():
     with pytest.raises(VocabularyError, match="10001 prompts"):
         then(first(), vocabulary=[f"word {index}" for index in range(10_001)])
+
+
+GOVERNED = tuple(PROFILES["paper"])
+
+
+def governed(request):
+    return {name: getattr(request.settings, name) for name in GOVERNED}
+
+
+def test_a_profile_sets_the_numbers_that_it_governs_and_no_others():
+    request = then(first(confidence_threshold=0.4), profile="realtime")
+    assert governed(request) == PROFILES["realtime"]
+    assert shown(request, "profile", *GOVERNED) == ("realtime", *PROFILES["realtime"].values())
+    assert request.settings.confidence_threshold == 0.4 and request.revision == 1
+    request = then(request, profile="paper")
+    assert governed(request) == PROFILES["paper"] and shown(request, "profile") == ("paper",)
+
+
+def test_a_number_that_comes_with_a_profile_wins_and_the_profile_shows_as_none():
+    for request in (
+        first(profile="realtime", preview_period=30),
+        then(first(), profile="realtime", preview_period=30),
+        then(first(profile="realtime"), preview_period=30),
+    ):
+        assert governed(request) == {**PROFILES["realtime"], "preview_period": 30}
+        assert shown(request, "profile") == ("",)
+    # A dump of that node begins where it was.
+    assert first(**dict(request.values)) == first(profile="realtime", preview_period=30)
+    back = then(request, preview_period=PROFILES["realtime"]["preview_period"])
+    assert shown(back, "profile") == ("realtime",)
+
+
+def test_a_parameter_file_with_every_default_may_name_a_profile():
+    request = first(**{**{name: DEFAULTS[name] for name in CHANGEABLE}, "profile": "realtime"})
+    assert governed(request) == PROFILES["realtime"] and shown(request, "profile") == ("realtime",)
+    assert first(**dict(request.values)) == request
+
+
+def test_an_unknown_profile_is_refused_and_no_profile_changes_nothing():
+    with pytest.raises(SettingsError, match="profile is 'fast'; expected one of paper, realtime, an empty text"):
+        first(profile="fast")
+    assert then(first(), profile="") == first()

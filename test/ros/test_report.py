@@ -9,6 +9,7 @@ pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
 from rclpy.topic_endpoint_info import TopicEndpointInfo  # noqa: E402
 
+from activesam_ros.rolling import StreamMemory  # noqa: E402
 from activesam_ros.ros import qos, report  # noqa: E402
 from activesam_ros.ros.camera_outputs import Demand  # noqa: E402
 from activesam_ros.ros.inbox import Drop, Inbox  # noqa: E402
@@ -71,6 +72,7 @@ class Bench(RecordingNode):
             title=f"camera {name}".strip(),
             demand=Demand.LABELS,
             latency=Latency(),
+            memory=StreamMemory(),
             input=SimpleNamespace(
                 topic=topic,
                 listener=Listener(topic[1:], topic, "raw", qos.image_in("newest")),
