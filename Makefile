@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo evaluate bench-vocabulary bench-node clean
+.PHONY: help setup test demo evaluate bench bench-vocabulary bench-node clean
 
 SHELL := /bin/bash
 ENTER := source ./env.sh &&
@@ -24,6 +24,9 @@ evaluate: setup ## set up, then compare four methods on a rendered drive, also w
 			--model toytown --vocabulary toytown --compare full-vocabulary,per-class,no-expansion \
 			--corrupt gaussian_noise,motion_blur,jpeg_compression,fog $(ARGS)
 
+bench: setup ## set up, then count the work of every way to label an image, and measure the demo model; bench_out/
+	@$(ENTER) activesam-bench work --out bench_out && exec activesam-bench speed --out bench_out $(ARGS)
+
 bench-vocabulary: setup ## set up, then measure what a change of words costs, and the memory of the text encoder
 	@$(ENTER) exec python -m activesam_ros.bench vocabulary $(ARGS)
 
@@ -33,4 +36,4 @@ bench-node: setup ## set up, then measure the node shortly: a soak, two cameras,
 		exec python -m activesam_ros.bench overhead --frames 12 $(ARGS)
 
 clean: ## remove what was built in this clone (the shared environment stays)
-	rm -rf .build demo_out evaluation_out .pytest_cache .ruff_cache
+	rm -rf .build bench_out demo_out evaluation_out .pytest_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""`python -m activesam_ros.bench`"""
+"""`activesam-bench`, or `python -m activesam_ros.bench`"""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from activesam_ros.bench.node.commands import add_commands
+from activesam_ros.bench.cost import commands as cost
+from activesam_ros.bench.node import commands as node
 from activesam_ros.errors import ActiveSamError
 from activesam_ros.threads import let_waiting_threads_sleep
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m activesam_ros.bench", description="Benchmarks.")
+    parser = argparse.ArgumentParser(prog="activesam-bench", description="Benchmarks.")
     names = parser.add_subparsers(required=True, metavar="NAME")
     vocabulary = names.add_parser(
         "vocabulary",
@@ -65,7 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     vocabulary.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to a file")
     vocabulary.set_defaults(benchmark=_vocabulary)
-    add_commands(names, _at_least)
+    node.add_commands(names, _at_least)
+    cost.add_commands(names, _at_least, node.image_size)
     return parser
 
 

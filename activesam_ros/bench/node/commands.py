@@ -29,7 +29,7 @@ def add_commands(names: argparse._SubParsersAction, at_least: Callable[[int], Ca
     soak.add_argument(
         "--warm-up", type=at_least(1), default=500, help="frames before memory counts (default: 500)"
     )
-    soak.add_argument("--size", type=_size, default=(160, 120), help="of the images (default: 160x120)")
+    soak.add_argument("--size", type=image_size, default=(160, 120), help="of the images (default: 160x120)")
     soak.add_argument("--seed", type=at_least(0), default=1, help="of the order of things (default: 1)")
     soak.add_argument(
         "--bad-rate", type=_share(0.4), default=0.05, help="share of frames that are bad (default: 0.05)"
@@ -52,7 +52,7 @@ def add_commands(names: argparse._SubParsersAction, at_least: Callable[[int], Ca
     )
     cameras.add_argument("--rate", type=_rate, default=10.0, help="images a second of each (default: 10)")
     cameras.add_argument("--seconds", type=_rate, default=30.0, help="how long (default: 30)")
-    cameras.add_argument("--size", type=_size, default=(320, 240), help="of the images (default: 320x240)")
+    cameras.add_argument("--size", type=image_size, default=(320, 240), help="of the images (default: 320x240)")
     _common(cameras, _cameras)
     overhead = names.add_parser(
         "overhead",
@@ -61,7 +61,7 @@ def add_commands(names: argparse._SubParsersAction, at_least: Callable[[int], Ca
     )
     overhead.add_argument(
         "--sizes",
-        type=lambda text: tuple(map(_size, text.split(","))),
+        type=lambda text: tuple(map(image_size, text.split(","))),
         default=((640, 480), (1280, 720), (1920, 1080)),
         help="of the images (default: 640x480,1280x720,1920x1080)",
     )
@@ -132,7 +132,8 @@ def _done(given: argparse.Namespace, report: str, found: object, complaints: lis
     return 1 if complaints else 0
 
 
-def _size(text: str) -> tuple[int, int]:
+def image_size(text: str) -> tuple[int, int]:
+    """Width and height of WIDTHxHEIGHT."""
     parts = text.split("x")
     if len(parts) != 2 or not all(part.isdigit() and int(part) >= 32 for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r}; expected WIDTHxHEIGHT such as 640x480, from 32x32")

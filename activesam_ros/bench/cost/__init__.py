@@ -1,0 +1,1 @@
+"""What labelling an image costs: counted work, and measured time and memory."""
