@@ -16,6 +16,7 @@ import numpy as np
 from activesam_ros.bench.apart import OwnProcess
 from activesam_ros.bench.cost.paths import PATHS, Loaded, MeasuredPath, Run
 from activesam_ros.bench.words import base_names
+from activesam_ros.model.folder import resolve_folder
 
 DEMO_MODEL = "toytown"
 _SECONDS_A_FRAME = 0.25
@@ -117,6 +118,7 @@ def measure_speed(
         ModelError: there is no such model.
         ActiveSamError: a path failed.
     """
+    resolve_folder(options.model)
     first = options.paths[0]
     names = vocabulary_names(options.model, options.classes)
     pictures = drive(options.images + 1, options.size)

@@ -1,0 +1,105 @@
+"""Time and memory of the paths, here on few words and small images."""
+
+import json
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import pytest
+
+from activesam_ros.bench.__main__ import main
+from activesam_ros.bench.cost import commands, paths, speed
+from activesam_ros.bench.cost.paths import PATHS, MeasuredPath
+from activesam_ros.bench.cost.report import speed_to_markdown
+from activesam_ros.bench.cost.speed import SpeedOptions, drive, measure_speed, vocabulary_names
+
+TINY = SpeedOptions(("plain", "lean", "realtime"), classes=4, size=(64, 48), images=2, masks=3)
+
+
+class Here:
+    """A path in this process."""
+
+    def __init__(self, path, name, asked):
+        self._path, self._name, self._asked = path, name, asked
+
+    def call(self, name, *arguments):
+        self._asked.append((self._name, name))
+        return getattr(self._path, name)(*arguments)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """What was found, and which path was called for what."""
+    asked = []
+
+    @contextmanager
+    def here(make, path, *arguments, threads=None):
+        """In place of a process for each path, which takes seconds to import torch."""
+        yield Here(make(path, *arguments), path.name, asked)
+
+    return measure_speed(TINY, lambda text: None, here), asked
+
+
+def test_paths_in_turns(measured):
+    found, asked = measured
+    turns = [path for path, name in asked if name == "run"]
+    forth = ["plain", "lean", "realtime"]
+    assert turns == forth[::-1] + forth + forth[::-1]
+    assert list(found.paths) == forth
+    plain, lean = found.paths["plain"], found.paths["lean"]
+    assert plain.equal_pixels == plain.equal_sets == 1
+    assert set(plain.ratio.values()) == {1.0}
+    assert lean.equal_pixels > 0.999 and lean.equal_sets == 1
+    assert set(lean.seconds) >= {"prepare", "encode", "decode", "fuse", "total"}
+    # The threshold is chosen on the first image, and those that count are others.
+    assert 1 <= plain.masks <= 6 and lean.masks == pytest.approx(plain.masks, abs=0.2)
+    assert plain.loaded.weights > 0 and plain.gpu_seconds is None
+    json.dumps(asdict(found))
+    page = speed_to_markdown(found)
+    assert "| `lean` | cpu | float32 |" in page and "for 3 masks a prompt on `plain`" in page
+
+
+def test_the_threshold_keeps_as_many_masks_as_asked(street_image, toytown_checkpoint):
+    path = MeasuredPath(PATHS["lean"], "toytown", "cpu", "float32", ["road", "sky", "car"], None)
+    path.use_threshold(path.threshold_for(street_image, 5))
+    assert sum(path.run(street_image).instances) == 15
+
+
+def test_a_system_that_does_not_forget_the_peak(monkeypatch, tmp_path, street_image):
+    monkeypatch.setattr(paths, "_CLEAR_REFS", tmp_path / "no folder" / "clear_refs")
+    path = MeasuredPath(PATHS["lean"], "toytown", "cpu", "float32", ["road"], None)
+    assert path.run(street_image[::4, ::4]).peak is None
+
+
+def test_images_and_words():
+    first, second = drive(2, (40, 30))
+    assert first.shape == (30, 40, 3) and (first != second).any()
+    assert len(vocabulary_names("toytown", 60)) == 60
+    assert vocabulary_names("toytown", 171) == vocabulary_names("elsewhere", 171)
+
+
+def test_the_command_line(measured, monkeypatch, tmp_path, capsys):
+    given = []
+    monkeypatch.setattr(speed, "measure_speed", lambda options, say: given.append(options) or measured[0])
+    line = "speed --classes 9 --size 320x240 --images 3 --threads 2 --paths lean,plain --dtype float32"
+    assert main([*line.split(), "--out", str(tmp_path)]) == 0
+    assert given == [
+        SpeedOptions(("lean", "plain"), "toytown", "auto", "float32", 9, (320, 240), 3, threads=2)
+    ]
+    assert {path.name for path in tmp_path.iterdir()} == {"speed.md", "speed.json"}
+    assert capsys.readouterr().out == (tmp_path / "speed.md").read_text()
+
+
+@pytest.mark.parametrize("text, named", [("lean,fast", "'fast'"), ("lean,lean", "twice")])
+def test_paths_that_are_refused(capsys, text, named):
+    with pytest.raises(SystemExit):
+        main(["speed", "--paths", text])
+    assert named in capsys.readouterr().err
+
+
+def test_the_command_line_knows_every_path():
+    assert set(commands.PATH_NAMES) == set(PATHS)
+
+
+def test_a_model_that_is_not_there(capsys, tmp_path):
+    assert main(["speed", "--model", str(tmp_path / "nowhere"), "--paths", "lean"]) == 2
+    assert "does not exist" in capsys.readouterr().err
