@@ -27,6 +27,13 @@ from activesam_ros.text.fingerprint import text_fingerprint
 
 logger = logging.getLogger(__name__)
 
+_KEPT_IN_FLOAT32 = (
+    "geometry_encoder.",
+    "text_projection",
+    "detr_decoder.presence_head.",
+    "detr_decoder.box_head.",
+)
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -309,17 +316,16 @@ def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
 def store_matrices_as(network: nn.Module, dtype: torch.dtype) -> None:
     """Keeps the weights of matrix products and convolutions in `dtype`, everything else in float32.
 
-    So do the geometry encoder, which is small, and whose box pooling has no half precision on a CPU, and the text
-    projection, since prompts are prepared in float32.
+    So do the geometry encoder, which is small, and whose box pooling has no half precision on a CPU, the text
+    projection, since prompts are prepared in float32, and the heads that presence and boxes come from.
     """
     if dtype is torch.float32:
         return
-    for part, child in network.named_children():
-        if part in ("geometry_encoder", "text_projection"):
+    for name, module in network.named_modules():
+        if name.startswith(_KEPT_IN_FLOAT32):
             continue
-        for module in child.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-                module.to(dtype)
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            module.to(dtype)
 
 
 def _name_of(dtype: torch.dtype) -> str:

@@ -109,6 +109,9 @@ def test_half_precision_keeps_all_but_matrices_in_float32(toytown_folder):
     assert model.detr_encoder.layers[0].mlp.fc1.weight.dtype is torch.bfloat16
     assert model.detr_encoder.layers[0].layer_norm1.weight.dtype is torch.float32
     assert model.text_projection.weight.dtype is torch.float32
+    assert model.detr_decoder.presence_head.layer1.weight.dtype is torch.float32
+    assert model.detr_decoder.box_head.layer1.weight.dtype is torch.float32
+    assert model.detr_decoder.layers[0].mlp.fc1.weight.dtype is torch.bfloat16
     assert model.detr_decoder.reference_points.weight.dtype is torch.float32
     assert model.vision_encoder.backbone.embeddings.position_embeddings.dtype is torch.float32
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -151,7 +152,8 @@ class LeanDecoder:
         columns = self._decoder.box_rpb_embed_x(_distances(x, width)).permute(0, 3, 1, 2)
         rows = self._decoder.box_rpb_embed_y(_distances(y, height)).permute(0, 3, 1, 2)
         count, heads, queries, _ = rows.shape
-        bias = rows.new_zeros(count, heads, queries + 1, height, width)
+        bias = rows.new_empty(count, heads, queries + 1, height, width)
+        bias[:, :, 0] = 0
         torch.add(rows[..., None], columns[..., None, :], out=bias[:, :, 1:])
         return bias.flatten(3)
 
@@ -159,12 +161,15 @@ class LeanDecoder:
         decoder = self._decoder
         least = 1e-3
         before = torch.log(boxes.clamp(min=least) / (1 - boxes).clamp(min=least))
-        return (decoder.box_head(decoder.output_layer_norm(hidden)) + before).sigmoid()
+        with _in_float32(hidden):
+            return (decoder.box_head(decoder.output_layer_norm(hidden.float())) + before).sigmoid()
 
     def _presence(self, token: torch.Tensor) -> torch.Tensor:
         decoder = self._decoder
         most = decoder.clamp_presence_logit_max_val
-        return decoder.presence_head(decoder.presence_layer_norm(token))[:, 0].clamp(-most, most)
+        with _in_float32(token):
+            logits = decoder.presence_head(decoder.presence_layer_norm(token.float()))
+        return logits[:, 0].clamp(-most, most)
 
 
 def _self_attention(
@@ -180,6 +185,13 @@ def _self_attention(
         project(attention, attention.v_proj, hidden),
     )
     return layer.self_attn_layer_norm(asking + mixed)
+
+
+def _in_float32(like: torch.Tensor) -> AbstractContextManager:
+    """For what presence and boxes come from: half precision moves the active set."""
+    if like.is_meta:
+        return nullcontext()
+    return torch.autocast(like.device.type, enabled=False)
 
 
 def _distances(edges: torch.Tensor, length: int) -> torch.Tensor:

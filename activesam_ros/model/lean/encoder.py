@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from activesam_ros.model.lean.attention import attend, attend_to_tokens, project, slices
 
@@ -63,7 +64,7 @@ class LeanEncoder:
                     some += _self_attention(layer, some, start.position)
                     query = _query(layer, some)
                 some += attend_to_tokens(layer.cross_attn, query, tokens[part], valid[part])
-                some += layer.mlp(layer.layer_norm3(some))
+                some += mixed_channels(layer.mlp, layer.layer_norm3(some))
         return hidden
 
     @staticmethod
@@ -82,6 +83,13 @@ def _self_attention(layer: nn.Module, hidden: torch.Tensor, position: torch.Tens
         project(attention, attention.k_proj, placed),
         project(attention, attention.v_proj, value),
     )
+
+
+def mixed_channels(mlp: nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+    """transformers' `Sam3MLP`, whose wide middle is overwritten where its activation allows it."""
+    wide = mlp.fc1(hidden)
+    wide = F.relu(wide, inplace=True) if isinstance(mlp.activation_fn, nn.ReLU) else mlp.activation_fn(wide)
+    return mlp.fc2(wide)
 
 
 def _query(layer: nn.Module, hidden: torch.Tensor) -> torch.Tensor:

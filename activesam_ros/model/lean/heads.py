@@ -72,9 +72,7 @@ class LeanHeads:
         prompts = prompts.with_class_token(image.class_token).padded(TOKEN_STEP)
         with self._checkpoint.precision():
             encoded = self._encoder.encode(image.encoder, prompts.tokens, prompts.valid)
-            last, presence = self._decoder.decode(
-                *self._seen(image, encoded), prompts.tokens, prompts.valid
-            )
+            last, presence = self._decoder.decode(*self._seen(image, encoded), prompts.tokens, prompts.valid)
             logits = self._scoring(last[None], prompts.tokens, prompts.valid)[0, :, :, 0]
         presence = presence.float().sigmoid()
         scores = logits.float().sigmoid() * presence[:, None]

@@ -36,7 +36,9 @@ class LeanMasks:
         """
         for fine, coarse in zip(levels, levels[1:], strict=False):
             if any(a != 2 * b for a, b in zip(fine.shape[-2:], coarse.shape[-2:], strict=True)):
-                raise ValueError(f"feature maps of {tuple(fine.shape)} and {tuple(coarse.shape)}; expected doubles")
+                raise ValueError(
+                    f"feature maps of {tuple(fine.shape)} and {tuple(coarse.shape)}; expected doubles"
+                )
         skips = list(reversed(levels[:-1]))
         return tuple(conv(skip) for conv, skip in zip(self._pixels.conv_layers, skips, strict=False))
 
