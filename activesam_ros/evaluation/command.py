@@ -157,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_names,
         default=[],
         metavar="A,B,…",
-        help="other methods on the same frames: paper, full-vocabulary, per-class, no-expansion, no-preview, "
+        help="other methods on the same frames: paper, realtime, full-vocabulary, per-class, no-expansion, no-preview, "
         "no-calibration",
     )
     more.add_argument(

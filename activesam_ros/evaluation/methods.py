@@ -15,13 +15,14 @@ from activesam_ros.frame_work import PathWork, asked_by
 from activesam_ros.model.work import Asked, FrameWork
 from activesam_ros.result import SegmentationResult
 from activesam_ros.segmenter import ActiveSegmenter
-from activesam_ros.settings import BOUNDS, SegmenterSettings
+from activesam_ros.settings import BOUNDS, PROFILES, SegmenterSettings
 from activesam_ros.vocabulary import Vocabulary
 
 PUBLISHED_PATH = (
     "As published, the model is asked prompt by prompt: what prompts have in common is done again for each."
 )
-NO_PREVIEW = {"max_active": int(BOUNDS["max_active"].high)}
+SINGLE = {"preview_period": 1, "presence_floor": 0.0}
+NO_PREVIEW = {"max_active": int(BOUNDS["max_active"].high), **SINGLE}
 NO_EXPANSION = {"neighbor_tokens": 0, "hypernym_tokens": 0}
 NO_CALIBRATION = {"background_threshold": 0.0}
 
@@ -36,7 +37,10 @@ class Labeller(Protocol):
     settings: SegmenterSettings
 
     def segment(self, rgb: np.ndarray) -> SegmentationResult:
-        """Labels uint8 [H, W, 3]; raises as `ActiveSegmenter.segment`."""
+        """Labels uint8 [H, W, 3]; raises as `ActiveSegmenter.segment`.
+
+        Where `settings.rolls`, `segment(rgb, memory)` labels the next image of a stream.
+        """
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,15 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 _published,
             ),
             Method(
+                "realtime",
+                "ActiveSAM with the profile for streams: what the last frame tells is not asked again",
+                (
+                    "Not every class is looked for in every frame, and what is not present enough is not decoded: the "
+                    "settings of the profile realtime, whatever was given for them.",
+                ),
+                _changed(**PROFILES["realtime"]),
+            ),
+            Method(
                 "full-vocabulary",
                 "every class decoded at full resolution, both heads fused, as SegEarth-OV3 does",
                 (
@@ -110,7 +123,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                     "No context tokens and no calibration.",
                     PUBLISHED_PATH,
                 ),
-                _changed(full_resolution=None, **BARE),
+                _changed(full_resolution=None, **BARE, **SINGLE),
                 PerClassSegmenter,
                 PerClassSegmenter.asked,
                 plain=True,

@@ -23,6 +23,7 @@ from activesam_ros.evaluation.report.gallery import Gallery
 from activesam_ros.evaluation.request import Request, described_run
 from activesam_ros.evaluation.run_folder import PICTURES, RunFolder
 from activesam_ros.evaluation.samples import Sample, count_samples, default_image_topic, samples
+from activesam_ros.evaluation.streams import Stream
 from activesam_ros.evaluation.truth import (
     LABEL_INFO,
     ClassMap,
@@ -212,6 +213,11 @@ class _Loop:
         self._gallery = Gallery(folder.path / PICTURES, ClassKey.of(request.vocabulary, matching))
         self._before: dict[_Job, tuple[int, np.ndarray | None]] = {}
         self._warm: set[Labeller] = set()
+        self._streams = {
+            job: Stream(folder, job.method, job.corruption, job.labeller, done)
+            for job in jobs
+            if job.labeller.settings.rolls
+        }
 
     def run(self, stream: Iterator[Sample], expected: int) -> None:
         """Raises KeyboardInterrupt when the user ends it; what was done is kept."""
@@ -231,6 +237,7 @@ class _Loop:
                 if key in self._failed:
                     self._before.pop(job, None)
                 else:
+                    self._catch_up(sample, job)
                     self._before[job] = (sample.index, sample.truth)
                     if job.method == REFERENCE and not job.corruption:
                         reference = self._folder.prediction(*key)
@@ -255,7 +262,10 @@ class _Loop:
             rgb = job.picture(sample, self._request.seed)
             self._warm_up(job.labeller, rgb)
             begin = time.perf_counter()
-            result = job.labeller.segment(rgb)
+            if job in self._streams:
+                result = self._streams[job].segment(rgb, sample.stamp)
+            else:
+                result = job.labeller.segment(rgb)
             latency = time.perf_counter() - begin
         except Exception as error:  # one frame must not end the run
             self._before.pop(job, None)
@@ -280,10 +290,18 @@ class _Loop:
                 truth = self._matching.truth_of(sample.truth)
             self._gallery.offer(record, rgb, result.labels, truth, compared, REFERENCE)
         self.labelled = True
+        if job in self._streams:
+            self._streams[job].save(sample.index)
         # Last: what has a record is not done again.
         file.append(record)
         self._before[job] = (sample.index, sample.truth)
         return result.labels
+
+    def _catch_up(self, sample: Sample, job: _Job) -> None:
+        """Has a stream see a frame again that an earlier run labelled, if what it remembers is not known otherwise."""
+        stream = self._streams.get(job)
+        if stream is not None and not stream.restored and sample.rgb is not None:
+            stream.segment(job.picture(sample, self._request.seed), sample.stamp)
 
     def _previous(self, job: _Job) -> FrameBefore | None:
         before = self._before.get(job)

@@ -20,6 +20,7 @@ DESCRIPTION = "run.json"
 RECORDS = "records.jsonl"
 PREDICTIONS = "predictions"
 PICTURES = "pictures"
+MEMORIES = "memories"
 RESULTS = "results.json"
 FRAMES = "frames.csv"
 PAGE = "report.html"
@@ -120,13 +121,29 @@ class RunFolder:
         path = self.prediction_path(method, corruption, index)
         return cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.exists() else None
 
+    def save_memory(self, method: str, corruption: str, index: int, state: dict[str, Any] | None) -> None:
+        """Keep what a stream remembers after a frame (`StreamMemory.state`), instead of what was kept before."""
+        path = self._memory_path(method, corruption)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps({"index": index, "state": state}).encode())
+
+    def memory(self, method: str, corruption: str) -> tuple[int, dict[str, Any] | None] | None:
+        """The frame after which a memory was kept last, and its state; None if none is kept that can be read."""
+        try:
+            kept = json.loads(self._memory_path(method, corruption).read_bytes())
+            return int(kept["index"]), kept["state"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _memory_path(self, method: str, corruption: str) -> Path:
+        return self.path / MEMORIES / f"{_job(method, corruption)}.json"
+
     def prediction_path(self, method: str, corruption: str, index: int) -> Path:
         """Where the labels of a frame are kept."""
-        job = f"{method}+{corruption.replace(':', '-')}" if corruption else method
-        return self.path / PREDICTIONS / job / f"{index:06d}.png"
+        return self.path / PREDICTIONS / _job(method, corruption) / f"{index:06d}.png"
 
     def _clear(self) -> None:
-        for name in (RECORDS, DESCRIPTION, PREDICTIONS, PICTURES, PAGE, RESULTS, FRAMES):
+        for name in (RECORDS, DESCRIPTION, PREDICTIONS, PICTURES, MEMORIES, PAGE, RESULTS, FRAMES):
             left = self.path / name
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
@@ -138,3 +155,7 @@ class RunFolder:
                     f"{self.path} holds a run with another {name}; give another folder with --out, or begin anew with "
                     "--overwrite"
                 )
+
+
+def _job(method: str, corruption: str) -> str:
+    return f"{method}+{corruption.replace(':', '-')}" if corruption else method

@@ -1,6 +1,6 @@
 """The methods that are compared."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.methods import METHODS, build, known_methods
 from activesam_ros.evaluation.per_class import PerClassSegmenter
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
+from activesam_ros.settings import PROFILES
 from activesam_ros.text.hypernyms import TableHypernyms
 from activesam_ros.toytown.words import DEMO_WORDS
 from activesam_ros.vocabulary import Vocabulary
@@ -49,6 +50,9 @@ DIFFERENCES = {
         "neighbor_tokens": 0,
         "hypernym_tokens": 0,
     },
+    "realtime": {
+        name: value for name, value in PROFILES["realtime"].items() if value != PROFILES["paper"][name]
+    },
     "no-expansion": {"neighbor_tokens": 0, "hypernym_tokens": 0},
     "no-preview": {"max_active": 65_535},
     "no-calibration": {"background_threshold": 0.0},
@@ -81,9 +85,10 @@ def test_each_method_changes_what_it_says(segmenter, name):
 def test_the_methods_on_a_picture(segmenter, street_image):
     results = {name: build(name, segmenter, WORDS).segment(street_image) for name in METHODS}
     for name, result in results.items():
-        previewed = name in ("active", "no-expansion", "no-calibration")
+        previewed = name in ("active", "realtime", "no-expansion", "no-calibration")
         assert (result.preview_presence is not None) == previewed, name
-        assert len(result.active_queries) == (6 if previewed else 20), name
+        if name != "realtime":  # a floor decides there
+            assert len(result.active_queries) == (6 if previewed else 20), name
         assert len(result.instances) == len(result.active_queries), name
         assert result.vocabulary == WORDS and result.labels.shape == (240, 320)
     unlabeled = {name: (result.labels == 255).mean() for name, result in results.items()}
@@ -113,7 +118,7 @@ def test_prompts_are_encoded_once_if_nothing_about_them_differs(segmenter):
 
 
 def test_names_that_are_refused(segmenter):
-    with pytest.raises(EvaluationError, match="no method 'fast'; expected one of active, paper, full-vocab"):
+    with pytest.raises(EvaluationError, match="no method 'fast'; expected one of active, paper, realtime, full-vocab"):
         build("fast", segmenter, WORDS)
     with pytest.raises(EvaluationError, match="'paper' is named twice"):
         known_methods(["paper", "active", "paper"])
@@ -125,3 +130,12 @@ def test_baselines_run_as_published(segmenter):
     assert [name for name, labeller in paths.items() if labeller.plain] == ["full-vocabulary"]
     assert all(METHODS[name].plain == labeller.plain for name, labeller in paths.items())
     assert METHODS["per-class"].plain and not segmenter.plain
+
+
+def test_what_decodes_everything_does_so_on_a_stream_too(toytown_checkpoint, street_image):
+    given = replace(GIVEN, **PROFILES["realtime"])
+    segmenter = ActiveSegmenter(toytown_checkpoint, given, TableHypernyms.shipped(), prompt_cache=None)
+    rolling = [name for name in METHODS if build(name, segmenter, WORDS).settings.rolls]
+    assert rolling == ["active", "realtime", "no-expansion", "no-calibration"]
+    for name in ("full-vocabulary", "no-preview"):
+        assert build(name, segmenter, WORDS).segment(street_image).active_queries == tuple(range(20))

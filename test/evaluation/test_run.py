@@ -22,6 +22,7 @@ from activesam_ros.evaluation.records import read_records
 from activesam_ros.evaluation.request import Request
 from activesam_ros.evaluation.run_folder import RunFolder
 from activesam_ros.evaluation.samples import samples
+from activesam_ros.evaluation.streams import Stream
 from activesam_ros.model.work import FrameWork
 from activesam_ros.result import ActiveClass, SegmentationResult
 from activesam_ros.segmenter import ActiveSegmenter
@@ -520,3 +521,55 @@ def test_labels_are_those_of_the_segmenter(tmp_path, quick_page):
             assert record.active == tuple(one.class_id for one in expected.active)
             assert set(record.timings) == set(expected.timings)
             assert record.work == sum(record.work_split.values()) > 1e9
+
+
+ROLLING = SegmenterSettings(
+    full_resolution=128, preview_resolution=96, presence_floor=0.99, preview_period=3, keep_fraction=1.0
+)
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_a_stream_that_was_interrupted_is_gone_on_with_as_if_it_was_not(
+    tmp_path, quick_page, monkeypatch, forgotten
+):
+    monkeypatch.setattr(run, "PathWork", lambda config: None)
+    monkeypatch.setattr(run, "frame_work", lambda *arguments: FrameWork(1, 2, 3))
+    bag = write_bag(tmp_path / "bag", frames=4, size=(64, 48))
+    whole = Request(
+        bag=bag,
+        out=tmp_path / "whole",
+        model="toytown",
+        vocabulary=WORDS,
+        settings=ROLLING,
+        device="cpu",
+        corruptions=(FOG,),
+        methods=("active",),
+        labels_topic=TRUTH_TOPIC,
+        threads=1,
+    )
+    run.evaluate(whole)
+    looks = []
+    streamed = Stream.segment
+
+    def segment(stream, rgb, stamp):
+        result = streamed(stream, rgb, stamp)
+        looks.append(result.look)
+        return result
+
+    def interrupted(stream, rgb, stamp):
+        if len(looks) == 5:
+            raise KeyboardInterrupt
+        return segment(stream, rgb, stamp)
+
+    part = replace(whole, out=tmp_path / "part")
+    monkeypatch.setattr(Stream, "segment", interrupted)
+    assert run.evaluate(part).interrupted
+    monkeypatch.setattr(Stream, "segment", segment)
+    if forgotten:
+        (part.out / "memories" / "active.json").unlink()
+        (part.out / "memories" / "active+fog-3.json").write_text("damaged")
+    run.evaluate(part)
+    assert len(looks) == 8 + 5 * forgotten
+    assert looks[0].way == "full" and "share" in {look.way for look in looks}
+    assert records_of(part.out) == records_of(whole.out)
+    assert predictions(part.out) == predictions(whole.out)
