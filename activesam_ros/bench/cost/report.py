@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from activesam_ros.bench.cost.paths import PATHS
 from activesam_ros.bench.cost.speed import Measured, SpeedBenchmark
 from activesam_ros.bench.cost.ways import WAYS
-from activesam_ros.bench.cost.work import Counted, Step, WorkBenchmark
+from activesam_ros.bench.cost.work import STEPS_WORDS, Counted, Step, WorkBenchmark
 from activesam_ros.bench.report import table
 
 TERA = 1e12
@@ -27,7 +27,7 @@ def work_to_markdown(found: WorkBenchmark) -> str:
         _growth(found.growing_words, "words", lambda one: one.scale.words),
         "10¹² operations an image of 150 words, by its side in pixels:",
         _growth(found.growing_sizes, "pixels", lambda one: one.scale.image_size),
-        "Where it is saved, 10⁹ operations:",
+        f"Where it is saved, 10⁹ operations; *times*: in an image of {STEPS_WORDS} words:",
         _steps(found.steps),
     ]
     return "\n\n".join(parts) + "\n"
@@ -47,7 +47,7 @@ def _vocabularies(counted: Sequence[Counted]) -> str:
         for one in counted
     ]
     return table(
-        ["words, way", "asked", "decoded", "preview", "encode", "decode", "total", "by `as published`"], rows
+        ["words, way", "asked", "decoded", "preview", "encode", "decode", "total", "ratio to `as published`"], rows
     )
 
 
@@ -67,10 +67,13 @@ def _steps(steps: Sequence[Step]) -> str:
             step.name,
             *(f"{value / 1e9:.1f}" if value else "" for value in (step.plain, step.lean)),
             f"{step.lean / step.plain:.2f}" if step.plain else "",
+            str(step.times) if step.times else "",
+            f"{step.saved / 1e9:.0f}" if step.times else "",
         ]
         for step in steps
     ]
-    return table(["", "plain", "lean", "ratio"], rows)
+    rows.append(["in all", "", "", "", "", f"{sum(step.saved for step in steps) / 1e9:.0f}"])
+    return table(["", "plain", "lean", "ratio", "times", "saved"], rows)
 
 
 def speed_to_markdown(found: SpeedBenchmark) -> str:

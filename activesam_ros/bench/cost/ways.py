@@ -72,11 +72,12 @@ def _class_by_class(scale: Scale, inputs: Inputs) -> list[Asked]:
     return [replace(whole, encodings=scale.words)]
 
 
+PAPER = Way("paper", "the profile `paper`: the same labels at less work", False, _with(**PROFILES["paper"]))
 WAYS = (
     Way("per-class", "SAM 3 asked class by class, the image encoded anew each time", True, _class_by_class),
     Way("full-vocabulary", "every class decoded at full resolution", True, _with(**NO_PREVIEW)),
     Way("as published", "ActiveSAM as its authors' code runs it", True, _with(**PROFILES["paper"])),
-    Way("paper", "the profile `paper`: the same labels, nothing done twice", False, _with(**PROFILES["paper"])),
+    PAPER,
     Way("realtime", "the profile `realtime` on a video", False, _with(**PROFILES["realtime"])),
 )
 """From the most work to the least."""

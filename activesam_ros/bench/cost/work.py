@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from activesam_ros.bench.cost.ways import WAYS, Inputs, Scale
+from activesam_ros.bench.cost.ways import PAPER, WAYS, Inputs, Scale
 from activesam_ros.model.lean.work import LeanWork
 from activesam_ros.model.work import FrameWork, ModelWork
 
 VOCABULARIES = (19, 59, 80, 150, 171)
 """Classes of Cityscapes, Pascal Context, COCO's objects, ADE20K and COCO-Stuff."""
+STEPS_WORDS = 150
 GROWING_WORDS = (10, 20, 40, 60, 100, 150, 250, 400, 600, 1000)
 GROWING_SIZES = (672, 840, 1008, 1176, 1344)
 
@@ -45,11 +46,18 @@ class Step:
     Attributes:
         name: what it is.
         plain, lean: how much; 0 where a path has no such piece.
+        times: how often an image of 150 words needs it with the profile `paper`.
     """
 
     name: str
     plain: int
     lean: int
+    times: int
+
+    @property
+    def saved(self) -> int:
+        """Of an image of 150 words; negative where the lean path does more."""
+        return self.times * (self.plain - self.lean)
 
 
 @dataclass(frozen=True)
@@ -102,47 +110,48 @@ class Counter:
             )
         return found
 
-    def steps(self, full: int, preview: int, inputs: Inputs) -> list[Step]:
-        """The pieces of work of an image and of a prompt, at two resolutions in pixels."""
+    def steps(self, inputs: Inputs) -> list[Step]:
+        """The pieces of work of an image of 150 words."""
         plain, lean = self._works[True], self._works[False]
+        (asked,) = PAPER.frames(Scale(STEPS_WORDS), inputs)
+        full, small = asked.full_resolution, asked.preview_resolution
         tokens, kept = inputs.tokens, inputs.kept
+        decoded, previewed = len(asked.decoded), asked.previewed
+        image, prompt = f"image at {full}", f"each decoded prompt at {full}"
+        preview, question = f"image at {small}", f"each prompt at {small}, presence alone"
         return [
-            Step(f"image at {full}: vision encoder", plain.vision(full), lean.vision(full)),
-            Step(f"image at {full}: class token", plain.class_token(full), lean.class_token(full)),
-            Step(f"image at {full}: shared by all prompts, encoder", 0, lean.shared_encoder(full)),
-            Step(f"image at {full}: shared by all prompts, mask head", 0, lean.shared_masks(full)),
+            Step(f"{image}: vision encoder", plain.vision(full), lean.vision(full), 1),
+            Step(f"{image}: class token", plain.class_token(full), lean.class_token(full), 1),
+            Step(f"{image}: shared by all prompts, encoder", 0, lean.shared_encoder(full), 1),
+            Step(f"{image}: shared by all prompts, mask head", 0, lean.shared_masks(full), 1),
+            Step(f"{prompt}: encoder", plain.encoder(full, tokens), lean.encoder(full, tokens), decoded),
             Step(
-                f"each decoded prompt at {full}: encoder",
-                plain.encoder(full, tokens),
-                lean.encoder(full, tokens),
-            ),
-            Step(
-                f"each decoded prompt at {full}: decoder and scores",
+                f"{prompt}: decoder and scores",
                 plain.decoder(full, tokens) + plain.scoring(tokens),
                 lean.decoder(full, tokens) + lean.scoring(tokens),
+                decoded,
             ),
             Step(
-                f"each decoded prompt at {full}: {kept} masks",
+                f"{prompt}: {kept} masks",
                 plain.masks(full, tokens, kept),
                 lean.masks(full, tokens, kept),
+                decoded,
+            ),
+            Step(f"{preview}: vision encoder", plain.vision(small), lean.coarse_vision(small), 1),
+            Step(f"{preview}: class token", plain.class_token(small), lean.class_token(small), 1),
+            Step(f"{preview}: shared by all prompts, encoder", 0, lean.shared_encoder(small), 1),
+            Step(f"{question}: encoder", plain.encoder(small, tokens), lean.encoder(small, tokens), previewed),
+            Step(
+                f"{question}: decoder",
+                plain.decoder(small, tokens),
+                lean.presence_decoder(small, tokens),
+                previewed,
             ),
             Step(
-                f"each prompt at {full}, presence alone",
+                f"each prompt at {full}, presence alone, on a video",
                 plain.presence(full, tokens),
                 lean.presence(full, tokens),
-            ),
-            Step(f"image at {preview}: vision encoder", plain.vision(preview), lean.coarse_vision(preview)),
-            Step(f"image at {preview}: class token", plain.class_token(preview), lean.class_token(preview)),
-            Step(f"image at {preview}: shared by all prompts, encoder", 0, lean.shared_encoder(preview)),
-            Step(
-                f"each prompt at {preview}, presence alone: encoder",
-                plain.encoder(preview, tokens),
-                lean.encoder(preview, tokens),
-            ),
-            Step(
-                f"each prompt at {preview}, presence alone: decoder",
-                plain.decoder(preview, tokens),
-                lean.presence_decoder(preview, tokens),
+                0,
             ),
         ]
 
@@ -172,8 +181,8 @@ def count_work(
     growing_sizes = []
     for size in sizes:
         say(f"counting images of {size} pixels")
-        growing_sizes += counter.count(Scale(150, size), inputs)
-    steps = counter.steps(1008, 672, inputs)
+        growing_sizes += counter.count(Scale(STEPS_WORDS, size), inputs)
+    steps = counter.steps(inputs)
     return WorkBenchmark(
         "Sam3Config() of transformers",
         inputs,

@@ -43,6 +43,10 @@ def test_stages_and_steps_add_up(found):
     small = sum(step.lean for name, step in steps.items() if name.startswith("image at 672"))
     asked = sum(step.lean for name, step in steps.items() if name.startswith("each prompt at 672"))
     assert paper.work.preview == small + 150 * asked
+    (published,) = (
+        one for one in found.vocabularies if (one.way, one.scale.words) == ("as published", 150)
+    )
+    assert sum(step.saved for step in found.steps) == published.total - paper.total
 
 
 def test_the_page_and_the_plot(found):
