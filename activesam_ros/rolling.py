@@ -12,6 +12,9 @@ from activesam_ros.change import change, thumbnail
 from activesam_ros.errors import SettingsError
 from activesam_ros.settings import SegmenterSettings
 
+# Of what is expected of a query, so much is left after a look that did not find it.
+_FADING = np.float32(0.9)
+
 Way = Literal["full", "sweep", "share", "none"]
 
 
@@ -52,7 +55,8 @@ class _Known:
         queries, settings: what was asked, and how.
         frame: its number since the last full look, which is 0.
         presence: float32 [Q], of each query when it was last asked or decoded.
-        seen: int64 [Q], number of the frame in which that was.
+        expected: float32 [Q], the highest presence of each query so far, which fades with every look that finds less.
+        seen: int64 [Q], number of the frame in which it was last asked or decoded.
         unwanted: of each active query, the frames in a row in which it was decoded for its past alone.
         thumbnail: of the frame.
     """
@@ -61,6 +65,7 @@ class _Known:
     settings: SegmenterSettings
     frame: int
     presence: np.ndarray
+    expected: np.ndarray
     seen: np.ndarray
     unwanted: Mapping[int, int]
     thumbnail: np.ndarray
@@ -130,6 +135,7 @@ class StreamMemory:
             "stamp": self._stamp,
             "frame": known.frame,
             "presence": known.presence.tolist(),
+            "expected": known.expected.tolist(),
             "seen": known.seen.tolist(),
             "unwanted": sorted(known.unwanted.items()),
             "thumbnail": known.thumbnail.tolist(),
@@ -153,6 +159,7 @@ class StreamMemory:
             settings,
             int(state["frame"]),
             np.array(state["presence"], np.float32),
+            np.array(state["expected"], np.float32),
             np.array(state["seen"], np.int64),
             {int(query): int(count) for query, count in state["unwanted"]},
             np.array(state["thumbnail"], np.float32),
@@ -235,6 +242,11 @@ class Plan:
         seen[list(self.look.queries)] = frame
         for query, value in decoded.items():
             presence[query], seen[query] = value, frame
+        looked = seen == frame
+        expected = presence.copy()
+        if before is not None:
+            faded = np.where(looked, _FADING, np.float32(1)) * before.expected
+            expected = np.where(looked, np.maximum(presence, faded), faded).astype(np.float32)
         wanted = set(selected)
         past = {} if before is None else before.unwanted
         self.memory._keep(
@@ -244,6 +256,7 @@ class Plan:
                 self.settings,
                 frame,
                 presence,
+                expected,
                 seen,
                 {query: 0 if query in wanted else past.get(query, 0) + 1 for query in decoded},
                 self.thumbnail,
@@ -276,6 +289,10 @@ def _next_look(known: _Known, settings: SegmenterSettings) -> Look:
         share, rest = divmod(len(others), settings.preview_period)
         later = (frames_left - 1) * (share + (rest > 0))
         due = int((np.arange(1, len(others) + 1) - later).max(initial=share))
-    if not due:
-        return NO_LOOK
-    return Look(settings.preview_way, tuple(sorted(others[:due].tolist())))
+    chosen, rest = others[:due], others[due:]
+    if settings.preview_way == "share":
+        # Rates in proportion to the roots of how often things come up find them soonest.
+        urgency = np.sqrt(known.expected[rest]) * (known.frame + 1 - known.seen[rest])
+        likely = rest[np.argsort(-urgency, kind="stable")][: settings.preview_likely]
+        chosen = np.concatenate([chosen, likely])
+    return Look(settings.preview_way, tuple(sorted(chosen.tolist()))) if len(chosen) else NO_LOOK

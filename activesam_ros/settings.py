@@ -37,6 +37,7 @@ class SegmenterSettings:
             preview asks all in every frame, as published. See `activesam_ros.rolling.StreamMemory`.
         preview_way: how the queries that are not active are asked with a period above 1: "share" asks a few in every
             frame, on its features at full resolution; "sweep" asks all in one preview every `preview_period` frames.
+        preview_likely: with "share", so many of those that are likeliest to come up are asked beside in every frame.
         leave_after: with a period above 1, an active query leaves once it was not wanted in so many frames in a row.
         change_threshold: with a period above 1, all are asked anew if the image has changed by more than this since
             the last frame (`activesam_ros.change`); 1: never.
@@ -59,6 +60,7 @@ class SegmenterSettings:
     presence_floor: float = 0.0
     preview_period: int = 1
     preview_way: str = "share"
+    preview_likely: int = 0
     leave_after: int = 3
     change_threshold: float = 0.65
     max_pixels: int = 8_300_000
@@ -123,6 +125,7 @@ BOUNDS = {
     "hypernym_tokens": Bounds(0, 16, whole=True),
     "presence_floor": Bounds(0, 1, whole=False),
     "preview_period": Bounds(1, 10_000, whole=True),
+    "preview_likely": Bounds(0, 10_000, whole=True),
     "leave_after": Bounds(1, 1000, whole=True),
     "change_threshold": Bounds(0, 1, whole=False),
     "max_pixels": Bounds(1, 100_000_000, whole=True),
@@ -140,6 +143,7 @@ PROFILES: Mapping[str, Mapping[str, float | int | str]] = MappingProxyType(
                 "presence_floor": 0.0,
                 "preview_period": 1,
                 "preview_way": "share",
+                "preview_likely": 0,
                 "leave_after": 3,
                 "change_threshold": 0.65,
             }
@@ -147,9 +151,10 @@ PROFILES: Mapping[str, Mapping[str, float | int | str]] = MappingProxyType(
         "realtime": MappingProxyType(
             {
                 "keep_fraction": 1.0,
-                "presence_floor": 0.3,
-                "preview_period": 24,
+                "presence_floor": 0.2,
+                "preview_period": 60,
                 "preview_way": "share",
+                "preview_likely": 3,
                 "leave_after": 3,
                 "change_threshold": 0.65,
             }

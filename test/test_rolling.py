@@ -242,3 +242,23 @@ def test_a_batch_has_one_image_of_a_stream():
     distinct([memory, None, None, StreamMemory()])
     with pytest.raises(SettingsError, match="same memory"):
         distinct([memory, None, memory])
+
+
+def test_the_likely_are_asked_more_often_and_the_others_in_time():
+    stream = Stream(rolling(preview_period=18, preview_likely=2, presence_floor=0.5))
+    presence = [0.9, 0.9, 0.3, 0.3, 0.3, *[0.001] * 15]
+    times = np.zeros(20, int)
+    for _ in range(72):
+        _, seen = stream.frame(presence)
+        times[list(seen)] += 1
+    assert {len(look.queries) for look in stream.looks[1:]} <= {2, 3, 4}
+    assert min(times[2:5]) > 30
+    assert 4 <= min(times[5:]) and max(times[5:]) < 10
+
+
+def test_what_was_there_is_expected_back():
+    stream = Stream(rolling(preview_period=100, preview_likely=1, leave_after=1))
+    stream.frame(shows(0, 7))
+    for _ in range(8):
+        stream.frame(shows(0))
+    assert 7 in stream.frame(shows(0, 7))[0]

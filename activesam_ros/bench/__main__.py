@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from activesam_ros.bench import video_command
 from activesam_ros.bench.cost import commands as cost
 from activesam_ros.bench.node import commands as node
 from activesam_ros.errors import ActiveSamError
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     vocabulary.set_defaults(benchmark=_vocabulary)
     node.add_commands(names, _at_least)
     cost.add_commands(names, _at_least, node.image_size)
+    video_command.add_command(names, _at_least)
     return parser
 
 

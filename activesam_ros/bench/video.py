@@ -37,9 +37,9 @@ class Options:
         floors: of the floor's curve.
     """
 
-    drives: int = 6
-    frames: int = 24
-    rate: float = 4.0
+    drives: int = 5
+    frames: int = 40
+    rate: float = 10.0
     classes: int = 150
     periods: tuple[int, ...] = (12, 24)
     floors: tuple[float, ...] = FLOORS

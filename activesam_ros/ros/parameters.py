@@ -254,6 +254,11 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         choices=CHOICES["preview_way"],
     ),
     ParameterSpec(
+        "preview_likely",
+        _PAPER.preview_likely,
+        "With preview_way share, so many of the prompts that are likeliest to come up are asked beside in every frame.",
+    ),
+    ParameterSpec(
         "leave_after",
         _PAPER.leave_after,
         "With a preview_period above 1, a prompt is decoded no more once it was not wanted in so many frames in a row.",

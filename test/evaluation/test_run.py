@@ -524,7 +524,12 @@ def test_labels_are_those_of_the_segmenter(tmp_path, quick_page):
 
 
 ROLLING = SegmenterSettings(
-    full_resolution=128, preview_resolution=96, presence_floor=0.99, preview_period=3, keep_fraction=1.0
+    full_resolution=128,
+    preview_resolution=96,
+    presence_floor=0.99,
+    change_threshold=1.0,
+    preview_period=3,
+    keep_fraction=1.0,
 )
 
 

@@ -1,0 +1,56 @@
+"""Command line of the benchmark of the settings for streams."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+def add_command(names: argparse._SubParsersAction, at_least: Callable[[int], Callable[[str], int]]) -> None:
+    """Adds `video`.
+
+    Args:
+        names: where subcommands go.
+        at_least: makes the type of a whole number.
+    """
+    video = names.add_parser(
+        "video",
+        help="what the settings for streams cost in work and labels",
+        description="Labels drives through Toy Town with the demo model and several settings: SAM 3's operations a "
+        "frame, mIoU, recall, and how long a class that came up goes unseen. Half an hour on one core.",
+    )
+    video.add_argument("--drives", type=at_least(1), default=5, help="so many streets (default: 5)")
+    video.add_argument("--frames", type=at_least(2), default=40, help="of each drive (default: 40)")
+    video.add_argument("--rate", type=float, default=10.0, help="frames a second (default: 10)")
+    video.add_argument("--classes", type=at_least(20), default=150, help="of the vocabulary (default: 150)")
+    video.add_argument("--quick", action="store_true", help="the profiles alone")
+    video.add_argument("--threads", type=at_least(1), default=1, help="of the CPU (default: 1)")
+    video.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to a file")
+    video.set_defaults(benchmark=_video)
+
+
+def _video(given: argparse.Namespace) -> int:
+    # Imports torch, after the threads' policy is set.
+    import torch
+    from transformers import Sam3Config
+
+    from activesam_ros.bench.video import Options, as_json, measure_video, to_markdown
+    from activesam_ros.model.lean.work import LeanWork
+    from activesam_ros.segmenter import ActiveSegmenter
+
+    torch.set_num_threads(given.threads)
+    shared = (given.drives, given.frames, given.rate, given.classes)
+    options = Options(*shared, periods=(), floors=(0.0,)) if given.quick else Options(*shared)
+    segmenter = ActiveSegmenter.from_pretrained("toytown", device="cpu")
+    found = measure_video(segmenter, LeanWork(Sam3Config()), options, _say)
+    print(to_markdown(found), end="")
+    if given.json:
+        given.json.write_text(json.dumps(as_json(found), indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _say(text: str) -> None:
+    print(f"… {text}", file=sys.stderr, flush=True)
