@@ -1,0 +1,100 @@
+"""The benchmark of streams: what it counts, on drives of two frames and a stand-in for the segmenter."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from activesam_ros.bench import video
+from activesam_ros.bench.__main__ import main
+from activesam_ros.bench.video import FULL, MASKS, PREVIEW, TOKENS, Options, Tally
+from activesam_ros.model.work import Asked
+from activesam_ros.result import ActiveClass
+from activesam_ros.rolling import NO_LOOK, Look
+
+
+class Segmenter:
+    """Decodes in each frame what it is told to, and asks what it is told to."""
+
+    def __init__(self, *frames):
+        self.frames = iter(frames)
+
+    def segment(self, rgb, memory):
+        look, decoded = next(self.frames)
+        preview = None
+        if look.queries:
+            preview = np.full(25, np.nan, np.float32)
+            preview[list(look.queries)] = 0.25
+        return SimpleNamespace(
+            labels=np.where(np.arange(4) < 2, decoded[0], 255).reshape(2, 2),
+            look=look,
+            preview_presence=preview,
+            active_queries=decoded,
+            query_presence=(0.75,) * len(decoded),
+            active=tuple(ActiveClass(one, str(one), 0.75, None, 0) for one in decoded),
+        )
+
+
+class Work:
+    def frame(self, asked):
+        return SimpleNamespace(total=asked.previewed * 100 + asked.looked * 10 + len(asked.decoded))
+
+
+def drive(*frames):
+    return [SimpleNamespace(rgb=None, labels=np.array(truth).reshape(2, 2)) for truth in frames]
+
+
+def test_what_is_counted():
+    frames = drive([1, 1, 2, 255], [1, 1, 3, 3], [1, 1, 3, 4], [1, 1, 3, 3], [1, 1, 3, 3])
+    segmenter = Segmenter(
+        (Look("full", tuple(range(25))), (1, 2)),
+        (Look("share", (5, 6)), (1, 2)),
+        (NO_LOOK, (1,)),
+        (Look("sweep", (3, 4, 5)), (1, 3)),
+        (NO_LOOK, (1, 3)),
+    )
+    tally = video.measure(segmenter, [frames], Work())
+    assert (tally.frames, tally.full, tally.swept, tally.asked_small, tally.asked_full) == (5, 1, 1, 28, 2)
+    assert tally.work == [2502, 22, 1, 302, 2]
+    assert tally.pairs == [(0.25, 0.75)] * 2
+    # 3 came up in the second frame and was decoded two later; 4 went undecoded.
+    assert (tally.delays, tally.never) == ([2], 1)
+    assert (tally.present, tally.found) == (2 + 2 + 3 + 2 + 2, 2 + 1 + 1 + 2 + 2)
+    row = video.measured("some", tally)
+    assert row.work == pytest.approx(2829 / 5) and row.work_highest == 2502
+    assert (row.delay, row.delay_highest, row.never) == (2.0, 2, 0.5)
+    assert row.recall == pytest.approx(8 / 11)
+
+
+def test_sam3_is_asked_what_the_demo_model_was():
+    result = SimpleNamespace(look=Look("share", (4, 5, 6)), active_queries=(1, 2))
+    assert video.asked(result) == Asked(FULL, PREVIEW, 0, TOKENS, ((TOKENS, MASKS),) * 2, looked=3)
+    result = SimpleNamespace(look=Look("sweep", (4, 5, 6)), active_queries=(1,))
+    assert video.asked(result) == Asked(FULL, PREVIEW, 3, TOKENS, ((TOKENS, MASKS),), looked=0)
+
+
+def test_a_floor_is_wrong_about_what_decoding_finds():
+    row = video.floor_row(0.3, [(0.1, 0.2), (0.1, 0.9), (0.2, 0.1), (0.8, 0.1)], video.measured("x", _tally()))
+    assert row.under == 0.75 and row.wrong == pytest.approx(1 / 3)
+    assert video.floor_row(0.0, [(0.1, 0.2)], row.measured).wrong == 0
+
+
+def _tally():
+    tally = Tally(frames=2, decoded=3, present=4, found=3, work=[10, 20])
+    tally.confusion.add(np.zeros((2, 2), int), np.zeros((2, 2), int))
+    return tally
+
+
+def test_the_tables():
+    row = video.measured("some", _tally())
+    found = video.Found(Options(), (video.floor_row(0.1, [(0.0, 0.5)], row),), (row,))
+    lines = video.to_markdown(found).splitlines()
+    assert "| 0.1 | 100.0% | 100.0% | 1.5 | 1.0000 | 0.7500 | 0.00 |" in lines
+    assert lines[-1].startswith("| some | 0.00 | 0.00 | 1.5 | 0.0 | 0.0 | 0.0% | 1.0000 | 0.7500 | – | – |")
+    assert video.as_json(found)["profiles"][0]["recall"] == 0.75
+
+
+def test_the_command_refuses_a_vocabulary_without_the_street(capsys):
+    with pytest.raises(SystemExit):
+        main(["video", "--classes", "10"])
+    assert "10 is less than 20" in capsys.readouterr().err
