@@ -68,6 +68,11 @@ def add_commands(
     speed.add_argument("--classes", type=at_least(2), default=60, help="of the vocabulary (default: 60)")
     speed.add_argument("--size", type=size, default=(640, 480), help="of the images (default: 640x480)")
     speed.add_argument("--images", type=at_least(1), default=5, help="that are measured (default: 5)")
+    speed.add_argument(
+        "--cold",
+        action="store_true",
+        help="measure the first image too, which pays for what later ones reuse (default: one more comes before)",
+    )
     speed.add_argument("--threads", type=at_least(1), help="of torch (default: its choice)")
     speed.add_argument(
         "--masks",
@@ -116,11 +121,12 @@ def _speed(given: argparse.Namespace) -> int:
     from activesam_ros.bench.full_size import ensure_random_model, full_size_folder
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    model, masks = given.model, given.masks
+    model, masks, called = given.model, given.masks, None
     if given.full_size:
         _say("making sure of the model of full size")
         model = str(ensure_random_model(full_size_folder()))
         masks = masks or FULL_SIZE_MASKS
+        called = "SAM 3's published size with random weights"
     options = SpeedOptions(
         paths=given.paths or (("plain", "lean") if given.full_size else ("plain", "lean", "realtime")),
         model=model,
@@ -129,8 +135,10 @@ def _speed(given: argparse.Namespace) -> int:
         classes=given.classes,
         size=given.size,
         images=given.images,
+        cold=given.cold,
         threads=given.threads,
         masks=masks,
+        called=called,
     )
     found = measure_speed(options, _say)
     page = speed_to_markdown(found)

@@ -82,13 +82,14 @@ def speed_to_markdown(found: SpeedBenchmark) -> str:
     first = options.paths[0]
     lead = found.paths[first]
     width, height = options.size
+    images = "1 image" if options.images == 1 else f"{options.images} images"
     threshold = (
         "the usual confidence threshold"
         if found.threshold is None
         else f"confidence threshold {found.threshold:.4f}, for {options.masks} masks a prompt on `{first}`"
     )
     parts = [
-        f"Model: {options.model}, {options.classes} words, {options.images} images of {width}x{height}, {threshold}. "
+        f"Model: {options.called or options.model}, {options.classes} words, {images} of {width}x{height}, {threshold}. "
         f"Machine: {lead.loaded.machine}.",
         f"Seconds an image, medians; in brackets the median of the ratios to `{first}`, image by image:",
         _seconds(found.paths),

@@ -32,10 +32,13 @@ class SpeedOptions:
         model, device, dtype: as for `load_checkpoint`.
         classes: of the vocabulary.
         size: width and height of the images in pixels.
-        images: that each path labels, after one that is not measured.
+        images: that each path labels and that are measured.
+        cold: whether they begin with the first one, which pays for what later ones reuse; otherwise one more comes
+            before them.
         threads: torch's threads; None: torch's choice.
         masks: has the confidence threshold such that prompts of the first image keep so many instance masks each on
             the first path, on average; None: the usual threshold.
+        called: what reports call the model; None: as it was given.
     """
 
     paths: tuple[str, ...] = ("plain", "lean")
@@ -45,8 +48,10 @@ class SpeedOptions:
     classes: int = 60
     size: tuple[int, int] = (640, 480)
     images: int = 5
+    cold: bool = False
     threads: int | None = None
     masks: int | None = None
+    called: str | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,8 @@ def measure_speed(
     resolve_folder(options.model)
     first = options.paths[0]
     names = vocabulary_names(options.model, options.classes)
-    pictures = drive(options.images + 1, options.size)
+    unmeasured = 0 if options.cold else 1
+    pictures = drive(options.images + unmeasured, options.size)
     threshold = None
     with ExitStack() as stack:
         # Whoever comes second finds the words encoded, so that the text encoder is loaded once.
@@ -149,7 +155,7 @@ def measure_speed(
             for path in running.values():
                 path.call("use_threshold", threshold)
         runs: dict[str, list[Run]] = {name: [] for name in options.paths}
-        for number, rgb in enumerate(pictures):
+        for number, rgb in enumerate(pictures, 1 - unmeasured):
             turn = options.paths if number % 2 else options.paths[::-1]
             for name in turn:
                 run = running[name].call("run", rgb)

@@ -1,14 +1,15 @@
 """Time and memory of the paths, here on few words and small images."""
 
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 
 from activesam_ros.bench.__main__ import main
 from activesam_ros.bench.cost import commands, paths, speed
-from activesam_ros.bench.cost.paths import PATHS, MeasuredPath
+from activesam_ros.bench.cost.paths import PATHS, Loaded, MeasuredPath, Run
 from activesam_ros.bench.cost.report import speed_to_markdown
 from activesam_ros.bench.cost.speed import SpeedOptions, drive, measure_speed, vocabulary_names
 
@@ -58,6 +59,31 @@ def test_paths_in_turns(measured):
     assert "| `lean` | cpu | float32 |" in page and "for 3 masks a prompt on `plain`" in page
 
 
+class Counting:
+    """A path whose n-th image takes n seconds."""
+
+    def __init__(self):
+        self.images = 0
+
+    def call(self, name, *arguments):
+        if name == "loaded":
+            return Loaded("a machine", "cuda:0 (a GPU)", "bfloat16", 1008, 672, 2**30)
+        self.images += 1
+        seconds = float(self.images)
+        return Run({"encode": seconds, "total": seconds}, seconds / 2, 2**20, np.zeros((2, 2)), (0,), (1,))
+
+
+@pytest.mark.parametrize("cold, mean", [(False, 3.0), (True, 2.0)])
+def test_what_counts_of_the_images(cold, mean):
+    options = SpeedOptions(("plain", "lean"), size=(16, 12), images=3, cold=cold)
+    found = measure_speed(options, lambda text: None, lambda *_, threads: nullcontext(Counting()))
+    lean = found.paths["lean"]
+    assert lean.mean_seconds == lean.seconds["total"] == 2 * lean.gpu_seconds == mean
+    assert lean.peak == 2**20 and lean.ratio == {"encode": 1.0, "total": 1.0}
+    page = speed_to_markdown(found)
+    assert "max_memory_allocated" in page and "cuda:0 (a GPU) | bfloat16" in page
+
+
 def test_the_threshold_keeps_as_many_masks_as_asked(street_image, toytown_checkpoint):
     path = MeasuredPath(PATHS["lean"], "toytown", "cpu", "float32", ["road", "sky", "car"], None)
     path.use_threshold(path.threshold_for(street_image, 5))
@@ -80,10 +106,10 @@ def test_images_and_words():
 def test_the_command_line(measured, monkeypatch, tmp_path, capsys):
     given = []
     monkeypatch.setattr(speed, "measure_speed", lambda options, say: given.append(options) or measured[0])
-    line = "speed --classes 9 --size 320x240 --images 3 --threads 2 --paths lean,plain --dtype float32"
+    line = "speed --classes 9 --size 320x240 --images 3 --cold --threads 2 --paths lean,plain --dtype float32"
     assert main([*line.split(), "--out", str(tmp_path)]) == 0
     assert given == [
-        SpeedOptions(("lean", "plain"), "toytown", "auto", "float32", 9, (320, 240), 3, threads=2)
+        SpeedOptions(("lean", "plain"), "toytown", "auto", "float32", 9, (320, 240), 3, True, threads=2)
     ]
     assert {path.name for path in tmp_path.iterdir()} == {"speed.md", "speed.json"}
     assert capsys.readouterr().out == (tmp_path / "speed.md").read_text()
