@@ -56,7 +56,7 @@ class Tally:
         delays: frames from the first that shows a class to the first that decodes it, for each time that one came up.
         never: how often one came up and went without being decoded.
         pairs: presence in a full preview and at full resolution of each query that was decoded then.
-        work: operations of SAM 3, of every frame.
+        work: operations of SAM 3, of every frame but the first of a drive.
         confusion: of the labels.
     """
 
@@ -81,7 +81,7 @@ class Measured:
 
     Attributes:
         name: of the setting.
-        work: operations a frame, mean; `work_highest`: of the frame with most.
+        work: operations a frame, mean; `work_highest`: of the frame with most; both without the first of a drive.
         decoded, asked_small, asked_full: queries a frame, see `Tally`.
         full_share: share of the frames with a full look.
         mean_iou, recall: of the 19 classes; share of the (frame, class) pairs that the truth shows that were decoded.
@@ -193,8 +193,8 @@ def measure(segmenter: ActiveSegmenter, drives: Sequence[Sequence[Frame]], work:
             truth = {int(index) for index in np.unique(frame.labels) if index < len(CLASSES)}
             decoded = {each.class_id for each in result.active}
             _add(tally, result, frame, truth, decoded)
-            tally.work.append(work.frame(asked(result)).total)
-            if number:  # what the first frame shows has not just come up
+            if number:  # the first asks everything, and what it shows has not just come up
+                tally.work.append(work.frame(asked(result)).total)
                 waiting.update((index, number) for index in truth - before)
             for index, since in list(waiting.items()):
                 if index in decoded:
@@ -282,7 +282,8 @@ def to_markdown(found: Found) -> str:
     options = found.options
     lines = [
         f"{options.drives} drives of {options.frames} frames at {options.rate:g} Hz, {options.classes} classes; work "
-        f"of SAM 3 at {FULL} and {PREVIEW} px, {TOKENS} tokens a prompt, {MASKS} masks a decoded prompt.",
+        f"of SAM 3 at {FULL} and {PREVIEW} px, {TOKENS} tokens a prompt, {MASKS} masks a decoded prompt, without the "
+        "first frame of a drive.",
         "",
         "| presence_floor | under it | wrongly | decoded | mIoU | recall | 10¹² operations |",
         "| --- | --- | --- | --- | --- | --- | --- |",
