@@ -89,8 +89,8 @@ def speed_to_markdown(found: SpeedBenchmark) -> str:
         else f"confidence threshold {found.threshold:.4f}, for {options.masks} masks a prompt on `{first}`"
     )
     parts = [
-        f"Model: {options.called or options.model}, {options.classes} words, {images} of {width}x{height}, {threshold}. "
-        f"Machine: {lead.loaded.machine}.",
+        f"Model: {options.called or options.model}, {options.classes} words, {images} of {width}x{height}, "
+        f"{threshold}. Machine: {lead.loaded.machine}.",
         f"Seconds an image, medians; in brackets the median of the ratios to `{first}`, image by image:",
         _seconds(found.paths),
         "Memory in MiB: with weights and words before the first image, and the most above that while an image was "
