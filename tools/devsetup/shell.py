@@ -15,7 +15,9 @@ import sys
 
 from {module} import {function}
 
-sys.exit({function}())
+# A process that it starts with "spawn" imports this file too.
+if __name__ == "__main__":
+    sys.exit({function}())
 """
 
 

@@ -33,14 +33,12 @@ class PathSpec:
         plain: transformers' own modules, as published; otherwise the lean path.
         profile: settings, by the name of the profile.
         dtype: another precision than the one that was asked for; None: that one.
-        compile: whether torch compiles it.
     """
 
     name: str
     plain: bool = False
     profile: str = "paper"
     dtype: str | None = None
-    compile: bool = False
 
 
 PATHS = {
