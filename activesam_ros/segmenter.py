@@ -19,9 +19,10 @@ from activesam_ros.images import check_image
 from activesam_ros.labelling import label_pixels
 from activesam_ros.memory import DeviceMemory, device_memory
 from activesam_ros.model.checkpoint import Checkpoint, load_checkpoint
+from activesam_ros.model.compiling import Compiler
 from activesam_ros.model.heads import PromptHeads
-from activesam_ros.model.lean.heads import LeanHeads, SharedImage
-from activesam_ros.model.vision import ImageFeatures, VisionEncoder
+from activesam_ros.model.lean.heads import BUCKET_STEP, LeanHeads, SharedImage
+from activesam_ros.model.vision import ImageFeatures, Levels, VisionEncoder
 from activesam_ros.preview import select_active
 from activesam_ros.resolutions import resolutions
 from activesam_ros.result import ActiveClass, PreviewResult, SegmentationResult, active_classes
@@ -82,6 +83,7 @@ class ActiveSegmenter:
         text_encoder: Residence = "release",
         prompt_cache: Path | Literal["default"] | None = "default",
         plain: bool = False,
+        compiler: Compiler | None = None,
     ) -> None:
         """
         Args:
@@ -94,12 +96,15 @@ class ActiveSegmenter:
                 folder; None: they are remembered in memory only.
             plain: call transformers' own modules, which share nothing among prompts: the same labels at more work,
                 for comparison.
+            compiler: makes faster functions of the model's large parts, see `torch_compiler`; None: none does.
 
         Raises:
             SettingsError: a resolution does not fit the model, or `text_encoder` is none of the three.
         """
         self._checkpoint = checkpoint
-        self._heads = _heads(checkpoint, plain)
+        self._compiler = compiler
+        self._heads = _heads(checkpoint, plain, compiler)
+        self._encoders: dict[tuple[str, int], VisionEncoder] = {}
         self._configure(settings or SegmenterSettings())
         self._prompt_room = FittingSize("prompt")
         self._image_room = FittingSize("image")
@@ -118,9 +123,19 @@ class ActiveSegmenter:
         self.full_resolution, self.preview_resolution = resolutions(
             self._checkpoint.image_size, self._checkpoint.patch_size, settings
         )
-        full, preview = ("all", "all") if self.plain else ("masks", "coarse")
-        self._full = VisionEncoder(self._checkpoint, self.full_resolution, full)
-        self._preview = VisionEncoder(self._checkpoint, self.preview_resolution, preview)
+        full: Levels = "all" if self.plain else "masks"
+        preview: Levels = "all" if self.plain else "coarse"
+        self._full = self._encoder(full, self.full_resolution)
+        self._preview = self._encoder(preview, self.preview_resolution)
+        # What is compiled for a resolution stays compiled while others change.
+        self._encoders = {
+            (full, self.full_resolution): self._full,
+            (preview, self.preview_resolution): self._preview,
+        }
+
+    def _encoder(self, levels: Levels, resolution: int) -> VisionEncoder:
+        known = self._encoders.get((levels, resolution))
+        return known or VisionEncoder(self._checkpoint, resolution, levels, self._compiler)
 
     @classmethod
     def from_pretrained(
@@ -133,6 +148,7 @@ class ActiveSegmenter:
         text_encoder: Residence = "release",
         prompt_cache: Path | Literal["default"] | None = "default",
         plain: bool = False,
+        compiler: Compiler | None = None,
     ) -> ActiveSegmenter:
         """Loads a model; see `load_checkpoint` for `model`, `device` and `dtype`, and the constructor for the rest.
 
@@ -141,7 +157,7 @@ class ActiveSegmenter:
             SettingsError: as the constructor.
         """
         checkpoint = load_checkpoint(model, device, dtype)
-        return cls(checkpoint, settings, hypernyms, text_encoder, prompt_cache, plain)
+        return cls(checkpoint, settings, hypernyms, text_encoder, prompt_cache, plain, compiler)
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -152,6 +168,11 @@ class ActiveSegmenter:
     def plain(self) -> bool:
         """Whether transformers' own modules are called, which share nothing among prompts."""
         return isinstance(self._heads, PromptHeads)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether large parts of the model are compiled, so that the first images of each kind take long."""
+        return self._compiler is not None
 
     @property
     def prompts(self) -> PromptSet | None:
@@ -196,7 +217,7 @@ class ActiveSegmenter:
         """
         other = copy.copy(self)
         if plain is not None and plain != self.plain:
-            other._heads = _heads(self._checkpoint, plain)
+            other._heads = _heads(self._checkpoint, plain, self._compiler)
         other._configure(settings)
         other._prompts = None
         if self._prompts is not None:
@@ -282,6 +303,35 @@ class ActiveSegmenter:
             OutOfMemoryError: not even one prompt at a time fits into memory.
         """
         return self.decode(self.encode_images([rgb], [memory])[0])
+
+    @torch.inference_mode()
+    def warm_up(self, prompts: PromptSet) -> None:
+        """Runs every size of bucket that images may need, so that compiling does not hold up the first of them.
+
+        Args:
+            prompts: a vocabulary that comes into force.
+
+        Raises:
+            ModelError, OutOfMemoryError: as `segment`.
+        """
+        settings = self.settings
+        clock = StageClock(self._checkpoint.device)
+        blank = [np.zeros((self.full_resolution, self.full_resolution, 3), np.uint8)]
+        full = self._heads.share(self._full.encode(self._full.prepare_all(blank)), masks=True)
+        asked = []
+        if self._prunes(prompts):
+            small = self._preview.encode(self._preview.prepare_all(blank))
+            asked.append(self._heads.share(small, masks=False))
+            if settings.preview_period > 1 and settings.preview_way == "share":
+                asked.append(full)
+        most = min(len(prompts), settings.bucket_size)
+        for size in range(BUCKET_STEP, most + BUCKET_STEP, BUCKET_STEP):
+            queries = tuple(range(min(size, most)))
+            for image in asked:
+                self._ask(image, prompts, queries)
+            if size - BUCKET_STEP < settings.max_active:
+                some = EncodedImage(full, (1, 1), prompts, None, queries[: settings.max_active], {})
+                self._decode(some, settings.bucket_size, clock)
 
     @torch.inference_mode()
     def encode_images(
@@ -392,14 +442,14 @@ class ActiveSegmenter:
     ) -> list[EncodedImage]:
         small = [one for one, (_, plan) in enumerate(frames) if plan.look.way in ("full", "sweep")]
         previews = iter(
-            self._ask_preview([(frames[one][0], frames[one][1].look.queries) for one in small], prompts, clock)
+            self._ask_preview(
+                [(frames[one][0], frames[one][1].look.queries) for one in small], prompts, clock
+            )
         )
         with clock.timed("prepare"):
             pixels = self._full.prepare_all([rgb for rgb, _ in frames])
         with clock.timed("encode"):
-            features = [
-                self._heads.share(image, masks=True) for image in self._full.encode(pixels).split()
-            ]
+            features = [self._heads.share(image, masks=True) for image in self._full.encode(pixels).split()]
         encoded = []
         for index, (image, (rgb, plan)) in enumerate(zip(features, frames, strict=True)):
             asked = next(previews) if index in small else None
@@ -496,5 +546,5 @@ class ActiveSegmenter:
         return self._hypernyms
 
 
-def _heads(checkpoint: Checkpoint, plain: bool) -> PromptHeads | LeanHeads:
-    return PromptHeads(checkpoint) if plain else LeanHeads(checkpoint)
+def _heads(checkpoint: Checkpoint, plain: bool, compiler: Compiler | None) -> PromptHeads | LeanHeads:
+    return PromptHeads(checkpoint) if plain else LeanHeads(checkpoint, compiler)

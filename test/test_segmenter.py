@@ -4,6 +4,8 @@ import subprocess
 import sys
 import threading
 import weakref
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -442,6 +444,30 @@ def test_the_plain_path_labels_the_same(toytown_checkpoint, make, images, words)
             assert mine.presence == pytest.approx(theirs.presence, abs=1e-5)
         # The best two of a pixel may be equal but for rounding.
         assert (one.labels == other.labels).mean() >= 0.9999
+
+
+def test_compiled_parts_say_the_same_and_are_ready(toytown_checkpoint, make, street_image):
+    expected = make(CLASSES[:12], max_active=7, keep_fraction=0.6, bucket_size=8)
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    compiler = partial(torch.compile, dynamic=False, backend=backend)
+    segmenter = ActiveSegmenter(
+        toytown_checkpoint, expected.settings, TABLE, prompt_cache=None, compiler=compiler
+    )
+    assert segmenter.compiled and not expected.compiled
+    segmenter.set_vocabulary(expected.vocabulary)
+    segmenter.warm_up(segmenter.prompts)
+    warm = len(graphs)
+    assert warm > 0
+    result = segmenter.segment(street_image)
+    same_result(result, expected.segment(street_image))
+    fewer = segmenter.with_settings(replace(expected.settings, keep_fraction=0.3))
+    assert len(fewer.segment(street_image).active_queries) < len(result.active_queries)
+    assert len(graphs) == warm
 
 
 def test_half_precision_on_the_image_path(toytown_folder, make, street_image):

@@ -34,6 +34,14 @@ class PromptTokens:
         more = -self.tokens.shape[1] % step
         return PromptTokens(F.pad(self.tokens, (0, 0, 0, more)), F.pad(self.valid, (0, more)))
 
+    def filled(self, step: int) -> PromptTokens:
+        """The same prompts, the last one repeated up to the next multiple of `step` prompts."""
+        more = -len(self.tokens) % step
+        return PromptTokens(
+            torch.cat([self.tokens, self.tokens[-1:].expand(more, -1, -1)]),
+            torch.cat([self.valid, self.valid[-1:].expand(more, -1)]),
+        )
+
 
 @dataclass(frozen=True)
 class DecodedQuery:

@@ -13,6 +13,9 @@ from torch import nn
 from torchvision.transforms.v2 import functional as tv
 
 from activesam_ros.model.checkpoint import Checkpoint
+from activesam_ros.model.compiling import Compiler
+
+Levels = Literal["all", "masks", "coarse"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,11 @@ class VisionEncoder:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, resolution: int, levels: Literal["all", "masks", "coarse"] = "all"
+        self,
+        checkpoint: Checkpoint,
+        resolution: int,
+        levels: Levels = "all",
+        compiler: Compiler | None = None,
     ) -> None:
         """
         Args:
@@ -56,6 +63,7 @@ class VisionEncoder:
             resolution: side in pixels, a multiple of the patch size.
             levels: which feature maps of the neck are made: "all" as transformers does, those that "masks" take, or
                 only the "coarse" one that prompts are asked of.
+            compiler: makes a faster function of the backbone, unless all maps are made; None: none does.
         """
         self.resolution = resolution
         self._checkpoint = checkpoint
@@ -63,6 +71,8 @@ class VisionEncoder:
         # The coarsest map of the neck belongs to the tracker.
         layers = list(self._encoder.neck.fpn_layers)[:-1]
         self._neck = None if levels == "all" else layers[-1:] if levels == "coarse" else layers
+        backbone = self._encoder.backbone
+        self._backbone = compiler(backbone) if compiler else backbone
         self._geometry_encoder = checkpoint.model.geometry_encoder
         self._mean = torch.tensor(checkpoint.mean, device=checkpoint.device).view(1, 3, 1, 1)
         self._std = torch.tensor(checkpoint.std, device=checkpoint.device).view(1, 3, 1, 1)
@@ -95,7 +105,7 @@ class VisionEncoder:
     def _levels(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         if self._neck is None:
             return self._encoder(pixels).fpn_hidden_states[:-1]
-        tokens = self._encoder.backbone(pixels).last_hidden_state
+        tokens = self._backbone(pixels).last_hidden_state
         grid = [side // self._checkpoint.patch_size for side in pixels.shape[-2:]]
         places = tokens.transpose(1, 2).unflatten(2, grid)
         return tuple(layer(places) for layer in self._neck)

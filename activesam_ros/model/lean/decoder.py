@@ -151,11 +151,9 @@ class LeanDecoder:
         y = torch.stack([cy - h / 2, cy + h / 2], dim=-1)
         columns = self._decoder.box_rpb_embed_x(_distances(x, width)).permute(0, 3, 1, 2)
         rows = self._decoder.box_rpb_embed_y(_distances(y, height)).permute(0, 3, 1, 2)
-        count, heads, queries, _ = rows.shape
-        bias = rows.new_empty(count, heads, queries + 1, height, width)
-        bias[:, :, 0] = 0
-        torch.add(rows[..., None], columns[..., None, :], out=bias[:, :, 1:])
-        return bias.flatten(3)
+        # The presence token looks everywhere alike.
+        columns, rows = F.pad(columns, (0, 0, 1, 0)), F.pad(rows, (0, 0, 1, 0))
+        return (rows[..., None] + columns[..., None, :]).flatten(3)
 
     def _refined(self, boxes: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         decoder = self._decoder
