@@ -19,7 +19,7 @@ from activesam_ros.images import check_image
 from activesam_ros.labelling import label_pixels
 from activesam_ros.memory import DeviceMemory, device_memory
 from activesam_ros.model.checkpoint import Checkpoint, load_checkpoint
-from activesam_ros.model.compiling import Compiler
+from activesam_ros.model.compiling import Compiler, compiling
 from activesam_ros.model.heads import PromptHeads
 from activesam_ros.model.lean.heads import BUCKET_STEP, LeanHeads, SharedImage
 from activesam_ros.model.vision import ImageFeatures, Levels, VisionEncoder
@@ -312,8 +312,13 @@ class ActiveSegmenter:
             prompts: a vocabulary that comes into force.
 
         Raises:
-            ModelError, OutOfMemoryError: as `segment`.
+            ModelError: torch cannot compile the model on this machine, or as `segment`.
+            OutOfMemoryError: as `segment`.
         """
+        with compiling():
+            self._run_every_size(prompts)
+
+    def _run_every_size(self, prompts: PromptSet) -> None:
         settings = self.settings
         clock = StageClock(self._checkpoint.device)
         blank = [np.zeros((self.full_resolution, self.full_resolution, 3), np.uint8)]

@@ -210,6 +210,7 @@ def prompt_cache_folder(choice: ModelChoice) -> Path | None:
 def load_segmenter(choice: ModelChoice, first: Wanted) -> ActiveSegmenter:
     """Loads the model of the parameters with the settings of `first`; raises ActiveSamError."""
     # torch takes seconds to import; in the worker that delays neither the end of the process nor the services.
+    from activesam_ros.model.compiling import torch_compiler
     from activesam_ros.segmenter import ActiveSegmenter
 
     return ActiveSegmenter.from_pretrained(
@@ -219,4 +220,5 @@ def load_segmenter(choice: ModelChoice, first: Wanted) -> ActiveSegmenter:
         settings=first.settings,
         text_encoder=choice.text_encoder,
         prompt_cache=prompt_cache_folder(choice),
+        compiler=torch_compiler() if choice.compile else None,
     )

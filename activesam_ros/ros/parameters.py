@@ -98,6 +98,13 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "dtype", "auto", "Number format of the weights: auto, float32, bfloat16, float16.", Takes.INACTIVE
     ),
     ParameterSpec(
+        "compile",
+        False,
+        "Whether large parts of the model are compiled with torch.compile: faster frames, after a first start that "
+        "takes minutes.",
+        Takes.INACTIVE,
+    ),
+    ParameterSpec(
         "text_encoder",
         "release",
         "What happens to the text encoder once it has encoded words that the prompt cache lacks: release "
@@ -298,6 +305,7 @@ class ModelChoice:
     model: str
     device: str
     dtype: str
+    compile: bool
     text_encoder: str
     prompt_cache: str
 

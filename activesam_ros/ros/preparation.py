@@ -85,6 +85,10 @@ class Preparer:
                 break
         else:
             prompts = segmenter.encode(wanted.vocabulary)
+        if last is None and segmenter.compiled:
+            # Later words may bring sizes of their own; those are compiled with the frames that need them, since
+            # nothing else may use the model beside the stream.
+            segmenter.warm_up(prompts)
         self._last = Prepared(wanted, segmenter, prompts, self._clock() - started)
         return self._last
 

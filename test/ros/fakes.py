@@ -73,10 +73,14 @@ class FakeSegmenter:
     text_encoder_loaded: bool = False
     device: str = "cpu"
     dtype: str = "float32"
+    compiled: bool = False
 
     @property
     def bucket_size(self):
         return self.settings.bucket_size
+
+    def warm_up(self, prompts):
+        self.done.append(f"warm up for {', '.join(prompts.vocabulary.names)}")
 
     def device_memory(self):
         return None

@@ -6,6 +6,7 @@ import weakref
 from dataclasses import replace
 
 import pytest
+import torch
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
@@ -253,7 +254,7 @@ def test_the_model_is_loaded_as_the_parameters_say(tmp_path, monkeypatch):
     from activesam_ros.segmenter import ActiveSegmenter
 
     monkeypatch.setattr(ActiveSegmenter, "from_pretrained", lambda *args, **given: (args, given))
-    choice = ModelChoice("street", "cpu", "float32", "keep", str(tmp_path))
+    choice = ModelChoice("street", "cpu", "float32", False, "keep", str(tmp_path))
     assert load_segmenter(choice, request("road", max_active=7)) == (
         ("street",),
         {
@@ -262,5 +263,8 @@ def test_the_model_is_loaded_as_the_parameters_say(tmp_path, monkeypatch):
             "settings": request("road", max_active=7).settings,
             "text_encoder": "keep",
             "prompt_cache": tmp_path,
+            "compiler": None,
         },
     )
+    _, given = load_segmenter(replace(choice, compile=True), request("road"))
+    assert given["compiler"].func is torch.compile

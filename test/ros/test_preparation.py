@@ -54,6 +54,14 @@ def test_what_is_served_has_the_revision_and_the_report_of_its_vocabulary(prepar
     assert (served.report.hits, served.report.misses) == (0, 2)
 
 
+def test_a_compiled_model_is_warmed_up_once(preparer, segmenter):
+    segmenter.compiled = True
+    preparer(request("road", "sky"))
+    preparer(request("road", "tree"))
+    preparer(request("road", max_active=3))
+    assert segmenter.done == ["warm up for road, sky"]
+
+
 def test_a_failure_leaves_the_last_good_one(preparer):
     good = preparer(request("road"))
     with pytest.raises(VocabularyError, match="unspeakable"):

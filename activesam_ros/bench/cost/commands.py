@@ -12,7 +12,7 @@ from pathlib import Path
 
 FULL_SIZE_MASKS = 15
 """With random weights no instance passes the usual threshold; a trained model keeps about as many."""
-PATH_NAMES = ("plain", "lean", "realtime", "bfloat16")
+PATH_NAMES = ("plain", "lean", "realtime", "bfloat16", "compiled")
 
 
 def add_commands(

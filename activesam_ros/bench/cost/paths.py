@@ -13,6 +13,7 @@ from activesam_ros.decoding import EncodedImage
 from activesam_ros.errors import ModelError
 from activesam_ros.machine import machine
 from activesam_ros.memory import memory, release_memory
+from activesam_ros.model.compiling import torch_compiler
 from activesam_ros.model.heads import PromptHeads, PromptTokens
 from activesam_ros.model.lean.heads import LeanHeads
 from activesam_ros.segmenter import ActiveSegmenter, StreamMemory
@@ -33,12 +34,14 @@ class PathSpec:
         plain: transformers' own modules, as published; otherwise the lean path.
         profile: settings, by the name of the profile.
         dtype: another precision than the one that was asked for; None: that one.
+        compiled: whether torch compiles its large parts.
     """
 
     name: str
     plain: bool = False
     profile: str = "paper"
     dtype: str | None = None
+    compiled: bool = False
 
 
 PATHS = {
@@ -48,6 +51,7 @@ PATHS = {
         PathSpec("lean"),
         PathSpec("realtime", profile="realtime"),
         PathSpec("bfloat16", dtype="bfloat16"),
+        PathSpec("compiled", compiled=True),
     )
 }
 """What can be measured. All but the first share what prompts have in common."""
@@ -125,8 +129,11 @@ class MeasuredPath:
             TableHypernyms.shipped(),
             prompt_cache=prompt_cache,
             plain=path.plain,
+            compiler=torch_compiler() if path.compiled else None,
         )
         self._segmenter.set_vocabulary(Vocabulary.from_names(names))
+        if path.compiled:
+            self._segmenter.warm_up(self._segmenter.prompts)
         self._stream = StreamMemory() if settings.preview_period > 1 else None
         # Weights that are mapped from a file are resident once they were read.
         for weight in self._segmenter.checkpoint.model.parameters():
