@@ -18,6 +18,20 @@ def own_cache(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def default_transports():
+    """Has the tests, and the processes that they start, use Fast DDS's default transports.
+
+    With LARGE_DATA, which env.sh chooses for camera images, Fast DDS now and then never connects a process that takes
+    the place of another; test/ros has it where images are large.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("FASTDDS_BUILTIN_TRANSPORTS", raising=False)
+        # With LOCALHOST, rmw_fastrtps replaces the transports that a test chooses.
+        patch.delenv("ROS_AUTOMATIC_DISCOVERY_RANGE", raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def parity_folder() -> Path:
     """Golden data of the published method: `shared/parity` beside the clone, or $ACTIVESAM_PARITY."""

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
-from .node_process import PATIENCE
+from .program import PATIENCE
 
 RESULTS = ("labels", "active_classes", "label_info", "vocabulary")
 _LATCHED = ("label_info", "vocabulary")
@@ -46,7 +46,7 @@ class Client:
     ) -> None:
         """
         Args:
-            rclpy: initialised.
+            rclpy: initialised; of it, `create_node` is used.
             camera: its name; empty: the only one.
             namespace: of the node, without the leading slash.
             topics: subscribed from the start.
@@ -111,7 +111,7 @@ class Client:
         self._get_state = self.node.create_client(GetState, "activesam/get_state")
         self._introduced = False
         self._stamps = stamps or count(1)
-        self._executor = SingleThreadedExecutor()
+        self._executor = SingleThreadedExecutor(context=self.node.context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()
