@@ -293,10 +293,13 @@ class Client:
     def introduce(self) -> None:
         """Wait until services answer: an answer to a client that the node has not discovered yet gets lost."""
         deadline = time.monotonic() + PATIENCE
+        answered = threading.Event()
         while not self._introduced:
             assert time.monotonic() < deadline, "the node's services do not answer"
             if self._get_state.wait_for_service(1.0):
-                self._introduced = self._answered(self._asked_state(), 2.0)
+                self._asked_state().add_done_callback(lambda _: answered.set())
+                # A late answer to an earlier question does as well.
+                self._introduced = answered.wait(0.3)
 
     def _asked_state(self):
         from lifecycle_msgs.srv import GetState
