@@ -10,6 +10,12 @@ import pytest
 REPOSITORY = Path(__file__).parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files with live nodes first, so that of two processes that share the files none ends with a long one."""
+    live = {item.path for item in items if "dds_environment" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path not in live)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory):
     """Keeps the tests, and the processes that they start, out of the user's cache folder."""
