@@ -30,9 +30,9 @@ def dds_environment(default_transports):
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ros(dds_environment):
-    """rclpy, initialised for the whole session."""
+    """rclpy, initialised for a module: others have programs run in this process that initialise it themselves."""
     import rclpy
 
     rclpy.init()
