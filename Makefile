@@ -12,8 +12,10 @@ setup: ## make the environment (again: in a second); afterwards: source env.sh
 	@bash tools/setup.sh
 
 test: setup ## set up, then run the tests
-	@# One thread per process: the tests run small models, some in a node beside them.
-	@$(ENTER) export OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} && exec python -m pytest -ra --durations=10 $(ARGS)
+	@# One thread per process: the tests run small models, some in a node beside them. Two processes share the files,
+	@# in the order in which test/conftest.py puts them.
+	@$(ENTER) export OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} && \
+		exec python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -ra --durations=10 $(ARGS)
 
 demo: setup ## set up, then segment a replayed camera stream; pictures in demo_out/
 	@$(ENTER) exec python -m activesam_ros.demo $(ARGS)

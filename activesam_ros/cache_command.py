@@ -102,23 +102,10 @@ def vocabulary_of(text: str) -> Vocabulary:
         VocabularyError: it is none of them, or not a valid vocabulary.
     """
     from activesam_ros.vocabulary import Vocabulary
-    from activesam_ros.vocabulary_file import load_vocabulary_file, preset_names
+    from activesam_ros.vocabulary_file import load_vocabulary_file, words_of
 
-    words = (";" in text or "," in text) and text not in preset_names() and not _exists(text)
-    if not words:
-        return load_vocabulary_file(text).vocabulary()
-    classes = text.split(";")
-    if not classes[-1].strip():
-        classes.pop()
-    return Vocabulary.from_names(classes)
-
-
-def _exists(text: str) -> bool:
-    try:
-        return Path(text).expanduser().exists()
-    except (OSError, RuntimeError):
-        # Many words make a name that is too long for a file.
-        return False
+    words = words_of(text)
+    return load_vocabulary_file(text).vocabulary() if words is None else Vocabulary.from_names(words)
 
 
 if __name__ == "__main__":

@@ -83,6 +83,30 @@ def load_vocabulary_file(source: str | Path) -> VocabularyFile:
     )
 
 
+def words_of(text: str) -> tuple[str, ...] | None:
+    """The classes of a command line's vocabulary if it is words, and not the name of a preset or a file.
+
+    Args:
+        text: semicolons between classes, commas between aliases ("road; car, automobile; sky"); the last class may
+            end in a semicolon, and a single one has to if it has aliases.
+
+    Returns:
+        The classes as `Vocabulary.from_names` takes them; None: the text is a source for `load_vocabulary_file`.
+
+    Raises:
+        VocabularyError: classes that are separated by commas.
+    """
+    if not (";" in text or "," in text) or text in preset_names() or _exists(text):
+        return None
+    if ";" not in text:
+        raise VocabularyError(
+            f"the vocabulary {text!r} would be one class, since commas separate the aliases of a class; put semicolons "
+            "between classes, or one at the end"
+        )
+    classes = [part.strip() for part in text.split(";")]
+    return tuple(classes if classes[-1] else classes[:-1])
+
+
 def preset_names() -> tuple[str, ...]:
     """Names of the vocabularies that ship with the package, sorted."""
     folder = _preset_folder()
@@ -134,6 +158,13 @@ def _find(source: str | Path) -> Path:
         f"there is no vocabulary file {source}; expected a path to YAML or text, or a preset "
         f"({_known_presets()})"
     )
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).expanduser().exists()
+    except (OSError, RuntimeError):  # many words make a name that is too long for a file
+        return False
 
 
 def _text(source: str, path: Path) -> str:

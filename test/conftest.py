@@ -10,11 +10,31 @@ import pytest
 REPOSITORY = Path(__file__).parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files with live nodes first, so that of two processes that share the files none ends with a long one."""
+    live = {item.path for item in items if "dds_environment" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path not in live)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory):
     """Keeps the tests, and the processes that they start, out of the user's cache folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def default_transports():
+    """Has the tests, and the processes that they start, use Fast DDS's default transports.
+
+    With LARGE_DATA, which env.sh chooses for camera images, Fast DDS now and then never connects a process that takes
+    the place of another; test/ros has it where images are large.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("FASTDDS_BUILTIN_TRANSPORTS", raising=False)
+        # With LOCALHOST, rmw_fastrtps replaces the transports that a test chooses.
+        patch.delenv("ROS_AUTOMATIC_DISCOVERY_RANGE", raising=False)
         yield
 
 

@@ -11,7 +11,13 @@ import activesam_ros
 from activesam_ros import vocabulary_file
 from activesam_ros.errors import VocabularyError
 from activesam_ros.vocabulary import Entry
-from activesam_ros.vocabulary_file import MAX_BYTES, load_vocabulary_file, preset_names, preset_path
+from activesam_ros.vocabulary_file import (
+    MAX_BYTES,
+    load_vocabulary_file,
+    preset_names,
+    preset_path,
+    words_of,
+)
 
 
 @pytest.fixture
@@ -127,6 +133,34 @@ def test_a_preset_is_found_by_its_name_only(write, tmp_path, monkeypatch):
     assert load_vocabulary_file("voc20").path == preset_path("voc20")
     assert load_vocabulary_file("./voc20").entries == (Entry("road", ("road",)),)
     assert load_vocabulary_file(Path("voc20")).entries == (Entry("road", ("road",)),)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("road; car, automobile; sky", ("road", "car, automobile", "sky")),
+        ("car, automobile;", ("car, automobile",)),
+        ("road;; sky ; ", ("road", "", "sky")),
+        ("; ".join(f"thing {number}" for number in range(1000)), tuple(f"thing {n}" for n in range(1000))),
+        ("voc20", None),
+        ("./no/such/file.txt", None),
+        ("road", None),
+    ],
+)
+def test_words_are_told_from_a_preset_and_a_file(text, words):
+    assert words_of(text) == words
+
+
+def test_a_file_may_have_a_name_like_words(write, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = write("road; sky, mine.txt", "road\n")
+    assert words_of(str(path)) is None
+    assert words_of(f"~/{path.name}") is None
+
+
+def test_commas_alone_separate_no_classes():
+    with pytest.raises(VocabularyError, match="'road, car, sky' would be one class.*semicolons"):
+        words_of("road, car, sky")
 
 
 @pytest.mark.parametrize("name", ["ade21k", "", "../activesam", "voc20.yaml"])

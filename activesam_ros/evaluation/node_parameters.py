@@ -13,7 +13,7 @@ from activesam_ros.ros.edits import first_request
 from activesam_ros.ros.parameters import CHANGEABLE, DEFAULTS, typed
 from activesam_ros.settings import SegmenterSettings
 from activesam_ros.vocabulary import Vocabulary
-from activesam_ros.vocabulary_file import preset_names
+from activesam_ros.vocabulary_file import words_of
 
 _MODEL = ("model", "device", "dtype")
 _USED = (*CHANGEABLE, *_MODEL)
@@ -61,22 +61,8 @@ def wanted(
 
 
 def _vocabulary(text: str) -> dict[str, object]:
-    words = (";" in text or "," in text) and text not in preset_names() and not _exists(text)
-    if not words:
-        return {"vocabulary_file": text}
-    if ";" not in text:
-        raise SettingsError(
-            f"the vocabulary {text!r} would be one class, since commas separate the aliases of a class; put semicolons "
-            "between classes, or one at the end"
-        )
-    return {"vocabulary": [entry for entry in (part.strip() for part in text.split(";")) if entry]}
-
-
-def _exists(text: str) -> bool:
-    try:
-        return Path(text).expanduser().exists()
-    except (OSError, RuntimeError):  # many words make a name that is too long for a file
-        return False
+    words = words_of(text)
+    return {"vocabulary_file": text} if words is None else {"vocabulary": list(words)}
 
 
 def _assigned(text: str) -> tuple[str, object]:

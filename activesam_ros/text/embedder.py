@@ -105,7 +105,8 @@ class PhraseEmbedder:
         """Number of tokens of each phrase, start and end included, uncut."""
         if not phrases:
             return []
-        batch = self._tokenize(list(phrases), padding=False, truncation=False)
+        # Without `verbose=False` transformers would warn of phrases that are too long, which are only counted.
+        batch = self._tokenize(list(phrases), padding=False, truncation=False, verbose=False)
         return [len(ids) for ids in batch["input_ids"]]
 
     def embed(

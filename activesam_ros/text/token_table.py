@@ -52,7 +52,10 @@ class TokenTable:
 
     def counts(self, phrases: Sequence[str]) -> list[int]:
         """Number of tokens of each phrase, start and end included, uncut."""
-        return [len(ids) for ids in self._tokenizer(list(phrases))["input_ids"]] if phrases else []
+        if not phrases:
+            return []
+        # Without `verbose=False` transformers would warn of phrases that are too long, which are only counted.
+        return [len(ids) for ids in self._tokenizer(list(phrases), verbose=False)["input_ids"]]
 
     def pooled(self, phrases: Sequence[str]) -> torch.Tensor:
         """Mean of the token embeddings of each phrase, float32 [N, E]: what neighbours are found by."""

@@ -96,7 +96,7 @@ def test_a_file_of_words(tmp_path):
 
 def test_one_class_with_aliases_ends_in_a_semicolon():
     assert wanted(vocabulary="person, pedestrian;").vocabulary.names == ("person",)
-    with pytest.raises(SettingsError, match="'road, car, sky' would be one class.*semicolons"):
+    with pytest.raises(VocabularyError, match="'road, car, sky' would be one class.*semicolons"):
         wanted(vocabulary="road, car, sky")
 
 

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
-from .node_process import PATIENCE
+from .program import PATIENCE
 
 RESULTS = ("labels", "active_classes", "label_info", "vocabulary")
 _LATCHED = ("label_info", "vocabulary")
@@ -46,7 +46,7 @@ class Client:
     ) -> None:
         """
         Args:
-            rclpy: initialised.
+            rclpy: initialised; of it, `create_node` is used.
             camera: its name; empty: the only one.
             namespace: of the node, without the leading slash.
             topics: subscribed from the start.
@@ -111,7 +111,7 @@ class Client:
         self._get_state = self.node.create_client(GetState, "activesam/get_state")
         self._introduced = False
         self._stamps = stamps or count(1)
-        self._executor = SingleThreadedExecutor()
+        self._executor = SingleThreadedExecutor(context=self.node.context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()
@@ -293,10 +293,13 @@ class Client:
     def introduce(self) -> None:
         """Wait until services answer: an answer to a client that the node has not discovered yet gets lost."""
         deadline = time.monotonic() + PATIENCE
+        answered = threading.Event()
         while not self._introduced:
             assert time.monotonic() < deadline, "the node's services do not answer"
             if self._get_state.wait_for_service(1.0):
-                self._introduced = self._answered(self._asked_state(), 2.0)
+                self._asked_state().add_done_callback(lambda _: answered.set())
+                # A late answer to an earlier question does as well.
+                self._introduced = answered.wait(0.3)
 
     def _asked_state(self):
         from lifecycle_msgs.srv import GetState

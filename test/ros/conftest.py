@@ -2,45 +2,37 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import random
+import socket
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from .client import Client
-from .node_process import PATIENCE, WORDS, NodeProcess, node_processes
+from .node_process import WORDS, NodeProcess, node_processes
+from .program import PATIENCE
 
 __all__ = ["PATIENCE", "WORDS", "Client", "NodeProcess"]
 
 
 @pytest.fixture(scope="session")
-def dds_environment():
-    """A domain of this run's own, and the transport that carries images."""
+def dds_environment(default_transports):
+    """A domain of this run's own; its transports carry small images, see `large_images`."""
     pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
     pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
-    wanted = {"ROS_DOMAIN_ID": str(random.SystemRandom().randint(1, 100))}
-    if not any(
-        os.environ.get(name)
-        for name in (
-            "FASTDDS_BUILTIN_TRANSPORTS",
-            "FASTDDS_DEFAULT_PROFILES_FILE",
-            "FASTRTPS_DEFAULT_PROFILES_FILE",
-        )
-    ):
-        wanted["FASTDDS_BUILTIN_TRANSPORTS"] = "LARGE_DATA"
-    with pytest.MonkeyPatch.context() as patch:
-        # With LOCALHOST, rmw_fastrtps replaces the transports by ones that lose large images.
-        patch.delenv("ROS_AUTOMATIC_DISCOVERY_RANGE", raising=False)
-        for name, value in wanted.items():
-            patch.setenv(name, value)
-        yield wanted
+    with own_domain() as domain, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_DOMAIN_ID", domain)
+        yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ros(dds_environment):
-    """rclpy, initialised for the whole session."""
+    """rclpy, initialised for a module: others have programs run in this process that initialise it themselves."""
     import rclpy
 
     rclpy.init()
@@ -48,21 +40,56 @@ def ros(dds_environment):
     rclpy.try_shutdown()
 
 
+@pytest.fixture
+def large_images(dds_environment):
+    """In place of `ros` where images are large: a context with the transport for them, also for started nodes.
+
+    Its domain is a fresh one: LARGE_DATA may fail to connect only who takes the place of another process.
+    """
+    import rclpy
+    from rclpy.context import Context
+
+    context = Context()
+    with own_domain() as domain, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_DOMAIN_ID", domain)
+        patch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")
+        rclpy.init(context=context)
+        yield SimpleNamespace(create_node=partial(rclpy.create_node, context=context))
+        rclpy.try_shutdown(context=context)
+
+
+@contextmanager
+def own_domain() -> Iterator[str]:
+    """A DDS domain that no other run of the tests on this machine has."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as held:
+        # Beyond 100, the ports of a domain are those that Linux gives to anyone.
+        for domain in random.SystemRandom().sample(range(1, 101), 100):
+            try:
+                held.bind(f"\0activesam tests in domain {domain}")
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                yield str(domain)
+                return
+        pytest.fail("every DDS domain is taken by another run of the tests")
+
+
 @pytest.fixture(scope="session")
 def street() -> np.ndarray:
-    """A picture with edges, uint8 [480, 640, 3]."""
-    rgb = np.zeros((480, 640, 3), np.uint8)
-    rgb[:200] = (120, 170, 230)
-    rgb[200:] = (90, 90, 95)
-    rgb[150:320, 60:240] = (150, 80, 60)
-    rgb[300:380, 350:520] = (200, 30, 30)
+    """A picture with edges, uint8 [240, 320, 3]."""
+    rgb = np.zeros((240, 320, 3), np.uint8)
+    rgb[:100] = (120, 170, 230)
+    rgb[100:] = (90, 90, 95)
+    rgb[75:160, 30:120] = (150, 80, 60)
+    rgb[150:190, 175:260] = (200, 30, 30)
     return rgb
 
 
 @pytest.fixture(scope="session")
 def small(street) -> np.ndarray:
     """The same picture in small, uint8 [80, 107, 3]."""
-    return np.ascontiguousarray(street[::6, ::6])
+    return np.ascontiguousarray(street[::3, ::3])
 
 
 @pytest.fixture
@@ -97,6 +124,13 @@ def make_client(ros):
 def make_shared_client(ros):
     """The same for clients that the tests of a module share."""
     with clients(ros) as make:
+        yield make
+
+
+@pytest.fixture
+def make_large_client(large_images):
+    """The same for clients that send large images, to nodes that the test starts."""
+    with clients(large_images) as make:
         yield make
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .node_process import PATIENCE
+from .program import PATIENCE
 
 LAUNCH_FILES = Path(__file__).parents[2] / "launch"
 

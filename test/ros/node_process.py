@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 
-# Long enough for a loaded machine; reached only by a failure.
-PATIENCE = 90
+from .program import Program
+
 WORDS = ["road", "car, automobile", "sky", "building", "person"]
 
 _FAULTY = Path(__file__).with_name("faulty_node.py")
 _NUMBERS = count()
 
 
-class NodeProcess:
+class NodeProcess(Program):
     """`activesam` as a process of its own, with everything it prints."""
 
     def __init__(self, log: Path, *arguments: str, faults: Path | None = None) -> None:
@@ -31,55 +26,14 @@ class NodeProcess:
             arguments: those after `--ros-args`.
             faults: file that commands `faulty_node.py`, which runs the node then; None: nothing but the node.
         """
-        self._log = log
-        self._output = log.open("w")
         program = ["-m", "activesam_ros.node"] if faults is None else [str(_FAULTY)]
         environment = {} if faults is None else {"ACTIVESAM_FAULTS": str(faults)}
-        self.process = subprocess.Popen(
-            [sys.executable, *program, "--ros-args", *arguments],
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        )
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def wait_for_log(self, pattern: str, times: int = 1) -> re.Match:
-        """The line that matches for the `times`-th time."""
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            ended = self.process.poll() is not None
-            found = list(re.finditer(pattern, self.log))
-            if len(found) >= times:
-                return found[times - 1]
-            assert not ended, f"the node ended with {self.process.returncode}:\n{self.log}"
-            assert time.monotonic() < deadline, f"no line like {pattern!r} in:\n{self.log}"
-            time.sleep(0.05)
+        super().__init__(log, *program, "--ros-args", *arguments, environment=environment)
 
     def memory(self) -> int:
         """Bytes of its own that it holds, without mapped files."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return 1024 * int(re.search(r"RssAnon:\s+(\d+) kB", status).group(1))
-
-    def end(self, number: int = signal.SIGINT) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        code = self.process.wait(PATIENCE)
-        self._output.close()
-        return code
-
-    def kill(self) -> None:
-        """End it, whatever it does; in good order if it can, since the middleware then tells the others."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self._output.close()
 
 
 @contextmanager

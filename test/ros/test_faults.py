@@ -141,7 +141,7 @@ def test_any_resolution_is_answered_in_its_own(client, small, street):
         labels = client.ask(np.ascontiguousarray(rgb)).message
         sizes.append((labels.height, labels.width))
         assert len(labels.data) == labels.height * labels.step == labels.height * labels.width
-    assert sizes == [(1, 1), (480, 640), (80, 107), (960, 1280), (3, 640), (480, 1)]
+    assert sizes == [(1, 1), (240, 320), (80, 107), (480, 640), (3, 320), (240, 1)]
     assert client.counted(received=6) == {"received": 6, "answered": 6}
 
 
@@ -187,25 +187,17 @@ def test_memory_runs_out_for_a_single_prompt(client, node, faults, small):
 
 
 def test_a_camera_that_is_killed_and_returns(client, tmp_path):
-    # One process in forty or so that follows a killed one is never discovered by Fast DDS, whoever subscribes; it is
-    # started again, as by a launch file that respawns it.
-    for first in range(10_000, 200_000, 10_000):
+    for first in (10_000, 20_000):
         output = tmp_path / f"camera{first}"
         with output.open("w") as file:
             command = [sys.executable, "-c", CAMERA, IMAGE, str(first)]
             camera = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         try:
-            client.until(lambda first=first: answers(client, first) >= 3, 20.0)
-            discovered = "subscribed" in output.read_text()
-            assert answers(client, first) >= 3 or not discovered, output.read_text()
+            assert client.until(lambda first=first: answers(client, first) >= 3), output.read_text()
             assert camera.poll() is None, output.read_text()
         finally:
             camera.kill()
             camera.wait()
-        if sum(answers(client, other) >= 3 for other in range(10_000, first + 1, 10_000)) == 2:
-            break
-    else:
-        raise AssertionError("no camera was discovered twice")
     gained = client.counted(received=6)
     # It sends while another is in work.
     assert set(gained) <= {"received", "answered", "superseded"} and gained["answered"] >= 6
@@ -313,5 +305,5 @@ def test_a_truncated_jpeg_is_refused_by_name(jpeg_node, make_client, street, sma
         client.send(format="jpeg", data=data)
         jpeg_node.wait_for_log(f"frame refused: .*{said}")
         labels = client.ask(street).message
-        assert (labels.height, labels.width) == (480, 640)
+        assert (labels.height, labels.width) == street.shape[:2]
     assert client.counted(received=8) == {"received": 8, "answered": 4, "bad image": 4}

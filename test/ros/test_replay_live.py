@@ -1,9 +1,6 @@
 """A recording through the real node, player and evaluator, each a process of its own."""
 
-import os
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -20,11 +17,7 @@ from activesam_ros.evaluation.run_folder import RunFolder  # noqa: E402
 from activesam_ros.toytown.scene import World  # noqa: E402
 from activesam_ros.toytown.words import CLASSES, DEMO_WORDS  # noqa: E402
 
-from .conftest import PATIENCE  # noqa: E402
-
-# With LARGE_DATA, Fast DDS now and then never connects two processes that start at the same time or take the place of
-# others that have just ended, with or without our node: then they wait for each other, and are started anew.
-pytestmark = pytest.mark.flaky(reruns=2)
+from .program import Program  # noqa: E402
 
 FRAMES = 8
 # Frames that cannot be read, and one whose truth is of another size.
@@ -89,54 +82,14 @@ def bag(tmp_path_factory):
     return path
 
 
-class Program:
-    """One of the programs around the node, with everything it prints."""
-
-    def __init__(self, module, log, *arguments):
-        self._log = log
-        self._output = log.open("w")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", f"activesam_ros.ros.{module}", "--ros-args", *arguments],
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-
-    @property
-    def log(self):
-        return self._log.read_text()
-
-    def wait(self):
-        try:
-            code = self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            pytest.fail(f"it did not end; it said:\n{self.log}")
-        self._output.close()
-        return code
-
-    def end(self, number=signal.SIGINT):
-        self.process.send_signal(number)
-        return self.wait()
-
-    def kill(self):
-        # In good order if it can, since the middleware then tells the others.
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self._output.close()
-
-
 @pytest.fixture
 def start(dds_environment, tmp_path):
     """Starts programs; kills what is left of them."""
     running = []
 
     def start(module, *arguments):
-        running.append(Program(module, tmp_path / f"{len(running)}_{module}.log", *arguments))
+        log = tmp_path / f"{len(running)}_{module}.log"
+        running.append(Program(log, "-m", f"activesam_ros.ros.{module}", "--ros-args", *arguments))
         return running[-1]
 
     yield start
@@ -244,12 +197,7 @@ def test_a_player_and_an_evaluator_that_have_nothing_to_do_yet_end_cleanly(start
     evaluator = start("evaluator_node", "-p", f"out:={tmp_path / 'live'}")
     player = play(start, bag)
     for program in (evaluator, player):
-        deadline = PATIENCE * 10
-        while "waiting for" not in program.log and deadline:
-            assert program.process.poll() is None, program.log
-            deadline -= 1
-            with pytest.raises(subprocess.TimeoutExpired):
-                program.process.wait(0.1)
+        program.wait_for_log("waiting for")
     assert evaluator.end() == 0
     assert player.end(signal.SIGTERM) == 0
     assert "no report" in evaluator.log

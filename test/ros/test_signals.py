@@ -8,11 +8,7 @@ import pytest
 
 from .faults import Faults
 
-pytestmark = [
-    pytest.mark.usefixtures("dds_environment"),
-    # See test_replay_live.py: a client that is never connected to its node says nothing about the node.
-    pytest.mark.flaky(reruns=2, only_rerun="services do not answer"),
-]
+pytestmark = pytest.mark.usefixtures("dds_environment")
 
 # The node promises 2 s; a loaded machine is not the node's fault.
 ENOUGH_SECONDS = 5

@@ -1,5 +1,6 @@
 """Token counts and pooled embeddings without the networks."""
 
+import logging
 import shutil
 
 import pytest
@@ -37,6 +38,14 @@ def test_counts_are_uncut(table):
     assert counts[2] >= 42
     assert table.context_length == 32
     assert table.counts([]) == []
+
+
+def test_counting_a_phrase_that_is_too_long_warns_of_nothing(caplog, monkeypatch):
+    """It is transformers that warns, once for each tokenizer, of a model that nobody is about to run."""
+    table = TokenTable.load("toytown")
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    assert table.counts(["road " * 40]) == [42]
+    assert not caplog.records
 
 
 def test_video_checkpoints_have_the_same_table(copied, table):
