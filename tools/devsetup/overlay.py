@@ -17,7 +17,7 @@ STAMP = "overlay.json"
 ENVIRONMENT = "environment.sh"
 
 # Compiled or read by CMake: a change of contents matters.
-_COMPILED = ("msg", "package.xml", "CMakeLists.txt")
+_COMPILED = ("msg", "srv", "package.xml", "CMakeLists.txt")
 # Linked into the install folder: only a new or removed file matters.
 _LINKED = (PACKAGE, "launch", "config", "scripts")
 
