@@ -52,7 +52,7 @@ def test_the_wheel_holds_the_library_with_its_data(clone: Path, tmp_path: Path) 
     wanted = {
         str(path.relative_to(clone))
         for path in (clone / "activesam_ros").rglob("*")
-        if path.is_file() and path.suffix in (".py", ".json", ".safetensors", ".md")
+        if path.is_file() and path.suffix in (".py", ".json", ".safetensors", ".md", ".typed")
     }
     assert wanted
     assert wanted <= names, f"left out: {sorted(wanted - names)}"
