@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -11,41 +11,15 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo, VisionClass
 
-from activesam_ros.errors import SettingsError
 from activesam_ros.ros import qos
 from activesam_ros.ros.conversions import labels_to_image, rgb_to_image
+from activesam_ros.ros.toytown_parameters import CameraParameters
 from activesam_ros.toytown.canvas import Camera
 from activesam_ros.toytown.scene import World
 from activesam_ros.toytown.words import CLASSES
 
-_LIMITS = {"seed": (0, 2**31 - 1), "rate": (0.1, 1000.0), "width": (64, 4096), "height": (64, 4096)}
 # Images that a slow subscriber may fall behind.
 _DEPTH = 5
-
-
-@dataclass(frozen=True)
-class CameraParameters:
-    """What is rendered; each field is a parameter of this name.
-
-    Attributes:
-        seed: of the street.
-        rate: images a second.
-        width, height: of the images in pixels.
-        frame_id: of every header.
-    """
-
-    seed: int = 10_000_007
-    rate: float = 5.0
-    width: int = 640
-    height: int = 480
-    frame_id: str = "camera"
-
-    def __post_init__(self) -> None:
-        """Raises SettingsError if a number is out of its range."""
-        for name, (low, high) in _LIMITS.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise SettingsError(f"{name} is {value:g}; expected {low:g} to {high:g}")
 
 
 class ToytownCamera(Node):
@@ -65,7 +39,9 @@ class ToytownCamera(Node):
             SettingsError: a parameter is out of range.
         """
         super().__init__("toytown_camera", **node_options)
-        declared = {one.name: self.declare_parameter(one.name, one.default).value for one in fields(CameraParameters)}
+        declared = {
+            one.name: self.declare_parameter(one.name, one.default).value for one in fields(CameraParameters)
+        }
         self._given = given = CameraParameters(**declared)
         self._world = World(given.seed, given.width, given.height)
         self._images = self._publisher(Image, "image_raw")

@@ -17,7 +17,8 @@ from vision_msgs.msg import LabelInfo  # noqa: E402
 
 from activesam_ros.errors import SettingsError  # noqa: E402
 from activesam_ros.ros import qos  # noqa: E402
-from activesam_ros.ros.toytown_camera import CameraParameters, ToytownCamera, camera_info  # noqa: E402
+from activesam_ros.ros.toytown_camera import ToytownCamera, camera_info  # noqa: E402
+from activesam_ros.ros.toytown_parameters import CameraParameters  # noqa: E402
 from activesam_ros.toytown.scene import World  # noqa: E402
 from activesam_ros.toytown.words import CLASSES  # noqa: E402
 
@@ -91,7 +92,9 @@ def test_the_calibration_is_that_of_the_renderer():
     assert not np.any(info.d) and np.array_equal(np.reshape(info.r, (3, 3)), np.eye(3))
 
 
-@pytest.mark.parametrize("given", [{"seed": -1}, {"rate": 0.0}, {"rate": float("nan")}, {"width": 5}, {"height": 9999}])
+@pytest.mark.parametrize(
+    "given", [{"seed": -1}, {"rate": 0.0}, {"rate": float("nan")}, {"width": 5}, {"height": 9999}]
+)
 def test_what_cannot_be_rendered_is_refused(given):
     (name,) = given
     with pytest.raises(SettingsError, match=f"{name} is .*; expected"):
