@@ -95,22 +95,32 @@ def _fill(given: argparse.Namespace) -> None:
         print(f"nothing to do, {report.hits} prompts cached")
 
 
-def vocabulary_of(text: str) -> Vocabulary:
+def vocabulary_of(text: str, background: str | None = None) -> Vocabulary:
     """The `Vocabulary` that a command line names: a preset, a file, or words.
+
+    Args:
+        text: as `--vocabulary` takes it.
+        background: of words; a file names its own.
 
     Raises:
         VocabularyError: it is none of them, or not a valid vocabulary.
     """
     from activesam_ros.vocabulary import Vocabulary
-    from activesam_ros.vocabulary_file import load_vocabulary_file, preset_names
+    from activesam_ros.vocabulary_file import load_vocabulary_file
 
-    words = (";" in text or "," in text) and text not in preset_names() and not _exists(text)
-    if not words:
+    if not is_words(text):
         return load_vocabulary_file(text).vocabulary()
     classes = text.split(";")
     if not classes[-1].strip():
         classes.pop()
-    return Vocabulary.from_names(classes)
+    return Vocabulary.from_names(classes, background)
+
+
+def is_words(text: str) -> bool:
+    """Whether a command line's vocabulary is words, and no preset or file."""
+    from activesam_ros.vocabulary_file import preset_names
+
+    return (";" in text or "," in text) and text not in preset_names() and not _exists(text)
 
 
 def _exists(text: str) -> bool:
