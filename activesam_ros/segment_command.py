@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,14 +149,10 @@ def _words(given: argparse.Namespace) -> tuple[Vocabulary, float | None]:
 def _segmenter(given: argparse.Namespace, vocabulary: Vocabulary, threshold: float | None) -> ActiveSegmenter:
     from activesam_ros.settings import SegmenterSettings
 
-    numbers = {
-        "background_threshold": next(
-            one for one in (given.background_threshold, threshold, BACKGROUND_THRESHOLD) if one is not None
-        )
-    }
+    stated = (given.background_threshold, threshold, BACKGROUND_THRESHOLD)
+    settings = SegmenterSettings(background_threshold=next(one for one in stated if one is not None))
     if given.confidence_threshold is not None:
-        numbers["confidence_threshold"] = given.confidence_threshold
-    settings = SegmenterSettings(**numbers)
+        settings = replace(settings, confidence_threshold=given.confidence_threshold)
     # Imports torch and transformers, which take seconds.
     from activesam_ros.segmenter import ActiveSegmenter
 

@@ -28,6 +28,13 @@ def test_package_xml_and_the_python_package_agree() -> None:
     assert package.findtext("export/build_type") == "ament_cmake"
 
 
+def test_no_dependency_is_stated_twice() -> None:
+    # colcon refuses such a manifest, and then knows of no package here at all.
+    package = ElementTree.parse(REPOSITORY / "package.xml").getroot()
+    stated = [entry.text for entry in package if entry.tag in ("depend", "exec_depend")]
+    assert sorted(stated) == sorted(set(stated))
+
+
 def test_every_command_has_its_function() -> None:
     commands = shell.console_scripts(REPOSITORY)
     assert "activesam" in commands
