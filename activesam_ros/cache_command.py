@@ -98,6 +98,9 @@ def _fill(given: argparse.Namespace) -> None:
 def vocabulary_of(text: str) -> Vocabulary:
     """The `Vocabulary` that a command line names: a preset, a file, or words.
 
+    Args:
+        text: as `--vocabulary` takes it.
+
     Raises:
         VocabularyError: it is none of them, or not a valid vocabulary.
     """

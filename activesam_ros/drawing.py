@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 import cv2
@@ -82,7 +83,7 @@ def legend(names: Sequence[str], colours: np.ndarray, width: int, text_height: i
     """A strip that names colours, wrapped into as many rows as it takes.
 
     Args:
-        names: texts; the font has ASCII only, other letters are shown as '?'.
+        names: texts; the font has ASCII only: accents are left out, other letters are shown as '?'.
         colours: uint8 [len(names), 3], RGB.
         width: of the strip in pixels; a name too long for it is cut with "...".
         text_height: height of capital letters in pixels.
@@ -96,7 +97,7 @@ def legend(names: Sequence[str], colours: np.ndarray, width: int, text_height: i
     placed: list[tuple[str, np.ndarray, int, int]] = []
     x, row = gap, 0
     for name, colour in zip(names, colours, strict=True):
-        text = _fitting(name.encode("ascii", "replace").decode(), scale, width - 3 * gap - box)
+        text = _fitting(_ascii(name), scale, width - 3 * gap - box)
         needed = box + gap + cv2.getTextSize(text, _FONT, scale, 1)[0][0] + 2 * gap
         if x > gap and x + needed > width:
             x, row = gap, row + 1
@@ -109,6 +110,65 @@ def legend(names: Sequence[str], colours: np.ndarray, width: int, text_height: i
         cv2.rectangle(strip, (x, top), (x + box, top + box), _INK, 1)
         cv2.putText(strip, text, (x + box + gap, top + box - 2), _FONT, scale, _INK, 1, cv2.LINE_AA)
     return strip
+
+
+def legend_sheet(
+    class_ids: Sequence[int],
+    names: Sequence[str],
+    colours: np.ndarray,
+    most: int = 512,
+    text_height: int = 10,
+    widest: int = 220,
+) -> np.ndarray:
+    """Ids, names and colours of classes, one below the other, in columns of equal width.
+
+    Args:
+        class_ids: numbers, in the order in which the classes are listed.
+        names: texts, see `legend`.
+        colours: uint8 [len(names), 3], RGB.
+        most: of more classes than these only the first are shown, and how many there are besides.
+        text_height: height of capital letters in pixels.
+        widest: a name that takes more pixels is cut with "...".
+
+    Returns:
+        uint8 [height, width, 3], higher than wide only up to 16 rows; a blank sheet if there are no classes.
+    """
+    shown = min(len(names), most)
+    scale = cv2.getFontScaleFromHeight(_FONT, text_height, 1)
+    # Cut at first by letters, since fitting measures a text once for every letter that is too many.
+    texts = [_fitting(_ascii(name[:widest]), scale, widest) for name in names[:shown]]
+    if shown < len(names):
+        texts.append(f"and {len(names) - shown} more")
+    numbers = [str(one) for one in class_ids[:shown]]
+    gap, row, box = text_height, 2 * text_height, 2 * text_height + 6
+    number_width = max((_width(one, scale) for one in numbers), default=0)
+    text_x = gap + number_width + gap + box + gap
+    column = text_x + max((_width(one, scale) for one in texts), default=0) + gap
+    columns = 1
+    while (rows := -(-len(texts) // columns)) > 16 and rows * row > columns * column:
+        columns += 1
+    sheet = np.full((max(1, rows) * row + gap, columns * column, 3), _PAPER, np.uint8)
+    for index, text in enumerate(texts):
+        x, top = index // rows * column, gap // 2 + index % rows * row
+        baseline = top + (row + text_height) // 2
+        if index < shown:
+            corner, opposite = (x + text_x - gap - box, top + 2), (x + text_x - gap, top + row - 2)
+            colour = tuple(int(part) for part in colours[index])
+            cv2.rectangle(sheet, corner, opposite, colour, cv2.FILLED)
+            cv2.rectangle(sheet, corner, opposite, _INK, 1)
+            right = x + gap + number_width - _width(numbers[index], scale)
+            cv2.putText(sheet, numbers[index], (right, baseline), _FONT, scale, _INK, 1, cv2.LINE_AA)
+        cv2.putText(sheet, text, (x + text_x, baseline), _FONT, scale, _INK, 1, cv2.LINE_AA)
+    return sheet
+
+
+def _width(text: str, scale: float) -> int:
+    return cv2.getTextSize(text, _FONT, scale, 1)[0][0]
+
+
+def _ascii(text: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", text)
+    return "".join(one for one in decomposed if not unicodedata.combining(one)).encode("ascii", "replace").decode()
 
 
 def _fitting(text: str, scale: float, width: int) -> str:

@@ -62,7 +62,7 @@ def fuse(
     current = -1
     skipped = False
     for index, plane in planes:
-        if index == current:
+        if merged is not None and index == current:
             merged = torch.maximum(merged, plane)
             continue
         if merged is not None:

@@ -103,7 +103,7 @@ def class_colours(names: Sequence[str], fixed: Mapping[int, Colour] | None = Non
     taken: set[Colour] = set(colours.values())
     for synonyms in (False, True):
         for index, key in enumerate(keys):
-            word = _SYNONYMS.get(key) if synonyms else key
+            word = _SYNONYMS.get(key, "") if synonyms else key
             if index not in colours and word in CITYSCAPES and CITYSCAPES[word] not in taken:
                 colours[index] = CITYSCAPES[word]
                 taken.add(colours[index])
@@ -147,7 +147,8 @@ def _candidate(key: str, attempt: int) -> Colour:
     hue = int.from_bytes(digest[:4], "big") / 2**32
     saturation = 0.55 + 0.45 * digest[4] / 255
     value = 0.55 + 0.45 * digest[5] / 255
-    return tuple(round(255 * part) for part in colorsys.hsv_to_rgb(hue, saturation, value))
+    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, saturation, value))
+    return red, green, blue
 
 
 def _distinct(key: str, chosen: np.ndarray) -> Colour:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from types import MappingProxyType
+from typing import Any
 
 from activesam_ros.errors import SettingsError
 
@@ -96,12 +97,13 @@ class Bounds:
     def check(self, name: str, value: object) -> None:
         """Raises SettingsError, naming the setting, if `value` is not a number within the bounds."""
         kind = Integral if self.whole else Real
+        number: Any = value  # Real knows no order with floats
         within = (
             isinstance(value, kind)
             and not isinstance(value, bool)
             # False for NaN and infinities too.
-            and (self.low < value if self.open_low else self.low <= value)
-            and value <= self.high
+            and (self.low < number if self.open_low else self.low <= number)
+            and number <= self.high
         )
         if not within:
             raise SettingsError(f"{name} is {value!r}; expected {self}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 
@@ -114,14 +115,14 @@ class Vocabulary:
         limit = SMALL_IDS if len(entries) <= SMALL_IDS else MAX_CLASSES
         numbers = [kept.class_id if kept else ids.take(limit) for kept in staying]
         fixed = {
-            index: entry.colour or kept.colour
+            index: colour
             for index, (entry, kept) in enumerate(zip(entries, staying, strict=True))
-            if entry.colour or kept
+            if (colour := entry.colour or (kept.colour if kept else None))
         }
         colours = class_colours([entry.name for entry in entries], fixed)
         classes = tuple(
-            VocabularyClass(number, entry.name, entry.prompts, tuple(map(int, colour)), entry.members)
-            for number, entry, colour in zip(numbers, entries, colours, strict=True)
+            VocabularyClass(number, entry.name, entry.prompts, (red, green, blue), entry.members)
+            for number, entry, (red, green, blue) in zip(numbers, entries, colours.tolist(), strict=True)
         )
         return Vocabulary(classes, _background_id(classes, background), ids.next_id, tuple(ids.freed))
 
@@ -196,7 +197,7 @@ class _Ids:
         raise AssertionError(f"no id is left below {limit}")  # cannot be: there are at most `limit` classes
 
 
-def _are_entries(names: object) -> bool:
+def _are_entries(names: Sequence[str] | Sequence[Entry]) -> TypeGuard[Sequence[Entry]]:
     return isinstance(names, Sequence) and len(names) > 0 and all(isinstance(entry, Entry) for entry in names)
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice, repeat
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from activesam_ros.palette import Colour
 from activesam_ros.settings import SegmenterSettings
 from activesam_ros.text.canonical import canonical_name
 from activesam_ros.vocabulary_file import VocabularyFile
+
+if TYPE_CHECKING:
+    import torch
 
 WIDTH = 100
 """Columns of the text form."""
@@ -86,8 +89,12 @@ class VocabularyReport:
             prompt.prompt
             for entry in self.classes
             for prompt in entry.prompts
-            if prompt.tokens is not None and prompt.tokens > self.context_length
+            if _too_long(prompt.tokens, self.context_length)
         )
+
+
+def _too_long(tokens: int | None, context_length: int | None) -> bool:
+    return tokens is not None and context_length is not None and tokens > context_length
 
 
 class WordModel(Protocol):
@@ -98,7 +105,7 @@ class WordModel(Protocol):
     def counts(self, phrases: Sequence[str]) -> list[int]:
         """Number of tokens of each phrase."""
 
-    def pooled(self, phrases: Sequence[str]):
+    def pooled(self, phrases: Sequence[str]) -> torch.Tensor:
         """Pooled embeddings of the phrases, [N, E]."""
 
 
@@ -127,7 +134,8 @@ def report_of(
     owners = [vocabulary.names[index] for index in vocabulary.query_classes]
     most = settings.hypernym_tokens
     broader = [tuple(canonical_name(kind) for kind in hypernyms(phrase)[:most]) for phrase in phrases]
-    tokens, neighbors = repeat(None), repeat(None)
+    tokens: Iterable[int | None] = repeat(None)
+    neighbors: Iterable[tuple[NeighborReport, ...] | None] = repeat(None)
     if model:
         tokens = model.counts(phrases)
         neighbors = _neighbors(model, phrases, owners, settings.neighbor_tokens)
@@ -209,9 +217,9 @@ def _rows(report: VocabularyReport) -> list[list[str]]:
             written = "" if prompt.canonical == prompt.prompt else f" (for {prompt.prompt})"
             row = [*head, prompt.canonical + written, _items(prompt.hypernyms)]
             if report.model:
-                long = prompt.tokens > report.context_length
+                long = _too_long(prompt.tokens, report.context_length)
                 row.append(f"{prompt.tokens} > {report.context_length}" if long else str(prompt.tokens))
-                row.append(_items([f"{near.prompt} {near.similarity:.2f}" for near in prompt.neighbors]))
+                row.append(_items([f"{near.prompt} {near.similarity:.2f}" for near in prompt.neighbors or ()]))
             rows.append(row)
             head = ["", "", ""]
     return rows

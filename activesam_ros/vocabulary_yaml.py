@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
@@ -183,7 +184,7 @@ class _Document:
         if node is None:
             return None
         bounds = BOUNDS["background_threshold"]
-        value = yaml.safe_load(node.value) if _kind(node) in ("int", "float") else None
+        value: Any = yaml.safe_load(node.value) if _kind(node) in ("int", "float") else None
         try:
             bounds.check("background_threshold", value)
         except SettingsError as error:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from activesam_ros.drawing import colourise, heat, legend, overlay, panels, stack
+from activesam_ros.drawing import colourise, heat, legend, legend_sheet, overlay, panels, stack
 
 TABLE = np.zeros((256, 3), np.uint8)
 TABLE[1] = (200, 0, 0)
@@ -75,6 +75,32 @@ def test_legend_cuts_a_name_that_is_longer_than_the_strip_instead_of_painting_ou
 
 def test_legend_of_nothing_is_paper():
     assert (legend([], np.zeros((0, 3), np.uint8), 100) == 255).all()
+
+
+def test_a_sheet_lists_every_class_with_its_colour_in_columns():
+    names = [f"class {index}" for index in range(40)]
+    colours = np.array([(index * 6, 10, 250 - index * 6) for index in range(40)], np.uint8)
+    sheet = legend_sheet(range(40), names, colours)
+    pixels = {tuple(pixel) for pixel in sheet.reshape(-1, 3).tolist()}
+    assert {tuple(colour) for colour in colours.tolist()} <= pixels
+    few = legend_sheet(range(5), names[:5], colours[:5])
+    assert few.shape[0] < sheet.shape[0] < 40 * 20 and few.shape[1] < sheet.shape[1]
+
+
+def test_a_sheet_tells_ids_apart_and_names_apart():
+    colours = np.array([(200, 0, 0)], np.uint8)
+    one = legend_sheet([3], ["road"], colours)
+    assert not np.array_equal(one, legend_sheet([8], ["road"], colours))
+    assert np.array_equal(legend_sheet([3], ["café"], colours), legend_sheet([3], ["cafe"], colours))
+    assert not np.array_equal(legend_sheet([3], ["cafe"], colours), legend_sheet([3], ["care"], colours))
+
+
+def test_a_sheet_has_its_limits():
+    many = np.full((2000, 3), 7, np.uint8)
+    sheet = legend_sheet(range(2000), ["x" * 5000] * 2000, many, most=100)
+    assert sheet.shape[0] < 1000 and sheet.shape[1] < 3000
+    assert (sheet[:, -6:] == 255).all()
+    assert (legend_sheet([], [], np.zeros((0, 3), np.uint8)) == 255).all()
 
 
 def test_panels_keep_every_image_whole_and_label_colours_exact(labels):

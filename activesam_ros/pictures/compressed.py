@@ -77,7 +77,8 @@ def _decoded(
     data = bytes(message.data)
     try:
         picture = _open(data, message.format)
-        check_size(*picture.size, max_pixels)
+        width, height = picture.size
+        check_size(width, height, max_pixels)
         if isinstance(picture, PngImageFile):
             # Decoding stops at the last row and would not see that the end of the file is missing.
             PngImageFile(io.BytesIO(data)).verify()

@@ -15,6 +15,7 @@ from rclpy.utilities import get_rmw_implementation_identifier
 
 from activesam_ros.ros.announcer import Announcer
 from activesam_ros.ros.answering import Answering
+from activesam_ros.ros.calls import CallQueue
 from activesam_ros.ros.camera import Camera
 from activesam_ros.ros.descriptors import DESCRIBED_TYPES
 from activesam_ros.ros.engine import Engine
@@ -27,6 +28,7 @@ from activesam_ros.ros.logs import LIBRARY_LOGGER, RosLogHandler
 from activesam_ros.ros.parameters import ModelChoice, Policy, Wanted
 from activesam_ros.ros.preparation import Prepared, Served
 from activesam_ros.ros.report import NodeReport
+from activesam_ros.ros.segment_service import SegmentService
 from activesam_ros.ros.throttle import ReasonThrottle
 from activesam_ros.ros.transport import transport_warning
 
@@ -37,6 +39,7 @@ PULSE_SECONDS = 1.0
 REPORT_SECONDS = 10.0
 COMPLAINT_SECONDS = 5.0
 LOADING_SECONDS = 10.0
+ANSWERING_SECONDS = 0.2
 SILENCE_SECONDS = 30.0
 
 _NUMBER = re.compile(r"\d+")
@@ -46,7 +49,8 @@ class ActiveSamNode(ManagedNode):
     """Segments the images of its cameras with the words of the parameter `vocabulary`.
 
     Callbacks run in the executor's thread and only hand things over, but for transitions, which wait in slices;
-    `loaded`, `in_force`, `change_failed`, `engine_settled`, `frame_failed` and `fatal` are called from other threads.
+    `loaded`, `in_force`, `change_failed`, `call_failed`, `engine_settled`, `frame_failed` and `fatal` are called from
+    other threads.
     """
 
     def __init__(
@@ -80,6 +84,10 @@ class ActiveSamNode(ManagedNode):
 
         names = setup.cameras or ("",)
         self._inbox: Inbox[Frame] = Inbox(names, setup.queue_size if setup.queue == "all" else None)
+        self._calls = CallQueue(time.monotonic)
+        self._segment_service = SegmentService(
+            self, self._calls, self._not_serving, lambda: self._engine, self.call_failed
+        )
         self._announcer = Announcer(self)
         self._cameras = {
             name: Camera(self, name, setup, self._policy, self._inbox, self._overflowed, self._incompatible)
@@ -89,7 +97,13 @@ class ActiveSamNode(ManagedNode):
             self._cameras, self._inbox, self._announcer, self._policy, self.get_clock(), self.frame_failed
         )
         self._report = NodeReport(
-            self, self._live, self._inbox, self._cameras.values(), lambda: self._engine, self._is_well
+            self,
+            self._live,
+            self._inbox,
+            self._calls,
+            self._cameras.values(),
+            lambda: self._engine,
+            self._is_well,
         )
         self._heartbeat = Heartbeat(self, self._is_well)
         self._live.listen()
@@ -126,12 +140,14 @@ class ActiveSamNode(ManagedNode):
         return self._inbox.counts(camera)
 
     def begin_to_stop(self) -> None:
-        """Have transitions give up and the threads end after what they are doing; returns at once."""
+        """Have transitions give up and the threads end after what they are doing; returns nearly at once."""
         self.stopping.set()
         engine = self._engine
         if engine is not None:
             engine.end()
         self._inbox.close()
+        self._calls.shut("the node is being ended")
+        self._segment_service.drain(ANSWERING_SECONDS)
 
     def stop(self, timeout: float) -> bool:
         """End the threads and report, once no callback runs any more.
@@ -174,6 +190,7 @@ class ActiveSamNode(ManagedNode):
             self._start_engine()
             self._wait_for_engine()
         self._inbox.open()
+        self._calls.open()
         # Names are announced before the first image comes.
         self._inbox.wake()
         for camera in self._cameras.values():
@@ -185,8 +202,8 @@ class ActiveSamNode(ManagedNode):
         self._stop_serving()
         if self._engine is None or self._engine.error:
             raise RuntimeError(self._engine.error if self._engine else "there is no model")
-        self.wait_until(lambda seconds: self._inbox.wait_idle(seconds) or self._hangs())
-        if not self._inbox.wait_idle(0.0):
+        self.wait_until(lambda seconds: self._is_idle(seconds) or self._hangs())
+        if not self._is_idle(0.0):
             raise RuntimeError("the worker hangs: a frame has been in work for longer than worker_timeout")
 
     def cleanup(self) -> None:
@@ -207,8 +224,13 @@ class ActiveSamNode(ManagedNode):
     def _stop_serving(self) -> None:
         # Shut first, so that a frame whose turn comes meanwhile counts as deactivated, not as unwanted.
         self._inbox.shut()
+        self._calls.shut("the node is not active any more")
         for camera in self._cameras.values():
             camera.activate(False)
+
+    def _is_idle(self, timeout: float) -> bool:
+        """Whether no frame and no call is in work; waits at most about `timeout` seconds for that."""
+        return self._inbox.wait_idle(timeout) and self._calls.wait_idle(timeout)
 
     def _start_engine(self) -> None:
         if self.stopping.is_set():
@@ -220,6 +242,7 @@ class ActiveSamNode(ManagedNode):
             choice,
             self._live.requested,
             self._inbox,
+            self._calls,
             self._answering,
             self._answering.idle,
             self,
@@ -248,6 +271,7 @@ class ActiveSamNode(ManagedNode):
             engine.abandon()
             self._left_behind.append(engine)
             self._inbox.give_up()
+            self._calls.give_up("the worker hangs, and was left behind")
             self.tell_error("the model is still busy and was left behind; its memory is free once it ends")
         del engine
         self._release_memory()
@@ -279,6 +303,20 @@ class ActiveSamNode(ManagedNode):
     def _policy(self) -> Policy:
         return self._live.policy
 
+    def _not_serving(self) -> str | None:
+        """Why calls cannot be answered right now; None if they can."""
+        engine, name = self._engine, self.get_fully_qualified_name()
+        if self.stopping.is_set():
+            return "the node is being ended"
+        if engine is not None and engine.error:
+            return f"there is no model: {engine.error}"
+        if self._bringing_up or (engine is not None and engine.served is None):
+            return f"the model {self._live.model.model} is still loading; call again once {name} is active"
+        if self.stage is not Stage.ACTIVE:
+            steps = "configure` and then `… activate" if self.stage is Stage.UNCONFIGURED else "activate"
+            return f"{name} is {self.stage}; run `ros2 lifecycle set {name} {steps}`, and call again"
+        return None
+
     def _on_settled(self) -> None:
         engine = self._engine
         if engine is None:
@@ -300,6 +338,7 @@ class ActiveSamNode(ManagedNode):
         now = self._pulsed = time.monotonic()
         self._heartbeat.beat()
         self._report.publish()
+        self._calls.expire()
         for camera in self._cameras.values():
             camera.follow_demand()  # for a middleware that does not tell when subscribers come and go
             self._watch(camera)
@@ -321,6 +360,7 @@ class ActiveSamNode(ManagedNode):
                 f"the worker hangs: frames have been in work for longer than worker_timeout "
                 f"({self._policy().worker_timeout:g} s), and the heartbeat has stopped"
             )
+            self._calls.give_up("the worker hangs")
         elif self._hung and not hangs:
             self.get_logger().info("the worker does not hang any more")
         self._hung = hangs
@@ -371,6 +411,10 @@ class ActiveSamNode(ManagedNode):
     def change_failed(self, request: Wanted, sentence: str, standing: Wanted, again: bool) -> None:
         self._report.failed(sentence)
         self._live.failed(request, sentence, standing, again)
+
+    def call_failed(self, sentence: str) -> None:
+        self._report.failed(sentence)
+        self._warn(sentence, self._complain)
 
     def engine_settled(self, engine: Engine) -> None:
         self._settled.trigger()

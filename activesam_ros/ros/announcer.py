@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import numpy as np
 from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
 
 from activesam_ros import msg
+from activesam_ros.drawing import legend_sheet
+from activesam_ros.palette import UNLABELED
 from activesam_ros.ros import qos
+from activesam_ros.ros.conversions import rgb_to_image
 from activesam_ros.ros.messages import label_info, vocabulary_message
 from activesam_ros.ros.preparation import Served
+from activesam_ros.vocabulary import Vocabulary
 
 _NANOSECONDS = 1_000_000_000
 
 
 class Announcer:
-    """Publishes `~/label_info` and `~/vocabulary`, both latched, once for all cameras; worker's thread.
+    """Publishes `~/label_info`, `~/vocabulary` and `~/legend`, all latched, once for all cameras; worker's thread.
 
     Labels with the stamp of an announcement or a later one have its names, until the next announcement.
     """
@@ -23,6 +29,8 @@ class Announcer:
     def __init__(self, node: LifecycleNode) -> None:
         self._label_info = node.create_lifecycle_publisher(LabelInfo, "~/label_info", qos.latched_out())
         self._vocabulary = node.create_lifecycle_publisher(msg.Vocabulary, "~/vocabulary", qos.latched_out())
+        self._legend = node.create_lifecycle_publisher(Image, "~/legend", qos.latched_out())
+        self._sheet: tuple[Vocabulary, np.ndarray] | None = None
         # Revision, threshold and stamp that were published last.
         self._revision: int | None = None
         self._threshold: float | None = None
@@ -52,8 +60,27 @@ class Announcer:
         self._label_info.publish(label_info(served.vocabulary, _threshold(served), header))
         if self._revision != served.revision or again:
             self._vocabulary.publish(vocabulary_message(served.vocabulary, served.revision, header))
+            self._legend.publish(rgb_to_image(self._legend_of(served.vocabulary), header))
         self._revision, self._threshold = served.revision, _threshold(served)
         self._stamp = _nanoseconds(header)
+
+    def _legend_of(self, vocabulary: Vocabulary) -> np.ndarray:
+        if self._sheet is None or self._sheet[0] is not vocabulary:
+            self._sheet = vocabulary, legend_picture(vocabulary)
+        return self._sheet[1]
+
+
+def legend_picture(vocabulary: Vocabulary) -> np.ndarray:
+    """Ids, names and colours of a vocabulary, and at last the id and colour of pixels without a class.
+
+    Returns:
+        uint8 [height, width, 3], RGB.
+    """
+    return legend_sheet(
+        [*vocabulary.class_ids, vocabulary.unlabeled_id],
+        [*vocabulary.names, "no class"],
+        np.array([*vocabulary.colours, UNLABELED], np.uint8),
+    )
 
 
 def _threshold(served: Served) -> float:

@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from activesam_ros import msg
-from activesam_ros.drawing import overlay
+from activesam_ros.drawing import colourise, overlay
 from activesam_ros.palette import colour_table
 from activesam_ros.ros import qos
 from activesam_ros.ros.conversions import confidence_to_image, labels_to_image, rgb_to_image
@@ -56,13 +56,15 @@ class CameraOutputs:
         self._labels = self._publisher(Image, "labels")
         self._confidence = self._publisher(Image, "confidence")
         self._overlay = self._publisher(Image, "overlay")
+        self._labels_color = self._publisher(Image, "labels_color")
         self._active_classes = self._publisher(msg.ActiveClasses, "active_classes")
         self._camera_info = self._publisher(CameraInfo, "camera_info")
         self._colours: tuple[Vocabulary, np.ndarray] | None = None
 
     def demand(self) -> Demand:
         """What the subscribers there are now want."""
-        if any(one.get_subscription_count() for one in (self._labels, self._confidence, self._overlay)):
+        pixelwise = (self._labels, self._confidence, self._overlay, self._labels_color)
+        if any(one.get_subscription_count() for one in pixelwise):
             return Demand.LABELS
         return Demand.PREVIEW if self._active_classes.get_subscription_count() else Demand.NOTHING
 
@@ -94,6 +96,9 @@ class CameraOutputs:
         if self._overlay.get_subscription_count():
             picture = overlay(rgb, result.labels, self._table(result.vocabulary), result.unlabeled_id)
             self._overlay.publish(rgb_to_image(picture, header))
+        if self._labels_color.get_subscription_count():
+            picture = colourise(result.labels, self._table(result.vocabulary))
+            self._labels_color.publish(rgb_to_image(picture, header))
 
     def publish_preview(self, result: PreviewResult, revision: int, header: Header) -> None:
         """Publish the active classes of one image, under its own header."""

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from activesam_ros.ros.call_answering import CallAnswering
+from activesam_ros.ros.calls import Call, CallQueue
 from activesam_ros.ros.changes import ChangeDesk
 from activesam_ros.ros.frame import Frame
 from activesam_ros.ros.inbox import Inbox
@@ -17,6 +19,8 @@ from activesam_ros.ros.worker import Task, Worker, describe
 
 if TYPE_CHECKING:
     from activesam_ros.segmenter import ActiveSegmenter
+    from activesam_ros.text.prompts import PromptSet
+    from activesam_ros.vocabulary import Vocabulary
 
 NO_CACHE = "off"
 
@@ -33,6 +37,9 @@ class EngineEvents(Protocol):
     def change_failed(self, request: Wanted, sentence: str, standing: Wanted, again: bool) -> None:
         """A change could not be prepared; see `LiveParameters.failed`."""
 
+    def call_failed(self, sentence: str) -> None:
+        """A call failed by a fault."""
+
     def engine_settled(self, engine: Engine) -> None:
         """It serves, or it failed: at the start or, by a bug, later."""
 
@@ -48,6 +55,7 @@ class Engine:
         choice: ModelChoice,
         first: Wanted,
         inbox: Inbox[Frame],
+        calls: CallQueue,
         answer: Callable[[list[tuple[str, Frame]], Served, Callable[[], bool]], None],
         idle: Callable[[Served], None],
         events: EngineEvents,
@@ -58,8 +66,9 @@ class Engine:
             choice: which model.
             first: words and settings that come first.
             inbox: where frames come from.
+            calls: where calls come from.
             answer: answers frames, see `Answering`; worker's thread.
-            idle: there is nothing to answer; worker's thread.
+            idle: there is no frame to answer; worker's thread.
             events: told what happens.
             load: makes the segmenter; None: `load_segmenter`.
         """
@@ -68,6 +77,7 @@ class Engine:
         self._answer = answer
         self._idle = idle
         self._events = events
+        self._wake = inbox.wake
         self._settled = threading.Event()
         self._preparer: Preparer | None = None
         self._served: Served | None = None
@@ -76,7 +86,8 @@ class Engine:
         self._prompt_cache: str | None = None
         self._desk: ChangeDesk[Wanted, Prepared] = ChangeDesk(self._change_failed, inbox.wake)
         loads = load or load_segmenter
-        self._worker: Worker[Frame] = Worker(inbox, self._desk, lambda: loads(choice, first), self)
+        self._call_answering = CallAnswering(calls, inbox.wake, events.call_failed)
+        self._worker: Worker[Frame] = Worker(inbox, calls, self._desk, lambda: loads(choice, first), self)
 
     def start(self) -> None:
         """Begin to load; returns at once."""
@@ -137,11 +148,25 @@ class Engine:
         if preparer is not None:
             preparer.check(request)
 
+    def check_words(self, vocabulary: Vocabulary) -> None:
+        """Raises VocabularyError if the model cannot read the words of a call; quick."""
+        served = self._served
+        if served is not None:
+            served.segmenter.check(vocabulary)
+
+    def see_to_calls(self) -> None:
+        """There may be new calls: have the words encoded that they brought along, and wake the worker."""
+        served = self._served
+        if served is not None:
+            self._call_answering.prepare(served.segmenter)
+        self._wake()
+
     def end(self) -> None:
         """Let it end after what it is doing; returns at once."""
         # In this order: a worker that the desk lets go finds that it is to end.
         self._worker.end()
         self._desk.close()
+        self._call_answering.close()
 
     def join(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds for its threads; whether they have ended.
@@ -149,7 +174,9 @@ class Engine:
         Then it has let go of the model, whose memory is free once the engine itself is gone.
         """
         deadline = time.monotonic() + timeout
-        ended = self._worker.join(timeout) and self._desk.join(max(0.0, deadline - time.monotonic()))
+        ended = self._worker.join(timeout) and all(
+            one.join(max(0.0, deadline - time.monotonic())) for one in (self._desk, self._call_answering)
+        )
         if ended:
             self._preparer = self._served = None
         return ended
@@ -178,6 +205,9 @@ class Engine:
 
     def idle(self, served: Served) -> None:
         self._idle(served)
+
+    def answer_call(self, call: Call, prompts: PromptSet | None, served: Served) -> None:
+        self._call_answering(call, prompts, served)
 
     def failed(self, sentence: str) -> None:
         if self._worker.ending:

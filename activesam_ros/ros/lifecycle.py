@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from activesam_ros.ros.distributions import answer_unfit_transitions, made
 from activesam_ros.ros.worker import describe
 
 _SLICE_SECONDS = 0.1
@@ -41,6 +42,7 @@ class ManagedNode(LifecycleNode):
         self.stage = Stage.UNCONFIGURED
         self.transition_error: str | None = None
         self.stopping = threading.Event()
+        answer_unfit_transitions(self)
 
     def configure(self) -> None:
         """From unconfigured to inactive."""
@@ -67,9 +69,9 @@ class ManagedNode(LifecycleNode):
     def bring_up(self) -> bool:
         """Configure and activate as far as that has not been done; whether the node is active."""
         if self.stage is Stage.UNCONFIGURED:
-            self.trigger_configure()
+            made(self.trigger_configure)
         if self.stage is Stage.INACTIVE:
-            self.trigger_activate()
+            made(self.trigger_activate)
         return self.stage is Stage.ACTIVE
 
     def wait_until(self, done: Callable[[float], bool]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from activesam_ros.memory import DeviceMemory, Memory
+from activesam_ros.ros.calls import CallCounts
 from activesam_ros.ros.diagnostics import Level, Status
 from activesam_ros.ros.rules import Rule, judged, known
 
@@ -28,6 +29,7 @@ class NodeView:
         engine_error: why the worker ended or the model cannot be loaded; None if neither is so.
         transition_error: why the last transition failed; None if it did not.
         last_error, last_error_seconds: what was logged as an error last, and how many seconds ago.
+        calls: of `~/segment` since the start; None: nothing is said of them.
         device, dtype: that the model runs on and with; None without a model.
         bucket_size, bucket_size_set: prompts decoded at once, in force and as the parameter has it; None without.
         memory: of the process; None where the system does not tell.
@@ -46,6 +48,7 @@ class NodeView:
     transition_error: str | None = None
     last_error: str | None = None
     last_error_seconds: float | None = None
+    calls: CallCounts | None = None
     device: str | None = None
     dtype: str | None = None
     bucket_size: int | None = None
@@ -60,7 +63,7 @@ def node_status(view: NodeView) -> Status:
 
 
 def _values(view: NodeView) -> dict[str, object]:
-    memory, device = view.memory, view.device_memory
+    memory, device, calls = view.memory, view.device_memory, view.calls
     return known(
         {
             "lifecycle state": view.state,
@@ -77,6 +80,12 @@ def _values(view: NodeView) -> dict[str, object]:
             "device memory MB": device and device.allocated // _MEGABYTE,
             "device memory reserved MB": device and device.reserved // _MEGABYTE,
             "device memory total MB": device and device.total // _MEGABYTE,
+            "calls received": calls and calls.received,
+            "calls answered": calls and calls.answered,
+            "calls refused": calls and calls.refused,
+            "calls failed": calls and calls.failed,
+            "calls waiting": calls and calls.waiting,
+            "calls in work": calls and calls.in_work,
             "last error": view.last_error,
             "seconds since the last error": view.last_error_seconds,
         }

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection
 
 from activesam_ros.memory import Memory, memory
+from activesam_ros.ros.calls import CallQueue
 from activesam_ros.ros.camera import Camera
 from activesam_ros.ros.camera_outputs import Demand
 from activesam_ros.ros.camera_status import CameraView, camera_status, unanswered
@@ -31,19 +32,21 @@ class NodeReport:
         node: ManagedNode,
         parameters: LiveParameters,
         inbox: Inbox[Frame],
+        calls: CallQueue,
         cameras: Collection[Camera],
         engine: Callable[[], Engine | None],
         well: Callable[[], bool],
     ) -> None:
         """
         Args:
-            node, parameters, inbox, cameras: what is looked at.
+            node, parameters, inbox, calls, cameras: what is looked at.
             engine: gives the one there is now.
             well: whether the heartbeat is published.
         """
         self._node = node
         self._parameters = parameters
         self._inbox = inbox
+        self._calls = calls
         self._cameras = tuple(cameras)
         self._engine = engine
         self._well = well
@@ -122,6 +125,7 @@ class NodeReport:
             transition_error=self._node.transition_error,
             last_error=error,
             last_error_seconds=None if since is None else now - since,
+            calls=self._calls.counts(),
             device=segmenter.device if segmenter else None,
             dtype=segmenter.dtype if segmenter else None,
             bucket_size=segmenter.bucket_size if segmenter else None,

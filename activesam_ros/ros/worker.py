@@ -1,4 +1,4 @@
-"""The thread that owns the model: takes frames, swaps words between two of them, survives bad ones."""
+"""The thread that owns the model: takes frames, and calls between them, swaps words, survives bad ones."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from activesam_ros.errors import ActiveSamError
+from activesam_ros.ros.calls import Call, CallQueue
 from activesam_ros.ros.changes import ChangeDesk
 from activesam_ros.ros.inbox import Inbox
 from activesam_ros.ros.parameters import Wanted
@@ -16,6 +17,7 @@ from activesam_ros.ros.preparation import Prepared, Preparer, Served, swap
 
 if TYPE_CHECKING:
     from activesam_ros.segmenter import ActiveSegmenter
+    from activesam_ros.text.prompts import PromptSet
 
 F = TypeVar("F")
 
@@ -48,7 +50,10 @@ class WorkerEvents(Protocol, Generic[F]):
         """Answer frames, one of a camera at most, and tell the inbox what became of each."""
 
     def idle(self, served: Served) -> None:
-        """There is nothing to answer right now."""
+        """There is no frame to answer right now."""
+
+    def answer_call(self, call: Call, prompts: PromptSet | None, served: Served) -> None:
+        """Answer a call, and end it."""
 
     def failed(self, sentence: str) -> None:
         """Nothing can be served any more, for lack of a model or by a bug; the thread ends."""
@@ -60,18 +65,21 @@ class Worker(Generic[F]):
     def __init__(
         self,
         inbox: Inbox[F],
+        calls: CallQueue,
         desk: ChangeDesk[Wanted, Prepared],
         load: Callable[[], ActiveSegmenter],
         events: WorkerEvents[F],
     ) -> None:
         """
         Args:
-            inbox: where frames come from.
+            inbox: where frames come from; who puts a call that is ready into `calls` has to wake it.
+            calls: where calls come from; between two batches of frames at most one is answered.
             desk: where words and settings come from; the worker opens it once the model is loaded.
             load: makes the segmenter; may raise ActiveSamError.
             events: is told what happens, and answers the frames.
         """
         self._inbox = inbox
+        self._calls = calls
         self._desk = desk
         self._load = load
         self._events = events
@@ -112,6 +120,7 @@ class Worker(Generic[F]):
             self._serve()
         except Exception as error:  # a bug beside the frames: the process would live on, deaf
             self._inbox.give_up()
+            self._calls.give_up("the worker failed while the call was in work; the log says why")
             self._events.failed(f"the worker failed: {describe(error)}")
         finally:
             self._task = None
@@ -147,10 +156,22 @@ class Worker(Generic[F]):
             else:
                 self._events.idle(served)
             self._task = None
+            if not self._ending.is_set():
+                self._answer_call(served)
             if self._ending.is_set():
                 return  # What waits is left to whoever follows.
             batch = self._inbox.take()
             prepared = self._desk.collect()
+
+    def _answer_call(self, served: Served) -> None:
+        """Answer one call, if one is ready; a further one has its turn after the frames that wait."""
+        ready = self._calls.take()
+        if ready is not None:
+            self._task = Task("answering a call", time.monotonic(), bounded=True)
+            self._events.answer_call(*ready, served)
+            self._task = None
+        if self._calls.has_ready:
+            self._inbox.wake()
 
 
 def describe(error: BaseException) -> str:

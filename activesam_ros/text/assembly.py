@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, overload
 
 import torch
 from torch import nn
@@ -14,6 +14,10 @@ from activesam_ros.text.cache import PromptCache
 from activesam_ros.text.embedder import PhraseEmbedder, Residence, check_residence
 
 
+@overload
+def prompt_folder(folder: Literal["default"] = "default") -> Path: ...
+@overload
+def prompt_folder(folder: Path | Literal["default"] | None) -> Path | None: ...
 def prompt_folder(folder: Path | Literal["default"] | None = "default") -> Path | None:
     """The folder of the prompt cache; "default": `prompts` in this program's cache folder."""
     return cache_folder() / "prompts" if folder == "default" else folder
@@ -55,5 +59,11 @@ def make_embedder(
     check_residence(residence)
     cache = open_prompt_cache(text, folder)
     return PhraseEmbedder(
-        text.load_text_side, projection, text.tokenizer, text.context_length, cache, device, residence
+        text.load_text_side,
+        projection,
+        text.tokenizer,  # type: ignore[arg-type]
+        text.context_length,
+        cache,
+        device,
+        residence,
     )

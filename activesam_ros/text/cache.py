@@ -49,7 +49,7 @@ class PromptCache:
         with self._lock:
             found = self._memory.get(phrase)
         if found is None and self._folder is not None:
-            found = self._read(phrase)
+            found = self._read(_file(self._folder, phrase), phrase)
             if found is not None:
                 with self._lock:
                     self._memory[phrase] = found
@@ -69,7 +69,7 @@ class PromptCache:
             metadata={"format": FORMAT, "phrase": phrase, "text_encoder": self._fingerprint},
         )
         try:
-            write_atomically(self._path(phrase), content)
+            write_atomically(_file(self._folder, phrase), content)
         except OSError as error:
             self._writable = False
             logger.warning(
@@ -78,11 +78,7 @@ class PromptCache:
                 error,
             )
 
-    def _path(self, phrase: str) -> Path:
-        return self._folder / f"{hashlib.blake2b(phrase.encode(), digest_size=16).hexdigest()}.safetensors"
-
-    def _read(self, phrase: str) -> PhraseEmbedding | None:
-        path = self._path(phrase)
+    def _read(self, path: Path, phrase: str) -> PhraseEmbedding | None:
         try:
             if not path.is_file():
                 return None
@@ -111,3 +107,7 @@ class PromptCache:
             raise ValueError("it is empty or holds numbers that are not finite")
         if found.tokens.dtype is not torch.float32 or found.pooled.dtype is not torch.float32:
             raise ValueError("it is not float32")
+
+
+def _file(folder: Path, phrase: str) -> Path:
+    return folder / f"{hashlib.blake2b(phrase.encode(), digest_size=16).hexdigest()}.safetensors"

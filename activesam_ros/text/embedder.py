@@ -132,6 +132,7 @@ class PhraseEmbedder:
         embeddings = {
             phrase: PhraseEmbedding(embedding.tokens.to(self._device), embedding.pooled.to(self._device))
             for phrase, embedding in found.items()
+            if embedding is not None
         }
         report = EncodingReport(len(phrases) - len(unknown), len(unknown), time.monotonic() - started)
         return embeddings, report
@@ -171,7 +172,7 @@ class PhraseEmbedder:
             return self._tokenizer(phrases, **how)
 
     def _settle(self) -> None:
-        if self._residence == "keep":
+        if self._side is None or self._residence == "keep":
             return
         if self._residence == "offload":
             self._side.to("cpu")

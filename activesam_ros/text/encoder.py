@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
-from torch import nn
 
 from activesam_ros.text.embedding import PhraseEmbedding
 
@@ -19,15 +19,15 @@ class TextEncoder:
     So an embedding does not depend on the machine that made it, and can be made ahead of deployment.
     """
 
-    def __init__(self, side: nn.Module, tokenizer: Callable) -> None:
+    def __init__(self, side: Any, tokenizer: Callable) -> None:
         """
         Args:
-            side: has `text_encoder` and `text_projection`.
+            side: a module with `text_encoder` and `text_projection`.
             tokenizer: the model's tokenizer; no other thread may be inside it at the same time.
         """
         self._side = side
         self._tokenizer = tokenizer
-        self._context_length: int = side.text_encoder.config.max_position_embeddings
+        self._context_length: int = self._side.text_encoder.config.max_position_embeddings
 
     def encode(
         self, phrases: Sequence[str], progress: Callable[[int], None] | None = None

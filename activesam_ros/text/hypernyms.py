@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class WordNetHypernyms:
         return tuple(kind.lemma_names()[0].replace("_", " ") for kind in kinds[:MOST])
 
 
-def _open_reader(root: Path):
+def _open_reader(root: Path) -> Any:
     # nltk is imported here since the table needs none of it.
     import nltk.data
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
@@ -87,12 +88,12 @@ def _open_reader(root: Path):
     class Reader(WordNetCorpusReader):
         """nltk's reader without what Debian's package leaves out and hypernyms do not need."""
 
-        def open(self, file):
+        def open(self, file: str) -> Any:
             if file == "lexnames" and not (root / file).is_file():
                 return io.StringIO("".join(f"{index:02d}\tgroup{index}\t0\n" for index in range(45)))
             return super().open(file)
 
-        def map_wn(self, version="wordnet"):
+        def map_wn(self, version: str = "wordnet") -> None:
             """No map to the sense numbers of another release, which only translations use."""
 
     with warnings.catch_warnings():

@@ -48,7 +48,7 @@ class TokenTable:
             ModelError: the model cannot be found or read.
         """
         text = open_text_checkpoint(model)
-        return cls(text.tokenizer, _read(text.folder, _TOKENS), text.context_length)
+        return cls(text.tokenizer, _read(text.folder, _TOKENS), text.context_length)  # type: ignore[arg-type]
 
     def counts(self, phrases: Sequence[str]) -> list[int]:
         """Number of tokens of each phrase, start and end included, uncut."""

@@ -56,7 +56,7 @@ def clone(tmp_path: Path) -> Path:
     for name in ("Makefile", "env.sh", "package.xml", "CMakeLists.txt", "setup.cfg", "setup.py", "README.md"):
         shutil.copy2(REPOSITORY / name, root / name)
     ignore = shutil.ignore_patterns("__pycache__")
-    for name in ("tools", "requirements", "msg", "launch", "config", "scripts", "activesam_ros"):
+    for name in ("tools", "requirements", "msg", "srv", "launch", "config", "scripts", "activesam_ros"):
         if (REPOSITORY / name).exists():
             shutil.copytree(REPOSITORY / name, root / name, ignore=ignore)
     return root

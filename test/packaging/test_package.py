@@ -28,6 +28,13 @@ def test_package_xml_and_the_python_package_agree() -> None:
     assert package.findtext("export/build_type") == "ament_cmake"
 
 
+def test_no_dependency_is_stated_twice() -> None:
+    # colcon refuses such a manifest, and then knows of no package here at all.
+    package = ElementTree.parse(REPOSITORY / "package.xml").getroot()
+    stated = [entry.text for entry in package if entry.tag in ("depend", "exec_depend")]
+    assert sorted(stated) == sorted(set(stated))
+
+
 def test_every_command_has_its_function() -> None:
     commands = shell.console_scripts(REPOSITORY)
     assert "activesam" in commands
@@ -52,7 +59,7 @@ def test_the_wheel_holds_the_library_with_its_data(clone: Path, tmp_path: Path) 
     wanted = {
         str(path.relative_to(clone))
         for path in (clone / "activesam_ros").rglob("*")
-        if path.is_file() and path.suffix in (".py", ".json", ".safetensors", ".md")
+        if path.is_file() and path.suffix in (".py", ".json", ".safetensors", ".md", ".typed")
     }
     assert wanted
     assert wanted <= names, f"left out: {sorted(wanted - names)}"
@@ -82,7 +89,7 @@ def test_colcon_installs_messages_and_sources_into_one_python_package() -> None:
 
 
 def test_colcon_installs_the_executables_and_the_shared_files() -> None:
-    for name in ("activesam", "prompt_cache", "evaluate_bag", "make_bag", "replay", "evaluator"):
+    for name in ("activesam", "prompt_cache", "evaluate_bag", "make_bag", "replay", "evaluator", "toytown_camera"):
         executable = installed() / "lib" / "activesam_ros" / name
         assert os.access(executable, os.X_OK)
         assert executable.read_text().startswith("#!/usr/bin/env python3\n")

@@ -142,6 +142,9 @@ class FakeSegmenter:
             vocabulary=encoded.vocabulary,
         )
 
+    def segment(self, rgb, memory=None):
+        return self.decode(self.encode_images([rgb], [memory])[0])
+
     def preview(self, images):
         self._do("preview", images)
         vocabulary = self.prompts.vocabulary

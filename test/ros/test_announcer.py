@@ -1,5 +1,6 @@
 """When the names behind the ids are told, and what stamp they carry."""
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
@@ -50,21 +51,23 @@ def stamps(node):
         seen[0] = len(node.published)
         both = {topic: (message.header.stamp.sec, message.header.stamp.nanosec) for topic, message in told}
         assert len(both) == len(told)
+        # The picture belongs to the words.
+        assert both.get("legend") == both.get("vocabulary")
         return both.get("label_info"), both.get("vocabulary")
 
     return since
 
 
-def test_both_are_kept_for_who_comes_late(announcer, node):
-    profiles = [node.publishers[topic].profile for topic in ("label_info", "vocabulary")]
-    assert [one.durability for one in profiles] == 2 * [DurabilityPolicy.TRANSIENT_LOCAL]
+def test_all_are_kept_for_who_comes_late(announcer, node):
+    profiles = [node.publishers[topic].profile for topic in ("label_info", "vocabulary", "legend")]
+    assert [one.durability for one in profiles] == 3 * [DurabilityPolicy.TRANSIENT_LOCAL]
 
 
 def test_names_come_before_the_first_labels_of_a_revision_and_once(announcer, node):
     announcer.before([header(1)], serving(1, "road"))
     announcer.before([header(2)], serving(1, "road"))
     announcer.before([header(3)], serving(2, "sky", "car"))
-    assert node.topics() == ["label_info", "vocabulary", "label_info", "vocabulary"]
+    assert node.topics() == 2 * ["label_info", "vocabulary", "legend"]
     assert [one.header for one in node.messages("vocabulary")] == [header(1), header(3)]
     assert [one.revision for one in node.messages("vocabulary")] == [1, 2]
     infos = node.messages("label_info")
@@ -125,3 +128,14 @@ def test_stamps_that_jump_back_announce_everything_again(announcer, stamps):
     # What comes ahead goes by the new time.
     announcer.ahead(serving(2))
     assert stamps() == ((3, 1), (3, 1))
+
+
+def test_the_legend_shows_the_colours_of_the_words_in_force(announcer, node):
+    announcer.ahead(serving(1, "road", "sky"))
+    announcer.before([header(2)], serving(2, "car", "dragon"))
+    for message, names in zip(node.messages("legend"), (("road", "sky"), ("car", "dragon")), strict=True):
+        assert message.encoding == "rgb8"
+        pixels = np.asarray(message.data).reshape(message.height, message.width, 3)
+        seen = {tuple(pixel) for pixel in pixels.reshape(-1, 3).tolist()}
+        for name in ("road", "sky", "car", "dragon"):
+            assert (Vocabulary.from_names([name]).colours[0] in seen) is (name in names)

@@ -1,6 +1,7 @@
 """What a camera publishes and in which order; publishers are recorded, the segmenter is a stand-in."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from .recording import RecordingNode  # noqa: E402
 RGB = np.zeros((4, 6, 3), np.uint8)
 HEADER = Header(frame_id="lens")
 HEADER.stamp.sec = 9
-TOPICS = ["labels", "confidence", "overlay", "active_classes", "camera_info"]
+TOPICS = ["labels", "confidence", "overlay", "labels_color", "active_classes", "camera_info"]
 
 
 def labelled(vocabulary=None):
@@ -47,6 +48,7 @@ def outputs(node):
         (("labels",), Demand.LABELS),
         (("confidence",), Demand.LABELS),
         (("overlay",), Demand.LABELS),
+        (("labels_color",), Demand.LABELS),
         (("active_classes", "overlay"), Demand.LABELS),
     ],
 )
@@ -78,15 +80,18 @@ def test_a_middleware_without_events_will_do(outputs):
     assert silent.topics() == ["labels", "active_classes"]
 
 
-def test_confidence_and_overlay_are_made_only_while_somebody_subscribes(outputs, node):
+def test_pictures_and_confidence_are_made_only_while_somebody_subscribes(outputs, node):
     outputs.publish(labelled(), RGB, 1, HEADER, None)
     assert node.topics() == ["labels", "active_classes"]
-    node.subscribers = {"overlay": 1, "confidence": 0}
+    node.subscribers = Counter(overlay=1)
     outputs.publish(labelled(), RGB, 1, HEADER, None)
     assert node.topics()[2:] == ["labels", "active_classes", "overlay"]
-    node.subscribers = {"overlay": 0, "confidence": 2}
+    node.subscribers = Counter(confidence=2)
     outputs.publish(labelled(), RGB, 1, HEADER, None)
     assert node.topics()[5:] == ["labels", "active_classes", "confidence"]
+    node.subscribers = Counter(labels_color=1)
+    outputs.publish(labelled(), RGB, 1, HEADER, None)
+    assert node.topics()[8:] == ["labels", "active_classes", "labels_color"]
 
 
 def test_everything_carries_the_input_header(outputs, node):
@@ -94,9 +99,10 @@ def test_everything_carries_the_input_header(outputs, node):
     outputs.publish(labelled(), RGB, 3, HEADER, CameraInfo(header=HEADER, width=6))
     assert sorted(node.topics()) == sorted(TOPICS)
     assert all(message.header == HEADER for _, message in node.published)
-    (labels,), (confidence,), (overlay,) = map(node.messages, TOPICS[:3])
-    assert all((one.height, one.width) == (4, 6) for one in (labels, confidence, overlay))
-    assert (labels.encoding, confidence.encoding, overlay.encoding) == ("mono8", "mono8", "rgb8")
+    images = [message for topic in TOPICS[:4] for message in node.messages(topic)]
+    assert all((one.height, one.width) == (4, 6) for one in images)
+    assert [one.encoding for one in images] == ["mono8", "mono8", "rgb8", "rgb8"]
+    labels, confidence = images[:2]
     values = np.asarray(labels.data).reshape(4, 6)
     assert not values[:, :3].any() and (values[:, 3:] == 255).all()
     values = np.asarray(confidence.data).reshape(4, 6)
@@ -115,6 +121,15 @@ def test_the_overlay_has_the_vocabularys_colours(outputs, node):
     red, blue = (np.asarray(one.data).reshape(4, 6, 3) for one in node.messages("overlay"))
     # The image is black, so that what the overlay mixes in is all the colour there is.
     assert (red[2, 1, 0] > red[2, 1, 2]) and (blue[2, 1, 2] > blue[2, 1, 0])
+
+
+def test_coloured_labels_are_the_colours_of_the_vocabulary_and_nothing_else(outputs, node):
+    node.subscribers["labels_color"] = 1
+    vocabulary = Vocabulary.from_entries([Entry("road", colour=(250, 10, 10))])
+    outputs.publish(labelled(vocabulary), RGB + 77, 1, HEADER, None)
+    (message,) = node.messages("labels_color")
+    pixels = np.asarray(message.data).reshape(4, 6, 3)
+    assert (pixels[:, :3] == (250, 10, 10)).all() and not pixels[:, 3:].any()
 
 
 def test_a_preview_is_published_as_active_classes_alone(outputs, node):

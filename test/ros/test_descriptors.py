@@ -10,6 +10,8 @@ from rcl_interfaces.msg import ParameterType  # noqa: E402
 from activesam_ros.ros.descriptors import DESCRIBED_TYPES, declared_default, descriptor  # noqa: E402
 from activesam_ros.ros.parameters import PARAMETERS, Takes  # noqa: E402
 
+FILE = Path(__file__).parents[2] / "config" / "activesam.yaml"
+
 
 @pytest.mark.parametrize("spec", PARAMETERS, ids=lambda spec: spec.name)
 def test_every_parameter_is_described_with_its_range(spec):
@@ -29,7 +31,13 @@ def test_every_parameter_is_described_with_its_range(spec):
 
 
 def test_the_parameter_file_holds_every_default():
-    file = Path(__file__).parents[2] / "config" / "activesam.yaml"
-    assert yaml.safe_load(file.read_text())["/**"]["ros__parameters"] == {
-        spec.name: declared_default(spec) for spec in PARAMETERS
-    }
+    held = yaml.safe_load(FILE.read_text())["/**"]["ros__parameters"]
+    assert held == {spec.name: declared_default(spec) for spec in PARAMETERS}
+    assert list(held) == [spec.name for spec in PARAMETERS]
+
+
+def test_the_parameter_file_comments_on_every_parameter():
+    lines = FILE.read_text().splitlines()
+    for spec in PARAMETERS:
+        (at,) = (number for number, line in enumerate(lines) if line.startswith(f"    {spec.name}:"))
+        assert lines[at - 1].startswith("    # "), f"{spec.name} has no comment of its own"

@@ -4,6 +4,7 @@ import gc
 import threading
 import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,9 +12,11 @@ import torch
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
 from activesam_ros.errors import ModelError, SettingsError, VocabularyError  # noqa: E402
+from activesam_ros.ros.calls import Asked, CallQueue, Outcome  # noqa: E402
 from activesam_ros.ros.engine import Engine, load_segmenter, prompt_cache_folder  # noqa: E402
 from activesam_ros.ros.inbox import Inbox  # noqa: E402
 from activesam_ros.ros.parameters import DEFAULTS, ModelChoice, group_of  # noqa: E402
+from activesam_ros.vocabulary import Vocabulary  # noqa: E402
 
 from .fakes import PATIENCE, FakeSegmenter, eventually  # noqa: E402
 from .test_preparation import request  # noqa: E402
@@ -39,6 +42,9 @@ class Owner:
     def change_failed(self, request, sentence, standing, again):
         self.failure = (request, sentence, standing, again)
         self.events.append("change failed")
+
+    def call_failed(self, sentence):
+        self.events.append(sentence)
 
     def engine_settled(self, engine):
         self.events.append("settled")
@@ -72,7 +78,11 @@ def start():
         owner = Owner()
         owner.inbox = Inbox([""], None)
         owner.inbox.open()
-        engine = Engine(choice, first or request("road"), owner.inbox, owner.answer, owner.idle, owner, load)
+        owner.calls = CallQueue(lambda: 0.0)
+        owner.calls.open()
+        engine = Engine(
+            choice, first or request("road"), owner.inbox, owner.calls, owner.answer, owner.idle, owner, load
+        )
         engines.append(weakref.ref(engine))
         engine.start()
         return owner, engine
@@ -268,3 +278,31 @@ def test_the_model_is_loaded_as_the_parameters_say(tmp_path, monkeypatch):
     )
     _, given = load_segmenter(replace(choice, compile=True), request("road"))
     assert given["compiler"].func is torch.compile
+
+
+def test_calls_are_answered_with_words_of_their_own_or_those_in_force(start):
+    owner, engine = start()
+    assert engine.wait(PATIENCE)
+    ended = []
+    for words in (None, Vocabulary.from_names(["cup"])):
+        owner.calls.put(Asked(image(), words, {}, 1.0), ended.append)
+        engine.see_to_calls()
+    eventually(lambda: len(ended) == 2)
+    assert [answer.outcome for answer in ended] == [Outcome.LABELLED] * 2
+    assert [(answer.revision, answer.result.vocabulary.names) for answer in ended] == [
+        (1, ("road",)),
+        (0, ("cup",)),
+    ]
+    assert engine.served.vocabulary.names == ("road",) and owner.answers == []
+
+
+def test_words_of_a_call_that_the_model_cannot_read_are_refused_at_once(start):
+    _, engine = start()
+    assert engine.wait(PATIENCE)
+    engine.check_words(Vocabulary.from_names(["cup"]))
+    with pytest.raises(VocabularyError, match="too long"):
+        engine.check_words(Vocabulary.from_names(["c" * 101]))
+
+
+def image():
+    return SimpleNamespace(height=2, width=2, encoding="mono8", is_bigendian=0, step=2, data=bytes(4))

@@ -3,6 +3,7 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
 from activesam_ros.memory import DeviceMemory, Memory  # noqa: E402
+from activesam_ros.ros.calls import CallCounts  # noqa: E402
 from activesam_ros.ros.diagnostics import Level  # noqa: E402
 from activesam_ros.ros.node_status import RULES, NodeView, node_status  # noqa: E402
 
@@ -16,6 +17,7 @@ def view(**fields) -> NodeView:
         "model": "toytown",
         "task": "labelling frames",
         "task_seconds": 0.25,
+        "calls": CallCounts(received=15, answered=5, refused=4, failed=3, waiting=2, in_work=1),
         "device": "cuda",
         "dtype": "bfloat16",
         "bucket_size": 32,
@@ -67,6 +69,8 @@ def test_the_values_are_facts_in_plain_units():
     assert values["memory MB"] == 1234 and values["memory peak MB"] == 2000
     assert [values[f"device memory {part}MB"] for part in ("", "reserved ", "total ")] == [5, 6, 16000]
     assert values["worker"] == "labelling frames" and values["worker seconds"] == 0.25
+    calls = [values[f"calls {what}"] for what in ("answered", "refused", "failed", "waiting", "in work")]
+    assert calls == [5, 4, 3, 2, 1] and values["calls received"] == sum(calls)
     assert values["heartbeat"] is True and values["last error"] == "frame failed"
     assert node_status(view(heartbeat=False)).values["heartbeat"] is False
 

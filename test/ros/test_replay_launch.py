@@ -12,6 +12,7 @@ pytest.importorskip("launch_ros", reason="launch_ros is missing; it comes with a
 
 from activesam_ros.datasets.labelled_bag import LabelledBag  # noqa: E402
 from activesam_ros.demo.drive import write_drive  # noqa: E402
+from activesam_ros.errors import SettingsError  # noqa: E402
 
 from .launching import LAUNCH_FILES, launches  # noqa: E402
 
@@ -46,7 +47,7 @@ def test_every_argument_is_described(launch_file):
         for action in launch_file.generate_launch_description().entities
         if type(action).__name__ == "DeclareLaunchArgument"
     ]
-    assert [action.name for action in declared] == [name for name, _, _ in launch_file.ARGUMENTS]
+    assert [action.name for action in declared] == [one.name for one in launch_file.ARGUMENTS]
     assert all(action.description.endswith(".") for action in declared)
     assert [action.name for action in declared if action.default_value is None] == ["bag"]
 
@@ -60,7 +61,7 @@ def test_the_node_answers_every_image_of_the_topic_in_the_recording(launch_file,
         "/camera/image",
         "compressed",
     )
-    given = {"model": "", "vocabulary_file": "", "device": "", "vocabulary": ""}
+    given = {one.name: one.default for one in launch_file.ARGUMENTS}
     assert launch_file.segmenting(given, "compressed", False) == {
         "queue": "all",
         "image_transport": "compressed",
@@ -70,7 +71,7 @@ def test_the_node_answers_every_image_of_the_topic_in_the_recording(launch_file,
 
 
 def test_the_command_that_repeats_it_has_what_was_given(launch_file):
-    given = {name: default or "" for name, default, _ in launch_file.ARGUMENTS}
+    given = {one.name: one.default or "" for one in launch_file.ARGUMENTS}
     given.update(bag="my drive", end="3.5", vocabulary="[road, 'car, automobile']")
     assert shlex.split(launch_file.command(given)) == [
         *("ros2", "launch", "activesam_ros", "replay.launch.py"),
@@ -78,33 +79,11 @@ def test_the_command_that_repeats_it_has_what_was_given(launch_file):
     ]
 
 
-@pytest.mark.parametrize(
-    "kind, text, read",
-    [(float, "3", 3.0), (float, "0.5", 0.5), (int, "7", 7), (bool, "true", True), (list, "[255]", [255])],
-)
-def test_arguments_have_types(launch_file, kind, text, read):
-    assert launch_file.value("name", text, kind) == read
-
-
-@pytest.mark.parametrize(
-    "kind, text", [(float, "soon"), (int, "1.5"), (bool, "1"), (list, "255"), (int, "[")]
-)
-def test_an_argument_of_another_type_is_refused(launch_file, kind, text):
-    with pytest.raises(RuntimeError, match="name:="):
-        launch_file.value("name", text, kind)
-
-
-@pytest.mark.parametrize("text", ["road", "[1, 2]", "[]", "[road"])
-def test_what_is_no_list_of_words_is_refused(launch_file, text):
-    with pytest.raises(RuntimeError, match="vocabulary:="):
-        launch_file.words(text)
-
-
 def test_ids_to_ignore_are_a_list_of_numbers(launch_file):
     assert launch_file.ids("[0, 255]") == [0, 255]
     assert launch_file.ids("[]") == [-1]
     for text in ("[x]", "[-3]", "[true]", "0"):
-        with pytest.raises(RuntimeError, match="ignore:="):
+        with pytest.raises(SettingsError, match="ignore:="):
             launch_file.ids(text)
 
 

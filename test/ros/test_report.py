@@ -11,6 +11,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo  # noqa: E402
 
 from activesam_ros.rolling import StreamMemory  # noqa: E402
 from activesam_ros.ros import qos, report  # noqa: E402
+from activesam_ros.ros.calls import CallQueue  # noqa: E402
 from activesam_ros.ros.camera_outputs import Demand  # noqa: E402
 from activesam_ros.ros.inbox import Drop, Inbox  # noqa: E402
 from activesam_ros.ros.input_watch import IMAGE, Listener  # noqa: E402
@@ -60,8 +61,15 @@ class Bench(RecordingNode):
             prompt_cache="/cache/prompts",
         )
         self.well = True
+        self.calls = CallQueue(lambda: 0.0)
         self.report = NodeReport(
-            self, self, self.inbox, self.cameras.values(), lambda: self.engine, lambda: self.well
+            self,
+            self,
+            self.inbox,
+            self.calls,
+            self.cameras.values(),
+            lambda: self.engine,
+            lambda: self.well,
         )
         self.endpoints = {}
 

@@ -1,9 +1,11 @@
 import threading
+import time
 from dataclasses import replace
 
 import pytest
 
 from activesam_ros.errors import ImageError, ModelError
+from activesam_ros.ros.calls import Answer, Asked, CallQueue, Outcome
 from activesam_ros.ros.changes import ChangeDesk
 from activesam_ros.ros.inbox import Inbox
 from activesam_ros.ros.worker import Worker, describe
@@ -18,6 +20,9 @@ class Owner:
     def __init__(self):
         self.inbox = Inbox(["front", "rear"], None)
         self.inbox.open()
+        self.calls = CallQueue(time.monotonic)
+        self.calls.open()
+        self.order = []
         self.events = []
         self.begun = []
         self.answers = []
@@ -52,6 +57,7 @@ class Owner:
         self.note_task()
         with self.happened:
             self.begun.append([frame for _, frame in batch])
+            self.order += [frame for _, frame in batch]
             self.happened.notify_all()
         assert self.answering.wait(PATIENCE)
         for camera, _ in batch:
@@ -66,6 +72,17 @@ class Owner:
             self.idled.append(served.revision)
             self.happened.notify_all()
 
+    def answer_call(self, call, prompts, served):
+        self.note_task()
+        with self.happened:
+            self.order.append(call.asked.image)
+            self.happened.notify_all()
+        self.calls.end(call, Answer(Outcome.LABELLED))
+
+    def call(self, name):
+        self.calls.put(Asked(name, None, {}, 1000.0), lambda answer: self.tell(f"{name} {answer.outcome.name}"))
+        self.inbox.wake()
+
     def failed(self, sentence):
         self.tell(f"failed: {sentence}")
 
@@ -77,7 +94,7 @@ def run():
     def start(load):
         owner = Owner()
         desk = ChangeDesk(lambda request, error: owner.tell(f"change failed: {error}"), owner.inbox.wake)
-        worker = owner.worker = Worker(owner.inbox, desk, load, owner)
+        worker = owner.worker = Worker(owner.inbox, owner.calls, desk, load, owner)
         running.append((worker, desk))
         worker.start()
         return owner, desk, worker
@@ -169,6 +186,45 @@ def test_without_a_frame_it_is_told_that_there_is_nothing_to_do(run):
     owner.inbox.wake()
     owner.until(lambda: len(owner.idled) > idled)
     assert owner.idled == sorted(owner.idled) and owner.answers == []
+
+
+def test_one_call_at_most_is_answered_between_two_batches_of_frames(run):
+    owner, desk, _ = run(segmenter)
+    desk.submit(request("road"))
+    owner.until(lambda: owner.idled)
+    owner.answering.clear()
+    owner.inbox.put("front", "frame 1")
+    owner.until(lambda: owner.begun)
+    for name in ("call 1", "call 2", "call 3"):
+        owner.call(name)
+    owner.inbox.put("front", "frame 2")
+    owner.answering.set()
+    owner.until(lambda: len(owner.order) == 5)
+    assert owner.order == ["frame 1", "call 1", "frame 2", "call 2", "call 3"]
+    assert ("answering a call", True) in owner.tasks
+    assert [event for event in owner.events if "call" in event] == [f"call {n} LABELLED" for n in (1, 2, 3)]
+
+
+def test_a_call_is_answered_without_any_frame(run):
+    owner, desk, _ = run(segmenter)
+    owner.call("early")
+    desk.submit(request("road"))
+    owner.until(lambda: "early LABELLED" in owner.events)
+    assert owner.begun == []
+    owner.call("late")
+    owner.until(lambda: "late LABELLED" in owner.events)
+
+
+def test_a_call_in_work_when_it_fails_is_ended(run, monkeypatch):
+    def surprise(*_):
+        raise KeyError("surprise")
+
+    monkeypatch.setattr(Owner, "answer_call", surprise)
+    owner, desk, worker = run(segmenter)
+    desk.submit(request("road"))
+    owner.call("one")
+    assert worker.join(PATIENCE)
+    assert owner.events[-2:] == ["one FAILED", "failed: the worker failed: KeyError: 'surprise'"]
 
 
 def test_what_it_does_has_a_name_and_only_frames_should_be_done_soon(run):

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from devsetup.errors import SetupError
 from devsetup.profiles import Profile
 from devsetup.progress import Progress
 from devsetup.virtualenv import VenvPlan, wheel_environ
@@ -17,7 +18,7 @@ STAMP = "overlay.json"
 ENVIRONMENT = "environment.sh"
 
 # Compiled or read by CMake: a change of contents matters.
-_COMPILED = ("msg", "package.xml", "CMakeLists.txt")
+_COMPILED = ("msg", "srv", "package.xml", "CMakeLists.txt")
 # Linked into the install folder: only a new or removed file matters.
 _LINKED = (PACKAGE, "launch", "config", "scripts")
 
@@ -88,6 +89,12 @@ def build(
     command += ["--build-base", folder / "build", "--install-base", folder / "install"]
     command += ["--cmake-args", f"-DPython3_EXECUTABLE={plan.interpreter}", "-DBUILD_TESTING=OFF"]
     progress.run(command, env, "building the messages with colcon", cwd=root)
+    # colcon passes over a package whose manifest it cannot read, with a warning, and succeeds.
+    if not (folder / "log" / "latest_build" / PACKAGE).is_dir():
+        raise SetupError(
+            f"colcon did not build {PACKAGE}; it expected a valid package.xml in {root}, so see what it says there: "
+            f"{progress.log}"
+        )
 
 
 def finish(root: Path, state: Mapping[str, str]) -> None:

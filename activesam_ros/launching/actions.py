@@ -1,0 +1,236 @@
+"""Actions of `launch` that several launch files are made of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import List  # noqa: UP035
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+)
+from launch.event_handlers import OnProcessExit
+from launch.events import Shutdown
+from launch.events.process import ProcessExited
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from activesam_ros.launching.arguments import Argument, value
+from activesam_ros.launching.cameras import NODE, Source
+from activesam_ros.launching.drivers import DRIVERS, NO_DRIVER, require_installed, require_told_apart
+from activesam_ros.launching.parameters import node_parameters
+from launch import LaunchContext, LaunchDescription
+
+TRANSPORT_CHOICES = (
+    "FASTDDS_BUILTIN_TRANSPORTS",
+    "FASTDDS_DEFAULT_PROFILES_FILE",
+    "FASTRTPS_DEFAULT_PROFILES_FILE",
+)
+"""Variables by which a user has chosen how images travel; then nothing is set here."""
+
+
+def description(
+    arguments: Sequence[Argument], start: Callable[[LaunchContext, dict[str, str]], list]
+) -> LaunchDescription:
+    """A launch file: its arguments, a transport that carries images, and what `start` makes of the arguments' values.
+
+    Args:
+        arguments: in the order in which `--show-args` lists them.
+        start: takes the values by name.
+    """
+
+    def perform(context: LaunchContext) -> list:
+        given = {one.name: LaunchConfiguration(one.name).perform(context) for one in arguments}
+        for one in arguments:
+            # A shell leaves a ~ alone that is not at the beginning of a word.
+            if given[one.name].startswith("~/"):
+                given[one.name] = os.path.expanduser(given[one.name])
+        return start(context, given)
+
+    return LaunchDescription([*declared(arguments), *carry_images(), OpaqueFunction(function=perform)])
+
+
+def declared(arguments: Iterable[Argument]) -> list[DeclareLaunchArgument]:
+    """Arguments as `launch` knows them."""
+    return [
+        DeclareLaunchArgument(
+            one.name,
+            default_value=one.default,
+            description=one.description,
+            choices=list(one.choices) or None,
+        )
+        for one in arguments
+    ]
+
+
+def carry_images() -> list[SetEnvironmentVariable]:
+    """Sets the transport for all that is launched, unless the user has chosen one."""
+    if any(os.environ.get(name) for name in TRANSPORT_CHOICES):
+        return []
+    # Fast DDS's default transport loses best-effort images above about 0.5 MB without a word.
+    return [SetEnvironmentVariable("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")]
+
+
+def segmenting_node(given: Mapping[str, str], sources: Sequence[Source]) -> Node:
+    """The node `activesam`.
+
+    Args:
+        given: values of `NODE_ARGUMENTS`, `namespace`, `use_sim_time` and `log_level`.
+        sources: its cameras.
+
+    Raises:
+        SettingsError: an argument is not what is expected.
+    """
+    parameters = node_parameters(given)
+    names = [one.name for one in sources if one.name]
+    if names:
+        parameters["cameras"] = names
+    parameters |= simulated_time(given)
+    # A logger is named after its node, the namespace's parts first.
+    logger = ".".join([*given["namespace"].strip("/").split("/"), NODE]).lstrip(".")
+    return Node(
+        package="activesam_ros",
+        executable=NODE,
+        name=NODE,
+        namespace=given["namespace"],
+        # What is given on the command line comes last, and so wins.
+        parameters=[*([given["params_file"]] if given["params_file"] else []), *typed(parameters)],
+        remappings=[(one.input, one.image) for one in sources if one.image],
+        arguments=["--ros-args", "--log-level", f"{logger}:={given['log_level']}"],
+        output="screen",
+    )
+
+
+def driver_nodes(
+    given: Mapping[str, str], sources: Sequence[Source], more: Mapping[str, object] | None = None
+) -> list[Node]:
+    """The drivers of the cameras, each in a namespace of the camera's name.
+
+    Args:
+        given: values of `camera`, `camera_params_file`, `namespace` and `use_sim_time`.
+        sources: the cameras.
+        more: parameters that outdo the driver's usual ones.
+
+    Raises:
+        SettingsError: the driver is not installed, or several cameras would open one device.
+    """
+    if given["camera"] == NO_DRIVER:
+        return []
+    asked, driver = f"camera:={given['camera']}", DRIVERS[given["camera"]]
+    file = given["camera_params_file"]
+    require_installed(asked, driver.package)
+    require_told_apart(asked, driver, tuple(one.driver_namespace for one in sources), file)
+    nodes = []
+    for number, source in enumerate(sources):
+        parameters = {
+            **driver.parameters(source.driver_namespace, number),
+            **(more or {}),
+            **simulated_time(given),
+        }
+        nodes.append(
+            Node(
+                package=driver.package,
+                executable=driver.executable,
+                name=driver.node,
+                namespace="/".join(filter(None, (given["namespace"], source.driver_namespace))),
+                # Of a driver the file knows best.
+                parameters=[*typed(parameters), *([file] if file else [])],
+                output="screen",
+            )
+        )
+    return nodes
+
+
+def rviz_nodes(given: Mapping[str, str], sources: Sequence[Source]) -> list[Node]:
+    """RViz with the first camera, if the argument `rviz` says so.
+
+    Raises:
+        SettingsError: RViz is not installed.
+    """
+    if not value("rviz", given["rviz"], bool):
+        return []
+    require_installed("rviz:=true", "rviz2")
+    config = os.path.join(get_package_share_directory("activesam_ros"), "config", "activesam.rviz")
+    return [
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            name="rviz2",
+            namespace=given["namespace"],
+            arguments=["-d", config],
+            parameters=typed(simulated_time(given)),
+            remappings=shown_topics(given["namespace"], sources[0]),
+        )
+    ]
+
+
+def shown_topics(namespace: str, source: Source) -> list[tuple[str, str]]:
+    """Remappings from the topics of config/activesam.rviz to those of a camera; equal ones are left out."""
+    wanted = [("/camera/image_raw", source.image_in(namespace))]
+    wanted += [(f"/{NODE}/{topic}", source.output(namespace, topic)) for topic in ("overlay", "labels_color")]
+    wanted.append((f"/{NODE}/legend", Source("", "").output(namespace, "legend")))
+    return [(shown, real) for shown, real in wanted if shown != real]
+
+
+def simulated_time(given: Mapping[str, str]) -> dict[str, object]:
+    """The parameter use_sim_time if it is on; if not, it is left to params_file.
+
+    Raises:
+        SettingsError: it is neither true nor false.
+    """
+    return {"use_sim_time": True} if value("use_sim_time", given["use_sim_time"], bool) else {}
+
+
+def typed(parameters: Mapping[str, object]) -> list[dict[str, object]]:
+    """Parameters for `Node`, in which texts stay texts, also those that look like numbers."""
+
+    def described(one: object) -> object:
+        if isinstance(one, str):
+            return ParameterValue(one, value_type=str)
+        if isinstance(one, list) and one and isinstance(one[0], str):
+            return ParameterValue(one, value_type=List[str])  # noqa: UP006 - launch knows no other spelling
+        return one
+
+    made = {name: described(one) for name, one in parameters.items()}
+    return [made] if made else []
+
+
+def when_over(process: Node, what: str, then: EmitEvent | None = None) -> RegisterEventHandler:
+    """What follows the end of a process: one that fails ends the launch with an exit code of its own.
+
+    Args:
+        process: that is started after this.
+        what: it is called in the sentence that tells of its failure.
+        then: what follows if it ended well.
+    """
+
+    def react(event: ProcessExited, context: LaunchContext) -> EmitEvent | None:
+        if context.is_shutdown:
+            return None
+        if event.returncode:
+            raise RuntimeError(f"{what} ended with exit code {event.returncode}; see above why")
+        return then
+
+    return RegisterEventHandler(OnProcessExit(target_action=process, on_exit=react))
+
+
+def all_required(nodes: Iterable[Node]) -> list[RegisterEventHandler]:
+    """Whichever of the nodes fails, the launch ends with it."""
+    return [when_over(node, f"the program {node.node_executable}") for node in nodes]
+
+
+def shutdown(reason: str) -> EmitEvent:
+    """The end of the launch."""
+    return EmitEvent(event=Shutdown(reason=reason))
+
+
+def tell(text: str) -> LogInfo:
+    """A line for the user."""
+    return LogInfo(msg=text)

@@ -1,0 +1,109 @@
+"""A camera that drives through Toy Town: rendered images as a driver publishes them, with exact ground truth."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import fields
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from vision_msgs.msg import LabelInfo, VisionClass
+
+from activesam_ros.ros import qos
+from activesam_ros.ros.conversions import labels_to_image, rgb_to_image
+from activesam_ros.ros.toytown_parameters import CameraParameters
+from activesam_ros.toytown.canvas import Camera
+from activesam_ros.toytown.scene import World
+from activesam_ros.toytown.words import CLASSES
+
+# Images that a slow subscriber may fall behind.
+_DEPTH = 5
+
+
+class ToytownCamera(Node):
+    """The node `toytown_camera`.
+
+    Publishes `image_raw`, `camera_info` and `ground_truth/labels` (mono8, 255: no class) with one stamp, that of the
+    node's clock, and `ground_truth/label_info`, latched. The street passes as fast as time does, however many images
+    are made of it; nothing is rendered while nobody subscribes to images or truth.
+    """
+
+    def __init__(self, **node_options: object) -> None:
+        """
+        Args:
+            node_options: for `rclpy.node.Node`.
+
+        Raises:
+            SettingsError: a parameter is out of range.
+        """
+        super().__init__("toytown_camera", **node_options)
+        declared = {
+            one.name: self.declare_parameter(one.name, one.default).value for one in fields(CameraParameters)
+        }
+        self._given = given = CameraParameters(**declared)
+        self._world = World(given.seed, given.width, given.height)
+        self._images = self._publisher(Image, "image_raw")
+        self._infos = self._publisher(CameraInfo, "camera_info")
+        self._truths = self._publisher(Image, "ground_truth/labels")
+        names = self.create_publisher(LabelInfo, "ground_truth/label_info", qos.latched_out())
+        names.publish(class_names(Header(frame_id=given.frame_id)))
+        self._names = names
+        self._start: int | None = None
+        self._slow = False
+        self.create_timer(1.0 / given.rate, self._shoot)
+        self.get_logger().info(
+            f"street {given.seed}: {given.width}x{given.height} at {given.rate:g} Hz on {self._images.topic_name}, "
+            f"ground truth on {self._truths.topic_name}"
+        )
+
+    def _publisher(self, kind: type, topic: str) -> object:
+        profile = QoSProfile(depth=_DEPTH)
+        with qos.overrides_checked():
+            return self.create_publisher(kind, topic, profile, qos_overriding_options=qos.overriding())
+
+    def _shoot(self) -> None:
+        now = self.get_clock().now()
+        # Simulated time jumps back when a recording starts anew; so does the drive then.
+        if self._start is None or now.nanoseconds < self._start:
+            self._start = now.nanoseconds
+        seconds = (now.nanoseconds - self._start) / 1e9
+        header = Header(stamp=now.to_msg(), frame_id=self._given.frame_id)
+        self._infos.publish(camera_info(self._world.camera(seconds), header))
+        if not (self._images.get_subscription_count() or self._truths.get_subscription_count()):
+            return
+        began = time.monotonic()
+        frame = self._world.render(seconds)
+        self._images.publish(rgb_to_image(frame.rgb, header))
+        self._truths.publish(labels_to_image(frame.labels, header))
+        self._tell_if_slow(time.monotonic() - began)
+
+    def _tell_if_slow(self, took: float) -> None:
+        if took > 1.0 / self._given.rate and not self._slow:
+            self._slow = True
+            self.get_logger().warning(
+                f"an image takes {took:.2f} s to render, which is too long for {self._given.rate:g} Hz; choose a lower "
+                "rate or smaller images"
+            )
+
+
+def camera_info(camera: Camera, header: Header) -> CameraInfo:
+    """The calibration of a rendered camera, which has no distortion, under the header of its image."""
+    (x, y), focal = camera.centre, camera.focal
+    return CameraInfo(
+        header=header,
+        width=camera.width,
+        height=camera.height,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=[focal, 0.0, x, 0.0, focal, y, 0.0, 0.0, 1.0],
+        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p=[focal, 0.0, x, 0.0, 0.0, focal, y, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
+
+
+def class_names(header: Header) -> LabelInfo:
+    """The names behind the ids of the ground truth."""
+    names = [VisionClass(class_id=index, class_name=name) for index, name in enumerate(CLASSES)]
+    return LabelInfo(header=header, class_map=names)

@@ -1,0 +1,64 @@
+"""Drives through Toy Town and labels what is seen, with the demo model: no camera, no weights to download.
+
+    ros2 launch activesam_ros demo.launch.py rviz:=true
+
+Ends with exit code 1 when the camera or the node fails.
+"""
+
+from activesam_ros.launching.actions import (
+    all_required,
+    description,
+    driver_nodes,
+    rviz_nodes,
+    segmenting_node,
+    tell,
+)
+from activesam_ros.launching.arguments import LOG_LEVEL, NODE_ARGUMENTS, RVIZ, Argument, value
+from activesam_ros.launching.cameras import sources
+from activesam_ros.ros.toytown_parameters import CameraParameters
+from launch import LaunchContext, LaunchDescription
+
+DEFAULT = CameraParameters()
+FIXED = {"image": "", "camera": "toytown", "cameras": "", "camera_params_file": "", "use_sim_time": "false"}
+
+ARGUMENTS = (
+    Argument("seed", str(DEFAULT.seed), "Which street: any whole number from 0."),
+    Argument("rate", str(DEFAULT.rate), "Images a second."),
+    Argument("width", str(DEFAULT.width), "Of the images in pixels."),
+    Argument("height", str(DEFAULT.height), "Of the images in pixels."),
+    *(one for one in NODE_ARGUMENTS if one.name not in ("model", "vocabulary_file")),
+    Argument("model", "toytown", "Model folder or hub id, or 'toytown' for the demo model."),
+    Argument(
+        "vocabulary_file",
+        "",
+        "A preset's name or the path of a vocabulary, instead of vocabulary; empty: the preset toytown, 19 words of "
+        "the street and 41 of other worlds.",
+    ),
+    Argument("namespace", "", "Namespace of everything that is started."),
+    RVIZ,
+    LOG_LEVEL,
+)
+
+
+def start(context: LaunchContext, given: dict[str, str]) -> list:
+    given = {**given, **FIXED}
+    if not given["vocabulary"] and not given["vocabulary_file"] and not given["params_file"]:
+        given["vocabulary_file"] = "toytown"
+    street = {
+        "seed": value("seed", given["seed"], int),
+        "rate": value("rate", given["rate"], float),
+        "width": value("width", given["width"], int),
+        "height": value("height", given["height"], int),
+    }
+    (camera,) = cameras = sources(given)
+    needed = [*driver_nodes(given, cameras, street), segmenting_node(given, cameras)]
+    shown = camera.output(given["namespace"], "overlay")
+    hint = tell(
+        f"labels are made once somebody looks: rviz:=true, or `ros2 run rqt_image_view rqt_image_view {shown}`, or "
+        f"`ros2 topic hz {camera.output(given['namespace'], 'labels')}`"
+    )
+    return [*all_required(needed), *needed, *rviz_nodes(given, cameras), hint]
+
+
+def generate_launch_description() -> LaunchDescription:
+    return description(ARGUMENTS, start)

@@ -1,0 +1,84 @@
+import pytest
+
+pytest.importorskip("ament_index_python", reason="ament_index_python is missing; source env.sh")
+
+from activesam_ros.errors import SettingsError  # noqa: E402
+from activesam_ros.launching.cameras import Source, sources  # noqa: E402
+
+
+def given(**values):
+    return {"image": "", "camera": "none", "cameras": "", "namespace": "", "params_file": "", **values}
+
+
+def asked(**values):
+    return [(one.name, one.image) for one in sources(given(**values))]
+
+
+def test_one_camera_has_no_name():
+    assert asked() == [("", "")]
+    assert asked(image="/left/image_raw") == [("", "/left/image_raw")]
+
+
+@pytest.mark.parametrize(
+    ("camera", "topic"),
+    [
+        ("toytown", "/camera/image_raw"),
+        ("v4l2", "/camera/image_raw"),
+        ("usb_cam", "/camera/image_raw"),
+        ("realsense", "/camera/camera/color/image_raw"),
+    ],
+)
+def test_a_driver_says_where_its_images_are(camera, topic):
+    assert asked(camera=camera) == [("", topic)]
+    assert asked(camera=camera, namespace="robot") == [("", f"/robot{topic}")]
+    # Such as those of a node behind the driver.
+    assert asked(camera=camera, image="/rect") == [("", "/rect")]
+
+
+def test_several_cameras_are_names_or_topics_by_name():
+    assert asked(cameras="[front, rear]") == [("front", ""), ("rear", "")]
+    assert asked(cameras="{front: /a/image_raw, rear: /b/image_raw}") == [
+        ("front", "/a/image_raw"),
+        ("rear", "/b/image_raw"),
+    ]
+    assert asked(cameras="[front, rear]", camera="v4l2", namespace="/robot/") == [
+        ("front", "/robot/front/image_raw"),
+        ("rear", "/robot/rear/image_raw"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["front", "7", "[]", "{}", "[1, 2]", "{front: 7}", "{7: /a}", "[front", "[[a], [b]]"]
+)
+def test_what_names_no_cameras_is_refused(text):
+    with pytest.raises(SettingsError, match="cameras:="):
+        asked(cameras=text)
+
+
+@pytest.mark.parametrize("text", ["[front, front]", "[a/b]", "{'2nd': /a}"])
+def test_names_are_refused_as_the_node_would(text):
+    with pytest.raises(SettingsError, match="cameras holds"):
+        asked(cameras=text)
+
+
+def test_what_would_have_no_effect_is_refused(tmp_path):
+    with pytest.raises(SettingsError, match="image:=/a would have no effect beside cameras"):
+        asked(image="/a", cameras="[front]")
+    file = tmp_path / "mine.yaml"
+    file.write_text("/**: {ros__parameters: {cameras: [front, rear]}}")
+    for argument in ({"image": "/a"}, {"camera": "v4l2"}):
+        with pytest.raises(SettingsError, match="would have no effect, since params_file names cameras"):
+            asked(**argument, params_file=str(file))
+    assert asked(params_file=str(file)) == [("", "")]
+    assert asked(cameras="[left]", params_file=str(file)) == [("left", "")]
+
+
+def test_topics_have_full_names():
+    front = Source("front", "")
+    assert (front.input, front.driver_namespace) == ("front/image", "front")
+    assert front.image_in("robot") == "/robot/front/image"
+    assert front.output("robot", "overlay") == "/robot/activesam/front/overlay"
+    only = Source("", "image_rect")
+    assert (only.input, only.driver_namespace) == ("image", "camera")
+    assert only.image_in("") == "/image_rect" and only.image_in("/robot") == "/robot/image_rect"
+    assert only.output("", "overlay") == "/activesam/overlay"

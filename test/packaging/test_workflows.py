@@ -1,0 +1,123 @@
+"""The files by which others build and check the package: what they name is there."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
+DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
+SERVED = {"jazzy", "kilted", "rolling"}
+
+
+def targets() -> set[str]:
+    """The targets of the Makefile."""
+    return set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.M))
+
+
+def jobs(path: Path) -> dict[str, dict]:
+    content = yaml.safe_load(path.read_text())
+    # YAML 1.1 reads the key `on` as true.
+    assert {"name", True, "jobs"} <= set(content)
+    return content["jobs"]
+
+
+def commands(path: Path) -> list[str]:
+    """The shell lines of a workflow, continued lines joined."""
+    runs = [step["run"] for job in jobs(path).values() for step in job["steps"] if "run" in step]
+    return [line.strip() for run in runs for line in run.replace("\\\n", " ").splitlines()]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_names_only_what_there_is(path: Path) -> None:
+    for name, job in jobs(path).items():
+        assert job["runs-on"] and job["steps"], name
+        for step in job["steps"]:
+            assert ("run" in step) != ("uses" in step), f"{name}: {step}"
+    lines = commands(path)
+    for line in lines:
+        for target in re.findall(r"\bmake ([a-z-]+)", line):
+            assert target in targets(), line
+        for word in re.findall(r"(?:bash|source) ([\w./-]+)", line):
+            assert word.startswith("/opt/ros/") or (REPOSITORY / word).is_file(), line
+
+
+def test_every_distribution_is_built_and_tested_with_colcon() -> None:
+    (path,) = WORKFLOWS
+    job = jobs(path)["ros"]
+    assert set(job["strategy"]["matrix"]["distribution"]) == SERVED
+    assert job["container"] == "ros:${{ matrix.distribution }}-ros-base"
+    lines = "\n".join(commands(path))
+    for wanted in ("rosdep install", "make setup", " build --base-paths", " test --base-paths", "colcon test-result"):
+        assert wanted in lines
+    assert "ament_add_pytest_test(tests test" in (REPOSITORY / "CMakeLists.txt").read_text()
+
+
+def test_the_library_is_tested_with_every_python_that_set_up_takes() -> None:
+    from devsetup.checks import WHEEL_PYTHONS
+
+    pythons = jobs(WORKFLOWS[0])["python"]["strategy"]["matrix"]["python"]
+    assert pythons == [f"{major}.{minor}" for major, minor in WHEEL_PYTHONS]
+
+
+def test_the_image_copies_and_runs_what_there_is() -> None:
+    lines = DOCKERFILE.replace("\\\n", " ").splitlines()
+    copied = [word for line in lines if line.startswith("COPY ") for word in line.split()[1:-1]]
+    assert copied and all((REPOSITORY / name).exists() for name in copied)
+    assert re.search(r"^FROM ros:jazzy-", DOCKERFILE, re.M)
+    for target in re.findall(r"\bmake ([a-z-]+)", DOCKERFILE):
+        assert target in targets()
+    assert "source /opt/activesam_ros/env.sh" in DOCKERFILE and "WORKDIR /opt/activesam_ros" in DOCKERFILE
+
+
+def test_the_hooks_are_ruff_and_mypy_in_the_versions_of_the_requirements() -> None:
+    config = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())
+    hooks = {hook["id"]: hook for repo in config["repos"] for hook in repo["hooks"]}
+    assert set(hooks) == {"ruff", "mypy"}
+    pinned = (REPOSITORY / "requirements" / "ros.constraints.txt").read_text()
+    assert hooks["ruff"]["additional_dependencies"][0] in pinned.split()
+    assert all(hook["entry"].split()[0] == name for name, hook in hooks.items())
+
+
+def test_mypy_is_told_what_the_library_is() -> None:
+    import tomllib
+
+    config = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["mypy"]
+    (folders, node) = config["exclude"]
+    left_out = re.fullmatch(r"\^activesam_ros/\(([a-z|]+)\)/", folders)[1].split("|")
+    assert all((REPOSITORY / "activesam_ros" / name).is_dir() for name in left_out)
+    assert re.match(node, "activesam_ros/node.py")
+    for override in config["overrides"]:
+        for module in override["module"]:
+            path = REPOSITORY / module.removesuffix(".*").replace(".", "/")
+            assert path.is_dir() or path.with_suffix(".py").is_file(), module
+
+
+def test_package_xml_names_every_ros_package_that_is_imported() -> None:
+    package = ElementTree.parse(REPOSITORY / "package.xml").getroot()
+    declared = {entry.text for entry in package if entry.tag.endswith("depend")}
+    known = re.compile(
+        r"^\s*(?:from|import) (rclpy|cv_bridge|launch|launch_ros|ament_index_python|builtin_interfaces|rcl_interfaces|"
+        r"[a-z]+_msgs|[a-z]+_srvs|rosbag2_py|tf2_ros)\b",
+        re.M,
+    )
+    imported = set()
+    for folder in ("activesam_ros", "launch", "scripts"):
+        for path in (REPOSITORY / folder).rglob("*"):
+            if path.suffix in (".py", "") and path.is_file():
+                imported |= set(known.findall(path.read_text()))
+    assert "sensor_msgs" in imported
+    assert imported <= declared, f"package.xml lacks {sorted(imported - declared)}"
+
+
+def test_what_has_no_rosdep_key_is_named_where_set_up_installs_it() -> None:
+    text = (REPOSITORY / "package.xml").read_text()
+    requirements = (REPOSITORY / "requirements" / "ros.txt").read_text().split()
+    comment = " ".join(re.search(r"<!-- (Without a rosdep key.*?)-->", text, re.S)[1].split())
+    listed = re.search(r"usable version: ([^.]*)\.", comment)[1].split(", ")
+    assert "torch" in listed and set(listed) <= set(requirements)

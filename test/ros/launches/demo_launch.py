@@ -1,0 +1,53 @@
+"""demo.launch.py: a rendered street, the demo model and its words."""
+
+import sys
+import unittest
+from pathlib import Path
+
+import launch_testing
+import launch_testing.asserts
+import numpy as np
+from sensor_msgs.msg import Image
+from vision_msgs.msg import LabelInfo
+
+sys.path.append(str(Path(__file__).parent))
+
+from activesam_ros.msg import Vocabulary  # noqa: E402
+from described import under_test  # noqa: E402
+from watching import Watcher  # noqa: E402
+
+from activesam_ros.ros import qos  # noqa: E402
+from activesam_ros.toytown.words import CLASSES, DEMO_WORDS  # noqa: E402
+
+
+def generate_test_description():
+    return under_test("demo", {"width": "160", "height": "120", "rate": "5.0"})
+
+
+class WhileItRuns(unittest.TestCase):
+    def setUp(self):
+        self.watcher = Watcher()
+        self.addCleanup(self.watcher.close)
+
+    def test_the_street_is_labelled_beside_its_truth(self):
+        self.watcher.require_active()
+        words = self.watcher.message(Vocabulary, "/activesam/vocabulary", profile=qos.latched_out())
+        self.assertEqual(tuple(one.name for one in words.classes), DEMO_WORDS)
+        truth = self.watcher.message(LabelInfo, "/camera/ground_truth/label_info", profile=qos.latched_out())
+        self.assertEqual(tuple(one.class_name for one in truth.class_map), CLASSES)
+        for topic in ("/camera/ground_truth/labels", "/activesam/labels"):
+            image = self.watcher.message(Image, topic)
+            self.assertEqual((image.width, image.height, image.encoding), (160, 120, "mono8"))
+            self.assertGreater(len(np.unique(np.asarray(image.data))), 2)
+        self.watcher.set_words(["road", "sky"])
+        self.watcher.message(
+            Vocabulary, "/activesam/vocabulary", lambda message: len(message.classes) == 2, qos.latched_out()
+        )
+        self.watcher.message(Image, "/activesam/labels", lambda message: set(message.data) <= {0, 10, 255})
+
+
+@launch_testing.post_shutdown_test()
+class AfterTheEnd(unittest.TestCase):
+    def test_both_programs_ended_well(self, proc_info):
+        self.assertEqual(len(proc_info.process_names()), 2)
+        launch_testing.asserts.assertExitCodes(proc_info)

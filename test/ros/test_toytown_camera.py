@@ -1,0 +1,101 @@
+"""The camera that drives through Toy Town, with its subscribers in the same process."""
+
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
+pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
+
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.node import Node  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
+from vision_msgs.msg import LabelInfo  # noqa: E402
+
+from activesam_ros.errors import SettingsError  # noqa: E402
+from activesam_ros.ros import qos  # noqa: E402
+from activesam_ros.ros.toytown_camera import ToytownCamera, camera_info  # noqa: E402
+from activesam_ros.ros.toytown_parameters import CameraParameters  # noqa: E402
+from activesam_ros.toytown.scene import World  # noqa: E402
+from activesam_ros.toytown.words import CLASSES  # noqa: E402
+
+from .node_process import PATIENCE  # noqa: E402
+
+SIZE = (96, 64)
+
+
+@pytest.fixture
+def camera(ros):
+    given = {"seed": 7, "rate": 20.0, "width": SIZE[0], "height": SIZE[1], "frame_id": "lens"}
+    overrides = [Parameter(name, value=value) for name, value in given.items()]
+    node = ToytownCamera(namespace="toytown_test", parameter_overrides=overrides)
+    yield node
+    node.destroy_node()
+
+
+@pytest.fixture
+def seen(ros, camera):
+    """Messages by topic, once there are two images; beside them the node's log of what was rendered."""
+    listener = Node("listener", namespace="toytown_test")
+    messages = {"image_raw": [], "camera_info": [], "ground_truth/labels": [], "ground_truth/label_info": []}
+    for topic, kept in messages.items():
+        kind = CameraInfo if topic == "camera_info" else LabelInfo if topic.endswith("info") else Image
+        listener.create_subscription(kind, topic, kept.append, qos.latched_out() if kind is LabelInfo else 10)
+    executor = SingleThreadedExecutor()
+    executor.add_node(camera)
+    executor.add_node(listener)
+    deadline = time.monotonic() + PATIENCE
+    while min(map(len, messages.values())) < 1 or len(messages["image_raw"]) < 2:
+        assert time.monotonic() < deadline, messages
+        executor.spin_once(timeout_sec=0.1)
+    executor.shutdown()
+    listener.destroy_node()
+    return messages
+
+
+def test_images_come_with_truth_and_calibration_under_one_header(seen):
+    truths = {one.header.stamp.nanosec: one for one in seen["ground_truth/labels"]}
+    infos = {one.header.stamp.nanosec: one for one in seen["camera_info"]}
+    image = next(one for one in seen["image_raw"] if one.header.stamp.nanosec in truths)
+    truth, info = truths[image.header.stamp.nanosec], infos[image.header.stamp.nanosec]
+    assert image.header == truth.header == info.header and image.header.frame_id == "lens"
+    assert {(one.width, one.height) for one in (image, truth, info)} == {SIZE}
+    assert (image.encoding, image.step) == ("rgb8", 3 * SIZE[0])
+    assert (truth.encoding, truth.step) == ("mono8", SIZE[0])
+    assert set(np.asarray(truth.data).tolist()) <= {*range(len(CLASSES)), 255}
+    (names,) = seen["ground_truth/label_info"]
+    assert [(one.class_id, one.class_name) for one in names.class_map] == list(enumerate(CLASSES))
+
+
+def test_the_street_passes_with_time(seen):
+    first, second = (np.asarray(one.data) for one in seen["image_raw"][:2])
+    assert not np.array_equal(first, second)
+
+
+def test_nobody_looks_and_nothing_is_rendered(camera, monkeypatch):
+    monkeypatch.setattr(World, "render", lambda *_: pytest.fail("rendered for nobody"))
+    camera._shoot()
+
+
+def test_the_calibration_is_that_of_the_renderer():
+    view = World(7, *SIZE).camera(3.0)
+    info = camera_info(view, Header())
+    k, p = np.reshape(info.k, (3, 3)), np.reshape(info.p, (3, 4))
+    x, y, z = 1.5, 0.5, 20.0
+    # The renderer's y points up, that of an optical frame down.
+    point = np.array([x - view.x, view.y - y, z - view.z])
+    for projected in (k @ point, p @ [*point, 1.0]):
+        assert projected[:2] / projected[2] == pytest.approx(view.project(x, y, z))
+    assert not np.any(info.d) and np.array_equal(np.reshape(info.r, (3, 3)), np.eye(3))
+
+
+@pytest.mark.parametrize(
+    "given", [{"seed": -1}, {"rate": 0.0}, {"rate": float("nan")}, {"width": 5}, {"height": 9999}]
+)
+def test_what_cannot_be_rendered_is_refused(given):
+    (name,) = given
+    with pytest.raises(SettingsError, match=f"{name} is .*; expected"):
+        CameraParameters(**given)

@@ -1,0 +1,59 @@
+"""docs/interface.md against what the node declares and what its policy lets it do."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from activesam_ros.ros.parameters import PARAMETERS
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PAGE = (REPOSITORY / "docs" / "interface.md").read_text()
+
+
+def section(title: str) -> str:
+    return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S)[1]
+
+
+def first_cells(title: str) -> list[str]:
+    """What stands in code in the first cells of a section's table."""
+    cells = re.findall(r"^\| (`.*?) \|", section(title), re.M)
+    return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+
+
+def test_the_table_of_parameters_is_made_from_the_declaration() -> None:
+    parameter_table = pytest.importorskip("parameter_table")
+    assert parameter_table.replaced(PAGE) == PAGE, "run: python tools/parameter_table.py"
+    assert first_cells("Parameters")[: len(PARAMETERS)] == [spec.name for spec in PARAMETERS]
+    with pytest.raises(ValueError, match="no table"):
+        parameter_table.replaced("# Another page\n")
+
+
+def allowed(kind: str) -> set[str]:
+    """Names that the SROS 2 policy lets the node use; it is compared with the running node elsewhere."""
+    policy = ElementTree.parse(REPOSITORY / "config" / "sros2" / "activesam.policy.xml")
+    return {entry.text for entry in policy.iter(kind)}
+
+
+def test_the_topics_are_those_of_the_policy() -> None:
+    ours = allowed("topic") - {"clock", "rosout", "parameter_events"}
+    assert {name.lstrip("/") for name in first_cells("Topics")} == ours
+
+
+def test_the_services_are_those_of_the_policy() -> None:
+    assert set(first_cells("Services")) == allowed("service")
+
+
+def test_the_commands_are_those_that_are_installed() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(REPOSITORY / "setup.cfg")
+    lines = setup["options.entry_points"]["console_scripts"].strip().splitlines()
+    installed = {line.split("=")[0].strip() for line in lines}
+    assert set(re.findall(r"`(activesam[a-z-]*)`", section("Commands"))) == installed
+    scripts = {path.name for path in (REPOSITORY / "scripts").iterdir()}
+    named = set(re.findall(r"`(?:ros2 run activesam_ros|…) ([a-z_]+)`", section("Commands")))
+    assert named == scripts

@@ -1,0 +1,65 @@
+"""Writes the table of parameters in docs/interface.md anew, from the declaration in activesam_ros/ros/parameters.py.
+
+    python tools/parameter_table.py
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from activesam_ros.ros.parameters import PARAMETERS, ParameterSpec, Takes
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "interface.md"
+HEAD = "| parameter | default | values | changes | what |\n| --- | --- | --- | --- | --- |\n"
+
+_CHANGES = {
+    Takes.PREPARED: "between two frames",
+    Takes.AT_ONCE: "at once",
+    Takes.INACTIVE: "while not active",
+    Takes.NEVER: "at the start only",
+}
+
+
+def table(parameters: Sequence[ParameterSpec] = PARAMETERS) -> str:
+    """The table in Markdown, one row a parameter, in the order of their declaration."""
+    return HEAD + "".join(_row(spec) for spec in parameters)
+
+
+def replaced(page: str) -> str:
+    """A page with the table in the place of the one that it has."""
+    old = re.search(re.escape(HEAD) + r"(?:\|.*\n)*", page)
+    if old is None:
+        raise ValueError(f"the page has no table that begins with {HEAD.splitlines()[0]!r}")
+    return page[: old.start()] + table() + page[old.end() :]
+
+
+def _row(spec: ParameterSpec) -> str:
+    cells = (f"`{spec.name}`", _default(spec), _values(spec), _CHANGES[spec.takes], spec.description)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def _default(spec: ParameterSpec) -> str:
+    if isinstance(spec.default, tuple):
+        return f"{len(spec.default)} words of a street" if spec.default else "`[]`"
+    if isinstance(spec.default, bool):
+        return str(spec.default).lower()
+    return f"`{spec.default}`" if isinstance(spec.default, str) and spec.default else _number(spec.default)
+
+
+def _values(spec: ParameterSpec) -> str:
+    if spec.choices:
+        return ", ".join(f"`{choice}`" if choice else "empty" for choice in spec.choices)
+    if spec.range:
+        low, high = spec.range
+        return f"{_number(low)} to {_number(high)}"
+    return {tuple: "texts", bool: "true, false", str: "text"}[type(spec.default)]
+
+
+def _number(value: object) -> str:
+    return str(value) if value != "" else '`""`'
+
+
+if __name__ == "__main__":
+    PAGE.write_text(replaced(PAGE.read_text()))
