@@ -74,7 +74,9 @@ def add_commands(
         help="measure the first image too, which pays for what later ones reuse (default: one more comes before)",
     )
     speed.add_argument("--threads", type=at_least(1), help="of torch (default: its choice)")
-    speed.add_argument(
+    chosen = speed.add_mutually_exclusive_group()
+    chosen.add_argument("--threshold", type=share, help="confidence threshold (default: the usual one)")
+    chosen.add_argument(
         "--masks",
         type=at_least(1),
         help="choose the confidence threshold so that each prompt keeps so many (default: the usual threshold, or "
@@ -82,6 +84,14 @@ def add_commands(
     )
     _out(speed, "speed.md and speed.json")
     speed.set_defaults(benchmark=_speed)
+
+
+def share(text: str) -> float:
+    """A command line's number from 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text}; expected a number from 0 to 1")
+    return value
 
 
 def _out(parser: argparse.ArgumentParser, files: str) -> None:
@@ -125,7 +135,8 @@ def _speed(given: argparse.Namespace) -> int:
     if given.full_size:
         _say("making sure of the model of full size")
         model = str(ensure_random_model(full_size_folder()))
-        masks = masks or FULL_SIZE_MASKS
+        if given.threshold is None:
+            masks = masks or FULL_SIZE_MASKS
         called = "SAM 3's published size with random weights"
     options = SpeedOptions(
         paths=given.paths or (("plain", "lean") if given.full_size else ("plain", "lean", "realtime")),
@@ -138,6 +149,7 @@ def _speed(given: argparse.Namespace) -> int:
         cold=given.cold,
         threads=given.threads,
         masks=masks,
+        threshold=given.threshold,
         called=called,
     )
     found = measure_speed(options, _say)

@@ -47,7 +47,8 @@ def _vocabularies(counted: Sequence[Counted]) -> str:
         for one in counted
     ]
     return table(
-        ["words, way", "asked", "decoded", "preview", "encode", "decode", "total", "ratio to `as published`"], rows
+        ["words, way", "asked", "decoded", "preview", "encode", "decode", "total", "ratio to `as published`"],
+        rows,
     )
 
 
@@ -86,7 +87,8 @@ def speed_to_markdown(found: SpeedBenchmark) -> str:
     threshold = (
         "the usual confidence threshold"
         if found.threshold is None
-        else f"confidence threshold {found.threshold:.4f}, for {options.masks} masks a prompt on `{first}`"
+        else f"confidence threshold {found.threshold:.4f}"
+        + (f", for {options.masks} masks a prompt on `{first}`" if options.masks else "")
     )
     parts = [
         f"Model: {options.called or options.model}, {options.classes} words, {images} of {width}x{height}, "
@@ -148,7 +150,9 @@ def _outcome(paths) -> str:
         ]
         for name, one in paths.items()
     ]
-    return table(["path", "decoded prompts", "masks of each", "equal labels", "images with equal active sets"], rows)
+    return table(
+        ["path", "decoded prompts", "masks of each", "equal labels", "images with equal active sets"], rows
+    )
 
 
 def _described(name: str) -> str:

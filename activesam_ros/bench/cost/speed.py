@@ -38,6 +38,7 @@ class SpeedOptions:
         threads: torch's threads; None: torch's choice.
         masks: has the confidence threshold such that prompts of the first image keep so many instance masks each on
             the first path, on average; None: the usual threshold.
+        threshold: the confidence threshold, where `masks` does not choose it; None: the usual one.
         called: what reports call the model; None: as it was given.
     """
 
@@ -51,6 +52,7 @@ class SpeedOptions:
     cold: bool = False
     threads: int | None = None
     masks: int | None = None
+    threshold: float | None = None
     called: str | None = None
 
 
@@ -128,7 +130,7 @@ def measure_speed(
     names = vocabulary_names(options.model, options.classes)
     unmeasured = 0 if options.cold else 1
     pictures = drive(options.images + unmeasured, options.size)
-    threshold = None
+    threshold = options.threshold
     with ExitStack() as stack:
         # Whoever comes second finds the words encoded, so that the text encoder is loaded once.
         cache = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "prompts"
@@ -152,6 +154,7 @@ def measure_speed(
         if options.masks is not None:
             say(f"looking for the threshold at which {options.masks} masks a prompt are kept")
             threshold = running[first].call("threshold_for", pictures[0], options.masks)
+        if threshold is not None:
             for path in running.values():
                 path.call("use_threshold", threshold)
         runs: dict[str, list[Run]] = {name: [] for name in options.paths}
@@ -203,7 +206,9 @@ def _summary(loaded: Loaded, runs: Sequence[Run], first: Sequence[Run]) -> Measu
         loaded,
         {stage: statistics.median(run.seconds.get(stage, 0.0) for run in runs) for stage in runs[0].seconds},
         {
-            stage: statistics.median(one.seconds.get(stage, 0.0) / other.seconds[stage] for one, other in pairs)
+            stage: statistics.median(
+                one.seconds.get(stage, 0.0) / other.seconds[stage] for one, other in pairs
+            )
             for stage in stages
         },
         statistics.mean(totals),

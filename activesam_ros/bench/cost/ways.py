@@ -136,6 +136,4 @@ def _played(settings: SegmenterSettings, words: int, shown: int) -> list[tuple[L
 
 def _selected(presence: np.ndarray, settings: SegmenterSettings) -> tuple[int, ...]:
     fraction = settings.keep_fraction if len(presence) > settings.max_active else 1.0
-    return select_active(
-        torch.from_numpy(presence), fraction, settings.max_active, settings.presence_floor
-    )
+    return select_active(torch.from_numpy(presence), fraction, settings.max_active, settings.presence_floor)

@@ -140,7 +140,9 @@ class Counter:
             Step(f"{preview}: vision encoder", plain.vision(small), lean.coarse_vision(small), 1),
             Step(f"{preview}: class token", plain.class_token(small), lean.class_token(small), 1),
             Step(f"{preview}: shared by all prompts, encoder", 0, lean.shared_encoder(small), 1),
-            Step(f"{question}: encoder", plain.encoder(small, tokens), lean.encoder(small, tokens), previewed),
+            Step(
+                f"{question}: encoder", plain.encoder(small, tokens), lean.encoder(small, tokens), previewed
+            ),
             Step(
                 f"{question}: decoder",
                 plain.decoder(small, tokens),
