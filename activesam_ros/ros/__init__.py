@@ -15,6 +15,7 @@ themselves, and in the queue of what came of changes in `LiveParameters`, to whi
 executor's empties. All else that one thread reads of another is a single attribute that is replaced as a whole:
 what an `Engine` tells of itself (`served`, `error`, `is_loaded`, `prompt_cache`, whether it was abandoned),
 `Worker.task`, `ChangeDesk.since`, `LiveParameters.policy`, whether a `Camera` is active, the last error of
-`NodeReport`, the node's exit code, and the bucket size in force; or an event that is set once, such as that the
-node or its worker is to end. The main thread only waits for signals (`activesam_ros.node`).
+`NodeReport`, the node's exit code, the legend that was published last, and the bucket size in force; or an event
+that is set once, such as that the node or its worker is to end. The main thread only waits for signals
+(`activesam_ros.node`).
 """

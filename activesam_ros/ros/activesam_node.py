@@ -339,6 +339,8 @@ class ActiveSamNode(ManagedNode):
         self._heartbeat.beat()
         self._report.publish()
         self._calls.expire()
+        if self.stage is Stage.ACTIVE:
+            self._announcer.show_again()
         for camera in self._cameras.values():
             camera.follow_demand()  # for a middleware that does not tell when subscribers come and go
             self._watch(camera)

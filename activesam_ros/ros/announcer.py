@@ -21,7 +21,9 @@ _NANOSECONDS = 1_000_000_000
 
 
 class Announcer:
-    """Publishes `~/label_info`, `~/vocabulary` and `~/legend`, all latched, once for all cameras; worker's thread.
+    """Publishes `~/label_info`, `~/vocabulary` and `~/legend`, all latched, once for all cameras.
+
+    All but `show_again` is for the worker's thread.
 
     Labels with the stamp of an announcement or a later one have its names, until the next announcement.
     """
@@ -31,6 +33,8 @@ class Announcer:
         self._vocabulary = node.create_lifecycle_publisher(msg.Vocabulary, "~/vocabulary", qos.latched_out())
         self._legend = node.create_lifecycle_publisher(Image, "~/legend", qos.latched_out())
         self._sheet: tuple[Vocabulary, np.ndarray] | None = None
+        self._shown: Image | None = None
+        self._viewers = 0
         # Revision, threshold and stamp that were published last.
         self._revision: int | None = None
         self._threshold: float | None = None
@@ -52,6 +56,16 @@ class Announcer:
             header.stamp.sec, header.stamp.nanosec = divmod(self._newest + 1, _NANOSECONDS)
             self._announce(served, header)
 
+    def show_again(self) -> None:
+        """Publish the legend once more if somebody has come to look at it; executor's thread, while the node is active.
+
+        Viewers of images often do not ask for what was published before they came.
+        """
+        viewers, shown = self._legend.get_subscription_count(), self._shown
+        if viewers > self._viewers and shown is not None:
+            self._legend.publish(shown)
+        self._viewers = viewers
+
     def _needed(self, served: Served) -> bool:
         return (self._revision, self._threshold) != (served.revision, _threshold(served))
 
@@ -60,7 +74,8 @@ class Announcer:
         self._label_info.publish(label_info(served.vocabulary, _threshold(served), header))
         if self._revision != served.revision or again:
             self._vocabulary.publish(vocabulary_message(served.vocabulary, served.revision, header))
-            self._legend.publish(rgb_to_image(self._legend_of(served.vocabulary), header))
+            self._shown = rgb_to_image(self._legend_of(served.vocabulary), header)
+            self._legend.publish(self._shown)
         self._revision, self._threshold = served.revision, _threshold(served)
         self._stamp = _nanoseconds(header)
 

@@ -139,3 +139,22 @@ def test_the_legend_shows_the_colours_of_the_words_in_force(announcer, node):
         seen = {tuple(pixel) for pixel in pixels.reshape(-1, 3).tolist()}
         for name in ("road", "sky", "car", "dragon"):
             assert (Vocabulary.from_names([name]).colours[0] in seen) is (name in names)
+
+
+def test_who_comes_to_look_sees_the_legend_without_asking_for_the_past(announcer, node):
+    node.subscribers["legend"] = 1
+    announcer.show_again()
+    assert node.topics() == []  # there is none yet
+    announcer.ahead(serving(1, "road"))
+    announcer.show_again()
+    assert len(node.messages("legend")) == 1
+    node.subscribers["legend"] = 2
+    announcer.show_again()
+    announcer.show_again()
+    first, again = node.messages("legend")
+    assert again is first
+    node.subscribers["legend"] = 0
+    announcer.show_again()
+    node.subscribers["legend"] = 1
+    announcer.show_again()
+    assert len(node.messages("legend")) == 3
