@@ -183,6 +183,8 @@ class LiveParameters:
             failure = self._failure
             if failure is not None and self.requested is failure.standing:
                 self._failure = None  # What is in force was asked for again, so the failed change is history.
+            # What was set may say the same in other words, such as no profile beside the numbers of one.
+            self._report(self._show(request))
             return
         self.requested = request
         self._accepted.append(request)

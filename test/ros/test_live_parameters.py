@@ -119,6 +119,19 @@ def test_what_is_wanted_already_is_not_wanted_again(start):
     assert owner.asked == [] and owner.live.requested.revision == 1
 
 
+def test_a_profile_is_shown_if_and_only_if_its_numbers_are_in_force(start):
+    owner = start()
+    assert owner.set(profile="") == ""
+    assert owner.get("profile") == "paper" and owner.asked == []
+    for _ in range(2):
+        assert owner.set(profile="realtime", preview_period=30) == ""
+        assert owner.get("profile", "preview_period", "keep_fraction") == ["", 30, 1.0]
+    assert len(owner.asked) == 1
+    assert owner.set(preview_period=60) == "" and owner.get("profile") == "realtime"
+    assert owner.set(profile="") == "" and owner.get("profile") == "realtime"
+    assert len(owner.asked) == 2
+
+
 def test_a_file_brings_its_parameters_along_and_the_log_says_so(start, tmp_path, capfd):
     file = tmp_path / "mine.yaml"
     file.write_text("background: sky\nbackground_threshold: 0.25\nclasses: [road, sky]\n")
