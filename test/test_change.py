@@ -58,3 +58,18 @@ def test_images_of_one_grey():
     assert change(thumbnail(red), thumbnail(red)) == pytest.approx(0, abs=1e-6)
     red[:20] = 128
     assert change(bright, thumbnail(red)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("level", [0, 10, 30, 128, 240, "fog"])
+@pytest.mark.parametrize("shape", [(480, 640, 3), (192, 192, 3)])
+def test_the_noise_of_a_camera_that_sees_next_to_nothing_is_no_change(level, shape):
+    random = np.random.default_rng(7)
+    even = np.linspace(180, 205, shape[0])[:, None, None] if level == "fog" else level
+    frames = [np.clip(np.rint(even + random.normal(0, 3, shape)), 0, 255).astype(np.uint8) for _ in range(6)]
+    assert max(changes(frames, frames[1:] + frames[:1])) < THRESHOLD / 2
+
+
+def test_a_cap_that_is_taken_off_is_a_change(drives):
+    for drive in drives:
+        capped = [np.full_like(rgb, 3) for rgb in drive]
+        assert min(changes(capped, drive) + changes(drive, capped)) > THRESHOLD
