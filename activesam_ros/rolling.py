@@ -8,12 +8,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from activesam_ros.change import change, thumbnail
+from activesam_ros.change import SHAPE, change, thumbnail
 from activesam_ros.errors import SettingsError
 from activesam_ros.settings import SegmenterSettings
 
 # Of what is expected of a query, so much is left after a look that did not find it.
 _FADING = np.float32(0.9)
+LONGEST_GAP = 5_000_000_000
+"""Nanoseconds: a frame that was taken later than this after the last one finds everything forgotten."""
 
 Way = Literal["full", "sweep", "share", "none"]
 
@@ -77,7 +79,7 @@ class StreamMemory:
     With `preview_period` 1 nothing is remembered. Else, while words and settings stay and no cut is seen:
 
     - every query is asked or decoded at least once in any `preview_period` frames that follow each other;
-    - one that a look finds is decoded in that very frame, as far as `max_active` allows;
+    - one that a look finds is decoded in that very frame, as far as `keep_fraction` and `max_active` allow;
     - an active one leaves once it was not wanted in `leave_after` frames in a row.
 
     Only frames that were decoded count: one that fails leaves the memory as it was.
@@ -85,7 +87,9 @@ class StreamMemory:
 
     def __init__(self) -> None:
         self._known: _Known | None = None
+        # Of the last frame that was kept, and of the next one.
         self._stamp: int | None = None
+        self._next_stamp: int | None = None
         # Another one with every change, so that a plan that was made before it comes to nothing.
         self._turn = object()
 
@@ -101,30 +105,40 @@ class StreamMemory:
         self._turn = object()
 
     def at(self, stamp: int) -> None:
-        """Say when the next frame was taken, in nanoseconds; everything is forgotten if that is before the last."""
-        if self._stamp is not None and stamp < self._stamp:
-            self.forget()
-        self._stamp = stamp
+        """Say when the next frame was taken, in nanoseconds.
+
+        Its look is full if that is before the last frame that was kept, or more than `LONGEST_GAP` after it.
+        """
+        self._next_stamp = stamp
 
     def plan(self, rgb: np.ndarray, queries: tuple[str, ...], settings: SegmenterSettings) -> Plan:
-        """What to ask of the next frame; the memory stays as it is until `Plan.keep`.
+        """What to ask of the next frame; the memory learns of it with `Plan.keep`.
+
+        Other queries or settings than those of the last frame have everything forgotten, whatever becomes of this one.
 
         Args:
             rgb: uint8 [H, W, 3].
             queries: the prompts of the vocabulary.
             settings: of the segmenter.
         """
+        known = self._known
+        if known is not None and (known.queries, known.settings) != (queries, settings):
+            self.forget()
+            known = None
         if not settings.rolls:
             return Plan(lone_look(len(queries), settings), queries, settings)
         small = thumbnail(rgb)
-        known = self._known
         if known is not None and (
-            (known.queries, known.settings) != (queries, settings)
-            or change(known.thumbnail, small) > settings.change_threshold
+            self._jumped() or change(known.thumbnail, small) > settings.change_threshold
         ):
             known = None
         look = first_look(len(queries), settings) if known is None else _next_look(known, settings)
-        return Plan(look, queries, settings, self, self._turn, known, small)
+        return Plan(look, queries, settings, self, self._turn, known, small, self._next_stamp)
+
+    def _jumped(self) -> bool:
+        if self._stamp is None or self._next_stamp is None:
+            return False
+        return not 0 <= self._next_stamp - self._stamp <= LONGEST_GAP
 
     def state(self) -> dict[str, Any] | None:
         """What is remembered, as plain data for `json.dumps`; None: nothing."""
@@ -153,24 +167,48 @@ class StreamMemory:
         memory = cls()
         if state is None:
             return memory
-        memory._stamp = state["stamp"]
+        frame, stamp = _count(state, "frame"), state["stamp"]
+        if stamp is not None and type(stamp) is not int:
+            raise ValueError(f"stamp is {stamp!r}; expected a whole number or nothing")
+        seen = np.array(state["seen"])
+        if seen.shape != (len(queries),):
+            raise ValueError(f"the state is that of other words; expected {len(queries)} of them")
+        if seen.dtype.kind != "i" or seen.min(initial=0) < 0 or seen.max(initial=0) > frame:
+            raise ValueError(f"seen holds other numbers than those of frames; expected 0 to {frame}")
+        unwanted = {query: _count({"unwanted": count}, "unwanted") for query, count in state["unwanted"]}
+        if not all(type(query) is int and 0 <= query < len(queries) for query in unwanted):
+            raise ValueError(f"unwanted names no queries; expected indices below {len(queries)}")
+        memory._stamp = stamp
         memory._known = _Known(
             queries,
             settings,
-            int(state["frame"]),
-            np.array(state["presence"], np.float32),
-            np.array(state["expected"], np.float32),
-            np.array(state["seen"], np.int64),
-            {int(query): int(count) for query, count in state["unwanted"]},
-            np.array(state["thumbnail"], np.float32),
+            frame,
+            _shares(state, "presence", (len(queries),)),
+            _shares(state, "expected", (len(queries),)),
+            seen.astype(np.int64),
+            unwanted,
+            _shares(state, "thumbnail", SHAPE),
         )
-        if not len(memory._known.presence) == len(memory._known.seen) == len(queries):
-            raise ValueError(f"the state is that of other words; expected {len(queries)} of them")
         return memory
 
-    def _keep(self, turn: object, known: _Known) -> None:
+    def _keep(self, turn: object, known: _Known, stamp: int | None) -> None:
         if turn is self._turn:
-            self._known, self._turn = known, object()
+            self._known, self._stamp, self._turn = known, stamp, object()
+
+
+def _count(state: Mapping[str, Any], name: str) -> int:
+    value = state[name]
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{name} is {value!r}; expected a whole number from 0")
+    return value
+
+
+def _shares(state: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> np.ndarray:
+    values = np.array(state[name], np.float32)
+    # False for NaN too.
+    if values.shape != shape or not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"{name} is damaged; expected numbers from 0 to 1 of shape {shape}")
+    return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +219,7 @@ class Plan:
         look: what to ask.
         queries, settings: of the segmenter.
         memory: that it belongs to; None: the frame is for itself.
-        turn, known, thumbnail: for the memory.
+        turn, known, thumbnail, stamp: for the memory.
     """
 
     look: Look
@@ -191,6 +229,7 @@ class Plan:
     turn: object = None
     known: _Known | None = None
     thumbnail: np.ndarray | None = None
+    stamp: int | None = None
 
     @property
     def prunes(self) -> bool:
@@ -261,6 +300,7 @@ class Plan:
                 {query: 0 if query in wanted else past.get(query, 0) + 1 for query in decoded},
                 self.thumbnail,
             ),
+            self.stamp,
         )
 
 

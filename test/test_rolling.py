@@ -8,7 +8,7 @@ import torch
 
 from activesam_ros.errors import SettingsError
 from activesam_ros.preview import select_active
-from activesam_ros.rolling import StreamMemory, distinct
+from activesam_ros.rolling import LONGEST_GAP, StreamMemory, distinct
 from activesam_ros.settings import SegmenterSettings
 
 SCENE = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
@@ -192,6 +192,41 @@ def test_other_words_and_settings_begin_anew():
         assert other.looks[-1].way == "share"
 
 
+@pytest.mark.parametrize(
+    "between", [{"preview_period": 1}, {"presence_floor": 0.0}], ids=["alone", "unpruned"]
+)
+@pytest.mark.parametrize("fails", [False, True])
+def test_settings_that_remember_nothing_leave_nothing_behind(between, fails):
+    stream = settled(max_active=40)
+    other = Stream(rolling(max_active=40, **between), memory=stream.memory)
+    assert other.frame(shows(5), fails=fails)[0] == set(range(20))
+    assert stream.memory.state() is None
+    assert stream.frame(shows(6))[0] == {6}
+    assert stream.looks[-1].way == "full"
+
+
+@pytest.mark.parametrize("gap", [LONGEST_GAP + 1, -1])
+def test_a_frame_that_fails_counts_for_no_time(gap):
+    stream = settled()
+    stream.memory.at(7)
+    stream.frame(shows(0, 1))
+    before = stream.memory.state()
+    stream.memory.at(7 + gap)
+    stream.frame(shows(5), fails=True)
+    assert stream.looks[-1].way == "full" and stream.memory.state() == before
+    stream.memory.at(8)
+    stream.frame(shows(0, 1))
+    assert stream.looks[-1].way == "share"
+
+
+def test_a_pause_begins_anew():
+    stream = settled()
+    for stamp, way in ((5, "share"), (5 + LONGEST_GAP, "share"), (6 + 2 * LONGEST_GAP, "full")):
+        stream.memory.at(stamp)
+        stream.frame(shows(0, 1))
+        assert stream.looks[-1].way == way, stamp
+
+
 def test_time_that_jumps_back_begins_anew():
     stream = settled()
     for stamp, way in ((5, "share"), (6, "share"), (6, "share"), (5, "full"), (7, "share")):
@@ -235,6 +270,38 @@ def test_a_memory_of_other_words_is_refused():
     with pytest.raises(ValueError, match="expected 3"):
         StreamMemory.restored(state, ("a", "b", "c"), rolling())
     assert StreamMemory.restored(None, ("a",), rolling()).state() is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"stamp": 1.5},
+        {"stamp": True},
+        {"frame": -1},
+        {"frame": 1.0},
+        {"frame": 1},  # fewer than were seen
+        {"presence": [0.5] * 19},
+        {"presence": [float("nan")] * 20},
+        {"expected": [0.5]},
+        {"expected": [1.5] * 20},
+        {"seen": [0.5] * 20},
+        {"seen": [-1] * 20},
+        {"seen": [10**30] * 20},
+        {"unwanted": [[20, 0]]},
+        {"unwanted": [[-1, 0]]},
+        {"unwanted": [[0, -1]]},
+        {"unwanted": [[0]]},
+        {"thumbnail": [0.5]},
+        {"thumbnail": [[[float("inf")] * 3] * 8] * 6},
+    ],
+    ids=str,
+)
+def test_a_damaged_memory_is_refused(damage):
+    stream = settled()
+    state = stream.memory.state()
+    assert StreamMemory.restored(state, stream.queries, stream.settings).state() == state
+    with pytest.raises(ValueError):
+        StreamMemory.restored({**state, **damage}, stream.queries, stream.settings)
 
 
 def test_a_batch_has_one_image_of_a_stream():

@@ -78,9 +78,6 @@ class Camera:
 
     def activate(self, active: bool) -> None:
         """Follow the demand from now on, or stop; executor's thread."""
-        if active:
-            # Another one, since a worker that was left behind may still have the old one in hand.
-            self.memory = StreamMemory()
         self._active = active
         self.follow_demand()
 
@@ -90,6 +87,8 @@ class Camera:
         if wanted == self.input.listening:
             return
         if wanted:
+            # Another one, since a worker that was left behind may still have the old one in hand.
+            self.memory = StreamMemory()
             self.input.listen()
             self._say(f"{self.prefix}images are taken from {self.input.topic}")
         else:

@@ -118,11 +118,19 @@ def test_what_goes_wrong_is_told_with_the_camera(make, node, told):
     assert told == [("overflowed", camera), ("incompatible", camera)]
 
 
-def test_an_activation_begins_with_nothing_remembered(make):
+def test_what_listens_anew_begins_with_nothing_remembered(make, node):
     camera = make("front")
-    before = camera.memory
-    camera.activate(True)
-    now = camera.memory
-    assert now is not before
+    node.subscribers["front/labels"] = 1
+    memories = [camera.memory]
+    for begin in (lambda: camera.activate(True), camera.follow_demand):
+        begin()
+        memories.append(camera.memory)
+        camera.follow_demand()
+        assert camera.memory is memories[-1]
+        node.subscribers["front/labels"] = 0
+        camera.follow_demand()
+        node.subscribers["front/labels"] = 1
     camera.activate(False)
-    assert camera.memory is now
+    camera.activate(True)
+    memories.append(camera.memory)
+    assert len(set(map(id, memories))) == 4
