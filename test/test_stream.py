@@ -68,6 +68,23 @@ def test_a_stream_asks_little_and_says_what(make, drive, way):
         assert len(work.decoded) == len(result.active_queries)
 
 
+@pytest.mark.parametrize("way", ["share", "sweep"])
+def test_every_word_is_asked_or_decoded_within_the_period(make, way):
+    segmenter, memory = (
+        make(DEMO_WORDS[:24], preview_way=way, full_resolution=96, change_threshold=1.0),
+        StreamMemory(),
+    )
+    world, period = World(10_100_001), segmenter.settings.preview_period
+    reached = []
+    for index in range(14):
+        result = segmenter.segment(world.render(3 + index / 4).rgb[::4, ::4], memory)
+        reached.append({*result.look.queries, *result.active_queries})
+    for first in range(len(reached) - period + 1):
+        assert set().union(*reached[first : first + period]) == set(range(24)), first
+    # It is the turns that reach them all, no frame but the first and, of a sweep, one in a period.
+    assert sum(len(each) == 24 for each in reached) == (1 if way == "share" else 3)
+
+
 def test_what_is_asked_at_full_resolution_is_the_models_own_answer(make, drive):
     segmenter, memory = (
         make(neighbor_tokens=0, hypernym_tokens=0, max_active=65_535, presence_floor=0.2),
