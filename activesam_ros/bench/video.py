@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from activesam_ros.change import change, thumbnail
 from activesam_ros.evaluation.confusion import ConfusionMatrix
 from activesam_ros.model.work import Asked, ModelWork
 from activesam_ros.result import SegmentationResult
@@ -24,6 +25,17 @@ FULL, PREVIEW = 1008, 672
 TOKENS, MASKS = 10, 20
 """What work is counted for: SAM 3's sizes, tokens of a prompt, and kept masks of one that is decoded."""
 FLOORS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
+VARIANTS: tuple[Mapping[str, int | str], ...] = (
+    {"preview_likely": 5},
+    {"preview_likely": 4, "leave_after": 2},
+    {"preview_likely": 0, "preview_period": 12},
+    {"preview_likely": 0, "preview_period": 24},
+    {"preview_way": "sweep", "preview_period": 12},
+    {"preview_way": "sweep", "preview_period": 24},
+)
+"""What is measured beside the profile `realtime`, as changes of it."""
+CHANGE_RATE, CHANGE_FRAMES = 6, 25
+"""How often a second, and how many frames of each drive the change detector is measured on."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +45,18 @@ class Options:
     Attributes:
         drives, frames, rate: how many drives, of how many frames each, taken how often a second.
         classes: size of the vocabulary: the 19 of Toy Town, and foreign words.
-        periods: of the ways.
+        variants: changes of the profile `realtime`.
         floors: of the floor's curve.
+        change_drives: how many drives the change detector is measured on; 0: it is not.
     """
 
     drives: int = 5
     frames: int = 40
     rate: float = 10.0
     classes: int = 150
-    periods: tuple[int, ...] = (12, 24)
+    variants: tuple[Mapping[str, int | str], ...] = VARIANTS
     floors: tuple[float, ...] = FLOORS
+    change_drives: int = 10
 
 
 @dataclass
@@ -121,12 +135,30 @@ class FloorRow:
 
 
 @dataclass(frozen=True)
+class ChangeRow:
+    """How different the change detector finds pairs of images.
+
+    Attributes:
+        pairs: which.
+        low, middle, high: percentiles 5, 50 and 95.
+        cuts: share above the `change_threshold` of `realtime`.
+    """
+
+    pairs: str
+    low: float
+    middle: float
+    high: float
+    cuts: float
+
+
+@dataclass(frozen=True)
 class Found:
     """Everything that was measured."""
 
     options: Options
     floors: tuple[FloorRow, ...]
     profiles: tuple[Measured, ...]
+    changes: tuple[ChangeRow, ...] = ()
 
 
 def measure_video(
@@ -160,14 +192,61 @@ def measure_video(
     profiles = (
         [replace(floors[0].measured, name="paper")] if options.floors[:1] == (0.0,) else [run("paper")[0]]
     )
-    for way in ("share", "sweep"):
-        for period in options.periods:
-            name = f"realtime, {way} {period}"
-            profiles.append(
-                run(name, **{**PROFILES["realtime"], "preview_way": way, "preview_period": period})[0]
-            )
     profiles.append(run("realtime", **PROFILES["realtime"])[0])
-    return Found(options, tuple(floors), tuple(profiles))
+    for variant in options.variants:
+        name = "realtime, " + ", ".join(f"{key} {value}" for key, value in variant.items())
+        profiles.append(run(name, **{**PROFILES["realtime"], **variant})[0])
+    changes: tuple[ChangeRow, ...] = ()
+    if options.change_drives:
+        say("the change detector")
+        worlds = [World(FIRST_SEED + number) for number in range(options.change_drives)]
+        times = [index / CHANGE_RATE for index in range(CHANGE_FRAMES)]
+        changes = change_rows([[world.render(time).rgb for time in times] for world in worlds])
+    return Found(options, tuple(floors), tuple(profiles), changes)
+
+
+def change_rows(drives: Sequence[Sequence[np.ndarray]]) -> tuple[ChangeRow, ...]:
+    """What the change detector makes of drives: of driving on, of cuts, of a camera that turned, and of light.
+
+    Args:
+        drives: images, uint8 [H, W, 3], as many of each, taken `CHANGE_RATE` times a second.
+    """
+    small = [[thumbnail(rgb) for rgb in drive] for drive in drives]
+    rows = [
+        _change_row(
+            f"of a drive, at {CHANGE_RATE / step:g} Hz",
+            [change(*pair) for drive in small for pair in zip(drive, drive[step:], strict=False)],
+        )
+        for step in (1, 2, 3)
+    ]
+    others = [
+        change(*pair)
+        for one in small
+        for other in small
+        if one is not other
+        for pair in zip(one, other, strict=True)
+    ]
+    if others:
+        rows.append(_change_row("of two drives", others))
+    alone: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "turned by a third of its width": lambda rgb: np.roll(rgb, rgb.shape[1] // 3, 1),
+        "with half the light": lambda rgb: rgb // 2,
+        "with half as much light again": lambda rgb: np.minimum(rgb * 1.5, 255).astype(np.uint8),
+    }
+    for name, make in alone.items():
+        made = [
+            change(before, thumbnail(make(rgb)))
+            for drive, befores in zip(drives, small, strict=True)
+            for rgb, before in zip(drive, befores, strict=True)
+        ]
+        rows.append(_change_row(f"one, and itself {name}", made))
+    return tuple(rows)
+
+
+def _change_row(pairs: str, values: Sequence[float]) -> ChangeRow:
+    low, middle, high = (float(value) for value in np.percentile(values, (5, 50, 95)))
+    cuts = float(np.mean(np.array(values) > PROFILES["realtime"]["change_threshold"]))
+    return ChangeRow(pairs, low, middle, high, cuts)
 
 
 def vocabulary(classes: int) -> Vocabulary:
@@ -278,7 +357,7 @@ def as_json(found: Found) -> Mapping[str, Any]:
 
 
 def to_markdown(found: Found) -> str:
-    """Two tables."""
+    """A table of the floors, one of the profiles, and one of the change detector if that was measured."""
     options = found.options
     lines = [
         f"{options.drives} drives of {options.frames} frames at {options.rate:g} Hz, {options.classes} classes; work "
@@ -307,4 +386,8 @@ def to_markdown(found: Found) -> str:
             f"{row.asked_small:.1f} | {row.asked_full:.1f} | {row.full_share:.1%} | {row.mean_iou:.4f} | "
             f"{row.recall:.4f} | {delay[0]} | {delay[1]} | {row.never:.1%} |"
         )
+    if found.changes:
+        lines += ["", "| change of two images | p5 | p50 | p95 | seen as a cut |", "| --- " * 5 + "|"]
+    for row in found.changes:
+        lines.append(f"| {row.pairs} | {row.low:.2f} | {row.middle:.2f} | {row.high:.2f} | {row.cuts:.1%} |")
     return "\n".join(lines) + "\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,12 +25,28 @@ def add_command(names: argparse._SubParsersAction, at_least: Callable[[int], Cal
     )
     video.add_argument("--drives", type=at_least(1), default=5, help="so many streets (default: 5)")
     video.add_argument("--frames", type=at_least(2), default=40, help="of each drive (default: 40)")
-    video.add_argument("--rate", type=float, default=10.0, help="frames a second (default: 10)")
+    video.add_argument("--rate", type=_rate, default=10.0, help="frames a second (default: 10)")
     video.add_argument("--classes", type=at_least(20), default=150, help="of the vocabulary (default: 150)")
     video.add_argument("--quick", action="store_true", help="the profiles alone")
     video.add_argument("--threads", type=at_least(1), default=1, help="of the CPU (default: 1)")
-    video.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to a file")
+    video.add_argument("--json", type=_file, metavar="FILE", help="also write the figures to a file")
     video.set_defaults(benchmark=_video)
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not (math.isfinite(rate) and rate > 0):
+        raise argparse.ArgumentTypeError(f"{text} is no rate; expected a number above 0")
+    return rate
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a folder; expected a file")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}; make it first")
+    return path
 
 
 def _video(given: argparse.Namespace) -> int:
@@ -43,7 +60,9 @@ def _video(given: argparse.Namespace) -> int:
 
     torch.set_num_threads(given.threads)
     shared = (given.drives, given.frames, given.rate, given.classes)
-    options = Options(*shared, periods=(), floors=(0.0,)) if given.quick else Options(*shared)
+    options = (
+        Options(*shared, variants=(), floors=(0.0,), change_drives=0) if given.quick else Options(*shared)
+    )
     segmenter = ActiveSegmenter.from_pretrained("toytown", device="cpu")
     found = measure_video(segmenter, LeanWork(Sam3Config()), options, _say)
     print(to_markdown(found), end="")

@@ -11,6 +11,7 @@ from activesam_ros.bench.video import FULL, MASKS, PREVIEW, TOKENS, Options, Tal
 from activesam_ros.model.work import Asked
 from activesam_ros.result import ActiveClass
 from activesam_ros.rolling import NO_LOOK, Look
+from activesam_ros.settings import PROFILES, SegmenterSettings
 
 
 class Segmenter:
@@ -74,7 +75,9 @@ def test_sam3_is_asked_what_the_demo_model_was():
 
 
 def test_a_floor_is_wrong_about_what_decoding_finds():
-    row = video.floor_row(0.3, [(0.1, 0.2), (0.1, 0.9), (0.2, 0.1), (0.8, 0.1)], video.measured("x", _tally()))
+    row = video.floor_row(
+        0.3, [(0.1, 0.2), (0.1, 0.9), (0.2, 0.1), (0.8, 0.1)], video.measured("x", _tally())
+    )
     assert row.under == 0.75 and row.wrong == pytest.approx(1 / 3)
     assert video.floor_row(0.0, [(0.1, 0.2)], row.measured).wrong == 0
 
@@ -87,14 +90,55 @@ def _tally():
 
 def test_the_tables():
     row = video.measured("some", _tally())
-    found = video.Found(Options(), (video.floor_row(0.1, [(0.0, 0.5)], row),), (row,))
+    floors = (video.floor_row(0.1, [(0.0, 0.5)], row),)
+    found = video.Found(Options(), floors, (row,))
     lines = video.to_markdown(found).splitlines()
     assert "| 0.1 | 100.0% | 100.0% | 1.5 | 1.0000 | 0.7500 | 0.00 |" in lines
     assert lines[-1].startswith("| some | 0.00 | 0.00 | 1.5 | 0.0 | 0.0 | 0.0% | 1.0000 | 0.7500 | – | – |")
     assert video.as_json(found)["profiles"][0]["recall"] == 0.75
+    found = video.Found(Options(), floors, (row,), (video.ChangeRow("of a drive", 0.1, 0.2, 0.3, 0.05),))
+    assert video.to_markdown(found).splitlines()[-1] == "| of a drive | 0.10 | 0.20 | 0.30 | 5.0% |"
+
+
+def test_the_change_detector_is_measured_on_drives_cuts_turns_and_light():
+    random = np.random.default_rng(1)
+    # Each stands still before a scene of its own.
+    drives = [[random.integers(20, 160, (48, 64, 3), dtype=np.uint8)] * 4 for _ in range(3)]
+    rows = {row.pairs: row for row in video.change_rows(drives)}
+    assert [name for name in rows if name.startswith("of a drive")] == [
+        f"of a drive, at {rate} Hz" for rate in (6, 3, 2)
+    ]
+    assert rows["of a drive, at 2 Hz"].high == pytest.approx(0, abs=1e-6)
+    assert rows["of two drives"].cuts == rows["one, and itself turned by a third of its width"].cuts == 1
+    assert rows["one, and itself with half the light"].high < 0.2
+    assert len(rows) == 7 and len(video.change_rows(drives[:1])) == 6
+
+
+def test_every_variant_is_one_of_the_profile():
+    for variant in video.VARIANTS:
+        SegmenterSettings(**{**PROFILES["realtime"], **variant})
+        assert any(PROFILES["realtime"][name] != value for name, value in variant.items())
 
 
 def test_the_command_refuses_a_vocabulary_without_the_street(capsys):
     with pytest.raises(SystemExit):
         main(["video", "--classes", "10"])
     assert "10 is less than 20" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--rate", "0"], "0 is no rate; expected a number above 0"),
+        (["--rate", "-1"], "-1 is no rate"),
+        (["--rate", "inf"], "inf is no rate"),
+        (["--rate", "nan"], "nan is no rate"),
+        (["--json", "{folder}"], "is a folder; expected a file"),
+        (["--json", "{folder}/missing/found.json"], "there is no folder"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_the_command_refuses_what_would_fail_after_the_measurement(given, said, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["video", *(text.format(folder=tmp_path) for text in given)])
+    assert said in capsys.readouterr().err
