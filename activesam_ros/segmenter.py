@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -19,7 +20,7 @@ from activesam_ros.images import check_image
 from activesam_ros.labelling import label_pixels
 from activesam_ros.memory import DeviceMemory, device_memory
 from activesam_ros.model.checkpoint import Checkpoint, load_checkpoint
-from activesam_ros.model.compiling import Compiler, compiling
+from activesam_ros.model.compiling import Compiler
 from activesam_ros.model.heads import PromptHeads
 from activesam_ros.model.lean.heads import BUCKET_STEP, LeanHeads, SharedImage
 from activesam_ros.model.vision import ImageFeatures, Levels, VisionEncoder
@@ -172,7 +173,7 @@ class ActiveSegmenter:
     @property
     def compiled(self) -> bool:
         """Whether large parts of the model are compiled, so that the first images of each kind take long."""
-        return self._compiler is not None
+        return self._compiler is not None and not self.plain
 
     @property
     def prompts(self) -> PromptSet | None:
@@ -315,8 +316,7 @@ class ActiveSegmenter:
             ModelError: torch cannot compile the model on this machine, or as `segment`.
             OutOfMemoryError: as `segment`.
         """
-        with compiling():
-            self._run_every_size(prompts)
+        self._image_room.run(1, lambda _: self._run_every_size(prompts))
 
     def _run_every_size(self, prompts: PromptSet) -> None:
         settings = self.settings
@@ -327,7 +327,7 @@ class ActiveSegmenter:
         if self._prunes(prompts):
             small = self._preview.encode(self._preview.prepare_all(blank))
             asked.append(self._heads.share(small, masks=False))
-            if settings.preview_period > 1 and settings.preview_way == "share":
+            if settings.rolls and settings.preview_way == "share":
                 asked.append(full)
         most = min(len(prompts), settings.bucket_size)
         for size in range(BUCKET_STEP, most + BUCKET_STEP, BUCKET_STEP):
@@ -336,7 +336,7 @@ class ActiveSegmenter:
                 self._ask(image, prompts, queries)
             if size - BUCKET_STEP < settings.max_active:
                 some = EncodedImage(full, (1, 1), prompts, None, queries[: settings.max_active], {})
-                self._decode(some, settings.bucket_size, clock)
+                self._prompt_room.run(settings.bucket_size, partial(self._decode, some, clock=clock))
 
     @torch.inference_mode()
     def encode_images(

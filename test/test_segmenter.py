@@ -5,7 +5,6 @@ import sys
 import threading
 import weakref
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ import torch
 
 from activesam_ros.errors import ImageError, ModelError, OutOfMemoryError, SettingsError, VocabularyError
 from activesam_ros.fitting_size import PATIENCE
+from activesam_ros.model.compiling import torch_compiler
 from activesam_ros.model.lean.encoder import LeanEncoder
 from activesam_ros.model.vision import VisionEncoder
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
@@ -446,17 +446,19 @@ def test_the_plain_path_labels_the_same(toytown_checkpoint, make, images, words)
         assert (one.labels == other.labels).mean() >= 0.9999
 
 
-def test_compiled_parts_say_the_same_and_are_ready(toytown_checkpoint, make, street_image):
-    expected = make(CLASSES[:12], max_active=7, keep_fraction=0.6, bucket_size=8)
-    graphs = []
-
+def counting_compiler(graphs):
     def backend(graph, inputs):
         graphs.append(graph)
         return graph.forward
 
-    compiler = partial(torch.compile, dynamic=False, backend=backend)
+    return torch_compiler(backend)
+
+
+def test_compiled_parts_say_the_same_and_are_ready(toytown_checkpoint, make, street_image):
+    expected = make(CLASSES[:12], max_active=7, keep_fraction=0.6, bucket_size=8)
+    graphs = []
     segmenter = ActiveSegmenter(
-        toytown_checkpoint, expected.settings, TABLE, prompt_cache=None, compiler=compiler
+        toytown_checkpoint, expected.settings, TABLE, prompt_cache=None, compiler=counting_compiler(graphs)
     )
     assert segmenter.compiled and not expected.compiled
     segmenter.set_vocabulary(expected.vocabulary)
@@ -467,7 +469,19 @@ def test_compiled_parts_say_the_same_and_are_ready(toytown_checkpoint, make, str
     same_result(result, expected.segment(street_image))
     fewer = segmenter.with_settings(replace(expected.settings, keep_fraction=0.3))
     assert len(fewer.segment(street_image).active_queries) < len(result.active_queries)
+    # Images of several cameras at once.
+    fewer.encode_images([street_image, street_image])
     assert len(graphs) == warm
+
+
+def test_warming_up_where_memory_is_short(toytown_checkpoint, make, street_image, short_of_memory):
+    segmenter = make(CLASSES[:12])
+    short_of_memory.prompts = 5
+    segmenter.warm_up(segmenter.prompts)
+    assert segmenter.bucket_size == 4
+    short_of_memory.images = 0
+    with pytest.raises(OutOfMemoryError, match="even one image"):
+        segmenter.warm_up(segmenter.prompts)
 
 
 def test_half_precision_on_the_image_path(toytown_folder, make, street_image):

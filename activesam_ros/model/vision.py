@@ -73,6 +73,7 @@ class VisionEncoder:
         self._neck = None if levels == "all" else layers[-1:] if levels == "coarse" else layers
         backbone = self._encoder.backbone
         self._backbone = compiler(backbone) if compiler else backbone
+        self._one_by_one = compiler is not None
         self._geometry_encoder = checkpoint.model.geometry_encoder
         self._mean = torch.tensor(checkpoint.mean, device=checkpoint.device).view(1, 3, 1, 1)
         self._std = torch.tensor(checkpoint.std, device=checkpoint.device).view(1, 3, 1, 1)
@@ -105,7 +106,9 @@ class VisionEncoder:
     def _levels(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         if self._neck is None:
             return self._encoder(pixels).fpn_hidden_states[:-1]
-        tokens = self._backbone(pixels).last_hidden_state
+        # What is compiled is for one image, so that a camera more is no other shape.
+        parts = pixels.split(1) if self._one_by_one else (pixels,)
+        tokens = torch.cat([self._backbone(part).last_hidden_state for part in parts])
         grid = [side // self._checkpoint.patch_size for side in pixels.shape[-2:]]
         places = tokens.transpose(1, 2).unflatten(2, grid)
         return tuple(layer(places) for layer in self._neck)

@@ -240,9 +240,11 @@ def prompt_cache_folder(choice: ModelChoice) -> Path | None:
 def load_segmenter(choice: ModelChoice, first: Wanted) -> ActiveSegmenter:
     """Loads the model of the parameters with the settings of `first`; raises ActiveSamError."""
     # torch takes seconds to import; in the worker that delays neither the end of the process nor the services.
-    from activesam_ros.model.compiling import torch_compiler
+    from activesam_ros.model.compiling import keep_compiled, torch_compiler
     from activesam_ros.segmenter import ActiveSegmenter
 
+    if choice.compile:
+        keep_compiled()
     return ActiveSegmenter.from_pretrained(
         choice.model,
         device=choice.device,

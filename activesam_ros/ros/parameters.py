@@ -100,8 +100,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "compile",
         False,
-        "Whether large parts of the model are compiled with torch.compile: faster frames, after a first start that "
-        "takes minutes.",
+        "Whether large parts of the model are compiled with torch.compile: a first start of minutes for frames that "
+        "may be faster on a GPU; measure it.",
         Takes.INACTIVE,
     ),
     ParameterSpec(
@@ -201,8 +201,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "profile",
         "paper",
         "paper: every frame for itself, as published; realtime: a stream, of which the last frame tells most of the "
-        f"next. Setting it sets {', '.join(PROFILES['paper'])}, except what the same call gives. Empty: these are "
-        "not those of a profile.",
+        f"next. Setting it sets {', '.join(PROFILES['paper'])}, except what the same call gives (at the start a "
+        "value that equals its default counts as not given). Empty: these are not those of a profile.",
         choices=(*PROFILES, ""),
     ),
     ParameterSpec(

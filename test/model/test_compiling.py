@@ -7,18 +7,16 @@ import torch
 
 from activesam_ros.errors import ModelError
 from activesam_ros.files import cache_folder
-from activesam_ros.model.compiling import compiling, torch_compiler
+from activesam_ros.model.compiling import keep_compiled, torch_compiler
 
 
 @pytest.mark.parametrize("chosen", [None, "/elsewhere"])
 def test_what_is_compiled_is_kept(monkeypatch, chosen):
-    if chosen:
-        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", chosen)
-    else:
-        # Set first, so that it is put back at the end.
-        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    # Set first, so that it is put back at the end.
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", chosen or "")
+    if not chosen:
         monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
-    torch_compiler()
+    keep_compiled()
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == (chosen or str(cache_folder() / "compiled"))
 
 
@@ -27,6 +25,19 @@ def test_a_machine_that_cannot_compile():
         raise RuntimeError("no compiler\nand a long story")
 
     with pytest.raises(ModelError, match="torch cannot compile the model here .*leave compile off") as caught:
-        with compiling():
-            torch.compile(lambda x: x + 1, backend=backend)(torch.ones(2))
+        torch_compiler(backend)(lambda x: x + 1)(torch.ones(2))
     assert "\n" not in str(caught.value)
+
+
+def test_more_shapes_than_torch_would_compile():
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    twice = torch_compiler(backend)(lambda x: 2 * x)
+    for _ in range(2):
+        for size in range(2, 14):
+            assert torch.equal(twice(torch.ones(size)), torch.full((size,), 2.0))
+    assert len(graphs) == 12

@@ -22,7 +22,7 @@ from activesam_ros.ros.toytown_parameters import CameraParameters  # noqa: E402
 from activesam_ros.toytown.scene import World  # noqa: E402
 from activesam_ros.toytown.words import CLASSES  # noqa: E402
 
-from .node_process import PATIENCE  # noqa: E402
+from .program import PATIENCE  # noqa: E402
 
 SIZE = (96, 64)
 

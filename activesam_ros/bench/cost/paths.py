@@ -13,7 +13,7 @@ from activesam_ros.decoding import EncodedImage
 from activesam_ros.errors import ModelError
 from activesam_ros.machine import machine
 from activesam_ros.memory import memory, release_memory
-from activesam_ros.model.compiling import torch_compiler
+from activesam_ros.model.compiling import keep_compiled, torch_compiler
 from activesam_ros.model.heads import PromptHeads, PromptTokens
 from activesam_ros.model.lean.heads import LeanHeads
 from activesam_ros.segmenter import ActiveSegmenter, StreamMemory
@@ -120,6 +120,8 @@ class MeasuredPath:
         Raises:
             ModelError: the model cannot be loaded.
         """
+        if path.compiled:
+            keep_compiled()
         settings = SegmenterSettings(**PROFILES[path.profile])
         self._segmenter = ActiveSegmenter.from_pretrained(
             model,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -67,14 +69,28 @@ def attend_with_one(
         position: [1, L, D].
     """
     heads, width = attention.num_attention_heads, attention.head_dim
-    split = attention.q_proj(query).view(-1, heads, width)
-    asked = torch.einsum("nhd,hdc->nhc", split, attention.k_proj.weight.view(heads, width, -1))
-    asked = asked * attention.scaling
-    scores = asked @ tokens.transpose(1, 2) + asked @ position.transpose(1, 2).to(asked.dtype)
-    mean = scores.float().softmax(dim=-1).to(tokens.dtype) @ tokens
-    mixed = torch.einsum("nhc,hdc->nhd", mean, attention.v_proj.weight.view(heads, width, -1))
-    mixed = mixed.flatten(1) + attention.v_proj.bias
+    # In half precision, rounded scores would move presence.
+    with in_float32(tokens):
+        tokens = tokens.float()
+        split = F.linear(query.float(), attention.q_proj.weight.float(), attention.q_proj.bias.float())
+        asked = torch.einsum("nhd,hdc->nhc", split.view(-1, heads, width), _by_head(attention.k_proj, heads))
+        scores = attention.scaling * (asked @ tokens.transpose(1, 2) + asked @ position.transpose(1, 2))
+        mean = scores.softmax(dim=-1) @ tokens
+        mixed = torch.einsum("nhc,hdc->nhd", mean, _by_head(attention.v_proj, heads)).flatten(1)
+        mixed = mixed + attention.v_proj.bias.float()
     return attention.o_proj(mixed)[:, None]
+
+
+def in_float32(like: torch.Tensor) -> AbstractContextManager:
+    """A context where autocast rounds nothing that is computed on the device of `like`."""
+    if like.is_meta:
+        return nullcontext()
+    return torch.autocast(like.device.type, enabled=False)
+
+
+def _by_head(linear: nn.Linear, heads: int) -> torch.Tensor:
+    """The weights of a projection, float32 [heads, d, D]."""
+    return linear.weight.float().view(heads, -1, linear.in_features)
 
 
 def slices(count: int, bytes_each: int) -> list[slice]:

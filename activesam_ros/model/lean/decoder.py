@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +13,7 @@ from activesam_ros.model.lean.attention import (
     attend,
     attend_to_tokens,
     attend_with_one,
+    in_float32,
     project,
     slices,
 )
@@ -159,13 +159,14 @@ class LeanDecoder:
         decoder = self._decoder
         least = 1e-3
         before = torch.log(boxes.clamp(min=least) / (1 - boxes).clamp(min=least))
-        with _in_float32(hidden):
+        with in_float32(hidden):
             return (decoder.box_head(decoder.output_layer_norm(hidden.float())) + before).sigmoid()
 
     def _presence(self, token: torch.Tensor) -> torch.Tensor:
         decoder = self._decoder
         most = decoder.clamp_presence_logit_max_val
-        with _in_float32(token):
+        # Half precision here would move the active set.
+        with in_float32(token):
             logits = decoder.presence_head(decoder.presence_layer_norm(token.float()))
         return logits[:, 0].clamp(-most, most)
 
@@ -183,13 +184,6 @@ def _self_attention(
         project(attention, attention.v_proj, hidden),
     )
     return layer.self_attn_layer_norm(asking + mixed)
-
-
-def _in_float32(like: torch.Tensor) -> AbstractContextManager:
-    """For what presence and boxes come from: half precision moves the active set."""
-    if like.is_meta:
-        return nullcontext()
-    return torch.autocast(like.device.type, enabled=False)
 
 
 def _distances(edges: torch.Tensor, length: int) -> torch.Tensor:

@@ -39,9 +39,10 @@ class LeanEncoder:
             coarse: the coarsest feature map, [1, D, H, W].
             position: its encoding, float32 of the same shape.
         """
-        position = position.flatten(2).transpose(1, 2)
+        # Laid out alike however the image came, so that what is compiled fits all.
+        position = position.flatten(2).transpose(1, 2).contiguous()
         first = self._layers[0]
-        hidden = coarse.flatten(2).transpose(1, 2)
+        hidden = coarse.flatten(2).transpose(1, 2).contiguous()
         hidden = hidden + _self_attention(first, hidden, position)
         return EncoderStart(hidden, _query(first, hidden), position)
 

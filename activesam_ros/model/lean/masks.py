@@ -23,7 +23,10 @@ class LeanMasks:
     def __init__(self, decoder: nn.Module) -> None:
         self._decoder = decoder
         self._pixels = decoder.pixel_decoder
-        self._folded = [folded(conv.weight) for conv in self._pixels.conv_layers]
+        # Summed before they are rounded, where the weights are in half precision.
+        self._folded = [
+            folded(conv.weight.float()).to(conv.weight.dtype) for conv in self._pixels.conv_layers
+        ]
 
     def share(self, levels: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """The image's share of the convolutions, coarse to fine.
@@ -63,7 +66,7 @@ class LeanMasks:
         hidden = encoded + attend_to_tokens(attention, query, tokens, valid)
         hidden = hidden.transpose(1, 2).unflatten(2, grid)
         for weight, norm, skip in zip(self._folded, self._pixels.norms, skips, strict=False):
-            doubled = F.conv_transpose2d(hidden, weight.to(hidden.dtype), stride=2, padding=1)
+            doubled = F.conv_transpose2d(hidden, weight, stride=2, padding=1)
             hidden = F.relu(norm(doubled.add_(skip)), inplace=True)
         return hidden
 

@@ -46,6 +46,17 @@ def test_with_a_single_query(cross, noise):
     torch.testing.assert_close(attend_with_one(cross, query, tokens, position), expected, **CLOSE)
 
 
+def test_with_a_single_query_nothing_is_rounded(cross, noise):
+    """Large scores in half precision: as exact as the inputs are."""
+    width = cross.hidden_size
+    query, tokens, position = 6 * noise(3, 1, width), noise(3, 200, width).bfloat16(), noise(1, 200, width)
+    exact = attend_with_one(cross, query, tokens.float(), position)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = attend_with_one(cross, query, tokens, position)
+    # Only the projection of the output is in half precision.
+    assert (found.float() - exact).norm() < 0.006 * exact.norm()
+
+
 @pytest.mark.parametrize(
     ("count", "each", "sizes"), [(5, 1, [5]), (5, 60, [1] * 5), (7, 30, [2, 3, 2]), (2, 999, [1, 1])]
 )
