@@ -66,6 +66,11 @@ class Method:
     asked: Callable[[Labeller, SegmentationResult], Asked] = asked_by
     plain: bool = False
 
+    @property
+    def path(self) -> str:
+        """How the model is asked, and so what its work is counted on: "plain", see above, or "lean"."""
+        return "plain" if self.plain else "lean"
+
 
 def _changed(**values: object) -> Callable[[SegmenterSettings], SegmenterSettings]:
     return lambda given: replace(given, **values)

@@ -115,7 +115,7 @@ def described_run(
         vocabulary: what was looked for.
         matching: with the ground truth; None: there is none.
         settings: of each method.
-        methods: name, description and differences of each.
+        methods: name, description, differences and path of each.
         corruptions: such as "fog:3".
         seed: of the corruptions.
         machine: that it ran on.

@@ -16,7 +16,7 @@ from activesam_ros.evaluation.records import FrameRecord
 from activesam_ros.evaluation.summary import Results, frame_scores
 from activesam_ros.files import write_atomically
 
-VERSION = 1
+VERSION = 2
 """Of the schema of `results.json`; readers refuse others."""
 
 COLUMNS = (

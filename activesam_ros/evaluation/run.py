@@ -148,7 +148,12 @@ def evaluate(
             matching=matching,
             settings={name: labeller.settings for name, labeller in labellers.items()},
             methods=[
-                {"name": one.name, "description": one.description, "differences": list(one.differences)}
+                {
+                    "name": one.name,
+                    "description": one.description,
+                    "differences": list(one.differences),
+                    "path": one.path,
+                }
                 for one in methods
             ],
             corruptions=[str(one) for one in request.corruptions],

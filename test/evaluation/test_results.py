@@ -101,7 +101,7 @@ def test_results_are_written_and_read(tmp_path):
     write_results(path, found, {"command": "activesam-evaluate straße"})
     plain = read_results(path)
     assert plain == json.loads(json.dumps(results_to_json(found, {"command": "activesam-evaluate straße"})))
-    assert plain["version"] == 1
+    assert plain["version"] == 2
     assert plain["run"]["command"].endswith("straße")
     assert plain["summaries"][0]["truth"]["mean_iou"] == found.summary("active").truth.mean_iou
     assert plain["summaries"][1]["errors"] == [['no "memory", sorry', 1]]
@@ -112,7 +112,7 @@ def test_results_are_written_and_read(tmp_path):
     [
         (None, "cannot be read"),
         ("{", "cannot be read"),
-        ('{"version": 2}', "version 2; expected 1"),
+        ('{"version": 1}', "version 1; expected 2"),
         ("[]", "version None"),
     ],
 )

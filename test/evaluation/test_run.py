@@ -18,6 +18,7 @@ from activesam_ros.errors import EvaluationError, ImageError
 from activesam_ros.evaluation import finishing, run
 from activesam_ros.evaluation.bag import BagSource
 from activesam_ros.evaluation.corruptions import Corrupted, corrupt
+from activesam_ros.evaluation.methods import METHODS
 from activesam_ros.evaluation.records import read_records
 from activesam_ros.evaluation.request import Request
 from activesam_ros.evaluation.run_folder import RunFolder
@@ -405,6 +406,16 @@ def test_a_recording_that_took_the_place_of_another_is_another(studio, request_o
     write_bag(bag, size=(40, 32))
     with pytest.raises(EvaluationError, match="another recording"):
         run.evaluate(request)
+
+
+def test_the_path_that_work_was_counted_on_is_said_of_every_method(studio, request_of):
+    request = request_of(methods=("active", "paper", "per-class", "full-vocabulary"))
+    run.evaluate(request)
+    described = results_of(request.out)["run"]["methods"]
+    assert [one["path"] for one in described] == [
+        "plain" if METHODS[one["name"]].plain else "lean" for one in described
+    ]
+    assert described[0]["path"] == "lean" and described[2]["path"] == "plain"
 
 
 def test_overwrite_begins_anew(studio, request_of):
