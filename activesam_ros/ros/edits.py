@@ -18,8 +18,8 @@ def first_request(given: Mapping[str, object], load: Load = load_vocabulary_file
     """What the parameters at the start ask for; its revision is 1.
 
     A value that equals the default counts as not given, since a parameter file may well list them all: then a
-    vocabulary file may set it. So do an empty vocabulary beside a file, and one with the file's own words, which is
-    what a dump of a running node holds.
+    vocabulary file or a profile may set it. So do an empty vocabulary beside a file, and one with the file's own words,
+    which is what a dump of a running node holds.
 
     Args:
         given: parameters with their values as rclpy gives them.
