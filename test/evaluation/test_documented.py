@@ -14,6 +14,7 @@ from activesam_ros.evaluation.finishing import FRAMES, RESULTS
 from activesam_ros.evaluation.methods import METHODS
 from activesam_ros.evaluation.run import Finished
 from activesam_ros.evaluation.run_folder import PREDICTIONS, RECORDS
+from activesam_ros.launching.arguments import NODE_ARGUMENTS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
@@ -83,7 +84,9 @@ def test_files_and_links_are_there():
 
 def test_the_arguments_of_the_launch_file_are_its_own():
     launch = (ROOT / "launch" / "replay.launch.py").read_text(encoding="utf-8")
-    declared = set(re.findall(r'^    \(\n?\s*"(\w+)"', launch, re.M))
+    own = re.findall(r'^    Argument\(\s*"(\w+)"', launch, re.M)
+    assert {"bag", "map", "out"} <= set(own) and "*NODE_ARGUMENTS" in launch
+    declared = {*own, *(one.name for one in NODE_ARGUMENTS)}
     (line,) = re.findall(r"replay\.launch\.py (bag:=[^\n]*\\\n[^\n]*)", TEXT)
     assert {"bag", "labels", "model"} <= set(re.findall(r"(\w+):=", line)) <= declared
     named = re.findall(r"`(\w+)`", TEXT[TEXT.index("`params_file:=") :].split("\n\n")[0])
