@@ -40,7 +40,10 @@ ARGUMENTS = (
         "rear: /rear/image_raw}'; a driver is started for each in a namespace of its name. Empty: one camera.",
     ),
     Argument(
-        "camera_params_file", "", "YAML file of parameters of the drivers' nodes; empty: their defaults."
+        "camera_params_file",
+        "",
+        "YAML file of parameters of the drivers' nodes; empty: their defaults.",
+        is_path=True,
     ),
     *NODE_ARGUMENTS,
     Argument("namespace", "", "Namespace of everything that is started."),

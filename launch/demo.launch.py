@@ -15,6 +15,8 @@ from activesam_ros.launching.actions import (
 )
 from activesam_ros.launching.arguments import LOG_LEVEL, NODE_ARGUMENTS, RVIZ, Argument, value
 from activesam_ros.launching.cameras import sources
+from activesam_ros.launching.names import namespace_in_force
+from activesam_ros.launching.parameters import require_one_camera
 from activesam_ros.ros.toytown_parameters import CameraParameters
 from launch import LaunchContext, LaunchDescription
 
@@ -27,12 +29,13 @@ ARGUMENTS = (
     Argument("width", str(DEFAULT.width), "Of the images in pixels."),
     Argument("height", str(DEFAULT.height), "Of the images in pixels."),
     *(one for one in NODE_ARGUMENTS if one.name not in ("model", "vocabulary_file")),
-    Argument("model", "toytown", "Model folder or hub id, or 'toytown' for the demo model."),
+    Argument("model", "toytown", "Model folder or hub id, or 'toytown' for the demo model.", is_path=True),
     Argument(
         "vocabulary_file",
         "",
         "A preset's name or the path of a vocabulary, instead of vocabulary; empty: the preset toytown, 19 words of "
         "the street and 41 of other worlds.",
+        is_path=True,
     ),
     Argument("namespace", "", "Namespace of everything that is started."),
     RVIZ,
@@ -42,6 +45,7 @@ ARGUMENTS = (
 
 def start(context: LaunchContext, given: dict[str, str]) -> list:
     given = {**given, **FIXED}
+    require_one_camera("demo.launch.py", given["params_file"])
     if not given["vocabulary"] and not given["vocabulary_file"] and not given["params_file"]:
         given["vocabulary_file"] = "toytown"
     street = {
@@ -52,10 +56,11 @@ def start(context: LaunchContext, given: dict[str, str]) -> list:
     }
     (camera,) = cameras = sources(given)
     needed = [*driver_nodes(given, cameras, street), segmenting_node(given, cameras)]
-    shown = camera.output(given["namespace"], "overlay")
+    namespace = namespace_in_force(given)
+    shown = camera.output(namespace, "overlay")
     hint = tell(
         f"labels are made once somebody looks: rviz:=true, or `ros2 run rqt_image_view rqt_image_view {shown}`, or "
-        f"`ros2 topic hz {camera.output(given['namespace'], 'labels')}`"
+        f"`ros2 topic hz {camera.output(namespace, 'labels')}`"
     )
     return [*all_required(needed), *needed, *rviz_nodes(given, cameras), hint]
 

@@ -17,8 +17,8 @@ from activesam_ros.errors import SettingsError
 from activesam_ros.evaluation.bag import BagSource
 from activesam_ros.evaluation.samples import COMPRESSED, default_image_topic
 from activesam_ros.launching.actions import carry_images, declared, shutdown, typed, when_over
-from activesam_ros.launching.arguments import NODE_ARGUMENTS, Argument, value
-from activesam_ros.launching.parameters import node_parameters
+from activesam_ros.launching.arguments import NODE_ARGUMENTS, Argument, require_file, value
+from activesam_ros.launching.parameters import node_parameters, require_one_camera
 from launch import LaunchContext, LaunchDescription
 
 ARGUMENTS = (
@@ -80,6 +80,8 @@ def start(context: LaunchContext) -> list[object]:
     given = {one.name: LaunchConfiguration(one.name).perform(context) for one in ARGUMENTS}
     # A shell leaves a ~ alone that is not at the beginning of a word.
     bag, params_file = (os.path.expanduser(given[name]) for name in ("bag", "params_file"))
+    require_file("params_file", params_file)
+    require_one_camera("replay.launch.py", params_file)
     part = {name: value(name, given[name], float) for name in ("start", "end")}
     clock = value("clock", given["clock"], bool)
     topic, transport = image_topic(bag, given["image"], given["labels"])

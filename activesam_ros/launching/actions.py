@@ -22,18 +22,13 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from activesam_ros.launching.arguments import Argument, value
+from activesam_ros.launching.arguments import Argument, require_file, value, with_home
 from activesam_ros.launching.cameras import NODE, Source
 from activesam_ros.launching.drivers import DRIVERS, NO_DRIVER, require_installed, require_told_apart
+from activesam_ros.launching.names import PUSHED, full_name, namespace_in_force
 from activesam_ros.launching.parameters import node_parameters
+from activesam_ros.launching.transport import is_chosen
 from launch import LaunchContext, LaunchDescription
-
-TRANSPORT_CHOICES = (
-    "FASTDDS_BUILTIN_TRANSPORTS",
-    "FASTDDS_DEFAULT_PROFILES_FILE",
-    "FASTRTPS_DEFAULT_PROFILES_FILE",
-)
-"""Variables by which a user has chosen how images travel; then nothing is set here."""
 
 
 def description(
@@ -43,16 +38,13 @@ def description(
 
     Args:
         arguments: in the order in which `--show-args` lists them.
-        start: takes the values by name.
+        start: takes the values by name, and beside them the namespace that an including launch file has pushed.
     """
 
     def perform(context: LaunchContext) -> list:
         given = {one.name: LaunchConfiguration(one.name).perform(context) for one in arguments}
-        for one in arguments:
-            # A shell leaves a ~ alone that is not at the beginning of a word.
-            if given[one.name].startswith("~/"):
-                given[one.name] = os.path.expanduser(given[one.name])
-        return start(context, given)
+        given[PUSHED] = context.launch_configurations.get(PUSHED, "")
+        return start(context, with_home(arguments, given))
 
     return LaunchDescription([*declared(arguments), *carry_images(), OpaqueFunction(function=perform)])
 
@@ -72,7 +64,7 @@ def declared(arguments: Iterable[Argument]) -> list[DeclareLaunchArgument]:
 
 def carry_images() -> list[SetEnvironmentVariable]:
     """Sets the transport for all that is launched, unless the user has chosen one."""
-    if any(os.environ.get(name) for name in TRANSPORT_CHOICES):
+    if is_chosen(os.environ):
         return []
     # Fast DDS's default transport loses best-effort images above about 0.5 MB without a word.
     return [SetEnvironmentVariable("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")]
@@ -86,15 +78,16 @@ def segmenting_node(given: Mapping[str, str], sources: Sequence[Source]) -> Node
         sources: its cameras.
 
     Raises:
-        SettingsError: an argument is not what is expected.
+        SettingsError: an argument is not what is expected, or params_file is not there.
     """
+    require_file("params_file", given["params_file"])
     parameters = node_parameters(given)
     names = [one.name for one in sources if one.name]
     if names:
         parameters["cameras"] = names
     parameters |= simulated_time(given)
     # A logger is named after its node, the namespace's parts first.
-    logger = ".".join([*given["namespace"].strip("/").split("/"), NODE]).lstrip(".")
+    logger = ".".join([*namespace_in_force(given).strip("/").split("/"), NODE]).lstrip(".")
     return Node(
         package="activesam_ros",
         executable=NODE,
@@ -119,14 +112,19 @@ def driver_nodes(
         more: parameters that outdo the driver's usual ones.
 
     Raises:
-        SettingsError: the driver is not installed, or several cameras would open one device.
+        SettingsError: camera_params_file is not there, the driver is not installed, or several cameras would open
+            one device.
     """
+    file = given["camera_params_file"]
+    require_file("camera_params_file", file)
     if given["camera"] == NO_DRIVER:
         return []
     asked, driver = f"camera:={given['camera']}", DRIVERS[given["camera"]]
-    file = given["camera_params_file"]
     require_installed(asked, driver.package)
-    require_told_apart(asked, driver, tuple(one.driver_namespace for one in sources), file)
+    namespace = namespace_in_force(given)
+    require_told_apart(
+        asked, driver, tuple(full_name(namespace, one.driver_namespace) for one in sources), file
+    )
     nodes = []
     for number, source in enumerate(sources):
         parameters = {
@@ -166,7 +164,7 @@ def rviz_nodes(given: Mapping[str, str], sources: Sequence[Source]) -> list[Node
             namespace=given["namespace"],
             arguments=["-d", config],
             parameters=typed(simulated_time(given)),
-            remappings=shown_topics(given["namespace"], sources[0]),
+            remappings=shown_topics(namespace_in_force(given), sources[0]),
         )
     ]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 import yaml
 
 from activesam_ros.errors import SettingsError
+from activesam_ros.settings import PROFILES
 
 T = TypeVar("T")
 
@@ -22,17 +25,22 @@ class Argument:
         name, description: what users see.
         default: as it would be written on the command line; None: it has to be given.
         choices: the texts that are allowed; empty: any.
+        is_path: whether a ~ at its beginning is the home folder, which a shell leaves alone behind `name:=`.
     """
 
     name: str
     default: str | None
     description: str
     choices: tuple[str, ...] = ()
+    is_path: bool = False
 
 
 NODE_ARGUMENTS: tuple[Argument, ...] = (
     Argument(
-        "model", "", "Model folder or hub id, or 'toytown' for the demo model; empty: that of params_file."
+        "model",
+        "",
+        "Model folder or hub id, or 'toytown' for the demo model; empty: that of params_file.",
+        is_path=True,
     ),
     Argument(
         "vocabulary",
@@ -43,16 +51,21 @@ NODE_ARGUMENTS: tuple[Argument, ...] = (
         "vocabulary_file",
         "",
         "A preset's name or the path of a vocabulary, instead of vocabulary; empty: that of params_file.",
+        is_path=True,
     ),
     Argument(
         "profile",
         "",
         "paper: every frame for itself; realtime: a stream, of which the last frame tells most of the next; empty: "
         "that of params_file.",
+        choices=("", *PROFILES),
     ),
     Argument("device", "", "auto, cpu, cuda ...; empty: that of params_file."),
     Argument(
-        "params_file", "", "YAML file of parameters (see config/activesam.yaml); empty: the node's defaults."
+        "params_file",
+        "",
+        "YAML file of parameters (see config/activesam.yaml); empty: the node's defaults.",
+        is_path=True,
     ),
 )
 """What every launch file gives to the node `activesam`."""
@@ -65,6 +78,26 @@ RVIZ = Argument(
     "false",
     "Whether RViz is started beside it, with image, overlay, labels and legend (of the first camera).",
 )
+
+
+def with_home(arguments: Iterable[Argument], given: Mapping[str, str]) -> dict[str, str]:
+    """The values, in which ~ stands for the home folder no longer where a path is expected."""
+    paths = {one.name for one in arguments if one.is_path}
+    return {
+        name: os.path.expanduser(text) if name in paths and text.startswith("~/") else text
+        for name, text in given.items()
+    }
+
+
+def require_file(argument: str, path: str) -> None:
+    """Raises SettingsError if a file is not there; without it `launch` would start the nodes on their defaults.
+
+    Args:
+        argument: its name.
+        path: its value; empty: no file is asked for.
+    """
+    if path and not os.path.isfile(path):
+        raise SettingsError(f"{argument}:={path} is no file; expected the path of a YAML file of parameters")
 
 
 def value(name: str, text: str, kind: type[T]) -> T:

@@ -9,7 +9,7 @@ import yaml
 
 from activesam_ros.errors import SettingsError
 from activesam_ros.launching.drivers import DRIVERS, NO_DRIVER, image_topic
-from activesam_ros.launching.names import full_name
+from activesam_ros.launching.names import full_name, namespace_in_force
 from activesam_ros.launching.parameters import names_cameras
 from activesam_ros.ros.parameters import typed
 
@@ -55,17 +55,19 @@ def sources(given: Mapping[str, str]) -> tuple[Source, ...]:
     """The cameras that launch arguments ask for, at least one.
 
     Args:
-        given: values of `image`, `camera`, `cameras`, `namespace` and `params_file`.
+        given: values of `image`, `camera`, `cameras`, `rviz`, `namespace` and `params_file`.
 
     Raises:
         SettingsError: they contradict each other, or cameras is neither a list of names nor topics by name.
     """
     topics = _cameras(given["cameras"])
-    for name in ("image", "camera"):
-        asked = given[name] not in ("", NO_DRIVER)
-        if asked and not topics and given["params_file"] and names_cameras(given["params_file"]):
+    only_in_file = not topics and given["params_file"] and names_cameras(given["params_file"])
+    for name, nothing in (("image", ""), ("camera", NO_DRIVER), ("rviz", "false")):
+        asked = given.get(name, "").lower() not in ("", nothing)
+        if asked and only_in_file:
+            what = "would show none of them" if name == "rviz" else "would have no effect"
             raise SettingsError(
-                f"{name}:={given[name]} would have no effect, since params_file names cameras; give them as an "
+                f"{name}:={given[name]} {what}, since params_file names cameras; give them as an "
                 "argument instead: cameras:='{front: /front/image_raw, rear: /rear/image_raw}'"
             )
     if topics and given["image"]:
@@ -82,7 +84,9 @@ def _source(name: str, topic: str, given: Mapping[str, str]) -> Source:
     source = Source(name, topic)
     if topic or given["camera"] == NO_DRIVER:
         return source
-    return Source(name, image_topic(DRIVERS[given["camera"]], given["namespace"], source.driver_namespace))
+    return Source(
+        name, image_topic(DRIVERS[given["camera"]], namespace_in_force(given), source.driver_namespace)
+    )
 
 
 def _cameras(text: str) -> dict[str, str]:

@@ -99,13 +99,14 @@ def require_told_apart(argument: str, driver: Driver, cameras: tuple[str, ...], 
     Args:
         argument: what asks for the driver.
         driver: of all of them.
-        cameras: their names.
+        cameras: their namespaces.
         params_file: with parameters of their nodes; empty: none.
     """
     if driver.device is None or len(cameras) < 2 or params_file:
         return
     name, example = driver.device
+    node = full_name(cameras[0], driver.node)
     raise SettingsError(
         f"{argument} for {len(cameras)} cameras needs camera_params_file:=FILE, which says which device is which: for "
-        f"each of them a line such as `/{cameras[0]}/{driver.node}: {{ros__parameters: {{{name}: {example}}}}}`"
+        f"each of them a line such as `{node}: {{ros__parameters: {{{name}: {example}}}}}`"
     )

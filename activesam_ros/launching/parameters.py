@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import yaml
 
+from activesam_ros.errors import SettingsError
 from activesam_ros.launching.arguments import words
 from activesam_ros.ros.parameters import DEFAULTS
 
@@ -40,6 +41,20 @@ def names_cameras(params_file: str) -> bool:
     except (OSError, ValueError, yaml.YAMLError):
         return False
     return _gives_cameras(content, "")
+
+
+def require_one_camera(launch_file: str, params_file: str) -> None:
+    """Raises SettingsError if a file of parameters names cameras, for a launch file that has one camera only.
+
+    Args:
+        launch_file: its name.
+        params_file: empty: none.
+    """
+    if params_file and names_cameras(params_file):
+        raise SettingsError(
+            f"params_file:={params_file} names cameras, but {launch_file} has one camera, without a name; remove "
+            "the parameter cameras from the file"
+        )
 
 
 def _gives_cameras(content: object, name: str) -> bool:

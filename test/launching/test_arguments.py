@@ -1,7 +1,16 @@
 import pytest
 
 from activesam_ros.errors import SettingsError
-from activesam_ros.launching.arguments import LOG_LEVEL, NODE_ARGUMENTS, RVIZ, value, words
+from activesam_ros.launching.arguments import (
+    LOG_LEVEL,
+    NODE_ARGUMENTS,
+    RVIZ,
+    require_file,
+    value,
+    with_home,
+    words,
+)
+from activesam_ros.settings import PROFILES
 
 
 def test_every_argument_is_described_in_sentences():
@@ -42,3 +51,25 @@ def test_words_keep_their_aliases():
 def test_what_is_no_list_of_words_is_refused(text):
     with pytest.raises(SettingsError, match="vocabulary:="):
         words(text)
+
+
+def test_a_file_that_is_not_there_is_refused_by_the_arguments_name(tmp_path):
+    file = tmp_path / "mine.yaml"
+    for path in (file, tmp_path):
+        with pytest.raises(SettingsError, match=f"params_file:={path} is no file"):
+            require_file("params_file", str(path))
+    file.touch()
+    require_file("params_file", str(file))
+    require_file("params_file", "")
+
+
+def test_profiles_are_those_of_the_settings():
+    (profile,) = (one for one in NODE_ARGUMENTS if one.name == "profile")
+    assert profile.choices == ("", *PROFILES)
+
+
+def test_only_paths_begin_in_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    given = {"model": "~/sam3", "params_file": "~/mine.yaml", "device": "~/cuda", "vocabulary": "~/road"}
+    expected = {**given, "model": "/home/me/sam3", "params_file": "/home/me/mine.yaml"}
+    assert with_home(NODE_ARGUMENTS, given) == expected

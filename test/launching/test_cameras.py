@@ -47,6 +47,15 @@ def test_several_cameras_are_names_or_topics_by_name():
     ]
 
 
+def test_a_driver_in_a_pushed_namespace_has_its_images_there():
+    assert asked(camera="v4l2", namespace="robot", ros_namespace="/fleet") == [
+        ("", "/fleet/robot/camera/image_raw")
+    ]
+    assert asked(camera="v4l2", namespace="/robot", ros_namespace="/fleet") == [
+        ("", "/robot/camera/image_raw")
+    ]
+
+
 @pytest.mark.parametrize(
     "text", ["front", "7", "[]", "{}", "[1, 2]", "{front: 7}", "{7: /a}", "[front", "[[a], [b]]"]
 )
@@ -66,6 +75,11 @@ def test_what_would_have_no_effect_is_refused(tmp_path):
         asked(image="/a", cameras="[front]")
     file = tmp_path / "mine.yaml"
     file.write_text("/**: {ros__parameters: {cameras: [front, rear]}}")
+    with pytest.raises(
+        SettingsError, match="rviz:=true would show none of them, since params_file names cameras"
+    ):
+        asked(rviz="true", params_file=str(file))
+    assert asked(rviz="false", params_file=str(file)) == [("", "")]
     for argument in ({"image": "/a"}, {"camera": "v4l2"}):
         with pytest.raises(SettingsError, match="would have no effect, since params_file names cameras"):
             asked(**argument, params_file=str(file))

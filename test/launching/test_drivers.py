@@ -20,6 +20,8 @@ def test_several_cameras_need_to_be_told_apart(name):
     driver = DRIVERS[name]
     with pytest.raises(SettingsError, match=rf"/front/{driver.node}: .*{driver.device[0]}"):
         require_told_apart(f"camera:={name}", driver, ("front", "rear"), "")
+    with pytest.raises(SettingsError, match=rf"`/robot/front/{driver.node}: "):
+        require_told_apart(f"camera:={name}", driver, ("/robot/front", "/robot/rear"), "")
     require_told_apart(f"camera:={name}", driver, ("front",), "")
     require_told_apart(f"camera:={name}", driver, ("front", "rear"), "mine.yaml")
 

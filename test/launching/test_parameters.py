@@ -1,7 +1,8 @@
 import pytest
 
+from activesam_ros.errors import SettingsError
 from activesam_ros.launching.arguments import NODE_ARGUMENTS
-from activesam_ros.launching.parameters import names_cameras, node_parameters
+from activesam_ros.launching.parameters import names_cameras, node_parameters, require_one_camera
 from activesam_ros.ros.parameters import DEFAULTS
 
 
@@ -51,3 +52,13 @@ def test_a_parameter_file_that_names_cameras_is_known(tmp_path, text, named):
 def test_a_parameter_file_that_cannot_be_read_is_left_to_the_node(tmp_path):
     assert not names_cameras(str(tmp_path / "missing.yaml"))
     assert not names_cameras(str(tmp_path))
+
+
+def test_cameras_are_refused_where_there_is_one(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("/**: {ros__parameters: {cameras: [front, rear]}}")
+    with pytest.raises(SettingsError, match="mine.yaml names cameras, but demo.launch.py has one"):
+        require_one_camera("demo.launch.py", str(file))
+    file.write_text("/**: {ros__parameters: {model: toytown}}")
+    require_one_camera("demo.launch.py", str(file))
+    require_one_camera("demo.launch.py", "")

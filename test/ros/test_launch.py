@@ -9,7 +9,7 @@ import yaml
 pytest.importorskip("launch", reason="launch is missing; it comes with a ROS installation")
 pytest.importorskip("launch_ros", reason="launch_ros is missing; it comes with a ROS installation")
 
-from activesam_ros.launching import actions  # noqa: E402
+from activesam_ros.launching import actions, transport  # noqa: E402
 from activesam_ros.launching.cameras import Source  # noqa: E402
 
 from .launching import LAUNCH_FILES, launches  # noqa: E402
@@ -47,11 +47,11 @@ def test_every_argument_is_described_and_has_a_default(file):
 
 
 def test_the_transport_is_set_unless_the_user_chose_one(monkeypatch):
-    for name in actions.TRANSPORT_CHOICES:
+    for name in ("RMW_IMPLEMENTATION", *transport.TRANSPORT_CHOICES):
         monkeypatch.delenv(name, raising=False)
     (action,) = actions.carry_images()
     assert type(action).__name__ == "SetEnvironmentVariable"
-    for name in actions.TRANSPORT_CHOICES:
+    for name in transport.TRANSPORT_CHOICES:
         with monkeypatch.context() as chosen:
             chosen.setenv(name, "mine")
             assert actions.carry_images() == []
@@ -75,6 +75,9 @@ def test_rviz_shows_the_topics_of_the_first_camera():
         (("camera:=webcam",), "webcam"),
         (("vocabulary:=road",), "is not a list of words"),
         (("rviz:=perhaps",), "true or false"),
+        (("params_file:=/no/such.yaml",), "params_file:=/no/such.yaml is no file"),
+        (("camera_params_file:=/no/such.yaml",), "camera_params_file:=/no/such.yaml is no file"),
+        (("profile:=fast",), "realtime"),
     ],
 )
 def test_what_cannot_be_launched_is_refused(launched, arguments, said):
