@@ -24,14 +24,22 @@ _REFUSALS = (ImageError, VocabularyError)
 class CallAnswering:
     """Answers calls with one model; never raises for a call's sake."""
 
-    def __init__(self, calls: CallQueue, ready: Callable[[], None], failed: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        calls: CallQueue,
+        current: Callable[[], ActiveSegmenter | None],
+        ready: Callable[[], None],
+        failed: Callable[[str], None],
+    ) -> None:
         """
         Args:
             calls: where they come from, and are ended.
+            current: gives the segmenter that frames are labelled with; None: there is none any more. In either thread.
             ready: the turn of one more can come; called in the encoding thread.
             failed: told, in one sentence, why a call failed by a fault; in either thread.
         """
         self._calls = calls
+        self._current = current
         self._tell_ready = ready
         self._tell_failed = failed
         self._changed = threading.Condition()
@@ -40,25 +48,30 @@ class CallAnswering:
         # A second segmenter over the same weights, so that the stream's own keeps its words; worker's thread.
         self._aside: tuple[ActiveSegmenter, ActiveSegmenter] | None = None
 
-    def prepare(self, segmenter: ActiveSegmenter) -> None:
-        """Have the words of the calls that wait encoded with `segmenter`, one after the other; returns at once."""
+    def prepare(self) -> None:
+        """Have the words of the calls that wait encoded, one call after the other; returns at once."""
         with self._changed:
             if self._closed or self._thread is not None:
                 return  # The one that runs looks again before it ends.
             # A daemon: encoding cannot be interrupted, and the process must be able to end meanwhile.
             self._thread = threading.Thread(
-                target=self._encode_all, args=(segmenter,), name="activesam-encode-calls", daemon=True
+                target=self._encode_all, name="activesam-encode-calls", daemon=True
             )
             self._thread.start()
 
     def __call__(self, call: Call, prompts: PromptSet | None, served: Served) -> None:
-        """Label the image of a call; worker's thread.
+        """Label the image of a call, or have its words encoded again and leave it waiting; worker's thread.
 
         Args:
             call: in work.
             prompts: of its own words; None: it has none.
             served: what frames are labelled with, which stays so.
         """
+        if prompts is not None and not served.segmenter.fits(prompts):
+            # The number of context tokens was changed meanwhile. Encoding here would hold up the stream.
+            self._calls.put_back(call)
+            self.prepare()
+            return
         try:
             answer = self._labelled(call, prompts, served)
         except Exception as error:  # one call must not take the node down
@@ -78,10 +91,12 @@ class CallAnswering:
             self._aside = None
         return ended
 
-    def _encode_all(self, segmenter: ActiveSegmenter) -> None:
+    def _encode_all(self) -> None:
         while True:
             with self._changed:
-                call = None if self._closed else self._calls.unprepared()
+                # Asked anew for each call, since settings may change while words are encoded.
+                segmenter = None if self._closed else self._current()
+                call = None if segmenter is None else self._calls.unprepared()
                 if call is None:
                     # In the same breath, so that no call slips in between the last look and the end.
                     self._thread = None
@@ -94,6 +109,7 @@ class CallAnswering:
             else:
                 self._calls.prepared(call, prompts)
                 self._tell_ready()
+            del segmenter  # Its memory must be free as soon as another one takes its place.
 
     def _labelled(self, call: Call, prompts: PromptSet | None, served: Served) -> Answer:
         asked = call.asked
@@ -105,9 +121,6 @@ class CallAnswering:
         revision = 0
         if prompts is None:
             prompts, revision = served.segmenter.prompts, served.revision
-        elif not segmenter.fits(prompts):
-            # The number of context tokens was changed meanwhile. The phrases are known by now, so this is quick.
-            prompts = segmenter.encode(asked.vocabulary)
         segmenter.use(prompts)
         return Answer(Outcome.LABELLED, result=segmenter.segment(rgb), revision=revision)
 

@@ -187,6 +187,17 @@ class CallQueue:
                     return entry.call, entry.prompts
             return None
 
+    def put_back(self, call: Call) -> None:
+        """Have a call in work wait again, ahead of the others, for its words to be encoded anew."""
+        with self._ending() as ended:
+            if call not in self._working:
+                return
+            self._working.remove(call)
+            if self._shut is not None:
+                self._end(call, Answer(Outcome.NOT_SERVING, self._shut), ended)
+            else:
+                self._waiting.insert(0, _Entry(call, untouched=True))
+
     @property
     def has_ready(self) -> bool:
         """Whether the turn of a call can come."""

@@ -86,7 +86,7 @@ class Engine:
         self._prompt_cache: str | None = None
         self._desk: ChangeDesk[Wanted, Prepared] = ChangeDesk(self._change_failed, inbox.wake)
         loads = load or load_segmenter
-        self._call_answering = CallAnswering(calls, inbox.wake, events.call_failed)
+        self._call_answering = CallAnswering(calls, self._segmenter, inbox.wake, events.call_failed)
         self._worker: Worker[Frame] = Worker(inbox, calls, self._desk, lambda: loads(choice, first), self)
 
     def start(self) -> None:
@@ -156,9 +156,7 @@ class Engine:
 
     def see_to_calls(self) -> None:
         """There may be new calls: have the words encoded that they brought along, and wake the worker."""
-        served = self._served
-        if served is not None:
-            self._call_answering.prepare(served.segmenter)
+        self._call_answering.prepare()
         self._wake()
 
     def end(self) -> None:
@@ -215,6 +213,10 @@ class Engine:
         self._error = sentence
         self._settled.set()
         self._events.engine_settled(self)
+
+    def _segmenter(self) -> ActiveSegmenter | None:
+        served = self._served
+        return None if served is None else served.segmenter
 
     def _change_failed(self, request: Wanted, error: Exception) -> None:
         preparer = self._preparer

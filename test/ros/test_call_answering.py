@@ -32,7 +32,9 @@ class Bench:
         self.segmenter.done.clear()
         self.segmenter.encoded.clear()
         self.segmenter.asked.clear()
-        self.answering = CallAnswering(self.calls, lambda: self.ready.append(1), self.failures.append)
+        self.answering = CallAnswering(
+            self.calls, lambda: self.served.segmenter, lambda: self.ready.append(1), self.failures.append
+        )
 
     def call(self, *words, number=1, thresholds=None, **fields):
         given = {
@@ -45,12 +47,18 @@ class Bench:
         }
         own = Vocabulary.from_names(list(words)) if words else None
         self.calls.put(Asked(Image(**given), own, thresholds or {}, 1.0), self.answers.append)
-        self.answering.prepare(self.served.segmenter)
+        self.answering.prepare()
 
     def work(self):
         """Answer a call, whose turn has to be there: the answer."""
         self.answering(*self.calls.take(), self.served)
         return self.answers[-1]
+
+    def change(self, **settings):
+        """Have other settings in force, with the same words."""
+        changed = request("road", **settings)
+        self.served = swap(Preparer(self.segmenter.with_settings(changed.settings), lambda: 0.0)(changed))
+        self.segmenter.asked.clear()
 
     def encoded(self, number=1):
         eventually(lambda: len(self.ready) == number)
@@ -119,11 +127,36 @@ def test_words_are_encoded_one_call_after_the_other(bench):
 
 
 def test_context_tokens_that_changed_meanwhile_have_the_words_encoded_again(bench):
+    gate = bench.segmenter.gate = threading.Event()
+    gate.set()
     bench.call("cup")
     bench.encoded()
-    changed = request("road", neighbor_tokens=0)
-    bench.served = swap(Preparer(bench.segmenter.with_settings(changed.settings), lambda: 0.0)(changed))
-    assert bench.work().result.vocabulary.names == ("cup",)
+    bench.change(neighbor_tokens=0)
+    gate.clear()
+    # Its turn has come, but who labels the stream does not encode: it goes back, and others pass it.
+    bench.answering(*bench.calls.take(), bench.served)
+    eventually(lambda: bench.segmenter.asked == [("cup",)])
+    assert bench.answers == [] and bench.calls.counts().waiting == 1 and bench.calls.take() is None
+    bench.call(number=9)
+    assert bench.work().result.vocabulary.names == ("road",)
+    gate.set()
+    bench.encoded(2)
+    answer = bench.work()
+    assert (answer.outcome, answer.result.vocabulary.names) == (Outcome.LABELLED, ("cup",))
+    assert bench.calls.counts().answered == 2
+
+
+def test_each_call_is_encoded_with_the_settings_of_its_turn(bench):
+    bench.segmenter.gate = threading.Event()
+    bench.call("cup")
+    bench.call("spoon")
+    eventually(lambda: bench.segmenter.asked)
+    gate, bench.segmenter.gate = bench.segmenter.gate, None
+    bench.change(neighbor_tokens=0)
+    gate.set()
+    bench.encoded(2)
+    found = [bench.calls.take() for _ in range(2)]
+    assert [bench.served.segmenter.fits(prompts) for _, prompts in found] == [False, True]
 
 
 @pytest.mark.parametrize(
