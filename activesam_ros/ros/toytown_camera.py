@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 from dataclasses import fields
 
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo, VisionClass
 
+from activesam_ros.errors import SettingsError
 from activesam_ros.ros import qos
 from activesam_ros.ros.conversions import labels_to_image, rgb_to_image
-from activesam_ros.ros.toytown_parameters import CameraParameters
+from activesam_ros.ros.toytown_parameters import DESCRIPTIONS, LIMITS, CameraParameters
 from activesam_ros.toytown.canvas import Camera
 from activesam_ros.toytown.scene import World
 from activesam_ros.toytown.words import CLASSES
@@ -39,10 +42,9 @@ class ToytownCamera(Node):
             SettingsError: a parameter is out of range.
         """
         super().__init__("toytown_camera", **node_options)
-        declared = {
-            one.name: self.declare_parameter(one.name, one.default).value for one in fields(CameraParameters)
-        }
-        self._given = given = CameraParameters(**declared)
+        self._given = given = CameraParameters(
+            **{one.name: self._declared(one.name, one.default) for one in fields(CameraParameters)}
+        )
         self._world = World(given.seed, given.width, given.height)
         self._images = self._publisher(Image, "image_raw")
         self._infos = self._publisher(CameraInfo, "camera_info")
@@ -57,6 +59,14 @@ class ToytownCamera(Node):
             f"street {given.seed}: {given.width}x{given.height} at {given.rate:g} Hz on {self._images.topic_name}, "
             f"ground truth on {self._truths.topic_name}"
         )
+
+    def _declared(self, name: str, default: int | float | str) -> int | float | str:
+        try:
+            return self.declare_parameter(name, default, descriptor(name)).value
+        except InvalidParameterValueException as error:
+            low, high = LIMITS[name]
+            said = " ".join(str(error).split())
+            raise SettingsError(f"{name} is out of its range; expected {low:g} to {high:g}: {said}") from error
 
     def _publisher(self, kind: type, topic: str) -> object:
         profile = QoSProfile(depth=_DEPTH)
@@ -86,6 +96,17 @@ class ToytownCamera(Node):
                 f"an image takes {took:.2f} s to render, which is too long for {self._given.rate:g} Hz; choose a lower "
                 "rate or smaller images"
             )
+
+
+def descriptor(name: str) -> ParameterDescriptor:
+    """What ROS tools are told about a parameter: its meaning, its range, and that it cannot be changed."""
+    described = ParameterDescriptor(name=name, description=DESCRIPTIONS[name], read_only=True)
+    low, high = LIMITS.get(name, (None, None))
+    if isinstance(low, float):
+        described.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
+    elif low is not None:
+        described.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+    return described
 
 
 def camera_info(camera: Camera, header: Header) -> CameraInfo:

@@ -18,7 +18,7 @@ from vision_msgs.msg import LabelInfo  # noqa: E402
 from activesam_ros.errors import SettingsError  # noqa: E402
 from activesam_ros.ros import qos  # noqa: E402
 from activesam_ros.ros.toytown_camera import ToytownCamera, camera_info  # noqa: E402
-from activesam_ros.ros.toytown_parameters import CameraParameters  # noqa: E402
+from activesam_ros.ros.toytown_parameters import DESCRIPTIONS, LIMITS, CameraParameters  # noqa: E402
 from activesam_ros.toytown.scene import World  # noqa: E402
 from activesam_ros.toytown.words import CLASSES  # noqa: E402
 
@@ -90,6 +90,24 @@ def test_the_calibration_is_that_of_the_renderer():
     for projected in (k @ point, p @ [*point, 1.0]):
         assert projected[:2] / projected[2] == pytest.approx(view.project(x, y, z))
     assert not np.any(info.d) and np.array_equal(np.reshape(info.r, (3, 3)), np.eye(3))
+
+
+def test_parameters_are_described_and_only_read(camera):
+    for name in DESCRIPTIONS:
+        described = camera.describe_parameter(name)
+        assert described.read_only and described.description == DESCRIPTIONS[name]
+        ranges = [*described.integer_range, *described.floating_point_range]
+        assert [(one.from_value, one.to_value) for one in ranges] == (
+            [LIMITS[name]] if name in LIMITS else []
+        )
+    (result,) = camera.set_parameters([Parameter("rate", value=1.0)])
+    assert not result.successful and camera.get_parameter("rate").value == 20.0
+
+
+@pytest.mark.parametrize(("name", "value"), [("rate", 0.0), ("width", 5)])
+def test_a_node_out_of_its_range_says_what_is_expected(ros, name, value):
+    with pytest.raises(SettingsError, match=f"{name} is .*; expected"):
+        ToytownCamera(namespace="toytown_refused", parameter_overrides=[Parameter(name, value=value)])
 
 
 @pytest.mark.parametrize(
