@@ -48,7 +48,8 @@ class EncodingReport:
 class PhraseEmbedder:
     """Embeds phrases; asks the text encoder only for those that the cache lacks.
 
-    Calls may come from any thread, also beside the image path: one at a time embeds, the others wait.
+    Calls may come from any thread, also beside the image path: one at a time encodes unknown phrases. Who
+    asks for known ones waits for nobody.
     """
 
     def __init__(
@@ -119,16 +120,18 @@ class PhraseEmbedder:
             progress: called with the number of phrases that became ready.
         """
         started = time.monotonic()
-        with self._busy:
-            found = {phrase: self._cache.get(phrase) for phrase in phrases}
-            unknown = [phrase for phrase, embedding in found.items() if embedding is None]
-            if progress and len(unknown) < len(phrases):
-                progress(len(phrases) - len(unknown))
-            if unknown:
-                # Kept as they come, so that an interruption loses no finished batch.
-                for phrase, embedding in zip(unknown, self._encode(unknown, progress), strict=True):
-                    self._cache.put(phrase, embedding)
-                    found[phrase] = embedding
+        found = {phrase: self._cache.get(phrase) for phrase in phrases}
+        unknown = [phrase for phrase, embedding in found.items() if embedding is None]
+        if progress and len(unknown) < len(phrases):
+            progress(len(phrases) - len(unknown))
+        if unknown:
+            with self._busy:
+                unknown = self._look_again(unknown, found, progress)
+                if unknown:
+                    # Kept as they come, so that an interruption loses no finished batch.
+                    for phrase, embedding in zip(unknown, self._encode(unknown, progress), strict=True):
+                        self._cache.put(phrase, embedding)
+                        found[phrase] = embedding
         embeddings = {
             phrase: PhraseEmbedding(embedding.tokens.to(self._device), embedding.pooled.to(self._device))
             for phrase, embedding in found.items()
@@ -136,6 +139,19 @@ class PhraseEmbedder:
         }
         report = EncodingReport(len(phrases) - len(unknown), len(unknown), time.monotonic() - started)
         return embeddings, report
+
+    def _look_again(
+        self,
+        unknown: list[str],
+        found: dict[str, PhraseEmbedding | None],
+        progress: Callable[[int], None] | None,
+    ) -> list[str]:
+        """Those of `unknown` that nobody has encoded meanwhile; the others are put into `found`."""
+        found.update((phrase, self._cache.get(phrase)) for phrase in unknown)
+        left = [phrase for phrase in unknown if found[phrase] is None]
+        if progress and len(left) < len(unknown):
+            progress(len(unknown) - len(left))
+        return left
 
     @torch.inference_mode()
     def project(self, pooled: torch.Tensor) -> torch.Tensor:

@@ -62,6 +62,45 @@ def test_tokens_are_counted_while_other_phrases_are_encoded(side, toytown_checkp
     assert not encoding.is_alive() and not embedder.loaded
 
 
+def test_known_phrases_do_not_wait_while_others_are_encoded(side, toytown_checkpoint):
+    embedder = PhraseEmbedder(
+        lambda: side,
+        side.text_projection,
+        toytown_checkpoint.tokenizer,
+        32,
+        PromptCache("", (3, 4), None),
+        torch.device("cpu"),
+    )
+    text_encoder = side.text_encoder
+    text_encoder.go_on.set()
+    embedder.embed(["sky", "car"])
+    text_encoder.begun.clear()
+    text_encoder.go_on.clear()
+    reports = {}
+
+    def embed(name, phrases):
+        reports[name] = embedder.embed(phrases)[1]
+
+    def begin(*given):
+        thread = threading.Thread(target=embed, args=given, daemon=True)
+        thread.start()
+        return thread
+
+    encoding = begin("new", ["road"])
+    assert text_encoder.begun.wait(PATIENCE)
+    known = begin("known", ["sky", "car"])
+    known.join(PATIENCE)
+    assert not known.is_alive() and encoding.is_alive()
+    assert (reports["known"].hits, reports["known"].misses) == (2, 0)
+    # Who waits for a phrase that another one encodes does not encode it once more.
+    same = begin("same", ["sky", "road"])
+    text_encoder.go_on.set()
+    for thread in (encoding, same):
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    assert (reports["new"].misses, reports["same"].hits, reports["same"].misses) == (1, 2, 0)
+
+
 def test_a_released_text_encoder_is_freed_without_a_garbage_collection(toytown_checkpoint):
     """A collection stops all threads, and so the stream."""
     loaded = []
