@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from activesam_ros.text.prompts import PromptSet
 
 ROOM = 4
-"""So many calls may wait; each holds an image."""
+"""So many calls may wait for their turn; each holds an image."""
+
+ENCODING_ROOM = 2
+"""So many more may wait for words of their own to be encoded, which can take long and must not turn others away."""
 
 
 class Outcome(IntEnum):
@@ -127,7 +130,7 @@ class CallQueue:
         """
         Args:
             clock: `time.monotonic`, or one that tests turn.
-            room: so many calls may wait.
+            room: so many calls may wait for their turn; `ENCODING_ROOM` more for their words.
         """
         self._clock = clock
         self._room = room
@@ -146,10 +149,8 @@ class CallQueue:
             if self._shut is not None:
                 self._end(call, Answer(Outcome.NOT_SERVING, self._shut), ended)
                 return
-            if len(self._waiting) >= self._room:
-                sentence = (
-                    f"{len(self._waiting)} calls are waiting already; call again when one has been answered"
-                )
+            sentence = self._busy(asked)
+            if sentence is not None:
                 self._end(call, Answer(Outcome.BUSY, sentence), ended)
                 return
             self._waiting.append(_Entry(call, untouched=asked.vocabulary is not None))
@@ -259,6 +260,16 @@ class CallQueue:
                 waiting=len(self._waiting),
                 in_work=len(self._working),
             )
+
+    def _busy(self, asked: Asked) -> str | None:
+        """Why there is no room for a call; None if there is."""
+        ready = sum(entry.is_ready for entry in self._waiting)
+        if ready >= self._room:
+            return f"{ready} calls are waiting already; call again when one has been answered"
+        encoding = len(self._waiting) - ready
+        if asked.vocabulary is not None and encoding >= ENCODING_ROOM:
+            return f"the words of {encoding} calls are waiting to be encoded already; call again in a while"
+        return None
 
     def _leave(self, call: Call) -> bool:
         for entry in self._waiting:

@@ -1,6 +1,6 @@
 import pytest
 
-from activesam_ros.ros.calls import ROOM, Answer, Asked, CallCounts, CallQueue, Outcome
+from activesam_ros.ros.calls import ENCODING_ROOM, ROOM, Answer, Asked, CallCounts, CallQueue, Outcome
 from activesam_ros.vocabulary import Vocabulary
 
 WORDS = Vocabulary.from_names(["cup"])
@@ -59,6 +59,44 @@ def test_only_so_many_may_wait(bench):
     bench.call("one more")
     assert len(bench.ended) == 1
     assert bench.queue.counts() == CallCounts(received=ROOM + 2, refused=1, waiting=ROOM, in_work=1)
+
+
+def test_calls_that_wait_for_their_words_take_no_room_from_others(bench):
+    for number in range(ENCODING_ROOM + 1):
+        bench.call(f"words {number}", WORDS)
+    ((name, outcome, sentence),) = bench.ended
+    assert (name, outcome) == (f"words {ENCODING_ROOM}", Outcome.BUSY)
+    assert sentence.startswith(f"the words of {ENCODING_ROOM} calls are waiting to be encoded")
+    for number in range(ROOM):
+        bench.call(number)
+    assert len(bench.ended) == 1 and bench.queue.counts().waiting == ROOM + ENCODING_ROOM
+    # Once its words are encoded a call waits like any other, so that no more images are kept than these.
+    bench.queue.prepared(bench.queue.unprepared(), "prompts")
+    for late in (None, WORDS):
+        bench.call("late", late)
+        assert bench.ended[-1][:2] == ("late", Outcome.BUSY)
+    assert [bench.take().asked.image for _ in range(2)] == ["words 0", 0]
+    bench.call("in between", WORDS)
+    assert len(bench.ended) == 3
+
+
+def test_a_call_that_is_put_back_is_encoded_anew_ahead_of_the_others(bench):
+    bench.call("cup", WORDS)
+    cup = bench.queue.unprepared()
+    bench.queue.prepared(cup, "stale")
+    assert bench.queue.take() == (cup, "stale")
+    bench.call("spoon", WORDS)
+    bench.queue.put_back(cup)
+    assert bench.queue.counts() == CallCounts(received=2, waiting=2)
+    assert bench.take() is None and bench.queue.unprepared() is cup
+    bench.queue.prepared(cup, "fresh")
+    assert bench.queue.take() == (cup, "fresh")
+    # While it is in work the queue may have been shut, or its worker given up.
+    bench.queue.shut("the node sleeps")
+    bench.queue.put_back(cup)
+    assert bench.outcomes() == [("spoon", Outcome.NOT_SERVING), ("cup", Outcome.NOT_SERVING)]
+    bench.queue.put_back(cup)
+    assert bench.queue.counts() == CallCounts(received=2, refused=2)
 
 
 def test_calls_with_words_of_their_own_wait_for_them_while_others_pass(bench):
