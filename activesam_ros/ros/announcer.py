@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image
@@ -33,6 +35,8 @@ class Announcer:
         self._vocabulary = node.create_lifecycle_publisher(msg.Vocabulary, "~/vocabulary", qos.latched_out())
         self._legend = node.create_lifecycle_publisher(Image, "~/legend", qos.latched_out())
         self._sheet: tuple[Vocabulary, np.ndarray] | None = None
+        # Held while the legend is published: what is shown again must not come after a newer one.
+        self._showing = threading.Lock()
         self._shown: Image | None = None
         self._viewers = 0
         # Revision, threshold and stamp that were published last.
@@ -61,9 +65,11 @@ class Announcer:
 
         Viewers of images often do not ask for what was published before they came.
         """
-        viewers, shown = self._legend.get_subscription_count(), self._shown
-        if viewers > self._viewers and shown is not None:
-            self._legend.publish(shown)
+        viewers = self._legend.get_subscription_count()
+        if viewers > self._viewers:
+            with self._showing:
+                if self._shown is not None:
+                    self._legend.publish(self._shown)
         self._viewers = viewers
 
     def _needed(self, served: Served) -> bool:
@@ -74,8 +80,10 @@ class Announcer:
         self._label_info.publish(label_info(served.vocabulary, _threshold(served), header))
         if self._revision != served.revision or again:
             self._vocabulary.publish(vocabulary_message(served.vocabulary, served.revision, header))
-            self._shown = rgb_to_image(self._legend_of(served.vocabulary), header)
-            self._legend.publish(self._shown)
+            shown = rgb_to_image(self._legend_of(served.vocabulary), header)
+            with self._showing:
+                self._shown = shown
+                self._legend.publish(shown)
         self._revision, self._threshold = served.revision, _threshold(served)
         self._stamp = _nanoseconds(header)
 

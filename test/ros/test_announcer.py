@@ -1,5 +1,7 @@
 """When the names behind the ids are told, and what stamp they carry."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ from activesam_ros.settings import SegmenterSettings  # noqa: E402
 from activesam_ros.text.embedder import EncodingReport  # noqa: E402
 from activesam_ros.vocabulary import Vocabulary  # noqa: E402
 
-from .fakes import FakeSegmenter  # noqa: E402
+from .fakes import PATIENCE, FakeSegmenter  # noqa: E402
 from .recording import RecordingNode  # noqa: E402
 
 
@@ -158,3 +160,24 @@ def test_who_comes_to_look_sees_the_legend_without_asking_for_the_past(announcer
     node.subscribers["legend"] = 1
     announcer.show_again()
     assert len(node.messages("legend")) == 3
+
+
+def test_a_legend_that_is_shown_again_never_comes_after_a_newer_one(announcer, node):
+    announcer.ahead(serving(1, "road"))
+    old = node.messages("legend")[0]
+    publisher = node.publishers["legend"]
+    publish = publisher.publish
+    newer = threading.Thread(target=announcer.ahead, args=(serving(2, "sky"),), daemon=True)
+
+    def slowly(message):
+        publisher.publish = publish
+        newer.start()
+        newer.join(0.3)  # long enough to overtake, if nothing holds it back
+        publish(message)
+
+    publisher.publish = slowly
+    node.subscribers["legend"] = 1
+    announcer.show_again()
+    newer.join(PATIENCE)
+    legends = node.messages("legend")
+    assert len(legends) == 3 and legends[1] is old and legends[2] is not old
