@@ -272,6 +272,7 @@ class ActiveSamNode(ManagedNode):
             self._left_behind.append(engine)
             self._inbox.give_up()
             self._calls.give_up("the worker hangs, and was left behind")
+            self._calls.recover()  # What comes from now on is for the worker that follows.
             self.tell_error("the model is still busy and was left behind; its memory is free once it ends")
         del engine
         self._release_memory()
@@ -362,9 +363,13 @@ class ActiveSamNode(ManagedNode):
                 f"the worker hangs: frames have been in work for longer than worker_timeout "
                 f"({self._policy().worker_timeout:g} s), and the heartbeat has stopped"
             )
-            self._calls.give_up("the worker hangs")
+            self._calls.hang(
+                f"the worker hangs: it has been in the model for longer than worker_timeout "
+                f"({self._policy().worker_timeout:g} s); call again once the heartbeat is back"
+            )
         elif self._hung and not hangs:
             self.get_logger().info("the worker does not hang any more")
+            self._calls.recover()
         self._hung = hangs
 
     def _watch(self, camera: Camera) -> None:

@@ -140,6 +140,7 @@ class CallQueue:
         self._received = 0
         self._ended: Counter[Outcome] = Counter()
         self._shut: str | None = "the node is not active"
+        self._hanging: str | None = None
 
     def put(self, asked: Asked, done: Callable[[Answer], None]) -> None:
         """Hand over a call; `done` is called at once if it is not let in."""
@@ -148,6 +149,9 @@ class CallQueue:
             call = Call(asked, self._clock() + asked.timeout, done)
             if self._shut is not None:
                 self._end(call, Answer(Outcome.NOT_SERVING, self._shut), ended)
+                return
+            if self._hanging is not None:
+                self._end(call, Answer(Outcome.FAILED, self._hanging), ended)
                 return
             sentence = self._busy(asked)
             if sentence is not None:
@@ -242,6 +246,20 @@ class CallQueue:
             for call in self._working:
                 self._end(call, Answer(Outcome.FAILED, sentence), ended)
             self._working.clear()
+
+    def hang(self, sentence: str) -> None:
+        """End all calls as failed, and those that come until `recover`, since their worker hangs."""
+        with self._ending() as ended:
+            self._hanging = sentence
+            for call in [*self._working, *(entry.call for entry in self._waiting)]:
+                self._end(call, Answer(Outcome.FAILED, sentence), ended)
+            self._working.clear()
+            self._waiting.clear()
+
+    def recover(self) -> None:
+        """The worker does not hang any more, or another one takes its place."""
+        with self._changed:
+            self._hanging = None
 
     def wait_idle(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds until no call is in work; whether that is so."""

@@ -172,6 +172,23 @@ def test_what_a_worker_leaves_behind_failed(bench):
     assert bench.queue.counts() == CallCounts(received=2, failed=1, waiting=1)
 
 
+def test_while_the_worker_hangs_calls_fail_at_once(bench):
+    bench.call("in work")
+    bench.take()
+    bench.call("waiting")
+    bench.call("words", WORDS)
+    bench.queue.hang("the worker hangs")
+    bench.call("late")
+    assert bench.ended == [
+        (name, Outcome.FAILED, "the worker hangs") for name in ("in work", "waiting", "words", "late")
+    ]
+    assert bench.queue.unprepared() is None and bench.queue.wait_idle(0.0)
+    assert bench.queue.counts() == CallCounts(received=4, failed=4)
+    bench.queue.recover()
+    bench.call("again")
+    assert bench.take().asked.image == "again"
+
+
 def test_who_is_told_may_call_again_at_once(bench):
     def again(_):
         bench.call("again")
