@@ -93,6 +93,8 @@ class CallAnswering:
 
     def _encode_all(self) -> None:
         while True:
+            # Words of a call that has waited for too long are nobody's any more.
+            self._calls.expire()
             with self._changed:
                 # Asked anew for each call, since settings may change while words are encoded.
                 segmenter = None if self._closed else self._current()

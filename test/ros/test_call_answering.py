@@ -22,7 +22,8 @@ class Bench:
     """Plays the service and the worker."""
 
     def __init__(self):
-        self.calls = CallQueue(lambda: 0.0)
+        self.now = 0.0
+        self.calls = CallQueue(lambda: self.now)
         self.calls.open()
         self.answers = []
         self.failures = []
@@ -112,6 +113,20 @@ def test_thresholds_of_its_own_leave_those_of_the_stream(bench):
     # The second segmenter stays, since making it takes time, too.
     assert [one.confidence_threshold for one in asked] == [0.7]
     assert bench.segmenter.settings == before and bench.segmenter.encoded == []
+
+
+def test_words_of_a_call_that_ended_before_its_turn_are_not_encoded(bench):
+    bench.segmenter.gate = threading.Event()
+    bench.call("cup")
+    bench.call("spoon")
+    eventually(lambda: bench.segmenter.asked)
+    bench.now += 1.0  # the timeout of both
+    bench.segmenter.gate.set()
+    eventually(lambda: len(bench.answers) == 2)
+    assert [one.outcome for one in bench.answers] == 2 * [Outcome.TIMED_OUT]
+    bench.answering.close()
+    assert bench.answering.join(PATIENCE)
+    assert bench.segmenter.asked == [("cup",)]
 
 
 def test_words_are_encoded_one_call_after_the_other(bench):
