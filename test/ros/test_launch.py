@@ -9,8 +9,12 @@ import yaml
 pytest.importorskip("launch", reason="launch is missing; it comes with a ROS installation")
 pytest.importorskip("launch_ros", reason="launch_ros is missing; it comes with a ROS installation")
 
+from launch_ros.actions import PushRosNamespace  # noqa: E402
+
 from activesam_ros.launching import actions, transport  # noqa: E402
-from activesam_ros.launching.cameras import Source  # noqa: E402
+from activesam_ros.launching.arguments import NODE_ARGUMENTS  # noqa: E402
+from activesam_ros.launching.cameras import Source, sources  # noqa: E402
+from launch import LaunchContext  # noqa: E402
 
 from .launching import LAUNCH_FILES, launches  # noqa: E402
 
@@ -66,6 +70,22 @@ def test_rviz_shows_the_topics_of_the_first_camera():
         ("/activesam/labels_color", "/robot/activesam/front/labels_color"),
         ("/activesam/legend", "/robot/activesam/legend"),
     ]
+
+
+def test_full_names_are_below_a_pushed_namespace():
+    context = LaunchContext()
+    PushRosNamespace("fleet").execute(context)
+    given = {one.name: one.default for one in NODE_ARGUMENTS}
+    given |= {"namespace": "robot", "image": "", "camera": "toytown", "cameras": "", "camera_params_file": ""}
+    given |= {"use_sim_time": "false", "rviz": "false", "log_level": "info"}
+    given["ros_namespace"] = context.launch_configurations["ros_namespace"]
+    cameras = sources(given)
+    (driver,), node = actions.driver_nodes(given, cameras), actions.segmenting_node(given, cameras)
+    for one in (driver, node):
+        one._perform_substitutions(context)
+    assert driver.node_name == "/fleet/robot/camera/toytown_camera"
+    assert node.node_name == "/fleet/robot/activesam"
+    assert cameras[0].image == "/fleet/robot/camera/image_raw"
 
 
 @pytest.mark.parametrize(

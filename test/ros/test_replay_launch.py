@@ -48,7 +48,7 @@ def test_every_argument_is_described(launch_file):
         if type(action).__name__ == "DeclareLaunchArgument"
     ]
     assert [action.name for action in declared] == [one.name for one in launch_file.ARGUMENTS]
-    assert all(action.description.endswith(".") for action in declared)
+    assert all(action.description.endswith((".", "]")) for action in declared)
     assert [action.name for action in declared if action.default_value is None] == ["bag"]
 
 
