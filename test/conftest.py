@@ -28,8 +28,7 @@ def own_cache(tmp_path_factory):
 def default_transports():
     """Has the tests, and the processes that they start, use Fast DDS's default transports.
 
-    With LARGE_DATA, which env.sh chooses for camera images, Fast DDS now and then never connects a process that takes
-    the place of another; test/ros has it where images are large.
+    With LARGE_DATA, which env.sh chooses for camera images, Fast DDS now and then never connects two processes.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("FASTDDS_BUILTIN_TRANSPORTS", raising=False)

@@ -7,8 +7,6 @@ import random
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +20,7 @@ __all__ = ["PATIENCE", "WORDS", "Client", "NodeProcess"]
 
 @pytest.fixture(scope="session")
 def dds_environment(default_transports):
-    """A domain of this run's own; its transports carry small images, see `large_images`."""
+    """A domain of this run's own; its transports carry small images, see test_large_images.py."""
     pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
     pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
     with own_domain() as domain, pytest.MonkeyPatch.context() as patch:
@@ -38,24 +36,6 @@ def ros(dds_environment):
     rclpy.init()
     yield rclpy
     rclpy.try_shutdown()
-
-
-@pytest.fixture
-def large_images(dds_environment):
-    """In place of `ros` where images are large: a context with the transport for them, also for started nodes.
-
-    Its domain is a fresh one: LARGE_DATA may fail to connect only who takes the place of another process.
-    """
-    import rclpy
-    from rclpy.context import Context
-
-    context = Context()
-    with own_domain() as domain, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ROS_DOMAIN_ID", domain)
-        patch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")
-        rclpy.init(context=context)
-        yield SimpleNamespace(create_node=partial(rclpy.create_node, context=context))
-        rclpy.try_shutdown(context=context)
 
 
 @contextmanager
@@ -124,13 +104,6 @@ def make_client(ros):
 def make_shared_client(ros):
     """The same for clients that the tests of a module share."""
     with clients(ros) as make:
-        yield make
-
-
-@pytest.fixture
-def make_large_client(large_images):
-    """The same for clients that send large images, to nodes that the test starts."""
-    with clients(large_images) as make:
         yield make
 
 
