@@ -1,7 +1,7 @@
 # ROS 2 Jazzy with the node, for a machine with an NVIDIA GPU or without one:
 #     docker build --tag activesam_ros .
 #     docker run --rm -it --gpus all --network host --ipc host \
-#         --volume ~/.cache/huggingface:/root/.cache/huggingface activesam_ros \
+#         --volume ~/.cache/huggingface:/huggingface --env HF_HOME=/huggingface activesam_ros \
 #         ros2 launch activesam_ros camera.launch.py image:=/camera/image_raw model:=facebook/sam3
 # CUDA comes with torch's wheels; the host gives its driver, through the NVIDIA container toolkit.
 FROM ros:jazzy-ros-base

@@ -136,7 +136,7 @@ class MeasuredPath:
         self._segmenter.set_vocabulary(Vocabulary.from_names(names))
         if path.compiled:
             self._segmenter.warm_up(self._segmenter.prompts)
-        self._stream = StreamMemory() if settings.preview_period > 1 else None
+        self._stream = StreamMemory() if settings.rolls else None
         # Weights that are mapped from a file are resident once they were read.
         for weight in self._segmenter.checkpoint.model.parameters():
             weight.abs().max()
@@ -183,7 +183,7 @@ class MeasuredPath:
         """Has another confidence threshold from now on; a video begins anew."""
         settings = replace(self._segmenter.settings, confidence_threshold=threshold)
         self._segmenter = self._segmenter.with_settings(settings)
-        self._stream = StreamMemory() if settings.preview_period > 1 else None
+        self._stream = StreamMemory() if settings.rolls else None
 
     def run(self, rgb: np.ndarray) -> Run:
         """Labels uint8 [H, W, 3]; raises as `ActiveSegmenter.segment`."""
