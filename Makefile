@@ -30,12 +30,12 @@ bench: setup ## set up, then count the work of every way to label an image, and 
 	@$(ENTER) activesam-bench work --out bench_out && exec activesam-bench speed --out bench_out $(ARGS)
 
 bench-vocabulary: setup ## set up, then measure what a change of words costs, and the memory of the text encoder
-	@$(ENTER) exec python -m activesam_ros.bench vocabulary $(ARGS)
+	@$(ENTER) exec activesam-bench vocabulary $(ARGS)
 
 bench-node: setup ## set up, then measure the node shortly: a soak, two cameras, and what it adds to the segmenter
-	@$(ENTER) python -m activesam_ros.bench soak --frames 600 --warm-up 200 $(ARGS) && \
-		python -m activesam_ros.bench cameras --seconds 10 $(ARGS) && \
-		exec python -m activesam_ros.bench overhead --frames 12 $(ARGS)
+	@$(ENTER) activesam-bench soak --frames 600 --warm-up 200 $(ARGS) && \
+		activesam-bench cameras --seconds 10 $(ARGS) && \
+		exec activesam-bench overhead --frames 12 $(ARGS)
 
 clean: ## remove what was built in this clone (the shared environment stays)
 	rm -rf .build bench_out demo_out evaluation_out .pytest_cache .ruff_cache

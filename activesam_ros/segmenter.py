@@ -3,43 +3,46 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 import torch
 
-from activesam_ros.decoding import EncodedImage, ask_presence, decode_planes
 from activesam_ros.errors import OutOfMemoryError, SettingsError, VocabularyError
-from activesam_ros.fitting_size import FittingSize, is_out_of_memory
-from activesam_ros.fusion import fuse
-from activesam_ros.images import check_image
-from activesam_ros.labelling import label_pixels
-from activesam_ros.memory import DeviceMemory, device_memory
+from activesam_ros.images.checks import check_image
 from activesam_ros.model.checkpoint import Checkpoint, load_checkpoint
-from activesam_ros.model.compiling import Compiler
+from activesam_ros.model.fused.heads import BUCKET_STEP, LeanHeads, SharedImage
 from activesam_ros.model.heads import PromptHeads
-from activesam_ros.model.lean.heads import BUCKET_STEP, LeanHeads, SharedImage
 from activesam_ros.model.vision import ImageFeatures, Levels, VisionEncoder
-from activesam_ros.preview import select_active
-from activesam_ros.resolutions import resolutions
-from activesam_ros.result import ActiveClass, PreviewResult, SegmentationResult, active_classes
-from activesam_ros.rolling import NO_LOOK, Plan, StreamMemory, distinct, first_look, lone_look
-from activesam_ros.settings import SegmenterSettings
-from activesam_ros.stage_clock import StageClock, added
-from activesam_ros.text.assembly import make_embedder, prompt_folder
-from activesam_ros.text.canonical import canonical_name
-from activesam_ros.text.embedder import Residence
-from activesam_ros.text.hypernyms import default_hypernyms
-from activesam_ros.text.prompts import (
+from activesam_ros.prompts.assembly import make_embedder, prompt_folder
+from activesam_ros.prompts.hypernyms import default_hypernyms
+from activesam_ros.prompts.prompt_set import (
     HypernymLookup,
     PromptSet,
     encode_vocabulary,
 )
-from activesam_ros.vocabulary import Vocabulary
+from activesam_ros.results import ActiveClass, PreviewResult, SegmentationResult, active_classes
+from activesam_ros.settings import SegmenterSettings
+from activesam_ros.stages.batch_size import FittingSize, is_out_of_memory
+from activesam_ros.stages.decoding import EncodedImage, ask_presence, decode_planes
+from activesam_ros.stages.fusion import fuse
+from activesam_ros.stages.labelling import label_pixels
+from activesam_ros.stages.preview import select_active
+from activesam_ros.stages.profiler import StageClock, added
+from activesam_ros.stages.resolutions import resolutions
+from activesam_ros.stages.temporal_reuse import NO_LOOK, Plan, StreamMemory, distinct, first_look, lone_look
+from activesam_ros.system.memory import DeviceMemory, device_memory
+from activesam_ros.vocabulary.canonical import canonical_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from activesam_ros.model.compiling import Compiler
+    from activesam_ros.prompts.embedder import Residence
+    from activesam_ros.vocabulary import Vocabulary
 
 __all__ = [
     "ActiveClass",
@@ -86,8 +89,7 @@ class ActiveSegmenter:
         plain: bool = False,
         compiler: Compiler | None = None,
     ) -> None:
-        """
-        Args:
+        """Args:
             checkpoint: the loaded model.
             settings: None: the defaults.
             hypernyms: canonical name → hypernym phrases; None: WordNet, or the shipped table.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from activesam_ros.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,13 @@ class SegmenterSettings:
         presence_floor: a query whose presence, when it was last asked, is below this is not decoded, unless none
             reaches it: then the most present one is.
         preview_period: on a stream of images every query is asked or decoded at least once in so many frames; 1: the
-            preview asks all in every frame, as published. See `activesam_ros.rolling.StreamMemory`.
+            preview asks all in every frame, as published. See `activesam_ros.stages.temporal_reuse.StreamMemory`.
         preview_way: how the queries that are not active are asked with a period above 1: "share" asks a few in every
             frame, on its features at full resolution; "sweep" asks all in one preview every `preview_period` frames.
         preview_likely: with "share", so many of those that are likeliest to come up are asked beside in every frame.
         leave_after: with a period above 1, an active query leaves once it was not wanted in so many frames in a row.
         change_threshold: with a period above 1, all are asked anew if the image has changed by more than this since
-            the last frame (`activesam_ros.change`); 1: never.
+            the last frame (`activesam_ros.stages.scene_change`); 1: never.
         max_pixels: images with more pixels are refused.
 
     Raises:

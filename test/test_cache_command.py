@@ -6,10 +6,10 @@ import shutil
 import pytest
 from safetensors.torch import load_file, save_file
 
-from activesam_ros import cache_command
+from activesam_ros.cli import cache as cache_command
 from activesam_ros.model.checkpoint import TextCheckpoint
+from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter
-from activesam_ros.text.hypernyms import TableHypernyms
 
 WORDS = "road; car, automobile; traffic light; sky;"
 
@@ -27,9 +27,7 @@ def run(capsys, *arguments) -> tuple[int, str, str]:
 
 def fill(capsys, cache, *words, model="toytown") -> str:
     vocabularies = [part for text in words for part in ("--vocabulary", text)]
-    code, out, err = run(
-        capsys, "--model", model, "--prompt-cache", cache, "--device", "cpu", *vocabularies
-    )
+    code, out, err = run(capsys, "--model", model, "--prompt-cache", cache, "--device", "cpu", *vocabularies)
     assert (code, err) == (0, "")
     return out
 
@@ -137,9 +135,7 @@ def test_bad_models(capsys, cache, toytown_folder, tmp_path):
     ],
 )
 def test_bad_vocabularies(capsys, cache, words, reason):
-    assert reason in refused(
-        capsys, "--model", "toytown", "--vocabulary", words, "--prompt-cache", cache
-    )
+    assert reason in refused(capsys, "--model", "toytown", "--vocabulary", words, "--prompt-cache", cache)
 
 
 def test_a_folder_that_cannot_be_written(capsys, tmp_path, no_encoder):
@@ -157,7 +153,7 @@ def test_a_disk_that_fills_up_is_no_success(capsys, cache, monkeypatch):
     def full(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("activesam_ros.text.cache.write_atomically", full)
+    monkeypatch.setattr("activesam_ros.prompts.cache.write_atomically", full)
     code, _, err = run(capsys, "--model", "toytown", "--vocabulary", WORDS, "--prompt-cache", cache)
     assert code == 2 and "did not keep" in err
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from activesam_ros.calibration import background_mask
+from activesam_ros.stages.calibration import background_mask
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from activesam_ros.change import change, thumbnail
 from activesam_ros.settings import SegmenterSettings
+from activesam_ros.stages.scene_change import change, thumbnail
 from activesam_ros.toytown.scene import World
 
 THRESHOLD = SegmenterSettings().change_threshold

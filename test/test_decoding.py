@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from activesam_ros.decoding import EncodedImage, ask_presence, decode_planes
 from activesam_ros.model.heads import DecodedQuery
-from activesam_ros.stage_clock import StageClock
-from activesam_ros.text.embedder import EncodingReport
-from activesam_ros.text.expansion import ContextTokens
-from activesam_ros.text.prompts import PromptSet
+from activesam_ros.prompts.embedder import EncodingReport
+from activesam_ros.prompts.expansion import ContextTokens
+from activesam_ros.prompts.prompt_set import PromptSet
+from activesam_ros.stages.decoding import EncodedImage, ask_presence, decode_planes
+from activesam_ros.stages.profiler import StageClock
 from activesam_ros.vocabulary import Vocabulary
 
 WORDS = Vocabulary.from_names(["road", "car, automobile", "sky", "tree"])

@@ -18,12 +18,12 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
 
 MODULES = {
-    "activesam-bench": "activesam_ros.bench.__main__",
-    "activesam-cache": "activesam_ros.cache_command",
-    "activesam-evaluate": "activesam_ros.evaluation.command",
-    "activesam-make-bag": "activesam_ros.datasets.command",
-    "activesam-segment": "activesam_ros.segment_command",
-    "activesam-vocabulary": "activesam_ros.vocabulary_command",
+    "activesam-bench": "activesam_ros.cli.bench",
+    "activesam-cache": "activesam_ros.cli.cache",
+    "activesam-evaluate": "activesam_ros.cli.evaluate",
+    "activesam-make-bag": "activesam_ros.cli.make_bag",
+    "activesam-segment": "activesam_ros.cli.segment",
+    "activesam-vocabulary": "activesam_ros.cli.vocabulary",
     "activesam-train-toytown": "activesam_ros.toytown.train",
     "activesam-evaluate-toytown": "activesam_ros.toytown.evaluate",
 }
@@ -83,7 +83,9 @@ def commands(page: Path) -> list[Command]:
         before = line.strip()
         if block:
             line = re.sub(r"\s+#\s.*$", "", line.strip())
-            found += [Command(page.name, part.strip()) for part in line.split(" && ") if is_command(part.strip())]
+            found += [
+                Command(page.name, part.strip()) for part in line.split(" && ") if is_command(part.strip())
+            ]
     return found
 
 
@@ -115,7 +117,9 @@ def check_program(program: str, words: list[str]) -> None:
     for word in words:
         option = re.match(r"--?[a-z][a-z-]*", word)
         if option and word != "--ros-args":
-            assert re.search(rf"(?<![\w-]){re.escape(option[0])}(?![\w-])", text), f"{program} has no {option[0]}"
+            assert re.search(rf"(?<![\w-]){re.escape(option[0])}(?![\w-])", text), (
+                f"{program} has no {option[0]}"
+            )
 
 
 def check_node(words: list[str]) -> None:
@@ -128,7 +132,9 @@ def check_node(words: list[str]) -> None:
 def check_launch(words: list[str]) -> None:
     path = ROOT / "launch" / words[0]
     assert path.is_file(), f"there is no {words[0]}"
-    texts = path.read_text() + "".join(one.read_text() for one in (ROOT / "activesam_ros" / "launching").glob("*.py"))
+    texts = path.read_text() + "".join(
+        one.read_text() for one in (ROOT / "activesam_ros" / "launching").glob("*.py")
+    )
     for argument in re.findall(r"(?:^| )([a-z_]+):=", " ".join(words[1:])):
         assert f'"{argument}"' in texts, f"{words[0]} has no argument {argument}"
 
@@ -202,7 +208,9 @@ def test_commands_stand_where_they_are_looked_for(page: Path) -> None:
 def test_commands_are_found() -> None:
     texts = {command.text for command in ALL}
     assert "make setup" in texts and len(ALL) > 60
-    assert any(text.startswith("ros2 launch activesam_ros camera.launch.py") and "model:=" in text for text in texts)
+    assert any(
+        text.startswith("ros2 launch activesam_ros camera.launch.py") and "model:=" in text for text in texts
+    )
 
 
 def headings(page: Path) -> set[str]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from activesam_ros.drawing import colourise, heat, legend, legend_sheet, overlay, panels, stack
+from activesam_ros.visualization import colourise, heat, legend, legend_sheet, overlay, panels, stack
 
 TABLE = np.zeros((256, 3), np.uint8)
 TABLE[1] = (200, 0, 0)

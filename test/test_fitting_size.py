@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from activesam_ros.errors import ModelError, OutOfMemoryError
-from activesam_ros.fitting_size import PATIENCE, FittingSize, is_out_of_memory
+from activesam_ros.stages.batch_size import PATIENCE, FittingSize, is_out_of_memory
 
 
 class Machine:

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from activesam_ros.evaluation.flops import PathWork, asked_by
 from activesam_ros.evaluation.methods import METHODS, build, frame_work
-from activesam_ros.frame_work import PathWork, asked_by
 from activesam_ros.model.work import counted
+from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings, StreamMemory
 from activesam_ros.settings import CHOICES
-from activesam_ros.text.hypernyms import TableHypernyms
 from activesam_ros.toytown.words import DEMO_WORDS
 from activesam_ros.vocabulary import Vocabulary
 
@@ -56,7 +56,7 @@ def test_the_formula_equals_a_counted_video(segmenter, work, street_image, way):
     for _ in range(4):
         results = []
         with sdpa_kernel(SDPBackend.MATH):
-            operations = counted(lambda: results.append(video.segment(street_image, memory)))  # noqa: B023
+            operations = counted(lambda: results.append(video.segment(street_image, memory)))
         asked = asked_by(video, results[0])
         ways.append((asked.previewed > 0, asked.looked > 0))
         assert work.of(plain=False).frame(asked).total == operations

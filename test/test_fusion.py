@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from activesam_ros.fusion import fuse, query_scores
 from activesam_ros.model.heads import DecodedQuery
+from activesam_ros.stages.fusion import fuse, query_scores
 
 CPU = torch.device("cpu")
 

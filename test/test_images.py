@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from activesam_ros.errors import ImageError
-from activesam_ros.images import check_image, check_size
+from activesam_ros.images.checks import check_image, check_size
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 1000), (25, 40)])

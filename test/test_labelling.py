@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from activesam_ros.fusion import BestTwo
-from activesam_ros.labelling import label_pixels
 from activesam_ros.settings import SegmenterSettings
+from activesam_ros.stages.fusion import BestTwo
+from activesam_ros.stages.labelling import label_pixels
 from activesam_ros.vocabulary import Vocabulary
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from activesam_ros.bench.full_size import ensure_random_model
-from activesam_ros.memory import DeviceMemory, device_memory, memory, release_memory
+from activesam_ros.benchmarks.full_size import ensure_random_model
+from activesam_ros.system.memory import DeviceMemory, device_memory, memory, release_memory
 
 
 def test_fields(tmp_path):
@@ -75,7 +75,7 @@ def test_a_dropped_segmenter_gives_its_memory_back(larger_model):
 
 
 def test_releasing_loads_no_torch():
-    code = "import activesam_ros.memory as m, sys; m.release_memory(); print('torch' in sys.modules)"
+    code = "import activesam_ros.system.memory as m, sys; m.release_memory(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from activesam_ros.palette import CITYSCAPES, class_colours, colour_table, name_colour
+from activesam_ros.vocabulary.palette import CITYSCAPES, class_colours, colour_table, name_colour
 
 
 def test_cityscapes_words_have_the_colours_everybody_knows():

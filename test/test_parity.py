@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from activesam_ros.model.checkpoint import load_checkpoint
+from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
-from activesam_ros.text.hypernyms import TableHypernyms
 from activesam_ros.vocabulary import Vocabulary
 
 

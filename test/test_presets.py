@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from activesam_ros.palette import CITYSCAPES
-from activesam_ros.text.canonical import canonical_name, match_key
 from activesam_ros.toytown.words import DEMO_WORDS
 from activesam_ros.vocabulary import Vocabulary
-from activesam_ros.vocabulary_file import load_vocabulary_file, preset_names
+from activesam_ros.vocabulary.canonical import canonical_name, match_key
+from activesam_ros.vocabulary.files import load_vocabulary_file, preset_names
+from activesam_ros.vocabulary.palette import CITYSCAPES
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from activesam_ros.preview import select_active
+from activesam_ros.stages.preview import select_active
 
 
 def test_keeps_the_top_share_in_ascending_order():

@@ -5,8 +5,8 @@ import logging
 import pytest
 
 from activesam_ros.errors import SettingsError
-from activesam_ros.resolutions import resolutions
 from activesam_ros.settings import SegmenterSettings
+from activesam_ros.stages.resolutions import resolutions
 
 
 def test_the_published_ones():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from activesam_ros.result import ActiveClass, active_classes
+from activesam_ros.results import ActiveClass, active_classes
 from activesam_ros.vocabulary import Vocabulary
 
 WORDS = Vocabulary.from_names(["road", "car, automobile", "sky"])

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from activesam_ros import segment_command
+from activesam_ros.cli import segment as segment_command
 from activesam_ros.ros.parameters import DEFAULTS
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
 from activesam_ros.toytown.scene import World
@@ -151,4 +151,4 @@ def test_a_folder_that_cannot_be_written_is_named(run, photo, tmp_path):
 
 
 def test_its_default_is_the_nodes():
-    assert segment_command.BACKGROUND_THRESHOLD == DEFAULTS["background_threshold"]
+    assert DEFAULTS["background_threshold"] == segment_command.BACKGROUND_THRESHOLD

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from activesam_ros.errors import ImageError, ModelError, OutOfMemoryError, SettingsError, VocabularyError
-from activesam_ros.fitting_size import PATIENCE
 from activesam_ros.model.compiling import torch_compiler
-from activesam_ros.model.lean.encoder import LeanEncoder
+from activesam_ros.model.fused.encoder import LeanEncoder
 from activesam_ros.model.vision import VisionEncoder
+from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
-from activesam_ros.text.hypernyms import TableHypernyms
+from activesam_ros.stages.batch_size import PATIENCE
 from activesam_ros.toytown.words import CLASSES, DEMO_WORDS
 from activesam_ros.vocabulary import Vocabulary
 
@@ -41,7 +41,7 @@ def test_a_street_with_the_preview(make, street_image):
     assert (segmenter.full_resolution, segmenter.preview_resolution) == (192, 128)
     assert result.labels.shape == (240, 320) and result.labels.dtype == np.uint8
     assert result.confidence.shape == (240, 320) and result.confidence.dtype == np.float32
-    assert 0 <= result.confidence.min() and result.confidence.max() <= 1
+    assert result.confidence.min() >= 0 and result.confidence.max() <= 1
     assert result.preview_presence.shape == (60,)
     assert list(result.active_queries) == sorted(result.active_queries)
     assert len(result.active_queries) == 12
@@ -408,7 +408,7 @@ def test_no_room_for_the_words(make, monkeypatch):
     def fail(*args):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
-    monkeypatch.setattr("activesam_ros.text.prompts.pad_tokens", fail)
+    monkeypatch.setattr("activesam_ros.prompts.prompt_set.pad_tokens", fail)
     with pytest.raises(OutOfMemoryError, match="for the 2 prompts of the vocabulary"):
         segmenter.encode(Vocabulary.from_names(["sky", "tree"]))
 

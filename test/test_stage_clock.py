@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from activesam_ros.stage_clock import StageClock, added
+from activesam_ros.stages.profiler import StageClock, added
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from activesam_ros.errors import OutOfMemoryError, SettingsError
-from activesam_ros.frame_work import asked_by
-from activesam_ros.model.lean.masks import LeanMasks
-from activesam_ros.rolling import StreamMemory
+from activesam_ros.evaluation.flops import asked_by
+from activesam_ros.model.fused.masks import LeanMasks
+from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.settings import PROFILES, SegmenterSettings
-from activesam_ros.text.hypernyms import TableHypernyms
+from activesam_ros.stages.temporal_reuse import StreamMemory
 from activesam_ros.toytown.scene import World
 from activesam_ros.toytown.words import CLASSES, DEMO_WORDS
 from activesam_ros.vocabulary import Vocabulary

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from activesam_ros.vocabulary_command import main
-from activesam_ros.vocabulary_file import preset_names
-from activesam_ros.vocabulary_report import WIDTH
+from activesam_ros.cli.vocabulary import main
+from activesam_ros.vocabulary.files import preset_names
+from activesam_ros.vocabulary.report import WIDTH
 
 
 def test_list_has_every_preset_with_its_sizes(capsys):
@@ -23,7 +23,7 @@ def test_list_has_every_preset_with_its_sizes(capsys):
 
 def test_show_without_a_model_needs_no_torch():
     code = (
-        "import sys; from activesam_ros.vocabulary_command import main; "
+        "import sys; from activesam_ros.cli.vocabulary import main; "
         "assert main(['show', 'cityscapes']) == 0; assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -81,7 +81,7 @@ def test_wrong_usage_has_exit_code_2(arguments, capsys):
 
 
 def test_a_reader_that_leaves_early_is_no_failure():
-    command = [sys.executable, "-m", "activesam_ros.vocabulary_command", "show", "coco_stuff"]
+    command = [sys.executable, "-m", "activesam_ros.cli.vocabulary", "show", "coco_stuff"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.close()
     assert process.stderr.read() == ""

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import activesam_ros
-from activesam_ros import vocabulary_file
 from activesam_ros.errors import VocabularyError
 from activesam_ros.vocabulary import Entry
-from activesam_ros.vocabulary_file import (
+from activesam_ros.vocabulary import files as vocabulary_file
+from activesam_ros.vocabulary.files import (
     MAX_BYTES,
     load_vocabulary_file,
     preset_names,
@@ -178,7 +178,7 @@ def test_an_installed_package_finds_its_presets(tmp_path, site):
     share = tmp_path / "prefix" / "share" / "activesam_ros" / "config" / "vocabularies"
     share.mkdir(parents=True)
     shutil.copy(preset_path("voc20"), share)
-    code = "from activesam_ros.vocabulary_file import *; print(preset_names(), preset_path('voc20'))"
+    code = "from activesam_ros.vocabulary.files import *; print(preset_names(), preset_path('voc20'))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=package.parent,

@@ -8,8 +8,8 @@ import torch
 
 from activesam_ros.settings import SegmenterSettings
 from activesam_ros.vocabulary import Entry
-from activesam_ros.vocabulary_file import VocabularyFile
-from activesam_ros.vocabulary_report import WIDTH, NeighborReport, align, report_of, to_json, to_text
+from activesam_ros.vocabulary.files import VocabularyFile
+from activesam_ros.vocabulary.report import WIDTH, NeighborReport, align, report_of, to_json, to_text
 
 FILE = VocabularyFile(
     "v.yaml",

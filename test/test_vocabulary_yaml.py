@@ -3,9 +3,9 @@
 import pytest
 
 from activesam_ros.errors import VocabularyError
-from activesam_ros.stated_classes import Complaints
 from activesam_ros.vocabulary import Entry
-from activesam_ros.vocabulary_yaml import parse_yaml
+from activesam_ros.vocabulary.stated_classes import Complaints
+from activesam_ros.vocabulary.yaml_file import parse_yaml
 
 
 def parse(text):

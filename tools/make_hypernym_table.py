@@ -9,10 +9,10 @@ import json
 import sys
 from pathlib import Path
 
-from activesam_ros.text.canonical import canonical_name
-from activesam_ros.text.hypernyms import WORDNET_ROOT, WordNetHypernyms
+from activesam_ros.prompts.hypernyms import WORDNET_ROOT, WordNetHypernyms
 from activesam_ros.toytown import words
-from activesam_ros.vocabulary_file import load_vocabulary_file, preset_names
+from activesam_ros.vocabulary.canonical import canonical_name
+from activesam_ros.vocabulary.files import load_vocabulary_file, preset_names
 
 TABLE = Path(__file__).parent.parent / "activesam_ros" / "data" / "hypernyms.json"
 CANONICAL = TABLE.with_name("canonical_names.json")

@@ -1,15 +1,18 @@
 """Writes the table of parameters in docs/interface.md anew, from the declaration in activesam_ros/ros/parameters.py.
 
-    python tools/parameter_table.py
+python tools/parameter_table.py
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from activesam_ros.ros.parameters import PARAMETERS, ParameterSpec, Takes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "interface.md"
 HEAD = "| parameter | default | values | changes | what |\n| --- | --- | --- | --- | --- |\n"

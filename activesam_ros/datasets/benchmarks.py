@@ -8,10 +8,13 @@ nightrome/cocostuff, mcordts/cityscapesScripts, CSAILVision/sceneparsing, and Pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from activesam_ros.datasets.label_ids import LabelIds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from activesam_ros.datasets.label_files import read_labels
-from activesam_ros.datasets.label_ids import LabelIds
 from activesam_ros.datasets.labelled_bag import START, LabelledBag
-from activesam_ros.datasets.pairs import Pair
 from activesam_ros.datasets.picture_files import EncodedPicture, PictureFile, notes_turned, read_picture
 from activesam_ros.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from activesam_ros.datasets.label_ids import LabelIds
+    from activesam_ros.datasets.pairs import Pair
 
 _METADATA = "metadata.yaml"
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from activesam_ros.errors import DatasetError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _MAT = ".mat"
 _MAT_VARIABLE = "LabelMap"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from activesam_ros.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _VALUES = 65_536
 _IGNORED, _UNKNOWN = -1, -2

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
@@ -13,6 +10,11 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 
 from activesam_ros.datasets.picture_files import EncodedPicture
 from activesam_ros.evaluation.message_types import message_types
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import TracebackType
 
 IMAGE_TOPIC = "/camera/image"
 COMPRESSED_IMAGE_TOPIC = f"{IMAGE_TOPIC}/compressed"
@@ -48,14 +50,13 @@ class LabelledBag:
         squeeze: bool = False,
         notes: Mapping[str, str] | None = None,
     ) -> None:
-        """
-        Args:
-            path: folder of the bag, which must not exist.
-            class_names: id → name, as `vision_msgs/LabelInfo` tells them.
-            storage: one of `STORAGES`.
-            encoded: images are `EncodedPicture`s, published as `sensor_msgs/CompressedImage`.
-            squeeze: compress what MCAP writes, losslessly; SQLite cannot.
-            notes: custom data of the bag's metadata, which `ros2 bag info` shows.
+        """Args:
+        path: folder of the bag, which must not exist.
+        class_names: id → name, as `vision_msgs/LabelInfo` tells them.
+        storage: one of `STORAGES`.
+        encoded: images are `EncodedPicture`s, published as `sensor_msgs/CompressedImage`.
+        squeeze: compress what MCAP writes, losslessly; SQLite cannot.
+        notes: custom data of the bag's metadata, which `ros2 bag info` shows.
         """
         self._types = message_types()
         self._class_names = class_names

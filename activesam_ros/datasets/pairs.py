@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from activesam_ros.datasets.benchmarks import Benchmark, Layout
-from activesam_ros.datasets.label_ids import LabelIds
 from activesam_ros.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from activesam_ros.datasets.benchmarks import Benchmark, Layout
+    from activesam_ros.datasets.label_ids import LabelIds
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """Files with these endings are images, unless another ending is asked for."""

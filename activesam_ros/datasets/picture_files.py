@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from activesam_ros.errors import DatasetError
-from activesam_ros.pictures.compressed import compressed_to_rgb
+from activesam_ros.images.compressed import compressed_to_rgb
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _SIGNATURES = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png"}
 _EXIF_ORIENTATION = 0x0112

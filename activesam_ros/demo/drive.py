@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 from rosbags.highlevel import AnyReader
 from tqdm import tqdm
 
@@ -14,6 +13,11 @@ from activesam_ros.datasets.labelled_bag import IMAGE_TOPIC, START, TRUTH_TOPIC,
 from activesam_ros.evaluation.message_types import message_types
 from activesam_ros.toytown.scene import World
 from activesam_ros.toytown.words import CLASSES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,16 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
-from pathlib import Path
-from types import TracebackType
+from typing import TYPE_CHECKING
 
 import yaml
 
 from activesam_ros.errors import ActiveSamError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import TracebackType
 
 
 class NodeProcess:
@@ -31,12 +34,11 @@ class NodeProcess:
         folder: Path,
         threads: int | None = None,
     ) -> None:
-        """
-        Args:
-            parameters: of the node.
-            remaps: topic names, from → to.
-            folder: where the parameter file and the log go.
-            threads: of torch; None: as this process's environment says.
+        """Args:
+        parameters: of the node.
+        remaps: topic names, from → to.
+        folder: where the parameter file and the log go.
+        threads: of torch; None: as this process's environment says.
         """
         self.log = folder / "node.log"
         parameter_file = folder / "node_parameters.yaml"
@@ -47,7 +49,7 @@ class NodeProcess:
         self._command = [
             sys.executable,
             "-m",
-            "activesam_ros.node",
+            "activesam_ros.ros.main",
             "--ros-args",
             "--params-file",
             str(parameter_file),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import numpy as np
 from cv_bridge import CvBridge
 from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
@@ -17,9 +16,15 @@ from sensor_msgs.msg import Image
 from tqdm import tqdm
 
 from activesam_ros.datasets.labelled_bag import IMAGE_TOPIC
-from activesam_ros.demo.drive import RecordedFrame
 from activesam_ros.errors import ActiveSamError
 from activesam_ros.msg import ActiveClasses, Vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+
+    from activesam_ros.demo.drive import RecordedFrame
 
 NODE = "/activesam"
 SETTLE_SECONDS = 20.0

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import mean, median
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from activesam_ros import drawing, palette
-from activesam_ros.demo.drive import RecordedFrame
-from activesam_ros.demo.replay import Answer, Recording
+from activesam_ros.vocabulary import palette
+from activesam_ros import visualization as drawing
 from activesam_ros.evaluation.confusion import ConfusionMatrix
-from activesam_ros.text.canonical import match_key
 from activesam_ros.toytown.words import CLASSES, SYNONYMS
+from activesam_ros.vocabulary.canonical import match_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from activesam_ros.demo.drive import RecordedFrame
+    from activesam_ros.demo.replay import Answer, Recording
 
 UNKNOWN = len(CLASSES)
 STAGES = ("prepare", "preview", "encode", "decode", "fuse", "total")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -16,8 +16,11 @@ from activesam_ros.datasets.labelled_bag import IMAGE_TOPIC
 from activesam_ros.demo.drive import RecordedFrame, read_drive, write_drive
 from activesam_ros.demo.node_process import NodeProcess, keep_apart
 from activesam_ros.errors import ActiveSamError
-from activesam_ros.threads import let_waiting_threads_sleep
+from activesam_ros.system.threads import let_waiting_threads_sleep
 from activesam_ros.toytown.words import CLASSES, DEMO_WORDS, FOREIGN, SYNONYMS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 DEFAULT_FOLDER = Path("demo_out")
 STARTUP_SECONDS = 180.0

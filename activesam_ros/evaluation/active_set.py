@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from activesam_ros.evaluation.confusion import ConfusionMatrix
-from activesam_ros.evaluation.records import TruthScores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from activesam_ros.evaluation.records import TruthScores
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zstandard
-from rosbags.interfaces import Connection
-from rosbags.typesys.store import Typestore
 
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.message_types import message_types, types_of
 from activesam_ros.evaluation.storage import Storage, open_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from types import TracebackType
+
+    from rosbags.interfaces import Connection
+    from rosbags.typesys.store import Typestore
 
 # Messages that were compressed one by one begin with this; serialised ones begin with a zero.
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -65,8 +68,7 @@ class BagSource:
     """
 
     def __init__(self, path: str | Path) -> None:
-        """
-        Args:
+        """Args:
             path: a rosbag2 folder (MCAP or SQLite, with metadata.yaml or without), or one of its storage files.
 
         Raises:

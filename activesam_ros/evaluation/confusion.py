@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class ConfusionMatrix:
@@ -16,10 +19,9 @@ class ConfusionMatrix:
     """
 
     def __init__(self, classes: int, counts: np.ndarray | None = None) -> None:
-        """
-        Args:
-            classes: how many.
-            counts: counts of images that were added elsewhere, int64 [classes, classes + 1]; None: none yet.
+        """Args:
+        classes: how many.
+        counts: counts of images that were added elsewhere, int64 [classes, classes + 1]; None: none yet.
         """
         self.counts = np.zeros((classes, classes + 1), np.int64) if counts is None else counts.copy()
 

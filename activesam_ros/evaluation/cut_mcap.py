@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Collection, Iterator
 from io import BytesIO
-from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import lz4.frame
 import zstandard
@@ -23,6 +21,10 @@ from rosbags.interfaces import (
 )
 
 from activesam_ros.errors import EvaluationError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
 
 # What mcap and the decompressors raise for bytes that are not what they should be; lz4 raises RuntimeError.
 _DAMAGE = (McapError, zstandard.ZstdError, struct.error, ValueError, RuntimeError, OverflowError, MemoryError)

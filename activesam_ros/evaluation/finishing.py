@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.records import read_records
@@ -12,6 +11,10 @@ from activesam_ros.evaluation.report.wording import percent, points, rate, work
 from activesam_ros.evaluation.results import write_frames, write_results
 from activesam_ros.evaluation.run_folder import FRAMES, RESULTS, RunFolder
 from activesam_ros.evaluation.summary import Results, Summary, summarise
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 
 def finish(folder: RunFolder, notes: Sequence[str] = ()) -> tuple[Path, str]:

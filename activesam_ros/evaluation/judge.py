@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,11 +11,13 @@ from activesam_ros.evaluation.boundary import boundary_counts
 from activesam_ros.evaluation.confusion import ConfusionMatrix
 from activesam_ros.evaluation.flicker import flicker_counts
 from activesam_ros.evaluation.records import FrameRecord, TruthScores
-from activesam_ros.result import ActiveClass, SegmentationResult
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from activesam_ros.evaluation.samples import Sample
     from activesam_ros.evaluation.truth import Matching
+    from activesam_ros.results import ActiveClass, SegmentationResult
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +62,9 @@ class FrameJudge:
     """Scores frames against their ground truth, all with the same vocabulary."""
 
     def __init__(self, matching: Matching | None, boundary: bool = True) -> None:
-        """
-        Args:
-            matching: between the classes of the truth and of the vocabulary; None: there is no truth.
-            boundary: whether to measure boundary IoU.
+        """Args:
+        matching: between the classes of the truth and of the vocabulary; None: there is no truth.
+        boundary: whether to measure boundary IoU.
         """
         self._matching = matching
         self._boundary = boundary

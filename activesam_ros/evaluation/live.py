@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,17 +12,23 @@ from activesam_ros.errors import EvaluationError, ImageError
 from activesam_ros.evaluation.confusion import ConfusionMatrix
 from activesam_ros.evaluation.finishing import finish
 from activesam_ros.evaluation.judge import NO_COST, Answer, Cost, FrameBefore, FrameJudge
-from activesam_ros.evaluation.records import FrameRecord
 from activesam_ros.evaluation.report.class_key import ClassKey
 from activesam_ros.evaluation.report.gallery import Gallery
 from activesam_ros.evaluation.request import described_run
 from activesam_ros.evaluation.run_folder import PICTURES, RECORDS, RunFolder
 from activesam_ros.evaluation.samples import Sample
-from activesam_ros.evaluation.truth import Matching
-from activesam_ros.pictures.compressed import compressed_to_ids, compressed_to_rgb
-from activesam_ros.pictures.raw import image_to_ids, image_to_rgb
-from activesam_ros.settings import SegmenterSettings
-from activesam_ros.vocabulary import Vocabulary
+from activesam_ros.images.compressed import compressed_to_ids, compressed_to_rgb
+from activesam_ros.images.raw import image_to_ids, image_to_rgb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from activesam_ros.evaluation.records import FrameRecord
+    from activesam_ros.evaluation.truth import Matching
+    from activesam_ros.settings import SegmenterSettings
+    from activesam_ros.vocabulary import Vocabulary
 
 METHOD = "node"
 """The only method of such a run."""
@@ -106,11 +109,10 @@ class LiveRun:
     """Scores one frame after another, keeps records, labels and pictures; a context manager."""
 
     def __init__(self, folder: RunFolder, vocabulary: Vocabulary, matching: Matching | None) -> None:
-        """
-        Args:
-            folder: of the run, begun.
-            vocabulary: that the frames are labelled with.
-            matching: between its classes and those of the truth; None: there is no truth.
+        """Args:
+        folder: of the run, begun.
+        vocabulary: that the frames are labelled with.
+        matching: between its classes and those of the truth; None: there is no truth.
         """
         self._folder = folder
         self._matching = matching

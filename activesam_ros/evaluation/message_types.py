@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rosbags.interfaces import Connection, MessageDefinitionFormat
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
-from rosbags.typesys.store import Typestore
 
 from activesam_ros.errors import EvaluationError
+
+if TYPE_CHECKING:
+    from rosbags.typesys.store import Typestore
 
 _VISION_MSGS = {
     "vision_msgs/msg/VisionClass": "uint16 class_id\nstring class_name",

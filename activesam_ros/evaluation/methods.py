@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Protocol
 
 from activesam_ros.errors import EvaluationError
+from activesam_ros.evaluation.flops import PathWork, asked_by
 from activesam_ros.evaluation.per_class import BARE, PerClassSegmenter
-from activesam_ros.frame_work import PathWork, asked_by
-from activesam_ros.model.work import Asked, FrameWork
-from activesam_ros.result import SegmentationResult
-from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.settings import BOUNDS, PROFILES, SegmenterSettings
-from activesam_ros.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    import numpy as np
+
+    from activesam_ros.model.work import Asked, FrameWork
+    from activesam_ros.results import SegmentationResult
+    from activesam_ros.segmenter import ActiveSegmenter
+    from activesam_ros.vocabulary import Vocabulary
 
 PUBLISHED_PATH = (
     "As published, the model is asked prompt by prompt: what prompts have in common is done again for each."

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from activesam_ros.errors import SettingsError
 from activesam_ros.ros.edits import first_request
 from activesam_ros.ros.parameters import CHANGEABLE, DEFAULTS, typed
-from activesam_ros.settings import SegmenterSettings
-from activesam_ros.vocabulary import Vocabulary
-from activesam_ros.vocabulary_file import words_of
+from activesam_ros.vocabulary.files import words_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from activesam_ros.settings import SegmenterSettings
+    from activesam_ros.vocabulary import Vocabulary
 
 _MODEL = ("model", "device", "dtype")
 _USED = (*CHANGEABLE, *_MODEL)

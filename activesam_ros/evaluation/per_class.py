@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from activesam_ros.errors import VocabularyError
-from activesam_ros.fitting_size import FittingSize
-from activesam_ros.fusion import fuse
-from activesam_ros.images import check_image
-from activesam_ros.labelling import label_pixels
+from activesam_ros.images.checks import check_image
 from activesam_ros.model.heads import DecodedQuery, PromptHeads, PromptTokens
 from activesam_ros.model.vision import VisionEncoder
 from activesam_ros.model.work import Asked
-from activesam_ros.result import SegmentationResult, active_classes
-from activesam_ros.segmenter import ActiveSegmenter
-from activesam_ros.stage_clock import StageClock
+from activesam_ros.results import SegmentationResult, active_classes
+from activesam_ros.stages.batch_size import FittingSize
+from activesam_ros.stages.fusion import fuse
+from activesam_ros.stages.labelling import label_pixels
+from activesam_ros.stages.profiler import StageClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from activesam_ros.segmenter import ActiveSegmenter
 
 BARE = {"neighbor_tokens": 0, "hypernym_tokens": 0, "background_threshold": 0.0}
 """Settings of what SAM 3 itself does not do, switched off."""
@@ -37,8 +41,7 @@ class PerClassSegmenter:
     """
 
     def __init__(self, segmenter: ActiveSegmenter) -> None:
-        """
-        Args:
+        """Args:
             segmenter: gives the weights, the vocabulary in force and the settings.
 
         Raises:

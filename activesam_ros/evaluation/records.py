@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.confusion import ConfusionMatrix
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import TracebackType
 
 PROMINENT_SHARE = 0.01
 """A class is prominent in a frame if it covers at least this share of the pixels whose truth counts."""
@@ -191,9 +193,8 @@ class RecordFile:
     """
 
     def __init__(self, path: Path) -> None:
-        """
-        Args:
-            path: the file; it is made if it is missing.
+        """Args:
+        path: the file; it is made if it is missing.
         """
         self._path = path
         self._file: BinaryIO | None = None

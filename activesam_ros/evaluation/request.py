@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from activesam_ros import __version__
-from activesam_ros.evaluation.corruptions import Corrupted
-from activesam_ros.evaluation.truth import Matching
-from activesam_ros.settings import SegmenterSettings
-from activesam_ros.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from activesam_ros.evaluation.corruptions import Corrupted
+    from activesam_ros.evaluation.truth import Matching
+    from activesam_ros.settings import SegmenterSettings
+    from activesam_ros.vocabulary import Vocabulary
 
 _LIBRARIES = ("torch", "torchvision", "transformers", "numpy", "opencv-python-headless", "rosbags")
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.active_set import active_set_scores
-from activesam_ros.evaluation.records import FrameRecord
 from activesam_ros.evaluation.summary import Results, frame_scores
-from activesam_ros.files import write_atomically
+from activesam_ros.system.files import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from activesam_ros.evaluation.records import FrameRecord
 
 VERSION = 2
 """Of the schema of `results.json`; readers refuse others."""

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from tqdm import tqdm
 
 from activesam_ros.errors import ActiveSamError, EvaluationError
 from activesam_ros.evaluation.bag import BagSource
 from activesam_ros.evaluation.corruptions import corrupt
 from activesam_ros.evaluation.finishing import finish
+from activesam_ros.evaluation.flops import PathWork
 from activesam_ros.evaluation.judge import Cost, FrameBefore, FrameJudge
 from activesam_ros.evaluation.methods import Labeller, build, frame_work, known_methods
 from activesam_ros.evaluation.records import FrameRecord, RecordFile, read_records
@@ -33,11 +32,16 @@ from activesam_ros.evaluation.truth import (
     read_mapping,
     recorded_class_map,
 )
-from activesam_ros.frame_work import PathWork
-from activesam_ros.machine import machine
-from activesam_ros.memory import memory
-from activesam_ros.result import SegmentationResult
 from activesam_ros.segmenter import ActiveSegmenter
+from activesam_ros.system.machine import machine
+from activesam_ros.system.memory import memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import numpy as np
+
+    from activesam_ros.results import SegmentationResult
 
 REFERENCE = "full-vocabulary"
 """Without ground truth, the method whose labels the others are compared with."""

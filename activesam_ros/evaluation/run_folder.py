@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
-import numpy as np
 
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.records import FrameRecord, RecordFile, read_records
 from activesam_ros.evaluation.results import read_results
-from activesam_ros.files import write_atomically
+from activesam_ros.system.files import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
 
 DESCRIPTION = "run.json"
 RECORDS = "records.jsonl"

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from activesam_ros.errors import EvaluationError, ImageError
-from activesam_ros.evaluation.bag import BagMessage, BagSource
-from activesam_ros.pictures.compressed import compressed_to_ids, compressed_to_rgb
-from activesam_ros.pictures.raw import image_to_ids, image_to_rgb, refuse_measurements
+from activesam_ros.images.compressed import compressed_to_ids, compressed_to_rgb
+from activesam_ros.images.raw import image_to_ids, image_to_rgb, refuse_measurements
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from activesam_ros.evaluation.bag import BagMessage, BagSource
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import zstandard
-from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
 
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.cut_mcap import StreamedMcap
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from rosbags.interfaces import Connection
 
 SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from activesam_ros.evaluation.records import FrameRecord
-from activesam_ros.evaluation.run_folder import RunFolder
-from activesam_ros.result import SegmentationResult
-from activesam_ros.rolling import StreamMemory
+from activesam_ros.stages.temporal_reuse import StreamMemory
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from activesam_ros.evaluation.records import FrameRecord
+    from activesam_ros.evaluation.run_folder import RunFolder
+    from activesam_ros.results import SegmentationResult
     from activesam_ros.segmenter import ActiveSegmenter
 
 
@@ -32,12 +33,11 @@ class Stream:
         segmenter: ActiveSegmenter,
         done: Sequence[FrameRecord],
     ) -> None:
-        """
-        Args:
-            folder: keeps the memory beside the records.
-            method, corruption: see `FrameRecord`.
-            segmenter: of the method.
-            done: records of an earlier run.
+        """Args:
+        folder: keeps the memory beside the records.
+        method, corruption: see `FrameRecord`.
+        segmenter: of the method.
+        done: records of an earlier run.
         """
         self._folder = folder
         self._names = method, corruption

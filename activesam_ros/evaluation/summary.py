@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from activesam_ros.evaluation.boundary import boundary_iou
 from activesam_ros.evaluation.confusion import ConfusionMatrix
 from activesam_ros.evaluation.records import FrameRecord, TruthScores
 from activesam_ros.evaluation.spread import Spread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
 
 MOST_ERRORS = 20
 """So many different errors are listed; all are counted, and each is in the record of its frame."""

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
 from activesam_ros.errors import EvaluationError
-from activesam_ros.evaluation.bag import BagSource
-from activesam_ros.text.canonical import match_key
-from activesam_ros.vocabulary import Vocabulary
+from activesam_ros.vocabulary.canonical import match_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from activesam_ros.evaluation.bag import BagSource
+    from activesam_ros.vocabulary import Vocabulary
 
 LABEL_INFO = "vision_msgs/msg/LabelInfo"
 

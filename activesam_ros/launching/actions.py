@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import List  # noqa: UP035
+from typing import TYPE_CHECKING
 
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import (
@@ -17,7 +16,6 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
-from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -29,6 +27,11 @@ from activesam_ros.launching.names import PUSHED, full_name, namespace_in_force
 from activesam_ros.launching.parameters import node_parameters
 from activesam_ros.launching.transport import is_chosen
 from launch import LaunchContext, LaunchDescription
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from launch.events.process import ProcessExited
 
 
 def description(
@@ -193,7 +196,7 @@ def typed(parameters: Mapping[str, object]) -> list[dict[str, object]]:
         if isinstance(one, str):
             return ParameterValue(one, value_type=str)
         if isinstance(one, list) and one and isinstance(one[0], str):
-            return ParameterValue(one, value_type=List[str])  # noqa: UP006 - launch knows no other spelling
+            return ParameterValue(one, value_type=list[str])
         return one
 
     made = {name: described(one) for name, one in parameters.items()}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -12,6 +12,9 @@ from activesam_ros.launching.drivers import DRIVERS, NO_DRIVER, image_topic
 from activesam_ros.launching.names import full_name, namespace_in_force
 from activesam_ros.launching.parameters import names_cameras
 from activesam_ros.ros.parameters import typed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ONLY = "camera"
 """What the driver's namespace is called if there is one camera."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import yaml
 
 from activesam_ros.errors import SettingsError
 from activesam_ros.launching.arguments import words
 from activesam_ros.ros.parameters import DEFAULTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def node_parameters(given: Mapping[str, str]) -> dict[str, object]:

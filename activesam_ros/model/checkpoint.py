@@ -6,14 +6,13 @@ import logging
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
 from torch import nn
 
 from activesam_ros.errors import ModelError
-from activesam_ros.fitting_size import is_out_of_memory
 from activesam_ros.model.folder import (
     first_line,
     read_detector_config,
@@ -23,7 +22,11 @@ from activesam_ros.model.folder import (
 )
 from activesam_ros.model.progress import counted_loading, step, weights_on_disk
 from activesam_ros.model.trust import inert, require_safetensors
-from activesam_ros.text.fingerprint import text_fingerprint
+from activesam_ros.prompts.fingerprint import text_fingerprint
+from activesam_ros.stages.batch_size import is_out_of_memory
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +94,7 @@ class TextCheckpoint:
         return part.eval().requires_grad_(False).text_projection
 
     def text_fingerprint(self, memo: Path | None = None) -> str:
-        """What identifies the text encoder; see `activesam_ros.text.fingerprint`.
+        """What identifies the text encoder; see `activesam_ros.prompts.fingerprint`.
 
         Raises:
             ModelError: the folder is gone or damaged.

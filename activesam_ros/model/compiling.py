@@ -9,8 +9,8 @@ from typing import TypeVar
 import torch
 
 from activesam_ros.errors import ModelError
-from activesam_ros.files import cache_folder
 from activesam_ros.model.folder import first_line
+from activesam_ros.system.files import cache_folder
 
 F = TypeVar("F", bound=Callable[..., object])
 

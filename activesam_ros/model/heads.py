@@ -1,18 +1,21 @@
 """SAM 3's prompt side as transformers has it: encoder, decoder and mask head, many prompts on one image at once.
 
-The readable reference of `activesam_ros.model.lean`, which gives the same answers at less work.
+The readable reference of `activesam_ros.model.fused`, which gives the same answers at less work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional as F
 
-from activesam_ros.model.checkpoint import Checkpoint
-from activesam_ros.model.vision import ImageFeatures
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from activesam_ros.model.checkpoint import Checkpoint
+    from activesam_ros.model.vision import ImageFeatures
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from torch import nn
 from torchvision.transforms.v2 import functional as tv
 
-from activesam_ros.model.checkpoint import Checkpoint
-from activesam_ros.model.compiling import Compiler
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from activesam_ros.model.checkpoint import Checkpoint
+    from activesam_ros.model.compiling import Compiler
 
 Levels = Literal["all", "masks", "coarse"]
 
@@ -57,13 +59,12 @@ class VisionEncoder:
         levels: Levels = "all",
         compiler: Compiler | None = None,
     ) -> None:
-        """
-        Args:
-            checkpoint: the model.
-            resolution: side in pixels, a multiple of the patch size.
-            levels: which feature maps of the neck are made: "all" as transformers does, those that "masks" take, or
-                only the "coarse" one that prompts are asked of.
-            compiler: makes a faster function of the backbone, unless all maps are made; None: none does.
+        """Args:
+        checkpoint: the model.
+        resolution: side in pixels, a multiple of the patch size.
+        levels: which feature maps of the neck are made: "all" as transformers does, those that "masks" take, or
+            only the "coarse" one that prompts are asked of.
+        compiler: makes a faster function of the backbone, unless all maps are made; None: none does.
         """
         self.resolution = resolution
         self._checkpoint = checkpoint

@@ -7,13 +7,16 @@ needed, and any size can be asked for.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from activesam_ros.model.vision import at_resolution
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,8 @@ class ModelWork:
     """
 
     def __init__(self, config: object) -> None:
-        """
-        Args:
-            config: the model's `Sam3Config`, such as that of a `Checkpoint`.
+        """Args:
+        config: the model's `Sam3Config`, such as that of a `Checkpoint`.
         """
         # They take seconds to import, so programs that count nothing do not pay for it.
         from transformers.models.sam3.modeling_sam3 import Sam3GeometryEncoder

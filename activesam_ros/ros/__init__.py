@@ -17,5 +17,5 @@ what an `Engine` tells of itself (`served`, `error`, `is_loaded`, `prompt_cache`
 `Worker.task`, `ChangeDesk.since`, `LiveParameters.policy`, whether a `Camera` is active, the last error of
 `NodeReport`, the node's exit code, the legend that was published last, and the bucket size in force; or an event
 that is set once, such as that the node or its worker is to end. The main thread only waits for signals
-(`activesam_ros.node`).
+(`activesam_ros.ros.main`).
 """

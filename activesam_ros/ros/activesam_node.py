@@ -6,10 +6,8 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.clock import Clock, ClockType
 from rclpy.utilities import get_rmw_implementation_identifier
 
@@ -19,20 +17,24 @@ from activesam_ros.ros.calls import CallQueue
 from activesam_ros.ros.camera import Camera
 from activesam_ros.ros.descriptors import DESCRIBED_TYPES
 from activesam_ros.ros.engine import Engine
-from activesam_ros.ros.frame import Frame
 from activesam_ros.ros.heartbeat import Heartbeat, hangs
 from activesam_ros.ros.inbox import FrameCounts, Inbox
 from activesam_ros.ros.lifecycle import ManagedNode, Stage, TransitionFailed
 from activesam_ros.ros.live_parameters import LiveParameters
 from activesam_ros.ros.logs import LIBRARY_LOGGER, RosLogHandler
-from activesam_ros.ros.parameters import ModelChoice, Policy, Wanted
-from activesam_ros.ros.preparation import Prepared, Served
 from activesam_ros.ros.report import NodeReport
 from activesam_ros.ros.segment_service import SegmentService
 from activesam_ros.ros.throttle import ReasonThrottle
 from activesam_ros.ros.transport import transport_warning
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rcl_interfaces.msg import ParameterDescriptor
+
+    from activesam_ros.ros.frame import Frame
+    from activesam_ros.ros.parameters import ModelChoice, Policy, Wanted
+    from activesam_ros.ros.preparation import Prepared, Served
     from activesam_ros.segmenter import ActiveSegmenter
 
 PULSE_SECONDS = 1.0
@@ -59,8 +61,7 @@ class ActiveSamNode(ManagedNode):
         load: Callable[[ModelChoice, Wanted], ActiveSegmenter] | None = None,
         **node_options: object,
     ) -> None:
-        """
-        Args:
+        """Args:
             on_fatal: called, in any thread, when nothing is left to serve; `exit_code` is 1 from then on.
             load: makes the segmenter; None: the model that the parameters name is loaded.
             node_options: for `rclpy.node.Node`.
@@ -196,7 +197,9 @@ class ActiveSamNode(ManagedNode):
         for camera in self._cameras.values():
             camera.activate(True)
         if not any(camera.input.listening for camera in self._cameras.values()):
-            self.get_logger().info("nobody subscribes to the results yet; images are taken once somebody does")
+            self.get_logger().info(
+                "nobody subscribes to the results yet; images are taken once somebody does"
+            )
 
     def deactivate(self) -> None:
         self._stop_serving()
@@ -236,7 +239,9 @@ class ActiveSamNode(ManagedNode):
         if self.stopping.is_set():
             raise TransitionFailed("the node is being ended")
         choice = self._live.model
-        self.get_logger().info(f"loading the model {choice.model!r} (device {choice.device}, dtype {choice.dtype})")
+        self.get_logger().info(
+            f"loading the model {choice.model!r} (device {choice.device}, dtype {choice.dtype})"
+        )
         self._said_loading = time.monotonic()
         self._engine = Engine(
             choice,
@@ -287,7 +292,7 @@ class ActiveSamNode(ManagedNode):
 
     @staticmethod
     def _release_memory() -> None:
-        from activesam_ros.memory import release_memory
+        from activesam_ros.system.memory import release_memory
 
         release_memory()
 

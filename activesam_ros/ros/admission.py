@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from builtin_interfaces.msg import Time as Stamp
-from rclpy.time import Time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from builtin_interfaces.msg import Time as Stamp
+    from rclpy.time import Time
 
 # Share of a period that a frame may come before its turn: those of just the rate that is asked for come a little
 # early as often as late.

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 import numpy as np
-from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
 
 from activesam_ros import msg
-from activesam_ros.drawing import legend_sheet
-from activesam_ros.palette import UNLABELED
 from activesam_ros.ros import qos
 from activesam_ros.ros.conversions import rgb_to_image
 from activesam_ros.ros.messages import label_info, vocabulary_message
-from activesam_ros.ros.preparation import Served
-from activesam_ros.vocabulary import Vocabulary
+from activesam_ros.visualization import legend_sheet
+from activesam_ros.vocabulary.palette import UNLABELED
+
+if TYPE_CHECKING:
+    from rclpy.lifecycle import LifecycleNode
+
+    from activesam_ros.ros.preparation import Served
+    from activesam_ros.vocabulary import Vocabulary
 
 _NANOSECONDS = 1_000_000_000
 

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from rclpy.clock import Clock
 from sensor_msgs.msg import CompressedImage
-from std_msgs.msg import Header
 
 from activesam_ros.errors import ImageError, OutOfMemoryError
-from activesam_ros.pictures.compressed import compressed_to_rgb
-from activesam_ros.pictures.raw import image_to_rgb
-from activesam_ros.rolling import StreamMemory
+from activesam_ros.images.compressed import compressed_to_rgb
+from activesam_ros.images.raw import image_to_rgb
 from activesam_ros.ros.admission import too_old
-from activesam_ros.ros.announcer import Announcer
-from activesam_ros.ros.camera import Camera
 from activesam_ros.ros.camera_outputs import Demand
-from activesam_ros.ros.frame import Frame
 from activesam_ros.ros.inbox import Drop, Inbox
-from activesam_ros.ros.parameters import Policy
-from activesam_ros.ros.preparation import Served
 from activesam_ros.ros.worker import describe
 
 if TYPE_CHECKING:
-    from activesam_ros.result import PreviewResult, SegmentationResult
+    from collections.abc import Callable, Mapping
+
+    import numpy as np
+    from rclpy.clock import Clock
+    from std_msgs.msg import Header
+
+    from activesam_ros.results import PreviewResult, SegmentationResult
+    from activesam_ros.ros.announcer import Announcer
+    from activesam_ros.ros.camera import Camera
+    from activesam_ros.ros.frame import Frame
+    from activesam_ros.ros.parameters import Policy
+    from activesam_ros.ros.preparation import Served
+    from activesam_ros.stages.temporal_reuse import StreamMemory
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,13 @@ class Answering:
         clock: Clock,
         failed: Callable[[Camera, str], None],
     ) -> None:
-        """
-        Args:
-            cameras: by name.
-            inbox: is told what became of each frame.
-            announcer: says what the ids mean.
-            policy: asked for the age limit with every batch.
-            clock: the node's, against which the age of a frame is taken.
-            failed: told, in one sentence, why a frame could not be answered.
+        """Args:
+        cameras: by name.
+        inbox: is told what became of each frame.
+        announcer: says what the ids mean.
+        policy: asked for the age limit with every batch.
+        clock: the node's, against which the age of a frame is taken.
+        failed: told, in one sentence, why a frame could not be answered.
         """
         self._cameras = cameras
         self._inbox = inbox
@@ -81,11 +82,10 @@ class Answering:
         self._failed = failed
 
     def __call__(self, batch: list[tuple[str, Frame]], served: Served, abandoned: Callable[[], bool]) -> None:
-        """
-        Args:
-            batch: camera names and frames.
-            served: what to label with.
-            abandoned: whether the worker hung and was left behind, so that nobody wants its answers any more.
+        """Args:
+        batch: camera names and frames.
+        served: what to label with.
+        abandoned: whether the worker hung and was left behind, so that nobody wants its answers any more.
         """
         opened = [self._open(self._cameras[name], frame, served) for name, frame in batch]
         pictures = [picture for picture in opened if picture is not None]

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from activesam_ros.errors import ImageError, VocabularyError
-from activesam_ros.pictures.raw import image_to_rgb
+from activesam_ros.images.raw import image_to_rgb
 from activesam_ros.ros.calls import Answer, Call, CallQueue, Outcome
-from activesam_ros.ros.preparation import Served
 from activesam_ros.ros.worker import describe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activesam_ros.prompts.prompt_set import PromptSet
+    from activesam_ros.ros.preparation import Served
     from activesam_ros.segmenter import ActiveSegmenter
     from activesam_ros.settings import SegmenterSettings
-    from activesam_ros.text.prompts import PromptSet
 
 _REFUSALS = (ImageError, VocabularyError)
 
@@ -31,12 +32,11 @@ class CallAnswering:
         ready: Callable[[], None],
         failed: Callable[[str], None],
     ) -> None:
-        """
-        Args:
-            calls: where they come from, and are ended.
-            current: gives the segmenter that frames are labelled with; None: there is none any more. In either thread.
-            ready: the turn of one more can come; called in the encoding thread.
-            failed: told, in one sentence, why a call failed by a fault; in either thread.
+        """Args:
+        calls: where they come from, and are ended.
+        current: gives the segmenter that frames are labelled with; None: there is none any more. In either thread.
+        ready: the turn of one more can come; called in the encoding thread.
+        failed: told, in one sentence, why a call failed by a fault; in either thread.
         """
         self._calls = calls
         self._current = current

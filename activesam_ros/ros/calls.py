@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from activesam_ros.vocabulary import Vocabulary
-
 if TYPE_CHECKING:
-    from activesam_ros.result import SegmentationResult
-    from activesam_ros.text.prompts import PromptSet
+    from collections.abc import Callable, Iterator, Mapping
+
+    from activesam_ros.prompts.prompt_set import PromptSet
+    from activesam_ros.results import SegmentationResult
+    from activesam_ros.vocabulary import Vocabulary
 
 ROOM = 4
 """So many calls may wait for their turn; each holds an image."""
@@ -127,10 +127,9 @@ class CallQueue:
     """
 
     def __init__(self, clock: Callable[[], float], room: int = ROOM) -> None:
-        """
-        Args:
-            clock: `time.monotonic`, or one that tests turn.
-            room: so many calls may wait for their turn; `ENCODING_ROOM` more for their words.
+        """Args:
+        clock: `time.monotonic`, or one that tests turn.
+        room: so many calls may wait for their turn; `ENCODING_ROOM` more for their words.
         """
         self._clock = clock
         self._room = room

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from rclpy.lifecycle import LifecycleNode
-
-from activesam_ros.rolling import StreamMemory
 from activesam_ros.ros.camera_input import CameraInput
 from activesam_ros.ros.camera_outputs import CameraOutputs, Demand
-from activesam_ros.ros.frame import Frame
-from activesam_ros.ros.inbox import Inbox
 from activesam_ros.ros.latency import Latency
-from activesam_ros.ros.parameters import Policy, Setup
+from activesam_ros.stages.temporal_reuse import StreamMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rclpy.lifecycle import LifecycleNode
+
+    from activesam_ros.ros.frame import Frame
+    from activesam_ros.ros.inbox import Inbox
+    from activesam_ros.ros.parameters import Policy, Setup
 
 
 class Camera:
@@ -34,8 +38,7 @@ class Camera:
         overflowed: Callable[[Camera], None],
         incompatible: Callable[[Camera], None],
     ) -> None:
-        """
-        Args:
+        """Args:
             node: that subscribes and publishes.
             name: see above.
             setup, policy, inbox: see `CameraInput`.
@@ -93,5 +96,9 @@ class Camera:
             self._say(f"{self.prefix}images are taken from {self.input.topic}")
         else:
             self.input.leave()
-            why = "nobody subscribes to the results any more" if self._active else "the node is not active any more"
+            why = (
+                "nobody subscribes to the results any more"
+                if self._active
+                else "the node is not active any more"
+            )
             self._say(f"{self.prefix}no images are taken: {why}")

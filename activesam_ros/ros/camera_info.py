@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import threading
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
-from sensor_msgs.msg import CameraInfo
-from std_msgs.msg import Header
+if TYPE_CHECKING:
+    from sensor_msgs.msg import CameraInfo
+    from std_msgs.msg import Header
 
 
 class InfoCache:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import posixpath
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from rclpy.clock import Clock
 from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
-from rclpy.node import Node
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import Header
 
 from activesam_ros.ros import qos
 from activesam_ros.ros.admission import RateLimit
@@ -19,7 +15,16 @@ from activesam_ros.ros.camera_info import InfoCache
 from activesam_ros.ros.frame import Frame
 from activesam_ros.ros.inbox import Drop, Inbox
 from activesam_ros.ros.input_watch import Listener
-from activesam_ros.ros.parameters import Policy, Setup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rclpy.clock import Clock
+    from rclpy.node import Node
+    from rclpy.subscription import Subscription
+    from std_msgs.msg import Header
+
+    from activesam_ros.ros.parameters import Policy, Setup
 
 # More than the frames that may wait, since calibration does not come in step with the images.
 _KEPT_INFOS = 32
@@ -45,8 +50,7 @@ class CameraInput:
         overflowed: Callable[[], None],
         incompatible: Callable[[], None],
     ) -> None:
-        """
-        Args:
+        """Args:
             node: that subscribes.
             name: of the camera; empty: the only one.
             setup: transport and queue.

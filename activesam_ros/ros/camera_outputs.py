@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING
 
-import numpy as np
 from rclpy.event_handler import PublisherEventCallbacks, UnsupportedEventTypeError
-from rclpy.lifecycle import LifecycleNode
-from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import Header
 
 from activesam_ros import msg
-from activesam_ros.drawing import colourise, overlay
-from activesam_ros.palette import colour_table
 from activesam_ros.ros import qos
 from activesam_ros.ros.conversions import confidence_to_image, labels_to_image, rgb_to_image
 from activesam_ros.ros.messages import active_classes, previewed_classes
-from activesam_ros.vocabulary import Vocabulary
+from activesam_ros.visualization import colourise, overlay
+from activesam_ros.vocabulary.palette import colour_table
 
 if TYPE_CHECKING:
-    from activesam_ros.result import PreviewResult, SegmentationResult
+    from collections.abc import Callable
+
+    import numpy as np
+    from rclpy.lifecycle import LifecycleNode
+    from rclpy.publisher import Publisher
+    from std_msgs.msg import Header
+
+    from activesam_ros.results import PreviewResult, SegmentationResult
+    from activesam_ros.vocabulary import Vocabulary
 
 
 class Demand(Enum):
@@ -36,11 +38,8 @@ class Demand(Enum):
 class CameraOutputs:
     """The topics of one camera; `demand` and the publishing methods are for any thread."""
 
-    def __init__(
-        self, node: LifecycleNode, name: str, depth: int, changed: Callable[[], None]
-    ) -> None:
-        """
-        Args:
+    def __init__(self, node: LifecycleNode, name: str, depth: int, changed: Callable[[], None]) -> None:
+        """Args:
             node: that publishes.
             name: of the camera; empty: the only one.
             depth: so many messages of a topic are kept for a slow subscriber.
@@ -111,7 +110,9 @@ class CameraOutputs:
         profile = qos.results_out(self._depth)
         with qos.overrides_checked():
             try:
-                return self._node.create_lifecycle_publisher(kind, name, profile, event_callbacks=events, **given)
+                return self._node.create_lifecycle_publisher(
+                    kind, name, profile, event_callbacks=events, **given
+                )
             except UnsupportedEventTypeError:
                 return self._node.create_lifecycle_publisher(kind, name, profile, **given)
 

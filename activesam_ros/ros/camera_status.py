@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from activesam_ros.ros.diagnostics import Level, Status
 from activesam_ros.ros.inbox import Drop, FrameCounts
-from activesam_ros.ros.latency import Percentiles
 from activesam_ros.ros.recent_counts import Recent
 from activesam_ros.ros.rules import Rule, judged, known
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from activesam_ros.ros.latency import Percentiles
 
 # Over the rate are all but one of so many periods, if the clock runs.
 _PERIODS = 2

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import array
 import sys
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from sensor_msgs.msg import Image
-from std_msgs.msg import Header
+
+if TYPE_CHECKING:
+    from std_msgs.msg import Header
 
 
 def labels_to_image(labels: np.ndarray, header: Header) -> Image:

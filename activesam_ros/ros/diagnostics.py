@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.node import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rclpy.node import Node
 
 
 class Level(IntEnum):

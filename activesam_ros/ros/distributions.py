@@ -8,11 +8,14 @@ Jazzy, which as a service call would end the process, and an answer from Kilted 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from lifecycle_msgs.srv import ChangeState
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def made(trigger: Callable[[], TransitionCallbackReturn]) -> bool:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from activesam_ros.errors import SettingsError, VocabularyError
 from activesam_ros.ros.parameters import CHANGEABLE, DEFAULTS, Value, Wanted, profile_of, settings_of, typed
 from activesam_ros.settings import PROFILES
-from activesam_ros.text.canonical import match_key
 from activesam_ros.vocabulary import Entry, Vocabulary, check_size, entry_of
-from activesam_ros.vocabulary_file import VocabularyFile, load_vocabulary_file
+from activesam_ros.vocabulary.canonical import match_key
+from activesam_ros.vocabulary.files import VocabularyFile, load_vocabulary_file
 
 Load = Callable[[str], VocabularyFile]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from rclpy.node import Node
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -39,7 +40,7 @@ def run_with_ros(name: str, run: Callable[[], int]) -> int:
         from rclpy.exceptions import NameValidationException, ParameterException
         from rclpy.impl.implementation_singleton import rclpy_implementation
 
-        import activesam_ros.msg  # noqa: F401
+        import activesam_ros.msg
         from activesam_ros.errors import ActiveSamError
     except ModuleNotFoundError as error:
         print(

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from activesam_ros.ros.call_answering import CallAnswering
-from activesam_ros.ros.calls import Call, CallQueue
 from activesam_ros.ros.changes import ChangeDesk
-from activesam_ros.ros.frame import Frame
-from activesam_ros.ros.inbox import Inbox
-from activesam_ros.ros.parameters import ModelChoice, Wanted
-from activesam_ros.ros.preparation import Prepared, Preparer, Served
 from activesam_ros.ros.worker import Task, Worker, describe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activesam_ros.prompts.prompt_set import PromptSet
+    from activesam_ros.ros.calls import Call, CallQueue
+    from activesam_ros.ros.frame import Frame
+    from activesam_ros.ros.inbox import Inbox
+    from activesam_ros.ros.parameters import ModelChoice, Wanted
+    from activesam_ros.ros.preparation import Prepared, Preparer, Served
     from activesam_ros.segmenter import ActiveSegmenter
-    from activesam_ros.text.prompts import PromptSet
     from activesam_ros.vocabulary import Vocabulary
 
 NO_CACHE = "off"
@@ -61,16 +62,15 @@ class Engine:
         events: EngineEvents,
         load: Callable[[ModelChoice, Wanted], ActiveSegmenter] | None = None,
     ) -> None:
-        """
-        Args:
-            choice: which model.
-            first: words and settings that come first.
-            inbox: where frames come from.
-            calls: where calls come from.
-            answer: answers frames, see `Answering`; worker's thread.
-            idle: there is no frame to answer; worker's thread.
-            events: told what happens.
-            load: makes the segmenter; None: `load_segmenter`.
+        """Args:
+        choice: which model.
+        first: words and settings that come first.
+        inbox: where frames come from.
+        calls: where calls come from.
+        answer: answers frames, see `Answering`; worker's thread.
+        idle: there is no frame to answer; worker's thread.
+        events: told what happens.
+        load: makes the segmenter; None: `load_segmenter`.
         """
         self.choice = choice
         self._first = first
@@ -232,7 +232,7 @@ class Engine:
 
 def prompt_cache_folder(choice: ModelChoice) -> Path | None:
     """Where known prompts are kept; None: nowhere."""
-    from activesam_ros.text.assembly import prompt_folder
+    from activesam_ros.prompts.assembly import prompt_folder
 
     if choice.prompt_cache == NO_CACHE:
         return None

@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -15,7 +15,6 @@ from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
 from rclpy.parameter_client import AsyncParameterClient
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
@@ -25,8 +24,8 @@ from activesam_ros.evaluation.judge import Answer, Cost
 from activesam_ros.evaluation.live import LiveRun, described_live_run, require_free, sample_of
 from activesam_ros.evaluation.run_folder import RunFolder
 from activesam_ros.evaluation.truth import ClassMap, Matching, match, read_class_map, read_mapping
+from activesam_ros.images.raw import image_to_ids
 from activesam_ros.msg import ActiveClasses, Vocabulary
-from activesam_ros.pictures.raw import image_to_ids
 from activesam_ros.ros import qos
 from activesam_ros.ros.command_line import command_line
 from activesam_ros.ros.frame_sync import FrameSync, Together
@@ -34,6 +33,9 @@ from activesam_ros.ros.parameters import settings_of
 from activesam_ros.ros.replay_end import ReplayEnd, end_of
 from activesam_ros.ros.told import active_of, class_map_of, nanoseconds, vocabulary_of
 from activesam_ros.settings import SegmenterSettings
+
+if TYPE_CHECKING:
+    from rclpy.task import Future
 
 NODE = "activesam"
 
@@ -108,8 +110,7 @@ class Evaluator(Node):
     """
 
     def __init__(self, **node_options: object) -> None:
-        """
-        Args:
+        """Args:
             node_options: for `rclpy.node.Node`.
 
         Raises:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from activesam_ros.ros.endings import ending_signals, run_with_ros
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Sequence
 
 _SLICE_SECONDS = 0.1
 

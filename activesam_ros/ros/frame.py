@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sensor_msgs.msg import CompressedImage, Image
+if TYPE_CHECKING:
+    from sensor_msgs.msg import CompressedImage, Image
 
 
 @dataclass(frozen=True)

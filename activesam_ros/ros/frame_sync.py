@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from activesam_ros.evaluation.samples import pair
 
-I = TypeVar("I")  # noqa: E741
+I = TypeVar("I")
 L = TypeVar("L")
 A = TypeVar("A")
 T = TypeVar("T")
@@ -47,10 +47,9 @@ class FrameSync(Generic[I, L, A, T]):
     """
 
     def __init__(self, tolerance: int, truth_expected: bool) -> None:
-        """
-        Args:
-            tolerance: the most that the stamps of an image and of its truth may differ by, nanoseconds.
-            truth_expected: whether images wait for truth at all.
+        """Args:
+        tolerance: the most that the stamps of an image and of its truth may differ by, nanoseconds.
+        truth_expected: whether images wait for truth at all.
         """
         self._tolerance = tolerance
         self._truth_expected = truth_expected

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from rclpy.node import Node
 from std_msgs.msg import Header
 
 from activesam_ros.ros import qos
-from activesam_ros.ros.worker import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rclpy.node import Node
+
+    from activesam_ros.ros.worker import Task
 
 
 class Heartbeat:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 F = TypeVar("F")
 
@@ -58,8 +60,7 @@ class Inbox(Generic[F]):
     """
 
     def __init__(self, cameras: Sequence[str], queue_size: int | None) -> None:
-        """
-        Args:
+        """Args:
             cameras: their names, at least one, each once.
             queue_size: None keeps the newest frame of each camera; a number keeps so many, in their order, and
                 what comes to a full queue is dropped.

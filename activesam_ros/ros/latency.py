@@ -6,10 +6,13 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from activesam_ros.ros.inbox import FrameCounts
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from activesam_ros.ros.inbox import FrameCounts
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,10 @@ class Latency:
     def __init__(
         self, keep: int = 2000, recent: int = 100, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """
-        Args:
-            keep: the summary is over the last so many frames.
-            recent: the percentiles are over the last so many.
-            clock: seconds; it never jumps.
+        """Args:
+        keep: the summary is over the last so many frames.
+        recent: the percentiles are over the last so many.
+        clock: seconds; it never jumps.
         """
         self._clock = clock
         self._recent = recent

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from activesam_ros.ros.distributions import answer_unfit_transitions, made
 from activesam_ros.ros.worker import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SLICE_SECONDS = 0.1
 
@@ -121,7 +124,9 @@ class ManagedNode(LifecycleNode):
             self.stage = Stage.FINALIZED
             return TransitionCallbackReturn.FAILURE
         self.transition_error = error
-        self.get_logger().warning("the node is unconfigured after that error; configure and activate it again")
+        self.get_logger().warning(
+            "the node is unconfigured after that error; configure and activate it again"
+        )
         return returned
 
     def _transition(self, name: str, run: Callable[[], None], stage: Stage) -> TransitionCallbackReturn:

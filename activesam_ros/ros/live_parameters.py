@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from activesam_ros.errors import ActiveSamError, SettingsError
@@ -28,6 +27,11 @@ from activesam_ros.ros.parameters import (
     typed,
 )
 from activesam_ros.ros.worker import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rclpy.node import Node
 
 _REMEMBERED = 1000
 _SPECS = {spec.name: spec for spec in PARAMETERS}

@@ -10,12 +10,12 @@ from vision_msgs.msg import LabelInfo, VisionClass
 
 from activesam_ros import msg
 from activesam_ros.msg import ActiveClass, ActiveClasses
-from activesam_ros.palette import Colour
-from activesam_ros.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from activesam_ros.result import ActiveClass as Active
-    from activesam_ros.result import PreviewResult, SegmentationResult
+    from activesam_ros.results import ActiveClass as Active
+    from activesam_ros.results import PreviewResult, SegmentationResult
+    from activesam_ros.vocabulary import Vocabulary
+    from activesam_ros.vocabulary.palette import Colour
 
 
 def active_classes(result: SegmentationResult, revision: int, header: Header) -> ActiveClasses:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from activesam_ros.memory import DeviceMemory, Memory
-from activesam_ros.ros.calls import CallCounts
 from activesam_ros.ros.diagnostics import Level, Status
 from activesam_ros.ros.rules import Rule, judged, known
+
+if TYPE_CHECKING:
+    from activesam_ros.ros.calls import CallCounts
+    from activesam_ros.system.memory import DeviceMemory, Memory
 
 NAME = "node"
 

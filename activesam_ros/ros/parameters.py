@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from activesam_ros.errors import SettingsError, VocabularyError
 from activesam_ros.settings import BOUNDS, CHOICES, PROFILES, SegmenterSettings
 from activesam_ros.vocabulary import MAX_CLASSES, MAX_QUERIES, Vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Value = bool | int | float | str | tuple[str, ...]
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.duration import Duration
@@ -29,6 +27,10 @@ from activesam_ros.ros.replay_end import ReplayEnd, end_message
 from activesam_ros.ros.replay_pacing import Pacing, Stillness
 from activesam_ros.ros.replay_readiness import Surroundings, missing
 from activesam_ros.ros.told import nanoseconds
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
 
 LABELS = "activesam/labels"
 
@@ -83,8 +85,7 @@ class Player(Node):
     """
 
     def __init__(self, ending: threading.Event) -> None:
-        """
-        Args:
+        """Args:
             ending: set when the replay shall end.
 
         Raises:

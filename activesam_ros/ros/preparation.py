@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from activesam_ros.ros.parameters import Wanted
-from activesam_ros.settings import SegmenterSettings
-from activesam_ros.vocabulary import Vocabulary
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activesam_ros.prompts.embedder import EncodingReport
+    from activesam_ros.prompts.prompt_set import PromptSet
+    from activesam_ros.ros.parameters import Wanted
     from activesam_ros.segmenter import ActiveSegmenter
-    from activesam_ros.text.embedder import EncodingReport
-    from activesam_ros.text.prompts import PromptSet
+    from activesam_ros.settings import SegmenterSettings
+    from activesam_ros.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)

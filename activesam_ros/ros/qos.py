@@ -6,8 +6,8 @@ shared one would carry them to the next topic.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.duration import Duration
@@ -16,6 +16,9 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSPolicyKind, QoSProfile
 from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverridingOptions
 
 from activesam_ros.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 QUEUES: tuple[str, ...] = ("newest", "all")
 """What `image_in` understands."""
@@ -128,4 +131,3 @@ def _validated(profile: QoSProfile) -> SetParametersResult:
         reason = f"depth is how many images are kept, at least 1, got {profile.depth}"
         return SetParametersResult(successful=False, reason=reason)
     return SetParametersResult(successful=True)
-

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from activesam_ros.ros.inbox import Drop, FrameCounts
+if TYPE_CHECKING:
+    from activesam_ros.ros.inbox import Drop, FrameCounts
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import array
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo, VisionClass
 
-from activesam_ros.evaluation.truth import ClassMap
+if TYPE_CHECKING:
+    from activesam_ros.evaluation.truth import ClassMap
 
 
 def image_of(message: Any) -> Image | CompressedImage:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Pacing:
@@ -15,10 +18,9 @@ class Pacing:
     """
 
     def __init__(self, listeners: Sequence[str], most: int) -> None:
-        """
-        Args:
-            listeners: names of those who answer.
-            most: so many images may be without the answer of a listener.
+        """Args:
+        listeners: names of those who answer.
+        most: so many images may be without the answer of a listener.
         """
         self._changed = threading.Condition()
         self._open: dict[str, deque[int]] = {name: deque() for name in listeners}

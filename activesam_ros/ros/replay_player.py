@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from activesam_ros.ros.endings import ending_signals, run_with_ros
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Sequence
 
 
 def main(args: Sequence[str] | None = None) -> int:

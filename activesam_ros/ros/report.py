@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
 
-from activesam_ros.memory import Memory, memory
-from activesam_ros.ros.calls import CallQueue
-from activesam_ros.ros.camera import Camera
 from activesam_ros.ros.camera_outputs import Demand
 from activesam_ros.ros.camera_status import CameraView, camera_status, unanswered
 from activesam_ros.ros.diagnostics import Diagnostics
-from activesam_ros.ros.engine import Engine
-from activesam_ros.ros.frame import Frame
 from activesam_ros.ros.heartbeat import hangs
 from activesam_ros.ros.inbox import FrameCounts, Inbox
 from activesam_ros.ros.input_watch import incompatible, published_images, silence
 from activesam_ros.ros.lifecycle import ManagedNode, Stage
-from activesam_ros.ros.live_parameters import LiveParameters
 from activesam_ros.ros.node_status import NodeView, node_status
 from activesam_ros.ros.qos import profile_text
 from activesam_ros.ros.recent_counts import RecentCounts
 from activesam_ros.ros.vocabulary_status import VocabularyView, vocabulary_status
+from activesam_ros.system.memory import Memory, memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from activesam_ros.ros.calls import CallQueue
+    from activesam_ros.ros.camera import Camera
+    from activesam_ros.ros.engine import Engine
+    from activesam_ros.ros.frame import Frame
+    from activesam_ros.ros.live_parameters import LiveParameters
 
 
 class NodeReport:
@@ -37,11 +41,10 @@ class NodeReport:
         engine: Callable[[], Engine | None],
         well: Callable[[], bool],
     ) -> None:
-        """
-        Args:
-            node, parameters, inbox, calls, cameras: what is looked at.
-            engine: gives the one there is now.
-            well: whether the heartbeat is published.
+        """Args:
+        node, parameters, inbox, calls, cameras: what is looked at.
+        engine: gives the one there is now.
+        well: whether the heartbeat is published.
         """
         self._node = node
         self._parameters = parameters
@@ -175,7 +178,9 @@ class NodeReport:
             since_answer=camera.latency.since_answer,
             stages=camera.latency.percentiles(),
             active=camera.latency.active,
-            rolling=engine is not None and engine.served is not None and engine.served.segmenter.settings.rolls,
+            rolling=engine is not None
+            and engine.served is not None
+            and engine.served.segmenter.settings.rolls,
             since_full=camera.memory.frames_since_full,
         )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from activesam_ros.ros.diagnostics import Level, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 V = TypeVar("V")
 

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.lifecycle import LifecycleNode
 from rclpy.task import Future
 
 from activesam_ros.errors import ActiveSamError, SettingsError, VocabularyError
 from activesam_ros.ros.calls import Answer, Asked, CallQueue, Outcome
 from activesam_ros.ros.conversions import confidence_to_image, labels_to_image
-from activesam_ros.ros.engine import Engine
 from activesam_ros.ros.messages import active_classes, vocabulary_message
 from activesam_ros.ros.worker import describe
-from activesam_ros.settings import SegmenterSettings
 from activesam_ros.srv import Segment
 from activesam_ros.vocabulary import Vocabulary, check_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rclpy.lifecycle import LifecycleNode
+
+    from activesam_ros.ros.engine import Engine
+    from activesam_ros.settings import SegmenterSettings
 
 _THRESHOLDS = ("confidence_threshold", "background_threshold")
 
@@ -35,13 +40,12 @@ class SegmentService:
         engine: Callable[[], Engine | None],
         failed: Callable[[str], None],
     ) -> None:
-        """
-        Args:
-            node: that offers the service.
-            calls: takes the calls.
-            not_serving: why none can be answered right now, in one sentence; None if they can.
-            engine: gives the one there is now.
-            failed: told, in one sentence, of a call that could not even be read, by a fault.
+        """Args:
+        node: that offers the service.
+        calls: takes the calls.
+        not_serving: why none can be answered right now, in one sentence; None if they can.
+        engine: gives the one there is now.
+        failed: told, in one sentence, of a call that could not even be read, by a fault.
         """
         self._failed = failed
         self._calls = calls

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
 
 
 class ReasonThrottle:
@@ -14,11 +17,10 @@ class ReasonThrottle:
     """
 
     def __init__(self, period: float, clock: Callable[[], float], remembered: int = 64) -> None:
-        """
-        Args:
-            period: in seconds.
-            clock: seconds; it never jumps.
-            remembered: of so many reasons, those that came last, it is known when they were let through.
+        """Args:
+        period: in seconds.
+        clock: seconds; it never jumps.
+        remembered: of so many reasons, those that came last, it is known when they were let through.
         """
         self._period = period
         self._clock = clock
@@ -27,8 +29,7 @@ class ReasonThrottle:
         self._seen: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()
 
     def __call__(self, text: str, key: Hashable = None) -> str | None:
-        """
-        Args:
+        """Args:
             text: what is to be logged.
             key: the reason, if the text has numbers or names that change from time to time; None: the text itself.
 

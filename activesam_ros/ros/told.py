@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from builtin_interfaces.msg import Time
-from vision_msgs.msg import LabelInfo
+from typing import TYPE_CHECKING
 
-from activesam_ros import msg
 from activesam_ros.evaluation.truth import ClassMap
-from activesam_ros.msg import ActiveClasses
-from activesam_ros.result import ActiveClass
+from activesam_ros.results import ActiveClass
 from activesam_ros.vocabulary import Vocabulary, VocabularyClass
+
+if TYPE_CHECKING:
+    from builtin_interfaces.msg import Time
+    from vision_msgs.msg import LabelInfo
+
+    from activesam_ros import msg
+    from activesam_ros.msg import ActiveClasses
 
 
 def nanoseconds(stamp: Time) -> int:

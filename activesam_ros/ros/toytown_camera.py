@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import InvalidParameterValueException
@@ -17,9 +18,11 @@ from activesam_ros.errors import SettingsError
 from activesam_ros.ros import qos
 from activesam_ros.ros.conversions import labels_to_image, rgb_to_image
 from activesam_ros.ros.toytown_parameters import DESCRIPTIONS, LIMITS, CameraParameters
-from activesam_ros.toytown.canvas import Camera
 from activesam_ros.toytown.scene import World
 from activesam_ros.toytown.words import CLASSES
+
+if TYPE_CHECKING:
+    from activesam_ros.toytown.canvas import Camera
 
 # Images that a slow subscriber may fall behind.
 _DEPTH = 5
@@ -34,8 +37,7 @@ class ToytownCamera(Node):
     """
 
     def __init__(self, **node_options: object) -> None:
-        """
-        Args:
+        """Args:
             node_options: for `rclpy.node.Node`.
 
         Raises:
@@ -66,7 +68,9 @@ class ToytownCamera(Node):
         except InvalidParameterValueException as error:
             low, high = LIMITS[name]
             said = " ".join(str(error).split())
-            raise SettingsError(f"{name} is out of its range; expected {low:g} to {high:g}: {said}") from error
+            raise SettingsError(
+                f"{name} is out of its range; expected {low:g} to {high:g}: {said}"
+            ) from error
 
     def _publisher(self, kind: type, topic: str) -> object:
         profile = QoSProfile(depth=_DEPTH)

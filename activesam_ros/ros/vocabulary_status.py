@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from activesam_ros.ros.diagnostics import Level, Status
-from activesam_ros.ros.preparation import Served
 from activesam_ros.ros.rules import Rule, judged, known
+
+if TYPE_CHECKING:
+    from activesam_ros.ros.preparation import Served
 
 NAME = "vocabulary"
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from activesam_ros.errors import ActiveSamError
-from activesam_ros.ros.calls import Call, CallQueue
-from activesam_ros.ros.changes import ChangeDesk
-from activesam_ros.ros.inbox import Inbox
-from activesam_ros.ros.parameters import Wanted
 from activesam_ros.ros.preparation import Prepared, Preparer, Served, swap
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activesam_ros.prompts.prompt_set import PromptSet
+    from activesam_ros.ros.calls import Call, CallQueue
+    from activesam_ros.ros.changes import ChangeDesk
+    from activesam_ros.ros.inbox import Inbox
+    from activesam_ros.ros.parameters import Wanted
     from activesam_ros.segmenter import ActiveSegmenter
-    from activesam_ros.text.prompts import PromptSet
 
 F = TypeVar("F")
 
@@ -70,13 +71,12 @@ class Worker(Generic[F]):
         load: Callable[[], ActiveSegmenter],
         events: WorkerEvents[F],
     ) -> None:
-        """
-        Args:
-            inbox: where frames come from; who puts a call that is ready into `calls` has to wake it.
-            calls: where calls come from; between two batches of frames at most one is answered.
-            desk: where words and settings come from; the worker opens it once the model is loaded.
-            load: makes the segmenter; may raise ActiveSamError.
-            events: is told what happens, and answers the frames.
+        """Args:
+        inbox: where frames come from; who puts a call that is ready into `calls` has to wake it.
+        calls: where calls come from; between two batches of frames at most one is answered.
+        desk: where words and settings come from; the worker opens it once the model is loaded.
+        load: makes the segmenter; may raise ActiveSamError.
+        events: is told what happens, and answers the frames.
         """
         self._inbox = inbox
         self._calls = calls

@@ -61,10 +61,9 @@ class Canvas:
     """
 
     def __init__(self, camera: Camera, coloured: bool = True) -> None:
-        """
-        Args:
-            camera: whose picture is drawn.
-            coloured: False: draw the part image alone, which takes half of the time.
+        """Args:
+        camera: whose picture is drawn.
+        coloured: False: draw the part image alone, which takes half of the time.
         """
         self.camera = camera
         self._coloured = coloured

@@ -19,7 +19,8 @@ _GLASS: Colour = (58, 74, 96)
 @dataclass(frozen=True)
 class Item:
     """One object: what it is, where its near end stands (metres), how it moves (metres per second), its
-    looks."""
+    looks.
+    """
 
     kind: str
     owner: int

@@ -6,15 +6,19 @@ examples each are about twice as fast as one with two threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import TracebackType
+from typing import TYPE_CHECKING
 
 import cv2
 import torch
 from torch import Tensor, multiprocessing
 
-from activesam_ros.toytown.examples import Batch, Sampler
 from activesam_ros.toytown.objective import PARTS, Objective, Plan, TrainSettings, draw
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from activesam_ros.toytown.examples import Batch, Sampler
 
 
 class LocalGradients:

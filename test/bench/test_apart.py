@@ -5,7 +5,7 @@ from importlib import import_module
 
 import pytest
 
-from activesam_ros.bench.apart import OwnProcess, in_own_process
+from activesam_ros.benchmarks.apart import OwnProcess, in_own_process
 from activesam_ros.errors import ActiveSamError
 
 

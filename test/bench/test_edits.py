@@ -2,11 +2,11 @@
 
 import pytest
 
-from activesam_ros.bench.edits import measure_edits
-from activesam_ros.bench.words import NEW_WORDS, base_names, other_names
+from activesam_ros.benchmarks.edits import measure_edits
+from activesam_ros.benchmarks.words import NEW_WORDS, base_names, other_names
 from activesam_ros.model.checkpoint import open_text_checkpoint
-from activesam_ros.text.filling import fill_prompt_cache, needed_phrases
-from activesam_ros.text.hypernyms import TableHypernyms
+from activesam_ros.prompts.filling import fill_prompt_cache, needed_phrases
+from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.vocabulary import Vocabulary
 
 CLASSES = 4

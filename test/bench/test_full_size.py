@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from transformers import Sam3Config
 
-from activesam_ros.bench import full_size
+from activesam_ros.benchmarks import full_size
 from activesam_ros.model.checkpoint import load_checkpoint
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.vocabulary import Vocabulary

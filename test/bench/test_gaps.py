@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from activesam_ros.bench.gaps import measure_gaps
+from activesam_ros.benchmarks.gaps import measure_gaps
 from activesam_ros.errors import VocabularyError
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.vocabulary import Vocabulary

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from activesam_ros.bench import video
-from activesam_ros.bench.__main__ import main
-from activesam_ros.bench.video import FULL, MASKS, PREVIEW, TOKENS, Options, Tally
+from activesam_ros.benchmarks import video
+from activesam_ros.benchmarks.video import FULL, MASKS, PREVIEW, TOKENS, Options, Tally
+from activesam_ros.cli.bench import main
 from activesam_ros.model.work import Asked
-from activesam_ros.result import ActiveClass
-from activesam_ros.rolling import NO_LOOK, Look
+from activesam_ros.results import ActiveClass
 from activesam_ros.settings import PROFILES, SegmenterSettings
+from activesam_ros.stages.temporal_reuse import NO_LOOK, Look
 
 
 class Segmenter:

@@ -5,9 +5,9 @@ from dataclasses import asdict
 
 import pytest
 
-from activesam_ros.bench.__main__ import main
-from activesam_ros.bench.report import table, to_markdown
-from activesam_ros.bench.vocabulary import Options, measure_vocabulary
+from activesam_ros.benchmarks.report import table, to_markdown
+from activesam_ros.benchmarks.vocabulary import Options, measure_vocabulary
+from activesam_ros.cli.bench import main
 
 TINY = Options(
     classes=4, repeats=1, threads=1, stream_classes=2, stream_resolution=64, stream_frames=2, stream_edits=1

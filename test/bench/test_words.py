@@ -1,8 +1,8 @@
 """The words of the vocabulary benchmark."""
 
-from activesam_ros.bench.words import NEW_WORDS, base_names, other_names, with_one_changed
-from activesam_ros.text.canonical import canonical_name, match_key
-from activesam_ros.vocabulary_file import load_vocabulary_file, preset_names
+from activesam_ros.benchmarks.words import NEW_WORDS, base_names, other_names, with_one_changed
+from activesam_ros.vocabulary.canonical import canonical_name, match_key
+from activesam_ros.vocabulary.files import load_vocabulary_file, preset_names
 
 
 def keys(names):

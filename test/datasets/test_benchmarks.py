@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from activesam_ros.datasets.benchmarks import BENCHMARKS
-from activesam_ros.vocabulary_file import load_vocabulary_file, preset_names
+from activesam_ros.vocabulary.files import load_vocabulary_file, preset_names
 
 IGNORE = 255
 

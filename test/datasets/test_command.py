@@ -9,14 +9,14 @@ from PIL import Image
 
 pytest.importorskip("rosbags")
 
+from activesam_ros.cli.make_bag import main
 from activesam_ros.datasets.benchmarks import BENCHMARKS
-from activesam_ros.datasets.command import main
 from activesam_ros.datasets.labelled_bag import COMPRESSED_IMAGE_TOPIC, IMAGE_TOPIC, START, TRUTH_TOPIC
 from activesam_ros.evaluation.bag import BagSource
 from activesam_ros.evaluation.samples import default_image_topic, samples
 from activesam_ros.evaluation.truth import ClassMap, match, recorded_class_map
 from activesam_ros.toytown.words import CLASSES
-from activesam_ros.vocabulary_file import load_vocabulary_file
+from activesam_ros.vocabulary.files import load_vocabulary_file
 
 CITY = "leftImg8bit/val/bonn/{}_leftImg8bit.png", "gtFine/val/bonn/{}_gtFine_{}.png"
 
@@ -222,7 +222,7 @@ def test_a_rendered_street(tmp_path, recorded, capsys, storage):
 
 def test_it_needs_no_torch_and_no_ros():
     code = (
-        "import sys; import activesam_ros.datasets.command, activesam_ros.datasets.conversion; "
+        "import sys; import activesam_ros.cli.make_bag, activesam_ros.datasets.conversion; "
         "import activesam_ros.demo.drive; "
         "assert not {'torch', 'rclpy', 'sensor_msgs'} & sys.modules.keys()"
     )

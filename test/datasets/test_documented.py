@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from activesam_ros.cli.make_bag import main
 from activesam_ros.datasets.benchmarks import BENCHMARKS
-from activesam_ros.datasets.command import main
 
 TEXT = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
 

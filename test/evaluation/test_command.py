@@ -9,17 +9,17 @@ import pytest
 
 pytest.importorskip("rosbags")
 
+from activesam_ros.cli.evaluate import main
 from activesam_ros.datasets.labelled_bag import TRUTH_TOPIC, LabelledBag
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation import run
-from activesam_ros.evaluation.command import main
 from activesam_ros.evaluation.corruptions import CORRUPTIONS, Corrupted
 from activesam_ros.evaluation.methods import METHODS
 from activesam_ros.evaluation.request import Request
 from activesam_ros.evaluation.run import Finished
 from activesam_ros.toytown.scene import World
 from activesam_ros.toytown.words import CLASSES
-from activesam_ros.vocabulary_file import load_vocabulary_file
+from activesam_ros.vocabulary.files import load_vocabulary_file
 
 START = 1_700_000_000_000_000_000
 WORDS = "road; car, automobile; sky; person; building"
@@ -30,7 +30,7 @@ import sys
 for name in ("rclpy", "launch", "cv_bridge", "sensor_msgs", "std_msgs", "vision_msgs", "builtin_interfaces",
              "rosidl_runtime_py", "rcl_interfaces", "activesam_ros.msg"):
     sys.modules[name] = None
-from activesam_ros.evaluation.command import main
+from activesam_ros.cli.evaluate import main
 sys.exit(main())
 """
 

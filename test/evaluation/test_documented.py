@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from activesam_ros.datasets.command import main as make_bag
+from activesam_ros.cli.evaluate import main
+from activesam_ros.cli.make_bag import main as make_bag
 from activesam_ros.evaluation import run
-from activesam_ros.evaluation.command import main
 from activesam_ros.evaluation.corruptions import CORRUPTIONS
 from activesam_ros.evaluation.finishing import FRAMES, RESULTS
 from activesam_ros.evaluation.methods import METHODS

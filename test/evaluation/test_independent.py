@@ -7,7 +7,7 @@ from activesam_ros.evaluation.judge import Answer, FrameBefore, FrameJudge
 from activesam_ros.evaluation.samples import Sample
 from activesam_ros.evaluation.summary import summarise
 from activesam_ros.evaluation.truth import ClassMap, match
-from activesam_ros.result import ActiveClass
+from activesam_ros.results import ActiveClass
 from activesam_ros.vocabulary import Vocabulary
 
 # Ids 0, 5, 6, …: those of the first vocabulary that do not stay are not used again.

@@ -7,7 +7,7 @@ from activesam_ros.evaluation.judge import Answer, Cost, FrameBefore, FrameJudge
 from activesam_ros.evaluation.records import FrameRecord
 from activesam_ros.evaluation.samples import Sample
 from activesam_ros.evaluation.truth import ClassMap, match
-from activesam_ros.result import ActiveClass, SegmentationResult
+from activesam_ros.results import ActiveClass, SegmentationResult
 from activesam_ros.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_names(["road", "car", "sky", "unicorn"])

@@ -8,9 +8,9 @@ import pytest
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.methods import METHODS, build, known_methods
 from activesam_ros.evaluation.per_class import PerClassSegmenter
+from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
 from activesam_ros.settings import PROFILES
-from activesam_ros.text.hypernyms import TableHypernyms
 from activesam_ros.toytown.words import DEMO_WORDS
 from activesam_ros.vocabulary import Vocabulary
 
@@ -118,7 +118,9 @@ def test_prompts_are_encoded_once_if_nothing_about_them_differs(segmenter):
 
 
 def test_names_that_are_refused(segmenter):
-    with pytest.raises(EvaluationError, match="no method 'fast'; expected one of active, paper, realtime, full-vocab"):
+    with pytest.raises(
+        EvaluationError, match="no method 'fast'; expected one of active, paper, realtime, full-vocab"
+    ):
         build("fast", segmenter, WORDS)
     with pytest.raises(EvaluationError, match="'paper' is named twice"):
         known_methods(["paper", "active", "paper"])

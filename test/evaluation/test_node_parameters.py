@@ -9,7 +9,7 @@ from activesam_ros.errors import ActiveSamError, SettingsError, VocabularyError
 from activesam_ros.evaluation.node_parameters import wanted
 from activesam_ros.ros.edits import first_request
 from activesam_ros.ros.parameters import DEFAULTS
-from activesam_ros.vocabulary_file import load_vocabulary_file
+from activesam_ros.vocabulary.files import load_vocabulary_file
 
 SHIPPED = Path(__file__).resolve().parents[2] / "config" / "activesam.yaml"
 

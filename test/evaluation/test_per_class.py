@@ -8,8 +8,8 @@ from activesam_ros.errors import ImageError, ModelError, VocabularyError
 from activesam_ros.evaluation.per_class import PerClassSegmenter, painted_instances
 from activesam_ros.model.heads import DecodedQuery, PromptHeads, PromptTokens
 from activesam_ros.model.vision import VisionEncoder
+from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
-from activesam_ros.text.hypernyms import TableHypernyms
 from activesam_ros.vocabulary import Vocabulary
 
 WORDS = ["road", "car, automobile", "sky", "building", "zebra"]

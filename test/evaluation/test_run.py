@@ -25,10 +25,10 @@ from activesam_ros.evaluation.run_folder import RunFolder
 from activesam_ros.evaluation.samples import samples
 from activesam_ros.evaluation.streams import Stream
 from activesam_ros.model.work import FrameWork
-from activesam_ros.result import ActiveClass, SegmentationResult
+from activesam_ros.prompts.hypernyms import TableHypernyms
+from activesam_ros.results import ActiveClass, SegmentationResult
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.settings import SegmenterSettings
-from activesam_ros.text.hypernyms import TableHypernyms
 from activesam_ros.vocabulary import Vocabulary
 
 NAMES = ("road", "car", "sky")

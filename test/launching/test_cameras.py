@@ -2,8 +2,8 @@ import pytest
 
 pytest.importorskip("ament_index_python", reason="ament_index_python is missing; source env.sh")
 
-from activesam_ros.errors import SettingsError  # noqa: E402
-from activesam_ros.launching.cameras import Source, sources  # noqa: E402
+from activesam_ros.errors import SettingsError
+from activesam_ros.launching.cameras import Source, sources
 
 
 def given(**values):

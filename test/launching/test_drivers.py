@@ -2,8 +2,8 @@ import pytest
 
 pytest.importorskip("ament_index_python", reason="ament_index_python is missing; source env.sh")
 
-from activesam_ros.errors import SettingsError  # noqa: E402
-from activesam_ros.launching.drivers import DRIVERS, require_installed, require_told_apart  # noqa: E402
+from activesam_ros.errors import SettingsError
+from activesam_ros.launching.drivers import DRIVERS, require_installed, require_told_apart
 
 
 def test_what_is_not_installed_is_told_with_what_to_do(monkeypatch):

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from activesam_ros.errors import ModelError
-from activesam_ros.files import cache_folder
 from activesam_ros.model.compiling import keep_compiled, torch_compiler
+from activesam_ros.system.files import cache_folder
 
 
 @pytest.mark.parametrize("chosen", [None, "/elsewhere"])

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from activesam_ros.model.fused.heads import LeanHeads
 from activesam_ros.model.heads import PromptHeads, PromptTokens
-from activesam_ros.model.lean.heads import LeanHeads
 from activesam_ros.model.vision import VisionEncoder
 
 pytestmark = pytest.mark.parametrize("kind", [PromptHeads, LeanHeads])

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from devsetup import overlay, shell
 from devsetup.profiles import ROS, WHEELS, Profile, RosInstallation
 from devsetup.virtualenv import VenvPlan, plan_venv
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SITE = "lib/python3.11/site-packages"
 

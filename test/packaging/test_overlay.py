@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from devsetup import overlay
 from devsetup.profiles import WHEELS, Profile
 from devsetup.virtualenv import VenvPlan, plan_venv
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture

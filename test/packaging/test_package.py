@@ -89,7 +89,15 @@ def test_colcon_installs_messages_and_sources_into_one_python_package() -> None:
 
 
 def test_colcon_installs_the_executables_and_the_shared_files() -> None:
-    for name in ("activesam", "prompt_cache", "evaluate_bag", "make_bag", "replay", "evaluator", "toytown_camera"):
+    for name in (
+        "activesam",
+        "prompt_cache",
+        "evaluate_bag",
+        "make_bag",
+        "replay",
+        "evaluator",
+        "toytown_camera",
+    ):
         executable = installed() / "lib" / "activesam_ros" / name
         assert os.access(executable, os.X_OK)
         assert executable.read_text().startswith("#!/usr/bin/env python3\n")

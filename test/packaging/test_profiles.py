@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from devsetup.errors import SetupError
 from devsetup.profiles import ROS, TOO_OLD_DISTROS, WHEELS, detect_profile
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_machine_without_ros_gets_the_wheels(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from devsetup.errors import SetupError
 from devsetup.progress import Progress
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_output_goes_to_the_log_and_steps_to_the_screen(

@@ -6,12 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from devsetup import virtualenv
 from devsetup.checks import check_space
 from devsetup.errors import SetupError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def make_setup(clone: Path, **environ: str) -> subprocess.CompletedProcess[str]:

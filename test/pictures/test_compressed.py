@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from activesam_ros.errors import ImageError
-from activesam_ros.pictures.compressed import compressed_to_ids, compressed_to_rgb
-from activesam_ros.pictures.raw import BAYER_ENCODINGS
+from activesam_ros.images.compressed import compressed_to_ids, compressed_to_rgb
+from activesam_ros.images.raw import BAYER_ENCODINGS
 
 
 @pytest.fixture(scope="module")

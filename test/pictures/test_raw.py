@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from activesam_ros.errors import ImageError
-from activesam_ros.pictures.raw import ID_ENCODINGS, SUPPORTED_ENCODINGS, image_to_ids, image_to_rgb
+from activesam_ros.images.raw import ID_ENCODINGS, SUPPORTED_ENCODINGS, image_to_ids, image_to_rgb
 
 
 def message(

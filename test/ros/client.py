@@ -7,14 +7,18 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import cv2
-import numpy as np
 
 from .program import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import numpy as np
 
 RESULTS = ("labels", "active_classes", "label_info", "vocabulary")
 _LATCHED = ("label_info", "vocabulary")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import random
 import socket
-from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,6 +14,9 @@ import pytest
 from .client import Client
 from .node_process import WORDS, NodeProcess, node_processes
 from .program import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["PATIENCE", "WORDS", "Client", "NodeProcess"]
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from activesam_ros.errors import SettingsError, VocabularyError
-from activesam_ros.result import ActiveClass, PreviewResult, SegmentationResult
+from activesam_ros.results import ActiveClass, PreviewResult, SegmentationResult
 from activesam_ros.settings import SegmenterSettings
-from activesam_ros.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import threading
+
+    from activesam_ros.vocabulary import Vocabulary
 
 # Long enough for a loaded machine; reached only by a failure.
 PATIENCE = 30

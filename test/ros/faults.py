@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from itertools import count
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FOR_EVER = 1_000_000
 

@@ -1,6 +1,6 @@
 """The node `activesam` whose model misbehaves when a test says so.
 
-It is the real `activesam_ros.node.main`, on the real model, in a process of its own. Four functions get a wrapper:
+It is the real `activesam_ros.ros.main.main`, on the real model, in a process of its own. Four functions get a wrapper:
 `load_segmenter` ("load"), which loads the model, `LeanHeads.presence` and `LeanHeads.decode` ("presence" and
 "decode"), which ask the model about a bucket of prompts, and `ActiveSegmenter.encode` ("encode"), which embeds a
 vocabulary. At every call the wrapper reads the file that $ACTIVESAM_FAULTS names, does what it says, if anything, and
@@ -26,8 +26,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from activesam_ros.node import main
 from activesam_ros.ros import engine
+from activesam_ros.ros.main import main
 
 _done: Counter[int] = Counter()
 _lock = threading.Lock()
@@ -76,7 +76,7 @@ def _wrap(owner: type, name: str, bucket) -> None:
 
 def _load(*given):
     # Here, and not at the top: importing torch takes seconds, and the node itself does it in this place.
-    from activesam_ros.model.lean.heads import LeanHeads
+    from activesam_ros.model.fused.heads import LeanHeads
     from activesam_ros.segmenter import ActiveSegmenter
 
     if not hasattr(LeanHeads.decode, "__wrapped__"):

@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .program import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 LAUNCH_FILES = Path(__file__).parents[2] / "launch"
 

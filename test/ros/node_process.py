@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .program import Program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 WORDS = ["road", "car, automobile", "sky", "building", "person"]
 
@@ -26,7 +29,7 @@ class NodeProcess(Program):
             arguments: those after `--ros-args`.
             faults: file that commands `faulty_node.py`, which runs the node then; None: nothing but the node.
         """
-        program = ["-m", "activesam_ros.node"] if faults is None else [str(_FAULTY)]
+        program = ["-m", "activesam_ros.ros.main"] if faults is None else [str(_FAULTY)]
         environment = {} if faults is None else {"ACTIVESAM_FAULTS": str(faults)}
         super().__init__(log, *program, "--ros-args", *arguments, environment=environment)
 

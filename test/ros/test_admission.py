@@ -4,9 +4,9 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
-from rclpy.time import Time  # noqa: E402
+from rclpy.time import Time
 
-from activesam_ros.ros.admission import RateLimit, age_of, too_old  # noqa: E402
+from activesam_ros.ros.admission import RateLimit, age_of, too_old
 
 
 def time_at(seconds: float) -> Time:

@@ -8,17 +8,17 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
 
-from rclpy.qos import DurabilityPolicy  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
+from rclpy.qos import DurabilityPolicy
+from std_msgs.msg import Header
 
-from activesam_ros.ros.announcer import Announcer  # noqa: E402
-from activesam_ros.ros.preparation import Served  # noqa: E402
-from activesam_ros.settings import SegmenterSettings  # noqa: E402
-from activesam_ros.text.embedder import EncodingReport  # noqa: E402
-from activesam_ros.vocabulary import Vocabulary  # noqa: E402
+from activesam_ros.prompts.embedder import EncodingReport
+from activesam_ros.ros.announcer import Announcer
+from activesam_ros.ros.preparation import Served
+from activesam_ros.settings import SegmenterSettings
+from activesam_ros.vocabulary import Vocabulary
 
-from .fakes import PATIENCE, FakeSegmenter  # noqa: E402
-from .recording import RecordingNode  # noqa: E402
+from .fakes import PATIENCE, FakeSegmenter
+from .recording import RecordingNode
 
 
 def serving(revision, *names, threshold=0.25):

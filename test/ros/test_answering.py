@@ -7,23 +7,23 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-from rclpy.time import Time  # noqa: E402
-from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
+import cv2
+import numpy as np
+from rclpy.time import Time
+from sensor_msgs.msg import CompressedImage, Image
 
-from activesam_ros.errors import OutOfMemoryError  # noqa: E402
-from activesam_ros.rolling import StreamMemory  # noqa: E402
-from activesam_ros.ros.answering import Answering  # noqa: E402
-from activesam_ros.ros.camera_outputs import Demand  # noqa: E402
-from activesam_ros.ros.frame import Frame  # noqa: E402
-from activesam_ros.ros.inbox import Drop, FrameCounts, Inbox  # noqa: E402
-from activesam_ros.ros.latency import Latency  # noqa: E402
-from activesam_ros.ros.parameters import Policy  # noqa: E402
-from activesam_ros.ros.preparation import Preparer, swap  # noqa: E402
+from activesam_ros.errors import OutOfMemoryError
+from activesam_ros.ros.answering import Answering
+from activesam_ros.ros.camera_outputs import Demand
+from activesam_ros.ros.frame import Frame
+from activesam_ros.ros.inbox import Drop, FrameCounts, Inbox
+from activesam_ros.ros.latency import Latency
+from activesam_ros.ros.parameters import Policy
+from activesam_ros.ros.preparation import Preparer, swap
+from activesam_ros.stages.temporal_reuse import StreamMemory
 
-from .fakes import FakeSegmenter  # noqa: E402
-from .test_preparation import request  # noqa: E402
+from .fakes import FakeSegmenter
+from .test_preparation import request
 
 NAMES = ("front", "rear", "left")
 

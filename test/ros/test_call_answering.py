@@ -6,16 +6,16 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
-from sensor_msgs.msg import Image  # noqa: E402
+from sensor_msgs.msg import Image
 
-from activesam_ros.errors import ModelError, OutOfMemoryError  # noqa: E402
-from activesam_ros.ros.call_answering import CallAnswering  # noqa: E402
-from activesam_ros.ros.calls import Asked, CallQueue, Outcome  # noqa: E402
-from activesam_ros.ros.preparation import Preparer, swap  # noqa: E402
-from activesam_ros.vocabulary import Vocabulary  # noqa: E402
+from activesam_ros.errors import ModelError, OutOfMemoryError
+from activesam_ros.ros.call_answering import CallAnswering
+from activesam_ros.ros.calls import Asked, CallQueue, Outcome
+from activesam_ros.ros.preparation import Preparer, swap
+from activesam_ros.vocabulary import Vocabulary
 
-from .fakes import PATIENCE, FakeSegmenter, eventually  # noqa: E402
-from .test_preparation import request  # noqa: E402
+from .fakes import PATIENCE, FakeSegmenter, eventually
+from .test_preparation import request
 
 
 class Bench:

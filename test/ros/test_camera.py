@@ -5,12 +5,12 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
 
-from activesam_ros.ros.camera import Camera  # noqa: E402
-from activesam_ros.ros.camera_outputs import Demand  # noqa: E402
-from activesam_ros.ros.inbox import Inbox  # noqa: E402
-from activesam_ros.ros.parameters import DEFAULTS, Policy, Setup, group_of  # noqa: E402
+from activesam_ros.ros.camera import Camera
+from activesam_ros.ros.camera_outputs import Demand
+from activesam_ros.ros.inbox import Inbox
+from activesam_ros.ros.parameters import DEFAULTS, Policy, Setup, group_of
 
-from .recording import RecordingNode  # noqa: E402
+from .recording import RecordingNode
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
-from sensor_msgs.msg import CameraInfo  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
 
-from activesam_ros.ros.camera_info import InfoCache  # noqa: E402
+from activesam_ros.ros.camera_info import InfoCache
 
 
 def header(number: int, frame: str = "camera") -> Header:

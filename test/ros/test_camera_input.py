@@ -6,16 +6,16 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
-from rclpy.qos import HistoryPolicy, ReliabilityPolicy  # noqa: E402
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
+from rclpy.qos import HistoryPolicy, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
 
-from activesam_ros.ros import camera_input  # noqa: E402
-from activesam_ros.ros.camera_input import CameraInput  # noqa: E402
-from activesam_ros.ros.inbox import Drop, FrameCounts, Inbox  # noqa: E402
-from activesam_ros.ros.parameters import DEFAULTS, Policy, Setup, group_of  # noqa: E402
+from activesam_ros.ros import camera_input
+from activesam_ros.ros.camera_input import CameraInput
+from activesam_ros.ros.inbox import Drop, FrameCounts, Inbox
+from activesam_ros.ros.parameters import DEFAULTS, Policy, Setup, group_of
 
-from .recording import RecordingNode  # noqa: E402
+from .recording import RecordingNode
 
 
 class Bench:

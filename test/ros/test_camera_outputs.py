@@ -9,14 +9,14 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
 
-from sensor_msgs.msg import CameraInfo  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
 
-from activesam_ros.ros.camera_outputs import CameraOutputs, Demand  # noqa: E402
-from activesam_ros.vocabulary import Entry, Vocabulary  # noqa: E402
+from activesam_ros.ros.camera_outputs import CameraOutputs, Demand
+from activesam_ros.vocabulary import Entry, Vocabulary
 
-from .fakes import FakeEncoded, FakePrompts, FakeSegmenter  # noqa: E402
-from .recording import RecordingNode  # noqa: E402
+from .fakes import FakeEncoded, FakePrompts, FakeSegmenter
+from .recording import RecordingNode
 
 RGB = np.zeros((4, 6, 3), np.uint8)
 HEADER = Header(frame_id="lens")

@@ -2,13 +2,13 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
-from activesam_ros.ros.camera_status import RULES, CameraView, camera_status, unanswered  # noqa: E402
-from activesam_ros.ros.diagnostics import Level  # noqa: E402
-from activesam_ros.ros.inbox import Drop, FrameCounts  # noqa: E402
-from activesam_ros.ros.latency import Percentiles  # noqa: E402
-from activesam_ros.ros.recent_counts import Recent  # noqa: E402
+from activesam_ros.ros.camera_status import RULES, CameraView, camera_status, unanswered
+from activesam_ros.ros.diagnostics import Level
+from activesam_ros.ros.inbox import Drop, FrameCounts
+from activesam_ros.ros.latency import Percentiles
+from activesam_ros.ros.recent_counts import Recent
 
-from .documented import documented_rules, documented_values  # noqa: E402
+from .documented import documented_rules, documented_values
 
 COUNTS = FrameCounts(
     received=100, answered=90, waiting=1, in_work=2, dropped=((Drop.SUPERSEDED, 5), (Drop.BAD_IMAGE, 2))

@@ -5,10 +5,10 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
-from std_msgs.msg import Header  # noqa: E402
+from std_msgs.msg import Header
 
-from activesam_ros.pictures.raw import image_to_rgb  # noqa: E402
-from activesam_ros.ros.conversions import confidence_to_image, labels_to_image, rgb_to_image  # noqa: E402
+from activesam_ros.images.raw import image_to_rgb
+from activesam_ros.ros.conversions import confidence_to_image, labels_to_image, rgb_to_image
 
 HEADER = Header(frame_id="camera")
 HEADER.stamp.sec, HEADER.stamp.nanosec = 5, 7

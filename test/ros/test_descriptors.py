@@ -5,10 +5,10 @@ import yaml
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
-from rcl_interfaces.msg import ParameterType  # noqa: E402
+from rcl_interfaces.msg import ParameterType
 
-from activesam_ros.ros.descriptors import DESCRIBED_TYPES, declared_default, descriptor  # noqa: E402
-from activesam_ros.ros.parameters import PARAMETERS, Takes  # noqa: E402
+from activesam_ros.ros.descriptors import DESCRIBED_TYPES, declared_default, descriptor
+from activesam_ros.ros.parameters import PARAMETERS, Takes
 
 FILE = Path(__file__).parents[2] / "config" / "activesam.yaml"
 

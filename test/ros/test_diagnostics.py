@@ -4,10 +4,10 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
-from builtin_interfaces.msg import Time  # noqa: E402
-from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
 
-from activesam_ros.ros.diagnostics import Diagnostics, Level, Status, status_message  # noqa: E402
+from activesam_ros.ros.diagnostics import Diagnostics, Level, Status, status_message
 
 
 class RecordingNode:

@@ -41,7 +41,10 @@ def called(node, **transition):
 
 def test_a_call_for_a_transition_that_does_not_fit_is_answered(node, capfd):
     assert called(node, id=3) is False
-    assert "nable to start transition 3" in (said := capfd.readouterr().err) or "transition 3 does not fit" in said
+    assert (
+        "nable to start transition 3" in (said := capfd.readouterr().err)
+        or "transition 3 does not fit" in said
+    )
     assert node.stage == "unconfigured"
 
 

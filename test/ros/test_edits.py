@@ -10,7 +10,7 @@ from activesam_ros.ros.edits import first_request, next_request
 from activesam_ros.ros.parameters import CHANGEABLE, DEFAULTS
 from activesam_ros.settings import PROFILES, SegmenterSettings
 from activesam_ros.vocabulary import Entry
-from activesam_ros.vocabulary_file import VocabularyFile
+from activesam_ros.vocabulary.files import VocabularyFile
 
 FILES = {
     "street": VocabularyFile(
@@ -291,6 +291,8 @@ def test_a_parameter_file_with_every_default_may_name_a_profile():
 
 
 def test_an_unknown_profile_is_refused_and_no_profile_changes_nothing():
-    with pytest.raises(SettingsError, match="profile is 'fast'; expected one of paper, realtime, an empty text"):
+    with pytest.raises(
+        SettingsError, match="profile is 'fast'; expected one of paper, realtime, an empty text"
+    ):
         first(profile="fast")
     assert then(first(), profile="") == first()

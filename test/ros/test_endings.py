@@ -10,10 +10,10 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
 
-from activesam_ros.errors import EvaluationError  # noqa: E402
-from activesam_ros.ros.endings import callbacks_of  # noqa: E402
+from activesam_ros.errors import EvaluationError
+from activesam_ros.ros.endings import callbacks_of
 
-from .conftest import PATIENCE  # noqa: E402
+from .conftest import PATIENCE
 
 WAITS = """
 from activesam_ros.ros.endings import ending_signals

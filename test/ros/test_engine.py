@@ -10,15 +10,15 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
-from activesam_ros.errors import ModelError, SettingsError, VocabularyError  # noqa: E402
-from activesam_ros.ros.calls import Asked, CallQueue, Outcome  # noqa: E402
-from activesam_ros.ros.engine import Engine, load_segmenter, prompt_cache_folder  # noqa: E402
-from activesam_ros.ros.inbox import Inbox  # noqa: E402
-from activesam_ros.ros.parameters import DEFAULTS, ModelChoice, group_of  # noqa: E402
-from activesam_ros.vocabulary import Vocabulary  # noqa: E402
+from activesam_ros.errors import ModelError, SettingsError, VocabularyError
+from activesam_ros.ros.calls import Asked, CallQueue, Outcome
+from activesam_ros.ros.engine import Engine, load_segmenter, prompt_cache_folder
+from activesam_ros.ros.inbox import Inbox
+from activesam_ros.ros.parameters import DEFAULTS, ModelChoice, group_of
+from activesam_ros.vocabulary import Vocabulary
 
-from .fakes import PATIENCE, FakeSegmenter, eventually  # noqa: E402
-from .test_preparation import request  # noqa: E402
+from .fakes import PATIENCE, FakeSegmenter, eventually
+from .test_preparation import request
 
 CHOICE = replace(group_of(ModelChoice, DEFAULTS), model="street", prompt_cache="off")
 

@@ -9,29 +9,29 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
 
-from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-from rclpy.qos import QoSProfile  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
-from vision_msgs.msg import LabelInfo  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from vision_msgs.msg import LabelInfo
 
-from activesam_ros import msg  # noqa: E402
-from activesam_ros.evaluation.records import read_records  # noqa: E402
-from activesam_ros.evaluation.run_folder import RunFolder  # noqa: E402
-from activesam_ros.evaluation.truth import ClassMap  # noqa: E402
-from activesam_ros.ros import qos  # noqa: E402
-from activesam_ros.ros.conversions import labels_to_image, rgb_to_image  # noqa: E402
-from activesam_ros.ros.endings import callbacks_of  # noqa: E402
-from activesam_ros.ros.evaluator import Evaluator  # noqa: E402
-from activesam_ros.ros.messages import vocabulary_message  # noqa: E402
-from activesam_ros.ros.parameters import DEFAULTS  # noqa: E402
-from activesam_ros.ros.recorded import label_info_of  # noqa: E402
-from activesam_ros.ros.replay_end import ReplayEnd, end_message  # noqa: E402
-from activesam_ros.ros.told import nanoseconds  # noqa: E402
-from activesam_ros.vocabulary import Vocabulary  # noqa: E402
+from activesam_ros import msg
+from activesam_ros.evaluation.records import read_records
+from activesam_ros.evaluation.run_folder import RunFolder
+from activesam_ros.evaluation.truth import ClassMap
+from activesam_ros.ros import qos
+from activesam_ros.ros.conversions import labels_to_image, rgb_to_image
+from activesam_ros.ros.endings import callbacks_of
+from activesam_ros.ros.evaluator import Evaluator
+from activesam_ros.ros.messages import vocabulary_message
+from activesam_ros.ros.parameters import DEFAULTS
+from activesam_ros.ros.recorded import label_info_of
+from activesam_ros.ros.replay_end import ReplayEnd, end_message
+from activesam_ros.ros.told import nanoseconds
+from activesam_ros.vocabulary import Vocabulary
 
-from .conftest import PATIENCE  # noqa: E402
+from .conftest import PATIENCE
 
 VOCABULARY = Vocabulary.from_names(["road", "sky"])
 TRUTH = np.array([[1, 1, 1, 1], [0, 0, 0, 0]], np.uint8)

@@ -2,13 +2,13 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
-from rclpy.duration import Duration  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
+from rclpy.duration import Duration
+from std_msgs.msg import Header
 
-from activesam_ros.ros.heartbeat import Heartbeat, hangs  # noqa: E402
-from activesam_ros.ros.worker import Task  # noqa: E402
+from activesam_ros.ros.heartbeat import Heartbeat, hangs
+from activesam_ros.ros.worker import Task
 
-from .recording import RecordingNode  # noqa: E402
+from .recording import RecordingNode
 
 
 def test_it_beats_while_all_is_well_with_the_nodes_time():

@@ -4,11 +4,11 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
-from rclpy.topic_endpoint_info import TopicEndpointInfo  # noqa: E402
-from sensor_msgs.msg import CompressedImage, Image, PointCloud2  # noqa: E402
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
-from activesam_ros.ros.input_watch import (  # noqa: E402
+from activesam_ros.ros.input_watch import (
     COMPRESSED_IMAGE,
     IMAGE,
     Listener,
@@ -16,7 +16,7 @@ from activesam_ros.ros.input_watch import (  # noqa: E402
     published_images,
     silence,
 )
-from activesam_ros.ros.qos import image_in  # noqa: E402
+from activesam_ros.ros.qos import image_in
 
 # Long enough for a loaded machine; reached only by a failure.
 PATIENCE = 30

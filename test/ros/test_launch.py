@@ -9,14 +9,14 @@ import yaml
 pytest.importorskip("launch", reason="launch is missing; it comes with a ROS installation")
 pytest.importorskip("launch_ros", reason="launch_ros is missing; it comes with a ROS installation")
 
-from launch_ros.actions import PushRosNamespace  # noqa: E402
+from launch_ros.actions import PushRosNamespace
 
-from activesam_ros.launching import actions, transport  # noqa: E402
-from activesam_ros.launching.arguments import NODE_ARGUMENTS  # noqa: E402
-from activesam_ros.launching.cameras import Source, sources  # noqa: E402
-from launch import LaunchContext  # noqa: E402
+from activesam_ros.launching import actions, transport
+from activesam_ros.launching.arguments import NODE_ARGUMENTS
+from activesam_ros.launching.cameras import Source, sources
+from launch import LaunchContext
 
-from .launching import LAUNCH_FILES, launches  # noqa: E402
+from .launching import LAUNCH_FILES, launches
 
 CAMERA, DEMO = (LAUNCH_FILES / f"{name}.launch.py" for name in ("camera", "demo"))
 

@@ -6,16 +6,16 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
 
-from std_msgs.msg import Header  # noqa: E402
+from std_msgs.msg import Header
 
-from activesam_ros.result import ActiveClass, PreviewResult, SegmentationResult  # noqa: E402
-from activesam_ros.ros.messages import (  # noqa: E402
+from activesam_ros.results import ActiveClass, PreviewResult, SegmentationResult
+from activesam_ros.ros.messages import (
     active_classes,
     label_info,
     previewed_classes,
     vocabulary_message,
 )
-from activesam_ros.vocabulary import Entry, Vocabulary  # noqa: E402
+from activesam_ros.vocabulary import Entry, Vocabulary
 
 HEADER = Header(frame_id="camera")
 VOCABULARY = Vocabulary.from_names(["road", "car, automobile", "sky"])

@@ -9,7 +9,7 @@ import yaml
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
 
-from rclpy.qos import (  # noqa: E402
+from rclpy.qos import (
     DurabilityPolicy,
     QoSCompatibility,
     QoSProfile,
@@ -17,18 +17,18 @@ from rclpy.qos import (  # noqa: E402
     qos_check_compatible,
     qos_profile_sensor_data,
 )
-from sensor_msgs.msg import Image  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
-from vision_msgs.msg import LabelInfo  # noqa: E402
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from vision_msgs.msg import LabelInfo
 
-from activesam_ros.ros import qos  # noqa: E402
-from activesam_ros.ros.conversions import confidence_to_image, labels_to_image  # noqa: E402
-from activesam_ros.ros.messages import label_info  # noqa: E402
-from activesam_ros.vocabulary import Vocabulary  # noqa: E402
-from activesam_ros.vocabulary_file import load_vocabulary_file  # noqa: E402
+from activesam_ros.ros import qos
+from activesam_ros.ros.conversions import confidence_to_image, labels_to_image
+from activesam_ros.ros.messages import label_info
+from activesam_ros.vocabulary import Vocabulary
+from activesam_ros.vocabulary.files import load_vocabulary_file
 
-from .conftest import WORDS  # noqa: E402
-from .costmap_layer import Observation, Refused, Source  # noqa: E402
+from .conftest import WORDS
+from .costmap_layer import Observation, Refused, Source
 
 CONFIG = Path(__file__).parents[2] / "config" / "nav2_costmap.yaml"
 PRESET = "outdoor_navigation"

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from activesam_ros.node import spin
+from activesam_ros.ros.main import spin
 
 
 def broken():

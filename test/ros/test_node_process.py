@@ -14,12 +14,15 @@ pytestmark = pytest.mark.usefixtures("dds_environment")
 
 def summary(log: str) -> dict[str, int]:
     counts = re.search(
-        r"stopped; frames: (\d+) in = (\d+) out \+ (\d+) dropped \+ (\d+) pending(?:; dropped: ([^;\n]+))?", log
+        r"stopped; frames: (\d+) in = (\d+) out \+ (\d+) dropped \+ (\d+) pending(?:; dropped: ([^;\n]+))?",
+        log,
     )
     assert counts, log
     *numbers, reasons = counts.groups()
     told = dict(zip(("received", "answered", "dropped", "pending"), map(int, numbers), strict=True))
-    by_reason = {reason: int(number) for reason, number in re.findall(r"([a-z ]+?) (\d+)(?:, )?", reasons or "")}
+    by_reason = {
+        reason: int(number) for reason, number in re.findall(r"([a-z ]+?) (\d+)(?:, )?", reasons or "")
+    }
     assert sum(by_reason.values()) == told["dropped"]
     assert told["received"] == told["answered"] + told["dropped"] + told["pending"]
     return {**told, **by_reason}

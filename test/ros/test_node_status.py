@@ -2,12 +2,12 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
-from activesam_ros.memory import DeviceMemory, Memory  # noqa: E402
-from activesam_ros.ros.calls import CallCounts  # noqa: E402
-from activesam_ros.ros.diagnostics import Level  # noqa: E402
-from activesam_ros.ros.node_status import RULES, NodeView, node_status  # noqa: E402
+from activesam_ros.ros.calls import CallCounts
+from activesam_ros.ros.diagnostics import Level
+from activesam_ros.ros.node_status import RULES, NodeView, node_status
+from activesam_ros.system.memory import DeviceMemory, Memory
 
-from .documented import documented_rules, documented_values  # noqa: E402
+from .documented import documented_rules, documented_values
 
 
 def view(**fields) -> NodeView:

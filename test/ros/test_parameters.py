@@ -4,6 +4,7 @@ from typing import get_args
 import pytest
 
 from activesam_ros.errors import SettingsError, VocabularyError
+from activesam_ros.prompts.embedder import Residence
 from activesam_ros.ros.parameters import (
     CHANGEABLE,
     DEFAULTS,
@@ -17,7 +18,6 @@ from activesam_ros.ros.parameters import (
     typed,
 )
 from activesam_ros.settings import SegmenterSettings
-from activesam_ros.text.embedder import Residence
 
 SPECS = {spec.name: spec for spec in PARAMETERS}
 
@@ -51,7 +51,7 @@ def test_a_group_holds_the_parameters_that_take_effect_together(group, takes):
 
 
 def test_every_other_parameter_is_prepared():
-    assert CHANGEABLE == tuple(spec.name for spec in PARAMETERS if spec.takes is Takes.PREPARED)
+    assert tuple(spec.name for spec in PARAMETERS if spec.takes is Takes.PREPARED) == CHANGEABLE
     assert len(CHANGEABLE) == len(PARAMETERS) - sum(
         len(fields(group)) for group in (Setup, ModelChoice, Policy)
     )

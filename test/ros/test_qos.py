@@ -4,8 +4,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
-from rclpy.parameter import Parameter  # noqa: E402
-from rclpy.qos import (  # noqa: E402
+from rclpy.parameter import Parameter
+from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
     QoSCompatibility,
@@ -14,10 +14,10 @@ from rclpy.qos import (  # noqa: E402
     ReliabilityPolicy,
     qos_check_compatible,
 )
-from sensor_msgs.msg import Image  # noqa: E402
+from sensor_msgs.msg import Image
 
-from activesam_ros.errors import SettingsError  # noqa: E402
-from activesam_ros.ros import qos  # noqa: E402
+from activesam_ros.errors import SettingsError
+from activesam_ros.ros import qos
 
 TOPIC = "/front/image"
 

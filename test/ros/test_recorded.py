@@ -5,11 +5,11 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
-from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
+from sensor_msgs.msg import CompressedImage, Image
 
-from activesam_ros.evaluation.message_types import message_types  # noqa: E402
-from activesam_ros.evaluation.truth import ClassMap  # noqa: E402
-from activesam_ros.ros.recorded import image_of, label_info_of  # noqa: E402
+from activesam_ros.evaluation.message_types import message_types
+from activesam_ros.evaluation.truth import ClassMap
+from activesam_ros.ros.recorded import image_of, label_info_of
 
 STORE = message_types()
 TYPES = STORE.types

@@ -4,9 +4,9 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
-from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticStatus
 
-from activesam_ros.ros.replay_end import ReplayEnd, end_message, end_of  # noqa: E402
+from activesam_ros.ros.replay_end import ReplayEnd, end_message, end_of
 
 
 @pytest.mark.parametrize("notes", [(), ("It was cut off.", "Two were lost.")])

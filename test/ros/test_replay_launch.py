@@ -10,11 +10,11 @@ import pytest
 pytest.importorskip("launch", reason="launch is missing; it comes with a ROS installation")
 pytest.importorskip("launch_ros", reason="launch_ros is missing; it comes with a ROS installation")
 
-from activesam_ros.datasets.labelled_bag import LabelledBag  # noqa: E402
-from activesam_ros.demo.drive import write_drive  # noqa: E402
-from activesam_ros.errors import SettingsError  # noqa: E402
+from activesam_ros.datasets.labelled_bag import LabelledBag
+from activesam_ros.demo.drive import write_drive
+from activesam_ros.errors import SettingsError
 
-from .launching import LAUNCH_FILES, launches  # noqa: E402
+from .launching import LAUNCH_FILES, launches
 
 FILE = LAUNCH_FILES / "replay.launch.py"
 GIVEN = ("model:=toytown", "labels:=/ground_truth/labels", "vocabulary:=[road, 'car, automobile', sky]")

@@ -8,16 +8,16 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
 
-from rosbags.rosbag2 import StoragePlugin, Writer  # noqa: E402
+from rosbags.rosbag2 import StoragePlugin, Writer
 
-from activesam_ros.evaluation.message_types import message_types  # noqa: E402
-from activesam_ros.evaluation.node_parameters import wanted  # noqa: E402
-from activesam_ros.evaluation.records import read_records  # noqa: E402
-from activesam_ros.evaluation.run_folder import RunFolder  # noqa: E402
-from activesam_ros.toytown.scene import World  # noqa: E402
-from activesam_ros.toytown.words import CLASSES, DEMO_WORDS  # noqa: E402
+from activesam_ros.evaluation.message_types import message_types
+from activesam_ros.evaluation.node_parameters import wanted
+from activesam_ros.evaluation.records import read_records
+from activesam_ros.evaluation.run_folder import RunFolder
+from activesam_ros.toytown.scene import World
+from activesam_ros.toytown.words import CLASSES, DEMO_WORDS
 
-from .program import Program  # noqa: E402
+from .program import Program
 
 FRAMES = 8
 # Frames that cannot be read, and one whose truth is of another size.

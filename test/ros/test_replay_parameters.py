@@ -10,8 +10,8 @@ import yaml
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
 
-from activesam_ros.ros.evaluator import EvaluatorParameters  # noqa: E402
-from activesam_ros.ros.player import PlayerParameters  # noqa: E402
+from activesam_ros.ros.evaluator import EvaluatorParameters
+from activesam_ros.ros.player import PlayerParameters
 
 PAGE = Path(__file__).parents[2] / "docs" / "live-evaluation.md"
 

@@ -7,24 +7,24 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
-from rclpy.topic_endpoint_info import TopicEndpointInfo  # noqa: E402
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-from activesam_ros.rolling import StreamMemory  # noqa: E402
-from activesam_ros.ros import qos, report  # noqa: E402
-from activesam_ros.ros.calls import CallQueue  # noqa: E402
-from activesam_ros.ros.camera_outputs import Demand  # noqa: E402
-from activesam_ros.ros.inbox import Drop, Inbox  # noqa: E402
-from activesam_ros.ros.input_watch import IMAGE, Listener  # noqa: E402
-from activesam_ros.ros.latency import Latency  # noqa: E402
-from activesam_ros.ros.lifecycle import Stage  # noqa: E402
-from activesam_ros.ros.parameters import DEFAULTS, ModelChoice, Policy, group_of  # noqa: E402
-from activesam_ros.ros.preparation import Preparer, swap  # noqa: E402
-from activesam_ros.ros.report import NodeReport  # noqa: E402
-from activesam_ros.ros.worker import Task  # noqa: E402
+from activesam_ros.ros import qos, report
+from activesam_ros.ros.calls import CallQueue
+from activesam_ros.ros.camera_outputs import Demand
+from activesam_ros.ros.inbox import Drop, Inbox
+from activesam_ros.ros.input_watch import IMAGE, Listener
+from activesam_ros.ros.latency import Latency
+from activesam_ros.ros.lifecycle import Stage
+from activesam_ros.ros.parameters import DEFAULTS, ModelChoice, Policy, group_of
+from activesam_ros.ros.preparation import Preparer, swap
+from activesam_ros.ros.report import NodeReport
+from activesam_ros.ros.worker import Task
+from activesam_ros.stages.temporal_reuse import StreamMemory
 
-from .fakes import FakeSegmenter  # noqa: E402
-from .recording import RecordingNode  # noqa: E402
-from .test_preparation import request  # noqa: E402
+from .fakes import FakeSegmenter
+from .recording import RecordingNode
+from .test_preparation import request
 
 OK, WARN, ERROR, STALE = (bytes([level]) for level in range(4))
 CHOICE = group_of(ModelChoice, {**DEFAULTS, "model": "street"})

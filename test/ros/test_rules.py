@@ -2,8 +2,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
-from activesam_ros.ros.diagnostics import Level, Status  # noqa: E402
-from activesam_ros.ros.rules import Rule, judged, known  # noqa: E402
+from activesam_ros.ros.diagnostics import Level, Status
+from activesam_ros.ros.rules import Rule, judged, known
 
 RULES = (
     Rule(Level.ERROR, "below zero", lambda number: f"{number} is below zero" if number < 0 else None),

@@ -8,16 +8,16 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 pytest.importorskip("activesam_ros.srv", reason="the messages are not built; run make setup")
 
-from activesam_ros.srv import Segment  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
+from activesam_ros.srv import Segment
+from std_msgs.msg import Header
 
-from activesam_ros.errors import ActiveSamError  # noqa: E402
-from activesam_ros.ros.calls import Answer, Outcome  # noqa: E402
-from activesam_ros.ros.segment_service import asked_of, response_of  # noqa: E402
-from activesam_ros.settings import SegmenterSettings  # noqa: E402
-from activesam_ros.vocabulary import MAX_QUERIES, Vocabulary  # noqa: E402
+from activesam_ros.errors import ActiveSamError
+from activesam_ros.ros.calls import Answer, Outcome
+from activesam_ros.ros.segment_service import asked_of, response_of
+from activesam_ros.settings import SegmenterSettings
+from activesam_ros.vocabulary import MAX_QUERIES, Vocabulary
 
-from .fakes import FakeEncoded, FakeSegmenter  # noqa: E402
+from .fakes import FakeEncoded, FakeSegmenter
 
 
 def asked(**fields):

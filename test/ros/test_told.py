@@ -5,12 +5,12 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
 
-from activesam_ros.msg import ActiveClass, ActiveClasses  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
+from activesam_ros.msg import ActiveClass, ActiveClasses
+from std_msgs.msg import Header
 
-from activesam_ros.ros.messages import label_info, vocabulary_message  # noqa: E402
-from activesam_ros.ros.told import active_of, class_map_of, nanoseconds, vocabulary_of  # noqa: E402
-from activesam_ros.vocabulary import Entry, Vocabulary  # noqa: E402
+from activesam_ros.ros.messages import label_info, vocabulary_message
+from activesam_ros.ros.told import active_of, class_map_of, nanoseconds, vocabulary_of
+from activesam_ros.vocabulary import Entry, Vocabulary
 
 
 @pytest.mark.parametrize("background", [None, "sky"])

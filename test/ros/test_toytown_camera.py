@@ -8,21 +8,21 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
 
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from rclpy.node import Node  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
-from vision_msgs.msg import LabelInfo  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from vision_msgs.msg import LabelInfo
 
-from activesam_ros.errors import SettingsError  # noqa: E402
-from activesam_ros.ros import qos  # noqa: E402
-from activesam_ros.ros.toytown_camera import ToytownCamera, camera_info  # noqa: E402
-from activesam_ros.ros.toytown_parameters import DESCRIPTIONS, LIMITS, CameraParameters  # noqa: E402
-from activesam_ros.toytown.scene import World  # noqa: E402
-from activesam_ros.toytown.words import CLASSES  # noqa: E402
+from activesam_ros.errors import SettingsError
+from activesam_ros.ros import qos
+from activesam_ros.ros.toytown_camera import ToytownCamera, camera_info
+from activesam_ros.ros.toytown_parameters import DESCRIPTIONS, LIMITS, CameraParameters
+from activesam_ros.toytown.scene import World
+from activesam_ros.toytown.words import CLASSES
 
-from .program import PATIENCE  # noqa: E402
+from .program import PATIENCE
 
 SIZE = (96, 64)
 

@@ -10,15 +10,15 @@ import yaml
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
 
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from rclpy.qos import DurabilityPolicy  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.qos import DurabilityPolicy
+from sensor_msgs.msg import Image
 
-from activesam_ros.launching.drivers import DRIVERS, image_topic  # noqa: E402
-from activesam_ros.ros.announcer import Announcer  # noqa: E402
-from activesam_ros.ros.camera_outputs import CameraOutputs  # noqa: E402
+from activesam_ros.launching.drivers import DRIVERS, image_topic
+from activesam_ros.ros.announcer import Announcer
+from activesam_ros.ros.camera_outputs import CameraOutputs
 
-from .recording import RecordingNode  # noqa: E402
+from .recording import RecordingNode
 
 CONFIG = Path(__file__).parents[2] / "config"
 SHOWN = {"/camera/image_raw", "/activesam/overlay", "/activesam/labels_color", "/activesam/legend"}

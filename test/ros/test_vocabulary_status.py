@@ -2,14 +2,14 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
-from activesam_ros.ros.diagnostics import Level  # noqa: E402
-from activesam_ros.ros.preparation import Served  # noqa: E402
-from activesam_ros.ros.vocabulary_status import RULES, VocabularyView, vocabulary_status  # noqa: E402
-from activesam_ros.text.embedder import EncodingReport  # noqa: E402
-from activesam_ros.vocabulary import Vocabulary  # noqa: E402
+from activesam_ros.prompts.embedder import EncodingReport
+from activesam_ros.ros.diagnostics import Level
+from activesam_ros.ros.preparation import Served
+from activesam_ros.ros.vocabulary_status import RULES, VocabularyView, vocabulary_status
+from activesam_ros.vocabulary import Vocabulary
 
-from .documented import documented_rules, documented_values  # noqa: E402
-from .fakes import FakeSegmenter  # noqa: E402
+from .documented import documented_rules, documented_values
+from .fakes import FakeSegmenter
 
 
 def view(revision=3, **fields) -> VocabularyView:

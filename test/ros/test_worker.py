@@ -80,7 +80,9 @@ class Owner:
         self.calls.end(call, Answer(Outcome.LABELLED))
 
     def call(self, name):
-        self.calls.put(Asked(name, None, {}, 1000.0), lambda answer: self.tell(f"{name} {answer.outcome.name}"))
+        self.calls.put(
+            Asked(name, None, {}, 1000.0), lambda answer: self.tell(f"{name} {answer.outcome.name}")
+        )
         self.inbox.wake()
 
     def failed(self, sentence):

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from activesam_ros.text.cache import PromptCache
-from activesam_ros.text.embedding import PhraseEmbedding
+from activesam_ros.prompts.cache import PromptCache
+from activesam_ros.prompts.embedding import PhraseEmbedding
 
 SHAPE = (4, 3)
 
@@ -172,8 +172,8 @@ WRITER = """
 import sys
 from pathlib import Path
 import torch
-from activesam_ros.text.cache import PromptCache
-from activesam_ros.text.embedding import PhraseEmbedding
+from activesam_ros.prompts.cache import PromptCache
+from activesam_ros.prompts.embedding import PhraseEmbedding
 
 cache = PromptCache("f", (4, 3), Path(sys.argv[1]))
 count = 0
@@ -202,5 +202,5 @@ def test_killing_a_writer_loses_at_most_that_write(tmp_path, caplog):
     found = [cache.get(f"phrase {count}") for count in range(20)]
     assert any(found)
     for count, entry in enumerate(found):
-        assert entry is None or (entry.tokens == count).all() and (entry.pooled == count).all()
+        assert entry is None or ((entry.tokens == count).all() and (entry.pooled == count).all())
     assert not caplog.records

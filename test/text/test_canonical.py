@@ -2,7 +2,7 @@
 
 import pytest
 
-from activesam_ros.text.canonical import canonical_name, match_key
+from activesam_ros.vocabulary.canonical import canonical_name, match_key
 
 
 @pytest.mark.parametrize(

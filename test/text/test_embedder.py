@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from activesam_ros.text.cache import PromptCache
-from activesam_ros.text.embedder import PhraseEmbedder
+from activesam_ros.prompts.cache import PromptCache
+from activesam_ros.prompts.embedder import PhraseEmbedder
 
 PATIENCE = 30
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from activesam_ros.text.expansion import find_neighbors, hypernym_context, neighbor_context
+from activesam_ros.prompts.expansion import find_neighbors, hypernym_context, neighbor_context
 
 
 def double(pooled: torch.Tensor) -> torch.Tensor:
@@ -29,7 +29,7 @@ def test_equal_prompts_tie_to_the_lower_index():
 def test_rows_are_compared_in_parts_with_the_same_outcome(monkeypatch):
     pooled = torch.randn(23, 5, generator=torch.Generator().manual_seed(0))
     whole = find_neighbors(pooled, 2)
-    monkeypatch.setattr("activesam_ros.text.expansion.ROWS", 4)
+    monkeypatch.setattr("activesam_ros.prompts.expansion.ROWS", 4)
     parts = find_neighbors(pooled, 2)
     assert torch.equal(parts.index, whole.index)
     torch.testing.assert_close(parts.weight, whole.weight)

@@ -5,9 +5,9 @@ from importlib import resources
 
 import pytest
 
-from activesam_ros.text.canonical import canonical_name
-from activesam_ros.text.hypernyms import WORDNET_ROOT, TableHypernyms, WordNetHypernyms, default_hypernyms
+from activesam_ros.prompts.hypernyms import WORDNET_ROOT, TableHypernyms, WordNetHypernyms, default_hypernyms
 from activesam_ros.toytown.words import DEMO_WORDS
+from activesam_ros.vocabulary.canonical import canonical_name
 
 
 def test_the_shipped_table():

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from activesam_ros.errors import VocabularyError
-from activesam_ros.text.cache import PromptCache
-from activesam_ros.text.embedder import PhraseEmbedder
-from activesam_ros.text.hypernyms import TableHypernyms
-from activesam_ros.text.prompts import encode_vocabulary
+from activesam_ros.prompts.cache import PromptCache
+from activesam_ros.prompts.embedder import PhraseEmbedder
+from activesam_ros.prompts.hypernyms import TableHypernyms
+from activesam_ros.prompts.prompt_set import encode_vocabulary
 from activesam_ros.vocabulary import Vocabulary
 
 NONE = TableHypernyms({})

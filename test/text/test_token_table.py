@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from activesam_ros.errors import ModelError
-from activesam_ros.text.encoder import TextEncoder
-from activesam_ros.text.token_table import TokenTable
+from activesam_ros.prompts.encoder import TextEncoder
+from activesam_ros.prompts.token_table import TokenTable
 
 PHRASES = ["car", "horizontal vegetation", "road " * 40]
 

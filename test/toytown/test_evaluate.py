@@ -46,7 +46,9 @@ def test_scenes_are_measured_and_joined(toytown_checkpoint):
     apart = [tally(segmenter, index, index + 1, progress=False) for index in range(2)]
     metrics = summarise(apart)
     assert metrics.scenes == 2
-    assert metrics.miou == pytest.approx(ConfusionMatrix(19, apart[0].confusion[0] + apart[1].confusion[0]).mean_iou)
+    assert metrics.miou == pytest.approx(
+        ConfusionMatrix(19, apart[0].confusion[0] + apart[1].confusion[0]).mean_iou
+    )
     assert all(part.confusion[0].sum() > 0.99 * 320 * 240 for part in apart)
     assert metrics.miou > 0.4
     assert apart[0].preview.shape == apart[0].complete.shape == (1, 60)

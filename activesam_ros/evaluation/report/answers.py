@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import fsum
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from activesam_ros.evaluation.records import FrameRecord
 from activesam_ros.evaluation.report import wording
 from activesam_ros.evaluation.report.panels import VERDICT_COLOURS, VERDICT_NAMES, Entry, Verdict
-from activesam_ros.evaluation.summary import ClassScores, Results, Summary, TruthSummary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from activesam_ros.evaluation.records import FrameRecord
+    from activesam_ros.evaluation.summary import ClassScores, Results, Summary, TruthSummary
 
 PRUNING_ALONE = "no-preview"
 """The method that differs from the first in pruning and in nothing else."""

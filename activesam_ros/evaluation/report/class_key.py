@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from activesam_ros.palette import UNLABELED, Colour
-from activesam_ros.vocabulary import Vocabulary
+from activesam_ros.vocabulary.palette import UNLABELED, Colour
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from activesam_ros.vocabulary import Vocabulary
 
 NOT_COUNTED: Colour = (255, 255, 255)
 """Colour of pixels whose truth does not count."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from activesam_ros.evaluation.records import FrameRecord
 from activesam_ros.evaluation.report import plots, wording
 from activesam_ros.evaluation.report.answers import EVERY_CLASS, NO_CLASS
-from activesam_ros.evaluation.summary import Results, Summary, TruthSummary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from activesam_ros.evaluation.records import FrameRecord
+    from activesam_ros.evaluation.summary import Results, Summary, TruthSummary
 
 MOST_BARS = 40
 MOST_CONFUSED = 24

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
-import numpy as np
 
 from activesam_ros.errors import EvaluationError
-from activesam_ros.evaluation.records import FrameRecord
-from activesam_ros.evaluation.report.class_key import ClassKey
 from activesam_ros.evaluation.report.panels import Entry, Panels, reference_panels, truth_panels
-from activesam_ros.files import write_atomically
+from activesam_ros.system.files import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+
+    from activesam_ros.evaluation.records import FrameRecord
+    from activesam_ros.evaluation.report.class_key import ClassKey
 
 INDEX = "frames.json"
 VERSION = 1
@@ -64,8 +68,7 @@ class Gallery:
     """
 
     def __init__(self, folder: Path, key: ClassKey, worst: int = WORST, spread: int = SPREAD) -> None:
-        """
-        Args:
+        """Args:
             folder: for the pictures; it is made if it is missing.
             key: names and colours.
             worst: how many of the worst frames are kept.

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from activesam_ros.evaluation.records import FrameRecord
 from activesam_ros.evaluation.report import figures, tables, wording
 from activesam_ros.evaluation.report.answers import Answer, answers
 from activesam_ros.evaluation.report.gallery import (
@@ -27,9 +24,15 @@ from activesam_ros.evaluation.report.gallery import (
 )
 from activesam_ros.evaluation.report.panels import Entry, Panels, sheet
 from activesam_ros.evaluation.report.run_facts import RunFacts, run_facts
-from activesam_ros.evaluation.report.table import Table
-from activesam_ros.evaluation.summary import Results, Summary
-from activesam_ros.files import write_atomically
+from activesam_ros.system.files import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from activesam_ros.evaluation.records import FrameRecord
+    from activesam_ros.evaluation.report.table import Table
+    from activesam_ros.evaluation.summary import Results, Summary
 
 PAGE = "report.html"
 PICTURES = "pictures"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from activesam_ros import drawing
+from activesam_ros import visualization as drawing
 from activesam_ros.evaluation.report.class_key import NOT_COUNTED, ClassKey
-from activesam_ros.palette import UNLABELED, Colour
+from activesam_ros.vocabulary.palette import UNLABELED, Colour
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 PANEL_WIDTH = 480
 """Pictures are at most this wide: four fit beside each other on a screen, and a page with many stays small."""

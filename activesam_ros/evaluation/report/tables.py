@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from activesam_ros.evaluation.report import wording
 from activesam_ros.evaluation.report.answers import NO_CLASS, confused, counted_classes, shown_mean_iou
 from activesam_ros.evaluation.report.table import Table
 from activesam_ros.evaluation.report.wording import UNKNOWN
-from activesam_ros.evaluation.summary import Results, Summary, TruthSummary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from activesam_ros.evaluation.summary import Results, Summary, TruthSummary
 
 _MOST_PAIRS = 10
 _MOST_DECODED = 15

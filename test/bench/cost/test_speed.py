@@ -7,11 +7,11 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from activesam_ros.bench.__main__ import main
-from activesam_ros.bench.cost import commands, paths, speed
-from activesam_ros.bench.cost.paths import PATHS, Loaded, MeasuredPath, Run
-from activesam_ros.bench.cost.report import speed_to_markdown
-from activesam_ros.bench.cost.speed import SpeedOptions, drive, measure_speed, vocabulary_names
+from activesam_ros.benchmarks.cost import commands, paths, speed
+from activesam_ros.benchmarks.cost.paths import PATHS, Loaded, MeasuredPath, Run
+from activesam_ros.benchmarks.cost.report import speed_to_markdown
+from activesam_ros.benchmarks.cost.speed import SpeedOptions, drive, measure_speed, vocabulary_names
+from activesam_ros.cli.bench import main
 
 TINY = SpeedOptions(("plain", "lean", "realtime"), classes=4, size=(64, 48), images=2, masks=3)
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from activesam_ros.bench.cost.ways import WAYS, Inputs, Scale, frames
+from activesam_ros.benchmarks.cost.ways import WAYS, Inputs, Scale, frames
 from activesam_ros.settings import PROFILES, SegmenterSettings
 
 WAY = {way.name: way for way in WAYS}

@@ -5,12 +5,12 @@ from dataclasses import asdict
 
 import pytest
 
-from activesam_ros.bench.__main__ import main
-from activesam_ros.bench.cost import work
-from activesam_ros.bench.cost.plots import work_plot
-from activesam_ros.bench.cost.report import work_to_markdown
-from activesam_ros.bench.cost.ways import WAYS, Inputs
-from activesam_ros.bench.cost.work import count_work
+from activesam_ros.benchmarks.cost import work
+from activesam_ros.benchmarks.cost.plots import work_plot
+from activesam_ros.benchmarks.cost.report import work_to_markdown
+from activesam_ros.benchmarks.cost.ways import WAYS, Inputs
+from activesam_ros.benchmarks.cost.work import count_work
+from activesam_ros.cli.bench import main
 
 TERA = 1e12
 
@@ -43,9 +43,7 @@ def test_stages_and_steps_add_up(found):
     small = sum(step.lean for name, step in steps.items() if name.startswith("image at 672"))
     asked = sum(step.lean for name, step in steps.items() if name.startswith("each prompt at 672"))
     assert paper.work.preview == small + 150 * asked
-    (published,) = (
-        one for one in found.vocabularies if (one.way, one.scale.words) == ("as published", 150)
-    )
+    (published,) = (one for one in found.vocabularies if (one.way, one.scale.words) == ("as published", 150))
     assert sum(step.saved for step in found.steps) == published.total - paper.total
 
 

@@ -6,9 +6,9 @@ import random
 import numpy as np
 import pytest
 
-from activesam_ros.bench.__main__ import main
-from activesam_ros.bench.node.echo import Echo
-from activesam_ros.bench.node.session import client_for
+from activesam_ros.benchmarks.node.echo import Echo
+from activesam_ros.benchmarks.node.session import client_for
+from activesam_ros.cli.bench import main
 
 
 @pytest.fixture
@@ -28,7 +28,20 @@ def run(folder, *arguments):
 
 def test_a_short_soak(domain, tmp_path, capsys):
     code, found = run(
-        tmp_path, *"soak --frames 40 --warm-up 20 --bad-rate 0.3 --edit-rate 0.2 --size 64x48".split()
+        tmp_path,
+        *[
+            "soak",
+            "--frames",
+            "40",
+            "--warm-up",
+            "20",
+            "--bad-rate",
+            "0.3",
+            "--edit-rate",
+            "0.2",
+            "--size",
+            "64x48",
+        ],
     )
     printed = capsys.readouterr().out
     assert "Unexplained: 0." in printed, printed
@@ -44,7 +57,7 @@ def test_a_short_soak(domain, tmp_path, capsys):
 
 
 def test_two_cameras_for_a_moment(domain, tmp_path, capsys):
-    code, found = run(tmp_path, *"cameras --rate 5 --seconds 3 --size 64x48".split())
+    code, found = run(tmp_path, *["cameras", "--rate", "5", "--seconds", "3", "--size", "64x48"])
     assert code == 0, capsys.readouterr().out
     for name in ("front", "rear"):
         assert found["traffic"][name]["sent"] >= 16
@@ -53,7 +66,7 @@ def test_two_cameras_for_a_moment(domain, tmp_path, capsys):
 
 
 def test_the_transport_is_measured_without_a_node(domain):
-    from activesam_ros.bench.node.client import image_message
+    from activesam_ros.benchmarks.node.client import image_message
 
     picture = image_message(np.zeros((48, 64, 3), np.uint8))
     with Echo() as echo, client_for([""], False) as client:

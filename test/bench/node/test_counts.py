@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from activesam_ros.bench.node.counts import NodeCounts, read_counts, unexplained
-from activesam_ros.bench.node.ledger import Traffic
+from activesam_ros.benchmarks.node.counts import NodeCounts, read_counts, unexplained
+from activesam_ros.benchmarks.node.ledger import Traffic
 from activesam_ros.errors import ActiveSamError
 from activesam_ros.ros.inbox import Drop, FrameCounts
 from activesam_ros.ros.latency import Latency

@@ -2,7 +2,7 @@
 
 import threading
 
-from activesam_ros.bench.node.ledger import Ledger, Traffic
+from activesam_ros.benchmarks.node.ledger import Ledger, Traffic
 
 
 def test_frames_before_a_labelled_one_are_done():

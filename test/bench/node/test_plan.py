@@ -5,7 +5,7 @@ from itertools import islice, pairwise
 
 import pytest
 
-from activesam_ros.bench.node.plan import Edit, Fault, Send, plan
+from activesam_ros.benchmarks.node.plan import Edit, Fault, Send, plan
 from activesam_ros.errors import VocabularyError
 from activesam_ros.toytown.words import DEMO_WORDS
 from activesam_ros.vocabulary import Vocabulary

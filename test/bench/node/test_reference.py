@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from activesam_ros.bench.node.reference import Reference
+from activesam_ros.benchmarks.node.reference import Reference
 from activesam_ros.errors import ActiveSamError
 
 PICTURES = [np.zeros((24, 32, 3), np.uint8)]

@@ -6,20 +6,20 @@ from dataclasses import asdict, astuple, replace
 
 import pytest
 
-from activesam_ros.bench.node.cameras import Cameras, CamerasOptions
-from activesam_ros.bench.node.counts import NodeCounts
-from activesam_ros.bench.node.ledger import Traffic
-from activesam_ros.bench.node.overhead import (
+from activesam_ros.benchmarks.node.cameras import Cameras, CamerasOptions
+from activesam_ros.benchmarks.node.counts import NodeCounts
+from activesam_ros.benchmarks.node.ledger import Traffic
+from activesam_ros.benchmarks.node.overhead import (
     Comparison,
     Overhead,
     OverheadOptions,
     Overheads,
     compared,
 )
-from activesam_ros.bench.node.report import cameras_to_markdown, overhead_to_markdown, soak_to_markdown
-from activesam_ros.bench.node.soak import Edits, Sample, Soak, SoakOptions
-from activesam_ros.memory import Memory
+from activesam_ros.benchmarks.node.report import cameras_to_markdown, overhead_to_markdown, soak_to_markdown
+from activesam_ros.benchmarks.node.soak import Edits, Sample, Soak, SoakOptions
 from activesam_ros.ros.latency import Percentiles
+from activesam_ros.system.memory import Memory
 
 MIB = 2**20
 COUNTS = NodeCounts(12, 10, 0, {"bad image": 2}, 2, {})

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,6 +14,10 @@ from activesam_ros.evaluation.report.class_key import ClassKey
 from activesam_ros.evaluation.report.gallery import Gallery
 from activesam_ros.evaluation.summary import Results, summarise
 from activesam_ros.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 VOCABULARY = Vocabulary.from_names(["sky", "road", "car, automobile", "person", "<b>dragon</b>"])
 CLASSES = ("sky", "road", "car", "person")

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from activesam_ros.model.lean import attention
-from activesam_ros.model.lean.attention import attend, attend_to_tokens, attend_with_one, project, slices
+from activesam_ros.model.fused import attention
+from activesam_ros.model.fused.attention import attend, attend_to_tokens, attend_with_one, project, slices
 
 CLOSE = {"atol": 2e-5, "rtol": 2e-5}
 

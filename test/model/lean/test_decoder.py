@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from activesam_ros.model.lean import attention
-from activesam_ros.model.lean.decoder import LeanDecoder
+from activesam_ros.model.fused import attention
+from activesam_ros.model.fused.decoder import LeanDecoder
 
 
 @pytest.fixture(params=[(6, 6), (4, 7)])

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from activesam_ros.model.lean import attention
-from activesam_ros.model.lean.encoder import LeanEncoder
+from activesam_ros.model.fused import attention
+from activesam_ros.model.fused.encoder import LeanEncoder
 
 
 @pytest.mark.parametrize("room", [1, attention.SLICE_BYTES])

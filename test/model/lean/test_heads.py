@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from activesam_ros.model.fused.heads import TOKEN_STEP, LeanHeads
 from activesam_ros.model.heads import PromptTokens
-from activesam_ros.model.lean.heads import TOKEN_STEP, LeanHeads
 from activesam_ros.model.vision import VisionEncoder
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from activesam_ros.model.lean.masks import LeanMasks, folded
+from activesam_ros.model.fused.masks import LeanMasks, folded
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5)])

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from activesam_ros.model.fused.heads import LeanHeads
+from activesam_ros.model.fused.work import LeanWork
 from activesam_ros.model.heads import PromptTokens
-from activesam_ros.model.lean.heads import LeanHeads
-from activesam_ros.model.lean.work import LeanWork
 from activesam_ros.model.vision import VisionEncoder
 from activesam_ros.model.work import Asked, counted
 

@@ -11,11 +11,11 @@ from sensor_msgs.msg import CameraInfo, Image
 
 sys.path.append(str(Path(__file__).parent))
 
-from activesam_ros.msg import Vocabulary  # noqa: E402
-from described import under_test  # noqa: E402
-from watching import Watcher  # noqa: E402
+from activesam_ros.msg import Vocabulary
+from described import under_test
+from watching import Watcher
 
-from activesam_ros.ros import qos  # noqa: E402
+from activesam_ros.ros import qos
 
 SMALL = "/**: {ros__parameters: {width: 96, height: 64, rate: 10.0}}"
 

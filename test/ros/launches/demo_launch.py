@@ -12,12 +12,12 @@ from vision_msgs.msg import LabelInfo
 
 sys.path.append(str(Path(__file__).parent))
 
-from activesam_ros.msg import Vocabulary  # noqa: E402
-from described import under_test  # noqa: E402
-from watching import Watcher  # noqa: E402
+from activesam_ros.msg import Vocabulary
+from described import under_test
+from watching import Watcher
 
-from activesam_ros.ros import qos  # noqa: E402
-from activesam_ros.toytown.words import CLASSES, DEMO_WORDS  # noqa: E402
+from activesam_ros.ros import qos
+from activesam_ros.toytown.words import CLASSES, DEMO_WORDS
 
 
 def generate_test_description():

@@ -12,10 +12,10 @@ from sensor_msgs.msg import Image
 
 sys.path.append(str(Path(__file__).parent))
 
-from described import under_test  # noqa: E402
-from watching import Watcher  # noqa: E402
+from described import under_test
+from watching import Watcher
 
-from activesam_ros.demo.drive import write_drive  # noqa: E402
+from activesam_ros.demo.drive import write_drive
 
 FOLDER = Path(tempfile.mkdtemp())
 # More than can be labelled while the tests run.

@@ -1,1 +1,0 @@
-"""Benchmarks: `python -m activesam_ros.bench NAME`."""

@@ -1,0 +1,1 @@
+"""Benchmarks: `activesam-bench NAME`."""

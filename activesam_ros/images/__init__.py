@@ -1,0 +1,1 @@
+"""Image messages and files to RGB."""

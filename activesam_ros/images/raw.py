@@ -1,0 +1,188 @@
+"""Uncompressed images, as sensor_msgs/Image describes them, to arrays.
+
+Rows are unpacked here, since drivers pad them as they like; OpenCV converts colours.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from activesam_ros.errors import ImageError
+from activesam_ros.images.checks import check_size
+
+# Channels of the 8-bit encodings, and how they become RGB; rgb8 is that.
+_EIGHT_BIT = {
+    "rgb8": (3, None),
+    "mono8": (1, cv2.COLOR_GRAY2RGB),
+    "bgr8": (3, cv2.COLOR_BGR2RGB),
+    "rgba8": (4, cv2.COLOR_RGBA2RGB),
+    "bgra8": (4, cv2.COLOR_BGRA2RGB),
+}
+# Plain OpenCV types carry no colour meaning; OpenCV's own order is blue, green, red.
+_PLAIN = {"8UC1": "mono8", "8UC3": "bgr8", "8UC4": "bgra8"}
+_SIXTEEN_BIT = {"mono16": "mono8", "rgb16": "rgb8", "bgr16": "bgr8", "rgba16": "rgba8", "bgra16": "bgra8"}
+# OpenCV names a Bayer pattern by its second row, ROS by its first.
+_BAYER = {
+    "bayer_rggb": cv2.COLOR_BayerBG2RGB,
+    "bayer_bggr": cv2.COLOR_BayerRG2RGB,
+    "bayer_gbrg": cv2.COLOR_BayerGR2RGB,
+    "bayer_grbg": cv2.COLOR_BayerGB2RGB,
+}
+_YUV_422 = {
+    "yuv422": cv2.COLOR_YUV2RGB_UYVY,
+    "uyvy": cv2.COLOR_YUV2RGB_UYVY,
+    "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUY2,
+    "yuyv": cv2.COLOR_YUV2RGB_YUY2,
+}
+_YUV_420 = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21}
+_MEASURES = {"16UC1", "32FC1", "64FC1", "16SC1", "32SC1"}
+
+BAYER_ENCODINGS: tuple[str, ...] = tuple(f"{name}{bits}" for name in _BAYER for bits in (8, 16))
+
+SUPPORTED_ENCODINGS: tuple[str, ...] = (
+    *_EIGHT_BIT,
+    *_PLAIN,
+    *_SIXTEEN_BIT,
+    *BAYER_ENCODINGS,
+    *_YUV_422,
+    *_YUV_420,
+)
+
+ID_ENCODINGS: tuple[str, ...] = ("mono8", "mono16", "8UC1", "16UC1")
+
+
+class ImageMessage(Protocol):
+    """What is read of an image message: sensor_msgs/Image, or anything with its fields."""
+
+    height: int
+    width: int
+    encoding: str
+    is_bigendian: int
+    step: int
+    data: Any  # of bytes, with the buffer protocol
+
+
+def image_to_rgb(message: ImageMessage, max_pixels: int | None = None) -> np.ndarray:
+    """Convert an image message to RGB.
+
+    Args:
+        message: any encoding of `SUPPORTED_ENCODINGS`; rows may be padded (`step` longer than a row).
+            16-bit values are scaled so that 65535 becomes 255. `8UC3` and `8UC4` are read as BGR and BGRA.
+        max_pixels: images with more are refused before anything is converted; None: of any size.
+
+    Returns:
+        uint8 [height, width, 3], contiguous. It may share memory with the message.
+
+    Raises:
+        ImageError: one sentence, if the size is zero or above `max_pixels`, a row or the data is too short, or
+            the encoding is unknown or holds measurements rather than a picture.
+    """
+    height, width, encoding = message.height, message.width, message.encoding
+    check_size(width, height, max_pixels)
+    encoding = _PLAIN.get(encoding, encoding)
+    if encoding in _EIGHT_BIT:
+        channels, conversion = _EIGHT_BIT[encoding]
+        return _to_rgb(_rows(message, np.uint8, channels), conversion)
+    if encoding in _SIXTEEN_BIT:
+        channels, conversion = _EIGHT_BIT[_SIXTEEN_BIT[encoding]]
+        return _to_rgb(_to_eight_bit(_rows(message, _sixteen_bit_type(message), channels)), conversion)
+    if encoding in BAYER_ENCODINGS:
+        if encoding.endswith("16"):
+            mosaic = _to_eight_bit(_rows(message, _sixteen_bit_type(message), 1))
+        else:
+            mosaic = np.ascontiguousarray(_rows(message, np.uint8, 1))
+        return demosaic(mosaic, encoding)
+    if encoding in _YUV_422:
+        if width % 2:
+            raise ImageError(f"a {encoding} image needs an even width, got {width}")
+        return cv2.cvtColor(np.ascontiguousarray(_rows(message, np.uint8, 2)), _YUV_422[encoding])
+    if encoding in _YUV_420:
+        if width % 2 or height % 2:
+            raise ImageError(f"a {encoding} image needs an even width and height, got {width}x{height}")
+        planes = _rows(message, np.uint8, 1, rows=height * 3 // 2)
+        return cv2.cvtColor(np.ascontiguousarray(planes), _YUV_420[encoding])
+    refuse_measurements(encoding)
+    raise ImageError(
+        f"the encoding {encoding!r} is not known: expected one of {', '.join(SUPPORTED_ENCODINGS)}"
+    )
+
+
+def image_to_ids(message: ImageMessage, max_pixels: int | None = None) -> np.ndarray:
+    """Read a label image.
+
+    Args:
+        message: in one of `ID_ENCODINGS`; rows may be padded.
+        max_pixels: as in `image_to_rgb`.
+
+    Returns:
+        uint8 or, from 16-bit encodings, uint16 [height, width], contiguous and in the machine's byte order. It may
+        share memory with the message.
+
+    Raises:
+        ImageError: one sentence, if the size is zero or above `max_pixels`, a row or the data is too short, or the
+            encoding is another one.
+    """
+    check_size(message.width, message.height, max_pixels)
+    if message.encoding not in ID_ENCODINGS:
+        raise ImageError(
+            f"the encoding {message.encoding!r} holds no class ids: expected one of {', '.join(ID_ENCODINGS)}"
+        )
+    if message.encoding in ("mono8", "8UC1"):
+        return np.ascontiguousarray(_rows(message, np.uint8, 1))
+    return np.ascontiguousarray(_rows(message, _sixteen_bit_type(message), 1), np.uint16)
+
+
+def refuse_measurements(encoding: str) -> None:
+    """Raises ImageError if an encoding is that of numbers such as depth."""
+    if encoding in _MEASURES:
+        raise ImageError(
+            f"the encoding {encoding!r} holds measurements such as depth, not a picture: "
+            "give the colour image's topic, or publish a grey picture as mono8 or mono16"
+        )
+
+
+def demosaic(mosaic: np.ndarray, encoding: str) -> np.ndarray:
+    """A Bayer mosaic, uint8 [H, W], becomes RGB, uint8 [H, W, 3]; `encoding` is one of `BAYER_ENCODINGS`."""
+    height, width = mosaic.shape
+    if height < 2 or width < 2:
+        raise ImageError(f"a {encoding} image needs at least 2x2 pixels, got {width}x{height}")
+    return cv2.cvtColor(mosaic, _BAYER[encoding[:10]])
+
+
+def _sixteen_bit_type(message: ImageMessage) -> np.dtype:
+    return np.dtype(">u2" if message.is_bigendian else "<u2")
+
+
+def _to_eight_bit(pixels: np.ndarray) -> np.ndarray:
+    return (pixels >> 8).astype(np.uint8)
+
+
+def _rows(
+    message: ImageMessage, dtype: np.dtype | type, channels: int, rows: int | None = None
+) -> np.ndarray:
+    """View the message's bytes as [rows, width] or [rows, width, channels] without their padding."""
+    dtype = np.dtype(dtype)
+    rows = message.height if rows is None else rows
+    row = message.width * channels * dtype.itemsize
+    if message.step < row:
+        raise ImageError(
+            f"step is {message.step} bytes, but a row of {message.width} {message.encoding} "
+            f"pixels takes {row}"
+        )
+    # The last row's padding may be missing: some drivers do not send it.
+    needed = message.step * (rows - 1) + row
+    if len(message.data) < needed:
+        raise ImageError(
+            f"the data is {len(message.data)} bytes, but {rows} rows of step {message.step} take {needed}"
+        )
+    shape = (rows, message.width) if channels == 1 else (rows, message.width, channels)
+    strides = (message.step, channels * dtype.itemsize, dtype.itemsize)[: len(shape)]
+    return np.ndarray(shape, dtype, buffer=memoryview(message.data), strides=strides)
+
+
+def _to_rgb(pixels: np.ndarray, conversion: int | None) -> np.ndarray:
+    pixels = np.ascontiguousarray(pixels)
+    return pixels if conversion is None else cv2.cvtColor(pixels, conversion)

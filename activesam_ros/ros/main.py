@@ -1,0 +1,140 @@
+"""The executable `activesam`: a ROS 2 node that labels camera images with the words it is given."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from activesam_ros.system.threads import let_waiting_threads_sleep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_ENDING = {signal.SIGINT, signal.SIGTERM}
+# How long what is under way may delay the end, in all. Neither a forward pass nor a load can be interrupted.
+_GRACE_SECONDS = 1.5
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM.
+
+    Args:
+        args: command line including the program's name; None: that of the process.
+
+    Returns:
+        exit code: 0 after a signal, 1 if the node cannot serve (one FATAL line says why).
+    """
+    # Blocked here, and so in all threads to come, the signals wait until `sigwait` asks for them: none can
+    # end an import in a traceback, and the context stays valid until the frame in work has been answered.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    let_waiting_threads_sleep()
+
+    try:
+        import rclpy
+        from rclpy.exceptions import NameValidationException, ParameterException
+        from rclpy.executors import SingleThreadedExecutor
+        from rclpy.impl.implementation_singleton import rclpy_implementation
+        from rclpy.signals import SignalHandlerOptions
+
+        from activesam_ros.errors import ActiveSamError
+        from activesam_ros.ros.activesam_node import ActiveSamNode
+    except ModuleNotFoundError as error:
+        print(
+            f"activesam: the Python module {error.name!r} is missing; run `make setup` once and "
+            "`source env.sh` in this shell",
+            file=sys.stderr,
+        )
+        return 1
+
+    def wake() -> None:
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+
+    refusals = (
+        ActiveSamError,
+        NameValidationException,
+        ParameterException,
+        rclpy_implementation.RCLError,
+        rclpy_implementation.UnknownROSArgsError,
+    )
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        node = ActiveSamNode(on_fatal=wake)
+    except refusals as error:
+        sentence = str(error) if isinstance(error, ActiveSamError) else _refusal(error)
+        rclpy.logging.get_logger("activesam").fatal(sentence)
+        rclpy.try_shutdown()
+        return 1
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+
+    stopping = threading.Event()
+    callbacks = threading.Thread(
+        target=spin, args=(executor.spin, stopping, node.fatal), name="activesam-executor", daemon=True
+    )
+    callbacks.start()
+    signal.sigwait(_ENDING)
+
+    stopping.set()
+    deadline = time.monotonic() + _GRACE_SECONDS
+
+    def left() -> float:
+        return max(0.0, deadline - time.monotonic())
+
+    node.begin_to_stop()
+    executor.shutdown(timeout_sec=left())
+    callbacks.join(left())
+    ended = node.stop(left())
+    left_over = callbacks.is_alive()
+    if not left_over:
+        # Others learn at once that the node is gone, also when a thread is left inside the model.
+        node.destroy_node()
+        rclpy.try_shutdown()
+    if not ended or left_over:
+        # Leave without that thread rather than wait for minutes.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(node.exit_code)
+    # Else the interpreter's end looks for cycles in all that was imported with the model, for more than a second.
+    gc.freeze()
+    return node.exit_code
+
+
+def spin(run: Callable[[], None], stopping: threading.Event, failed: Callable[[str], None]) -> None:
+    """Run the callbacks; a bug in one of them is told to `failed`, as otherwise the process would live on, deaf.
+
+    Args:
+        run: executes callbacks until its executor is shut down. That takes the executor apart without waiting
+            for this thread, which then may raise whatever it likes.
+        stopping: set before the executor is shut down.
+        failed: takes one sentence.
+    """
+    try:
+        run()
+    except Exception as error:
+        if stopping.is_set():
+            return
+        failed(f"a callback failed: {type(error).__name__}: {error}")
+        raise
+
+
+def _refusal(error: Exception) -> str:
+    """What rclpy says about a command line it refuses, as one sentence."""
+    # It lists the arguments that it does not know and says nothing else; others end in places in its sources.
+    if type(error).__name__ == "UnknownROSArgsError":
+        return f"unknown arguments after --ros-args: {error}"
+    text = re.sub(r",? at [^\s,]+:\d+(?=,|$)", "", " ".join(str(error).split()))
+    hints = {
+        "of same type": "put words such as no or 7 into quotes",
+        "Expected lexeme": "expected NAME:=VALUE",
+    }
+    return "; ".join([text, *(hint for said, hint in hints.items() if said in text)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,258 @@
+"""Pictures of label images: overlays, legends and panels side by side. Only numpy and OpenCV."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_INK = (32, 32, 32)
+_PAPER = (255, 255, 255)
+
+
+def colourise(labels: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Labels in their colours.
+
+    Args:
+        labels: integers [H, W].
+        table: uint8 [ids, 3] as of `palette.colour_table`; every label must have a row.
+
+    Returns:
+        uint8 [H, W, 3], RGB.
+    """
+    if labels.dtype == np.uint8 and len(table) == 256:
+        # Ten times quicker than indexing.
+        return cv2.LUT(cv2.merge([labels] * 3), table[np.newaxis])
+    return np.take(table, labels, axis=0)
+
+
+def overlay(
+    rgb: np.ndarray,
+    labels: np.ndarray,
+    table: np.ndarray,
+    unlabeled_id: int,
+    strength: float = 0.55,
+    contours: bool = True,
+) -> np.ndarray:
+    """The image with each class's colour blended in; unlabelled pixels stay as they are.
+
+    Args:
+        rgb: uint8 [H, W, 3].
+        labels: integers [H, W].
+        table: uint8 [ids, 3] as of `palette.colour_table`.
+        unlabeled_id: the label of pixels without a class.
+        strength: share of the class's colour, 0 to 1.
+        contours: draw the border between two labels in white, one pixel wide.
+
+    Returns:
+        uint8 [H, W, 3], a new array.
+
+    Raises:
+        ValueError: the image and the labels differ in size.
+    """
+    if rgb.shape[:2] != labels.shape:
+        raise ValueError(
+            f"the image is {rgb.shape[1]}x{rgb.shape[0]} but the labels are "
+            f"{labels.shape[1]}x{labels.shape[0]}; expected one size"
+        )
+    blended = cv2.addWeighted(rgb, 1.0 - strength, colourise(labels, table), strength, 0.0)
+    cv2.copyTo(rgb, (labels == unlabeled_id).view(np.uint8), blended)
+    if contours:
+        cv2.copyTo(np.full_like(rgb, 255), _borders(labels).view(np.uint8), blended)
+    return blended
+
+
+def _borders(labels: np.ndarray) -> np.ndarray:
+    border = np.zeros(labels.shape, bool)
+    border[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    border[1:] |= labels[1:] != labels[:-1]
+    return border
+
+
+def heat(values: np.ndarray) -> np.ndarray:
+    """Values [H, W] in 0..1 (float) or 0..255 (uint8), from black through red to white: uint8 [H, W, 3]."""
+    if values.dtype != np.uint8:
+        values = cv2.convertScaleAbs(np.asarray(values, np.float32), alpha=255.0)
+    return cv2.cvtColor(cv2.applyColorMap(values, cv2.COLORMAP_HOT), cv2.COLOR_BGR2RGB)
+
+
+def legend(names: Sequence[str], colours: np.ndarray, width: int, text_height: int = 12) -> np.ndarray:
+    """A strip that names colours, wrapped into as many rows as it takes.
+
+    Args:
+        names: texts; the font has ASCII only: accents are left out, other letters are shown as '?'.
+        colours: uint8 [len(names), 3], RGB.
+        width: of the strip in pixels; a name too long for it is cut with "...".
+        text_height: height of capital letters in pixels.
+
+    Returns:
+        uint8 [rows, width, 3]; one row of paper if there are no names.
+    """
+    scale = cv2.getFontScaleFromHeight(_FONT, text_height, 1)
+    gap, box = text_height // 2, text_height + 4
+    row_height = box + gap
+    placed: list[tuple[str, np.ndarray, int, int]] = []
+    x, row = gap, 0
+    for name, colour in zip(names, colours, strict=True):
+        text = _fitting(_ascii(name), scale, width - 3 * gap - box)
+        needed = box + gap + cv2.getTextSize(text, _FONT, scale, 1)[0][0] + 2 * gap
+        if x > gap and x + needed > width:
+            x, row = gap, row + 1
+        placed.append((text, colour, x, row))
+        x += needed
+    strip = np.full(((row + 1) * row_height + gap, width, 3), _PAPER, np.uint8)
+    for text, colour, x, row in placed:
+        top = gap + row * row_height
+        cv2.rectangle(strip, (x, top), (x + box, top + box), tuple(int(part) for part in colour), cv2.FILLED)
+        cv2.rectangle(strip, (x, top), (x + box, top + box), _INK, 1)
+        cv2.putText(strip, text, (x + box + gap, top + box - 2), _FONT, scale, _INK, 1, cv2.LINE_AA)
+    return strip
+
+
+def legend_sheet(
+    class_ids: Sequence[int],
+    names: Sequence[str],
+    colours: np.ndarray,
+    most: int = 512,
+    text_height: int = 10,
+    widest: int = 220,
+) -> np.ndarray:
+    """Ids, names and colours of classes, one below the other, in columns of equal width.
+
+    Args:
+        class_ids: numbers, in the order in which the classes are listed.
+        names: texts, see `legend`.
+        colours: uint8 [len(names), 3], RGB.
+        most: of more classes than these only the first are shown, and how many there are besides.
+        text_height: height of capital letters in pixels.
+        widest: a name that takes more pixels is cut with "...".
+
+    Returns:
+        uint8 [height, width, 3], higher than wide only up to 16 rows; a blank sheet if there are no classes.
+    """
+    shown = min(len(names), most)
+    scale = cv2.getFontScaleFromHeight(_FONT, text_height, 1)
+    # Cut at first by letters, since fitting measures a text once for every letter that is too many.
+    texts = [_fitting(_ascii(name[:widest]), scale, widest) for name in names[:shown]]
+    if shown < len(names):
+        texts.append(f"and {len(names) - shown} more")
+    numbers = [str(one) for one in class_ids[:shown]]
+    gap, row, box = text_height, 2 * text_height, 2 * text_height + 6
+    number_width = max((_width(one, scale) for one in numbers), default=0)
+    text_x = gap + number_width + gap + box + gap
+    column = text_x + max((_width(one, scale) for one in texts), default=0) + gap
+    columns = 1
+    while (rows := -(-len(texts) // columns)) > 16 and rows * row > columns * column:
+        columns += 1
+    sheet = np.full((max(1, rows) * row + gap, columns * column, 3), _PAPER, np.uint8)
+    for index, text in enumerate(texts):
+        x, top = index // rows * column, gap // 2 + index % rows * row
+        baseline = top + (row + text_height) // 2
+        if index < shown:
+            corner, opposite = (x + text_x - gap - box, top + 2), (x + text_x - gap, top + row - 2)
+            colour = tuple(int(part) for part in colours[index])
+            cv2.rectangle(sheet, corner, opposite, colour, cv2.FILLED)
+            cv2.rectangle(sheet, corner, opposite, _INK, 1)
+            right = x + gap + number_width - _width(numbers[index], scale)
+            cv2.putText(sheet, numbers[index], (right, baseline), _FONT, scale, _INK, 1, cv2.LINE_AA)
+        cv2.putText(sheet, text, (x + text_x, baseline), _FONT, scale, _INK, 1, cv2.LINE_AA)
+    return sheet
+
+
+def _width(text: str, scale: float) -> int:
+    return cv2.getTextSize(text, _FONT, scale, 1)[0][0]
+
+
+def _ascii(text: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", text)
+    return (
+        "".join(one for one in decomposed if not unicodedata.combining(one))
+        .encode("ascii", "replace")
+        .decode()
+    )
+
+
+def _fitting(text: str, scale: float, width: int) -> str:
+    cut = text
+    while cut and cv2.getTextSize(cut + ("" if cut == text else "..."), _FONT, scale, 1)[0][0] > width:
+        cut = cut[:-1]
+    return text if cut == text else cut + "..."
+
+
+def panels(
+    images: Sequence[np.ndarray],
+    titles: Sequence[str],
+    columns: int | None = None,
+    height: int | None = None,
+    gap: int = 6,
+    title_height: int = 11,
+) -> np.ndarray:
+    """Images side by side, each under its title, on white.
+
+    Args:
+        images: uint8 [H, W, 3] or [H, W], of any sizes.
+        titles: one for each image; "" for none.
+        columns: images in a row; None: all of them.
+        height: of each image in pixels, widths follow; None: that of the first.
+        gap: pixels between the images.
+        title_height: height of the titles' capital letters in pixels.
+
+    Returns:
+        uint8 [rows, columns, 3].
+
+    Raises:
+        ValueError: no images, or not as many titles as images.
+    """
+    if not images or len(images) != len(titles):
+        raise ValueError(
+            f"got {len(images)} images and {len(titles)} titles; expected at least one and as many"
+        )
+    columns = columns or len(images)
+    height = height or images[0].shape[0]
+    cells = [_cell(image, title, height, title_height) for image, title in zip(images, titles, strict=True)]
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    cell_width = max(cell.shape[1] for cell in cells)
+    cell_height = cells[0].shape[0]
+    sheet = np.full(
+        (len(rows) * (cell_height + gap) + gap, min(columns, len(cells)) * (cell_width + gap) + gap, 3),
+        _PAPER,
+        np.uint8,
+    )
+    for row, line in enumerate(rows):
+        for column, cell in enumerate(line):
+            top, left = gap + row * (cell_height + gap), gap + column * (cell_width + gap)
+            sheet[top : top + cell_height, left : left + cell.shape[1]] = cell
+    return sheet
+
+
+def _cell(image: np.ndarray, title: str, height: int, title_height: int) -> np.ndarray:
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=2)
+    width = max(1, round(image.shape[1] * height / image.shape[0]))
+    if image.shape[0] != height:
+        # Nearest keeps the colours of labels exact when enlarging; area averages when shrinking.
+        method = cv2.INTER_NEAREST if image.shape[0] < height else cv2.INTER_AREA
+        image = cv2.resize(image, (width, height), interpolation=method)
+    head = np.full((title_height + 9, width, 3), _PAPER, np.uint8)
+    scale = cv2.getFontScaleFromHeight(_FONT, title_height, 1)
+    cv2.putText(
+        head, _fitting(title, scale, width), (0, title_height + 3), _FONT, scale, _INK, 1, cv2.LINE_AA
+    )
+    return np.concatenate([head, image])
+
+
+def stack(*images: np.ndarray) -> np.ndarray:
+    """Images of any widths below each other, left-aligned on white: uint8 [sum of heights, widest, 3]."""
+    width = max(image.shape[1] for image in images)
+    return np.concatenate(
+        [
+            cv2.copyMakeBorder(image, 0, 0, 0, width - image.shape[1], cv2.BORDER_CONSTANT, value=_PAPER)
+            for image in images
+        ]
+    )

@@ -1,0 +1,275 @@
+"""The words that a segmenter looks for, and the class ids and colours that belong to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeGuard
+
+import numpy as np
+
+from activesam_ros.errors import VocabularyError
+from activesam_ros.vocabulary.canonical import canonical_name, match_key
+from activesam_ros.vocabulary.palette import Colour, class_colours
+
+SMALL_IDS = 255
+"""Ids below this one fit into 8-bit label images, which keep 255 for unlabelled pixels."""
+
+MAX_CLASSES = 65_535
+"""Class ids are at most 65 534, since a 16-bit label image keeps 65 535 for unlabelled pixels."""
+
+MAX_QUERIES = 10_000
+"""More prompts than this are not asked of a model: an image would take minutes."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A class before it has an id.
+
+    Attributes:
+        name: shown to people, and what ids, matching and legends go by.
+        prompts: what the model is asked; empty: the name.
+        colour: red, green, blue, 0 to 255; None: chosen from the palette.
+        members: display names of the classes that a group unites; empty for a plain class.
+    """
+
+    name: str
+    prompts: tuple[str, ...] = ()
+    colour: Colour | None = None
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class VocabularyClass:
+    """One class: its id, its display name, its prompts (aliases), its colour, and whom it unites if it is a group."""
+
+    class_id: int
+    name: str
+    prompts: tuple[str, ...]
+    colour: Colour
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """An immutable list of classes, and which of them, if any, is the background.
+
+    Each prompt of each class is one *query*; queries are numbered through all classes in order.
+
+    Attributes:
+        classes: in order.
+        background_id: what pixels without a clear winner become; None: they stay unlabelled.
+        next_id: the lowest id that neither this vocabulary nor one that it was updated from has used.
+        freed_ids: ids that earlier vocabularies used and this one does not, oldest first.
+    """
+
+    classes: tuple[VocabularyClass, ...]
+    background_id: int | None = None
+    next_id: int = 0
+    freed_ids: tuple[int, ...] = ()
+
+    @classmethod
+    def from_names(cls, names: Sequence[str], background: str | None = None) -> Vocabulary:
+        """A vocabulary whose ids are 0 … n-1 in the order of `names`.
+
+        Args:
+            names: one entry a class; commas separate aliases, the first of which names the class
+                (`"car, automobile"`).
+            background: name of the class that pixels without a clear winner become; None: they stay unlabelled.
+
+        Raises:
+            VocabularyError: no names, a blank name or alias, two classes with the same prompt (case, spaces and
+                punctuation aside), too many classes, or a background that is not in the list.
+        """
+        return cls.from_entries(_entries(names), background)
+
+    @classmethod
+    def from_entries(cls, entries: Sequence[Entry], background: str | None = None) -> Vocabulary:
+        """The same from entries, whose display names may differ from their prompts.
+
+        Raises:
+            VocabularyError: as `from_names`.
+        """
+        return cls(()).updated(entries, background)
+
+    def updated(self, names: Sequence[str] | Sequence[Entry], background: str | None = None) -> Vocabulary:
+        """The vocabulary of `names` as an edit of this one.
+
+        A class whose display name stays (case, spaces and punctuation aside) keeps its id and its colour. A new
+        one takes the lowest id never used, since consumers remember the ids of old pixels for a while; ids that
+        edits freed come back, oldest first, when no unused id is left below 255, or below 65 535 once there are more
+        than 255 classes.
+
+        Args:
+            names: strings as in `from_names`, or entries.
+            background: as in `from_names`.
+
+        Raises:
+            VocabularyError: as `from_names`.
+        """
+        entries = [_filled(entry) for entry in names] if _are_entries(names) else _entries(names)
+        _check(entries)
+        owned = {match_key(entry.name): entry for entry in self.classes}
+        staying = [owned.get(match_key(entry.name)) for entry in entries]
+        ids = _Ids(self, {kept.class_id for kept in staying if kept})
+        limit = SMALL_IDS if len(entries) <= SMALL_IDS else MAX_CLASSES
+        numbers = [kept.class_id if kept else ids.take(limit) for kept in staying]
+        fixed = {
+            index: colour
+            for index, (entry, kept) in enumerate(zip(entries, staying, strict=True))
+            if (colour := entry.colour or (kept.colour if kept else None))
+        }
+        colours = class_colours([entry.name for entry in entries], fixed)
+        classes = tuple(
+            VocabularyClass(number, entry.name, entry.prompts, (red, green, blue), entry.members)
+            for number, entry, (red, green, blue) in zip(numbers, entries, colours.tolist(), strict=True)
+        )
+        return Vocabulary(classes, _background_id(classes, background), ids.next_id, tuple(ids.freed))
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Display names, in class order."""
+        return tuple(entry.name for entry in self.classes)
+
+    @property
+    def class_ids(self) -> tuple[int, ...]:
+        """Class ids, in class order."""
+        return tuple(entry.class_id for entry in self.classes)
+
+    @property
+    def colours(self) -> tuple[Colour, ...]:
+        """Colours, in class order."""
+        return tuple(entry.colour for entry in self.classes)
+
+    @property
+    def queries(self) -> tuple[str, ...]:
+        """The prompts of all classes as the user wrote them, in query order."""
+        return tuple(prompt for entry in self.classes for prompt in entry.prompts)
+
+    @property
+    def query_classes(self) -> tuple[int, ...]:
+        """For each query the index of its class in `classes`."""
+        return tuple(index for index, entry in enumerate(self.classes) for _ in entry.prompts)
+
+    @property
+    def label_dtype(self) -> np.dtype:
+        """uint8 while every id is at most 254, else uint16."""
+        return np.dtype(np.uint8 if max(self.class_ids) < SMALL_IDS else np.uint16)
+
+    @property
+    def unlabeled_id(self) -> int:
+        """The value of pixels without a class: 255 in uint8, 65535 in uint16 label images."""
+        return int(np.iinfo(self.label_dtype).max)
+
+
+def entry_of(text: str) -> Entry:
+    """The entry that `"car, automobile"` stands for: commas separate aliases, the first names the class."""
+    prompts = tuple(" ".join(prompt.split()) for prompt in text.split(","))
+    return Entry(prompts[0], prompts)
+
+
+def check_size(vocabulary: Vocabulary) -> None:
+    """Raises VocabularyError if a vocabulary has more prompts than a model is asked."""
+    queries = len(vocabulary.queries)
+    if queries > MAX_QUERIES:
+        raise VocabularyError(
+            f"the vocabulary has {queries} prompts; at most {MAX_QUERIES} are taken, so remove classes or aliases"
+        )
+
+
+class _Ids:
+    """Hands out the ids of one edit."""
+
+    def __init__(self, before: Vocabulary, staying: set[int]) -> None:
+        self.next_id = before.next_id
+        self.freed = [*before.freed_ids, *(number for number in before.class_ids if number not in staying)]
+
+    def take(self, limit: int) -> int:
+        if self.next_id < limit:
+            self.next_id += 1
+            return self.next_id - 1
+        for position, number in enumerate(self.freed):
+            if number < limit:
+                return self.freed.pop(position)
+        raise AssertionError(f"no id is left below {limit}")  # cannot be: there are at most `limit` classes
+
+
+def _are_entries(names: Sequence[str] | Sequence[Entry]) -> TypeGuard[Sequence[Entry]]:
+    return isinstance(names, Sequence) and len(names) > 0 and all(isinstance(entry, Entry) for entry in names)
+
+
+def _filled(entry: Entry) -> Entry:
+    return entry if entry.prompts else Entry(entry.name, (entry.name,), entry.colour, entry.members)
+
+
+def _entries(names: object) -> list[Entry]:
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise VocabularyError(
+            f"a vocabulary is a list of names, but got {names!r}; write each class as an entry of a list"
+        )
+    entries = []
+    for index, text in enumerate(names):
+        if not isinstance(text, str):
+            raise VocabularyError(f"class {index} is {text!r}; expected a name (a string)")
+        entries.append(entry_of(text))
+    return entries
+
+
+def _check(entries: Sequence[Entry]) -> None:
+    if not entries:
+        raise VocabularyError("the vocabulary is empty; give at least one class name")
+    if len(entries) > MAX_CLASSES:
+        raise VocabularyError(
+            f"the vocabulary has {len(entries)} classes; a label image holds at most {MAX_CLASSES}"
+        )
+    for index, entry in enumerate(entries):
+        _check_words(index, entry)
+    _refuse_duplicates(entries)
+
+
+def _check_words(index: int, entry: Entry) -> None:
+    if not entry.name.strip():
+        raise VocabularyError(f"class {index} has a blank name; give it a name or remove it")
+    for prompt in (entry.name, *entry.prompts):
+        if not match_key(prompt):
+            what = f"the alias {prompt!r}" if prompt.strip() else "a blank alias"
+            raise VocabularyError(
+                f"class {index} ({', '.join(entry.prompts)!r}) has {what} without a letter or digit; remove the stray "
+                "comma or name it"
+            )
+
+
+def _refuse_duplicates(entries: Sequence[Entry]) -> None:
+    names: dict[str, int] = {}
+    prompts: dict[str, int] = {}
+    for index, entry in enumerate(entries):
+        for prompt in entry.prompts:
+            canonical = canonical_name(prompt)
+            owner = prompts.setdefault(match_key(canonical), index)
+            if owner != index:
+                raise VocabularyError(
+                    f"classes {owner} ({entries[owner].name!r}) and {index} ({entry.name!r}) both ask for "
+                    f"{canonical!r}; merge them with a comma or remove one"
+                )
+        owner = names.setdefault(match_key(entry.name), index)
+        if owner != index:
+            raise VocabularyError(
+                f"classes {owner} ({entries[owner].name!r}) and {index} ({entry.name!r}) have the same name; merge "
+                "them with a comma or remove one"
+            )
+
+
+def _background_id(classes: Sequence[VocabularyClass], background: str | None) -> int | None:
+    if background is None:
+        return None
+    wanted = match_key(background.split(",")[0])
+    for entry in classes:
+        if match_key(entry.name) == wanted:
+            return entry.class_id
+    raise VocabularyError(
+        f"the background class {background!r} is not in the vocabulary; expected the first name of one of its "
+        f"{len(classes)} classes, or none"
+    )
