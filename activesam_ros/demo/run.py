@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from activesam_ros.benchmarks.node_session import NodeProcess, use_own_dds_domain
 from activesam_ros.datasets.labelled_bag import IMAGE_TOPIC
 from activesam_ros.demo.drive import RecordedFrame, read_drive, write_drive
-from activesam_ros.demo.node_process import NodeProcess, keep_apart
 from activesam_ros.errors import ActiveSamError
 from activesam_ros.system.threads import let_waiting_threads_sleep
 from activesam_ros.toytown.words import CLASSES, DEMO_WORDS, FOREIGN, SYNONYMS
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the demonstration; returns the exit code."""
     options = _options(arguments)
     let_waiting_threads_sleep()
-    keep_apart()
+    use_own_dds_domain()
     try:
         _run(options)
     except (ActiveSamError, OSError) as error:

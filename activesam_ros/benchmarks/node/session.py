@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from activesam_ros.benchmarks.node.counts import NodeCounts, read_counts
-from activesam_ros.demo.node_process import NodeProcess, keep_apart
+from activesam_ros.benchmarks.node_session import NodeProcess, use_own_dds_domain
 from activesam_ros.errors import ActiveSamError
 from activesam_ros.system.machine import machine
 
@@ -78,7 +78,7 @@ def node_and_client(
 def client_for(cameras: Sequence[str], reliable: bool) -> Iterator[Client]:
     """A client, with ROS around it, in a domain of its own unless one is chosen; see `Client`."""
     # ROS is imported only here: the domain has to be chosen before.
-    keep_apart()
+    use_own_dds_domain()
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 

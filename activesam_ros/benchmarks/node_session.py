@@ -1,4 +1,4 @@
-"""The node under demonstration, as a process of its own."""
+"""The node as a process, in a DDS domain of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class NodeProcess:
-    """Runs `activesam` with parameters and remappings; its log goes to a file.
+    """Run `activesam` with parameters and remappings; its log goes to a file.
 
     Example:
         >>> with NodeProcess({"model": "toytown"}, {"image": "/camera/image"}, Path("out")) as node:
@@ -94,7 +94,7 @@ class NodeProcess:
         return self._process.poll()
 
     def check(self) -> None:
-        """Raises ActiveSamError, with the end of the log, if the node has ended."""
+        """Raise ActiveSamError with the end of the log if the node has ended."""
         if self.exit_code is not None:
             tail = "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
             raise ActiveSamError(
@@ -107,8 +107,8 @@ class NodeProcess:
         return [line.split("stopped; ", 1)[1] for line in lines if "stopped; " in line]
 
 
-def keep_apart() -> None:
-    """Takes a DDS domain of its own, unless one is chosen, so that nothing shows up among a robot's topics.
+def use_own_dds_domain() -> None:
+    """Set a random ROS_DOMAIN_ID unless one is set, so that nothing shows up among the topics of a robot.
 
     Limiting discovery to this machine (ROS_AUTOMATIC_DISCOVERY_RANGE) would do too, but it makes Fast DDS fall back to
     a transport that loses large best-effort images.
