@@ -40,7 +40,7 @@ def run_with_ros(name: str, run: Callable[[], int]) -> int:
         from rclpy.exceptions import NameValidationException, ParameterException
         from rclpy.impl.implementation_singleton import rclpy_implementation
 
-        import activesam_ros.msg
+        import activesam_ros.msg  # noqa: F401
         from activesam_ros.errors import ActiveSamError
     except ModuleNotFoundError as error:
         print(
