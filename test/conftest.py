@@ -72,6 +72,6 @@ def toytown_folder() -> Path:
 @pytest.fixture(scope="session")
 def street_image():
     """A rendered Toy Town image, uint8 [240, 320, 3]."""
-    from activesam_ros.toytown.scene import World
+    from activesam_ros.toytown.world import World
 
     return World(900_123).render(0.5).rgb

@@ -5,7 +5,7 @@ import pytest
 
 from activesam_ros.settings import SegmenterSettings
 from activesam_ros.stages.scene_change import change, thumbnail
-from activesam_ros.toytown.scene import World
+from activesam_ros.toytown.world import World
 
 THRESHOLD = SegmenterSettings().change_threshold
 

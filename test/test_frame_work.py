@@ -11,10 +11,10 @@ from activesam_ros.model.work import counted
 from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings, StreamMemory
 from activesam_ros.settings import CHOICES
-from activesam_ros.toytown.words import DEMO_WORDS
+from activesam_ros.toytown import DEMO_CLASSES
 from activesam_ros.vocabulary import Vocabulary
 
-WORDS = Vocabulary.from_names([*DEMO_WORDS[:10], "cargo ship, freight ship"])
+WORDS = Vocabulary.from_names([*DEMO_CLASSES[:10], "cargo ship, freight ship"])
 
 
 @pytest.fixture

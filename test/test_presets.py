@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from activesam_ros.toytown.words import DEMO_WORDS
+from activesam_ros.toytown import DEMO_CLASSES
 from activesam_ros.vocabulary import Vocabulary
 from activesam_ros.vocabulary.canonical import canonical_name, match_key
 from activesam_ros.vocabulary.files import load_vocabulary_file, preset_names
@@ -57,7 +57,7 @@ def test_every_preset_is_a_vocabulary(name):
 
 
 def test_the_demo_model_has_its_words():
-    assert load_vocabulary_file("toytown").vocabulary() == Vocabulary.from_names(DEMO_WORDS)
+    assert load_vocabulary_file("toytown").vocabulary() == Vocabulary.from_names(DEMO_CLASSES)
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)

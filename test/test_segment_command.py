@@ -9,7 +9,7 @@ import pytest
 from activesam_ros.cli import segment as segment_command
 from activesam_ros.ros.parameters import DEFAULTS
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
-from activesam_ros.toytown.scene import World
+from activesam_ros.toytown.world import World
 from activesam_ros.vocabulary import Vocabulary
 
 WORDS = ["road", "car", "sky", "building"]

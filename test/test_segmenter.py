@@ -17,7 +17,7 @@ from activesam_ros.model.vision import VisionEncoder
 from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
 from activesam_ros.stages.batch_size import PATIENCE
-from activesam_ros.toytown.words import CLASSES, DEMO_WORDS
+from activesam_ros.toytown import CLASSES, DEMO_CLASSES
 from activesam_ros.vocabulary import Vocabulary
 
 TABLE = TableHypernyms.shipped()
@@ -36,7 +36,7 @@ def make(toytown_checkpoint):
 
 
 def test_a_street_with_the_preview(make, street_image):
-    segmenter = make(DEMO_WORDS)
+    segmenter = make(DEMO_CLASSES)
     result = segmenter.segment(street_image)
     assert (segmenter.full_resolution, segmenter.preview_resolution) == (192, 128)
     assert result.labels.shape == (240, 320) and result.labels.dtype == np.uint8
@@ -45,7 +45,7 @@ def test_a_street_with_the_preview(make, street_image):
     assert result.preview_presence.shape == (60,)
     assert list(result.active_queries) == sorted(result.active_queries)
     assert len(result.active_queries) == 12
-    assert [entry.name for entry in result.active] == [DEMO_WORDS[query] for query in result.active_queries]
+    assert [entry.name for entry in result.active] == [DEMO_CLASSES[query] for query in result.active_queries]
     assert set(np.unique(result.labels)) <= set(result.active_queries)
     assert sum(entry.pixels for entry in result.active) == 240 * 320
     for entry in result.active:
@@ -216,7 +216,7 @@ def same_result(one, other):
         )
 
 
-@pytest.mark.parametrize("words", [DEMO_WORDS, CLASSES])
+@pytest.mark.parametrize("words", [DEMO_CLASSES, CLASSES])
 def test_a_batch_equals_its_images(make, images, words):
     segmenter = make(words)
     encoded = segmenter.encode_images(images)
@@ -230,7 +230,7 @@ def test_a_batch_equals_its_images(make, images, words):
 
 
 def test_a_batch_passes_the_vision_encoder_once_a_resolution(make, images, monkeypatch):
-    segmenter = make(DEMO_WORDS)
+    segmenter = make(DEMO_CLASSES)
     passed = []
     encode = VisionEncoder.encode
 
@@ -246,7 +246,7 @@ def test_a_batch_passes_the_vision_encoder_once_a_resolution(make, images, monke
 
 
 def test_the_features_of_the_preview_are_gone_before_the_full_resolution(make, images, monkeypatch):
-    segmenter = make(DEMO_WORDS)
+    segmenter = make(DEMO_CLASSES)
     alive = []
     encode = VisionEncoder.encode
 
@@ -269,7 +269,7 @@ def test_an_encoded_image_keeps_its_vocabulary(make, street_image):
     assert segmenter.decode(encoded[0]).vocabulary.names == ("road", "sky")
 
 
-@pytest.mark.parametrize("words", [DEMO_WORDS, ["sky", "car, automobile"]])
+@pytest.mark.parametrize("words", [DEMO_CLASSES, ["sky", "car, automobile"]])
 def test_the_preview_alone(make, images, words):
     segmenter = make(words, max_active=10)
     for preview, rgb in zip(segmenter.preview(images), images, strict=True):
@@ -319,7 +319,7 @@ def short_of_memory(monkeypatch):
 
 
 def test_smaller_buckets_where_memory_is_short(make, images, short_of_memory):
-    segmenter = make(DEMO_WORDS)
+    segmenter = make(DEMO_CLASSES)
     expected = [segmenter.segment(rgb) for rgb in images]
     short_of_memory.prompts = 5
     for rgb, result in zip(images, expected, strict=True):
@@ -346,7 +346,7 @@ def test_the_bucket_size_recovers(make, street_image, short_of_memory):
 
 
 def test_image_by_image_where_a_batch_does_not_fit(make, images, short_of_memory):
-    segmenter = make(DEMO_WORDS)
+    segmenter = make(DEMO_CLASSES)
     expected = [segmenter.segment(rgb) for rgb in images]
     previews = segmenter.preview(images)
     short_of_memory.images = 1
@@ -359,7 +359,7 @@ def test_image_by_image_where_a_batch_does_not_fit(make, images, short_of_memory
 
 @pytest.mark.parametrize("what", ["prompts", "images"])
 def test_no_room_at_all_is_one_sentence(make, images, short_of_memory, what):
-    segmenter = make(DEMO_WORDS)
+    segmenter = make(DEMO_CLASSES)
     expected = segmenter.segment(images[0])
     setattr(short_of_memory, what, 0)
     for work in (segmenter.encode_images, segmenter.preview, lambda images: segmenter.segment(images[0])):
@@ -430,7 +430,7 @@ def test_where_it_lives(make):
     assert segmenter.bucket_size == 32
 
 
-@pytest.mark.parametrize("words", [DEMO_WORDS, ["sky", "car, automobile", "road"]])
+@pytest.mark.parametrize("words", [DEMO_CLASSES, ["sky", "car, automobile", "road"]])
 def test_the_plain_path_labels_the_same(toytown_checkpoint, make, images, words):
     lean = make(words, max_active=10)
     plain = ActiveSegmenter(toytown_checkpoint, lean.settings, TABLE, prompt_cache=None, plain=True)
@@ -485,9 +485,9 @@ def test_warming_up_where_memory_is_short(toytown_checkpoint, make, street_image
 
 
 def test_half_precision_on_the_image_path(toytown_folder, make, street_image):
-    plain = make(DEMO_WORDS).segment(street_image)
+    plain = make(DEMO_CLASSES).segment(street_image)
     half = ActiveSegmenter.from_pretrained(toytown_folder, "cpu", "bfloat16", hypernyms=TABLE)
-    half.set_vocabulary(Vocabulary.from_names(DEMO_WORDS))
+    half.set_vocabulary(Vocabulary.from_names(DEMO_CLASSES))
     exact = make(["road"])
     with torch.inference_mode():
         image = half._full.encode(half._full.prepare(street_image))
@@ -509,14 +509,14 @@ def test_numbers_that_are_not_finite_are_no_labels(toytown_folder, street_image)
 
 
 def test_encoding_beside_the_stream(make, street_image):
-    segmenter = make(DEMO_WORDS[:30])
+    segmenter = make(DEMO_CLASSES[:30])
     expected = segmenter.segment(street_image).labels
     failures = []
 
     def encode():
         try:
             for count in range(5, 30):
-                segmenter.encode(Vocabulary.from_names(DEMO_WORDS[:count]))
+                segmenter.encode(Vocabulary.from_names(DEMO_CLASSES[:count]))
         except Exception as error:
             failures.append(error)
 
@@ -564,9 +564,9 @@ def test_known_words_need_no_text_encoder(toytown_checkpoint, loads, tmp_path, s
 
 def test_one_new_word_encodes_one_prompt(toytown_checkpoint, tmp_path):
     segmenter = ActiveSegmenter(toytown_checkpoint, hypernyms=TableHypernyms({}), prompt_cache=tmp_path)
-    vocabulary = Vocabulary.from_names(DEMO_WORDS)
+    vocabulary = Vocabulary.from_names(DEMO_CLASSES)
     segmenter.set_vocabulary(vocabulary)
-    edited = segmenter.encode(vocabulary.updated([*DEMO_WORDS, "zebra"]))
+    edited = segmenter.encode(vocabulary.updated([*DEMO_CLASSES, "zebra"]))
     assert (edited.report.hits, edited.report.misses) == (60, 1)
     fresh = ActiveSegmenter(toytown_checkpoint, hypernyms=TableHypernyms({}), prompt_cache=None).encode(
         edited.vocabulary

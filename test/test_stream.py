@@ -11,8 +11,8 @@ from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.settings import PROFILES, SegmenterSettings
 from activesam_ros.stages.temporal_reuse import StreamMemory
-from activesam_ros.toytown.scene import World
-from activesam_ros.toytown.words import CLASSES, DEMO_WORDS
+from activesam_ros.toytown import CLASSES, DEMO_CLASSES
+from activesam_ros.toytown.world import World
 from activesam_ros.vocabulary import Vocabulary
 
 TABLE = TableHypernyms.shipped()
@@ -28,7 +28,7 @@ def drive():
 def make(toytown_checkpoint):
     """Makes a segmenter with a vocabulary and the settings of `realtime` but for those given."""
 
-    def build(words=DEMO_WORDS, **settings):
+    def build(words=DEMO_CLASSES, **settings):
         given = SegmenterSettings(**{**PROFILES["realtime"], "preview_period": 6, **settings})
         segmenter = ActiveSegmenter(toytown_checkpoint, given, TABLE)
         segmenter.set_vocabulary(Vocabulary.from_names(words))
@@ -71,7 +71,7 @@ def test_a_stream_asks_little_and_says_what(make, drive, way):
 @pytest.mark.parametrize("way", ["share", "sweep"])
 def test_every_word_is_asked_or_decoded_within_the_period(make, way):
     segmenter, memory = (
-        make(DEMO_WORDS[:24], preview_way=way, full_resolution=96, change_threshold=1.0),
+        make(DEMO_CLASSES[:24], preview_way=way, full_resolution=96, change_threshold=1.0),
         StreamMemory(),
     )
     world, period = World(10_100_001), segmenter.settings.preview_period

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes activesam_ros/data/hypernyms.json from an installed WordNet (Debian's package wordnet-base).
 
-It covers the words of Toy Town, the prompts of every preset and the phrases of the canonical names; further words can
+It covers the classes of Toy Town, the prompts of every preset and the phrases of the canonical names; further words can
 be given as arguments.
 """
 
@@ -9,8 +9,8 @@ import json
 import sys
 from pathlib import Path
 
+from activesam_ros import toytown
 from activesam_ros.prompts.hypernyms import WORDNET_ROOT, WordNetHypernyms
-from activesam_ros.toytown import words
 from activesam_ros.vocabulary.canonical import canonical_name
 from activesam_ros.vocabulary.files import load_vocabulary_file, preset_names
 
@@ -19,8 +19,8 @@ CANONICAL = TABLE.with_name("canonical_names.json")
 
 
 def main() -> None:
-    names = {word for group in words.SYNONYMS.values() for word in group}
-    names |= {*words.SUPERCLASSES, *words.FOREIGN, *words.UNSEEN_FOREIGN, *words.DEMO_WORDS}
+    names = {word for group in toytown.SYNONYMS.values() for word in group}
+    names |= {*toytown.SUPERCLASSES, *toytown.FOREIGN, *toytown.UNSEEN_FOREIGN, *toytown.DEMO_CLASSES}
     for preset in preset_names():
         names |= set(load_vocabulary_file(preset).vocabulary().queries)
     groups = json.loads(CANONICAL.read_text(encoding="utf-8"))

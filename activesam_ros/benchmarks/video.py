@@ -12,9 +12,8 @@ from activesam_ros.model.work import Asked, ModelWork
 from activesam_ros.settings import PROFILES, SegmenterSettings
 from activesam_ros.stages.scene_change import change, thumbnail
 from activesam_ros.stages.temporal_reuse import StreamMemory
-from activesam_ros.toytown.scene import Frame, World
-from activesam_ros.toytown.scenes import HELD_OUT_SEED
-from activesam_ros.toytown.words import CLASSES, FOREIGN
+from activesam_ros.toytown import CLASSES, FOREIGN
+from activesam_ros.toytown.world import HELD_OUT_SEED, RenderedFrame, World
 from activesam_ros.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -257,13 +256,13 @@ def vocabulary(classes: int) -> Vocabulary:
     return Vocabulary.from_names([*CLASSES, *FOREIGN][:classes])
 
 
-def render(options: Options) -> list[list[Frame]]:
+def render(options: Options) -> list[list[RenderedFrame]]:
     """The drives, none of which the model was trained on."""
     worlds = [World(FIRST_SEED + number) for number in range(options.drives)]
     return [[world.render(index / options.rate) for index in range(options.frames)] for world in worlds]
 
 
-def measure(segmenter: ActiveSegmenter, drives: Sequence[Sequence[Frame]], work: ModelWork) -> Tally:
+def measure(segmenter: ActiveSegmenter, drives: Sequence[Sequence[RenderedFrame]], work: ModelWork) -> Tally:
     """Labels drives, each with a memory of its own."""
     tally = Tally()
     for drive in drives:
@@ -303,7 +302,7 @@ def asked(result: SegmentationResult) -> Asked:
     )
 
 
-def _add(tally: Tally, result: SegmentationResult, frame: Frame, truth: set[int], decoded: set[int]) -> None:
+def _add(tally: Tally, result: SegmentationResult, frame: RenderedFrame, truth: set[int], decoded: set[int]) -> None:
     way, count = result.look.way, len(result.look.queries)
     tally.frames += 1
     tally.decoded += len(result.active_queries)

@@ -140,8 +140,8 @@ def _gaps(options: Options, residence: Residence) -> Gaps:
     from activesam_ros.prompts.hypernyms import TableHypernyms
     from activesam_ros.segmenter import ActiveSegmenter
     from activesam_ros.settings import SegmenterSettings
-    from activesam_ros.toytown.scene import World
-    from activesam_ros.toytown.words import CLASSES
+    from activesam_ros.toytown import CLASSES
+    from activesam_ros.toytown.world import World
     from activesam_ros.vocabulary import Vocabulary
 
     names = CLASSES[: options.stream_classes]

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from activesam_ros.datasets.labelled_bag import IMAGE_TOPIC, START, TRUTH_TOPIC, LabelledBag
 from activesam_ros.evaluation.message_types import message_types
-from activesam_ros.toytown.scene import World
-from activesam_ros.toytown.words import CLASSES
+from activesam_ros.toytown import CLASSES
+from activesam_ros.toytown.world import World
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ import numpy as np
 
 from activesam_ros import visualization as drawing
 from activesam_ros.evaluation.confusion import ConfusionMatrix
-from activesam_ros.toytown.words import CLASSES, SYNONYMS
+from activesam_ros.toytown import CLASSES, SYNONYMS
 from activesam_ros.vocabulary import palette
 from activesam_ros.vocabulary.canonical import match_key
 

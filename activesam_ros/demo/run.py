@@ -17,7 +17,7 @@ from activesam_ros.datasets.labelled_bag import IMAGE_TOPIC
 from activesam_ros.demo.drive import RecordedFrame, read_drive, write_drive
 from activesam_ros.errors import ActiveSamError
 from activesam_ros.system.threads import let_waiting_threads_sleep
-from activesam_ros.toytown.words import CLASSES, DEMO_WORDS, FOREIGN, SYNONYMS
+from activesam_ros.toytown import CLASSES, DEMO_CLASSES, FOREIGN, SYNONYMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ STARTUP_SECONDS = 180.0
 
 def second_words() -> tuple[str, ...]:
     """Another 60 words: a synonym of each class of Toy Town, and other words of other worlds."""
-    others = [word for word in FOREIGN if word not in DEMO_WORDS]
+    others = [word for word in FOREIGN if word not in DEMO_CLASSES]
     return tuple(SYNONYMS[name][1] for name in CLASSES) + tuple(others[:41])
 
 
@@ -156,7 +156,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--height", type=_at_least(64), default=480, help="of the camera, in pixels")
     parser.add_argument("--seed", type=_at_least(0), default=10_000_007, help="which street")
     parser.add_argument("--model", default="toytown", help="model folder or hub id")
-    parser.add_argument("--words", default=DEMO_WORDS, help="words of the first half (default: 60)", **words)
+    parser.add_argument("--words", default=DEMO_CLASSES, help="words of the first half (default: 60)", **words)
     parser.add_argument("--then-words", default=second_words(), help="words of the second half", **words)
     parser.add_argument(
         "--compare", type=_at_least(1), default=20, help="frames to repeat without the preview"

@@ -18,8 +18,8 @@ from activesam_ros.errors import SettingsError
 from activesam_ros.ros import qos
 from activesam_ros.ros.conversions import labels_to_image, rgb_to_image
 from activesam_ros.ros.toytown_parameters import DESCRIPTIONS, LIMITS, CameraParameters
-from activesam_ros.toytown.scene import World
-from activesam_ros.toytown.words import CLASSES
+from activesam_ros.toytown import CLASSES
+from activesam_ros.toytown.world import World
 
 if TYPE_CHECKING:
     from activesam_ros.toytown.canvas import Camera

@@ -21,8 +21,8 @@ from tqdm import tqdm
 from activesam_ros.errors import ModelError
 from activesam_ros.evaluation.confusion import ConfusionMatrix
 from activesam_ros.segmenter import ActiveSegmenter, SegmentationResult
-from activesam_ros.toytown.scenes import held_out_scene
-from activesam_ros.toytown.words import CLASSES, DEMO_WORDS, SYNONYMS, UNSEEN_FOREIGN
+from activesam_ros.toytown import CLASSES, DEMO_CLASSES, SYNONYMS, UNSEEN_FOREIGN
+from activesam_ros.toytown.world import held_out_scene
 from activesam_ros.vocabulary import Vocabulary
 
 _WORTH_KEEPING = 0.01
@@ -118,10 +118,10 @@ def tally(segmenter: ActiveSegmenter, first: int, last: int, progress: bool = Tr
     """
     default = segmenter.settings
     names = Vocabulary.from_names(list(CLASSES))
-    demo = Vocabulary.from_names(list(DEMO_WORDS))
+    demo = Vocabulary.from_names(list(DEMO_CLASSES))
     plain, other, previewed = (segmenter.with_settings(default) for _ in range(3))
     bare = segmenter.with_settings(replace(default, confidence_threshold=1.0))
-    complete = segmenter.with_settings(replace(default, max_active=len(DEMO_WORDS)))
+    complete = segmenter.with_settings(replace(default, max_active=len(DEMO_CLASSES)))
     for one, vocabulary in ((plain, names), (bare, names), (previewed, demo), (complete, demo)):
         one.set_vocabulary(vocabulary)
     confusions = [ConfusionMatrix(len(CLASSES)) for _ in range(3)]
@@ -140,7 +140,7 @@ def tally(segmenter: ActiveSegmenter, first: int, last: int, progress: bool = Tr
             (
                 _presence(result, len(CLASSES)),
                 np.asarray(glance.preview_presence),
-                _presence(complete.segment(frame.rgb), len(DEMO_WORDS)),
+                _presence(complete.segment(frame.rgb), len(DEMO_CLASSES)),
                 np.bincount(frame.labels.ravel(), minlength=256)[: len(CLASSES)] / frame.labels.size,
                 np.isin(np.arange(len(CLASSES)), list(glance.active_queries)),
             )
@@ -160,8 +160,8 @@ def summarise(tallies: Sequence[Tally]) -> Metrics:
     there = area > 0
     classes = range(len(CLASSES))
     auc = [area_under_curve(names[:, c], there[:, c]) for c in classes]
-    foreign = np.arange(len(CLASSES), len(DEMO_WORDS))
-    unseen = np.array([i for i in foreign if DEMO_WORDS[i] in UNSEEN_FOREIGN])
+    foreign = np.arange(len(CLASSES), len(DEMO_CLASSES))
+    unseen = np.array([i for i in foreign if DEMO_CLASSES[i] in UNSEEN_FOREIGN])
     return Metrics(
         scenes=len(area),
         miou=plain.mean_iou,

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.models.sam3.modeling_sam3 import box_cxcywh_to_xyxy
 
+from activesam_ros.toytown import CLASSES
 from activesam_ros.toytown.examples import THIN, Answer
 from activesam_ros.toytown.network import Prediction
-from activesam_ros.toytown.words import CLASSES
 
 
 class DenseHead(nn.Module):

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from math import cos, pi, sin
 from typing import Any
 
+from activesam_ros.toytown import CLASS_ID
 from activesam_ros.toytown.canvas import NEAR, Canvas, Colour, shade
-from activesam_ros.toytown.words import CLASS_ID
 
 _DARK: Colour = (26, 26, 30)
 _GLASS: Colour = (58, 74, 96)

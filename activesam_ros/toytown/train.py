@@ -25,10 +25,9 @@ from tqdm import tqdm
 from transformers import CLIPTokenizer, Sam3Model
 
 from activesam_ros.toytown import model_folder
-from activesam_ros.toytown.examples import Sampler
+from activesam_ros.toytown.examples import Sampler, load_or_render
 from activesam_ros.toytown.network import make_model, save
 from activesam_ros.toytown.objective import DENSE, Objective, Plan, TrainSettings, plan
-from activesam_ros.toytown.scenes import load_or_render
 from activesam_ros.toytown.workers import LocalGradients, PooledGradients
 
 

@@ -15,7 +15,7 @@ from activesam_ros.datasets.labelled_bag import COMPRESSED_IMAGE_TOPIC, IMAGE_TO
 from activesam_ros.evaluation.bag import BagSource
 from activesam_ros.evaluation.samples import default_image_topic, samples
 from activesam_ros.evaluation.truth import ClassMap, match, recorded_class_map
-from activesam_ros.toytown.words import CLASSES
+from activesam_ros.toytown import CLASSES
 from activesam_ros.vocabulary.files import load_vocabulary_file
 
 CITY = "leftImg8bit/val/bonn/{}_leftImg8bit.png", "gtFine/val/bonn/{}_gtFine_{}.png"

@@ -10,8 +10,8 @@ from rosbags.highlevel import AnyReader
 from activesam_ros.datasets.labelled_bag import IMAGE_TOPIC, TRUTH_INFO_TOPIC
 from activesam_ros.demo.drive import read_drive, write_drive
 from activesam_ros.evaluation.message_types import message_types
-from activesam_ros.toytown.scene import World
-from activesam_ros.toytown.words import CLASSES
+from activesam_ros.toytown import CLASSES
+from activesam_ros.toytown.world import World
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,13 @@ from activesam_ros.demo import report
 from activesam_ros.demo.drive import RecordedFrame
 from activesam_ros.demo.replay import Answer, Recording
 from activesam_ros.demo.run import main, second_words
-from activesam_ros.toytown.words import CLASSES, DEMO_WORDS
+from activesam_ros.toytown import CLASSES, DEMO_CLASSES
 from activesam_ros.vocabulary import Vocabulary
 
 
 def test_both_vocabularies_are_valid_and_differ():
-    assert len(Vocabulary.from_names(second_words())) == len(Vocabulary.from_names(DEMO_WORDS)) == 60
-    assert not set(second_words()) & set(DEMO_WORDS)
+    assert len(Vocabulary.from_names(second_words())) == len(Vocabulary.from_names(DEMO_CLASSES)) == 60
+    assert not set(second_words()) & set(DEMO_CLASSES)
 
 
 def test_labels_are_translated_by_name_and_synonym():

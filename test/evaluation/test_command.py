@@ -17,8 +17,8 @@ from activesam_ros.evaluation.corruptions import CORRUPTIONS, Corrupted
 from activesam_ros.evaluation.methods import METHODS
 from activesam_ros.evaluation.request import Request
 from activesam_ros.evaluation.run import Finished
-from activesam_ros.toytown.scene import World
-from activesam_ros.toytown.words import CLASSES
+from activesam_ros.toytown import CLASSES
+from activesam_ros.toytown.world import World
 from activesam_ros.vocabulary.files import load_vocabulary_file
 
 START = 1_700_000_000_000_000_000

@@ -11,7 +11,7 @@ from activesam_ros.evaluation.per_class import PerClassSegmenter
 from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
 from activesam_ros.settings import PROFILES
-from activesam_ros.toytown.words import DEMO_WORDS
+from activesam_ros.toytown import DEMO_CLASSES
 from activesam_ros.vocabulary import Vocabulary
 
 GIVEN = SegmenterSettings(
@@ -25,7 +25,7 @@ GIVEN = SegmenterSettings(
     hypernym_tokens=1,
     max_pixels=500_000,
 )
-WORDS = Vocabulary.from_names(DEMO_WORDS[:20])
+WORDS = Vocabulary.from_names(DEMO_CLASSES[:20])
 
 DIFFERENCES = {
     "active": {},

@@ -14,8 +14,8 @@ from activesam_ros.evaluation.message_types import message_types
 from activesam_ros.evaluation.node_parameters import wanted
 from activesam_ros.evaluation.records import read_records
 from activesam_ros.evaluation.run_folder import RunFolder
-from activesam_ros.toytown.scene import World
-from activesam_ros.toytown.words import CLASSES, DEMO_WORDS
+from activesam_ros.toytown import CLASSES, DEMO_CLASSES
+from activesam_ros.toytown.world import World
 
 from .program import Program
 
@@ -107,7 +107,7 @@ def offline(bag, out):
     from activesam_ros.evaluation.request import Request
     from activesam_ros.evaluation.run import evaluate
 
-    asked = wanted(vocabulary="; ".join(DEMO_WORDS))
+    asked = wanted(vocabulary="; ".join(DEMO_CLASSES))
     request = Request(
         bag=bag,
         out=out,
@@ -122,7 +122,7 @@ def offline(bag, out):
 
 
 def test_live_and_offline_agree_to_the_pixel(start, start_node, bag, tmp_path):
-    node = start_node("-p", "queue:=all", words=list(DEMO_WORDS))
+    node = start_node("-p", "queue:=all", words=list(DEMO_CLASSES))
     evaluator = start("evaluator_node", "-p", f"out:={tmp_path / 'live'}")
     player = play(start, bag)
     assert player.wait() == 0, player.log

@@ -19,8 +19,8 @@ from activesam_ros.errors import SettingsError
 from activesam_ros.ros import qos
 from activesam_ros.ros.toytown_camera import ToytownCamera, camera_info
 from activesam_ros.ros.toytown_parameters import DESCRIPTIONS, LIMITS, CameraParameters
-from activesam_ros.toytown.scene import World
-from activesam_ros.toytown.words import CLASSES
+from activesam_ros.toytown import CLASSES
+from activesam_ros.toytown.world import World
 
 from .program import PATIENCE
 

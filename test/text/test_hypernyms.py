@@ -6,7 +6,7 @@ from importlib import resources
 import pytest
 
 from activesam_ros.prompts.hypernyms import WORDNET_ROOT, TableHypernyms, WordNetHypernyms, default_hypernyms
-from activesam_ros.toytown.words import DEMO_WORDS
+from activesam_ros.toytown import DEMO_CLASSES
 from activesam_ros.vocabulary.canonical import canonical_name
 
 
@@ -15,8 +15,8 @@ def test_the_shipped_table():
     assert lookup("car") == ("motor vehicle",)
     assert lookup("Bicycle") == ("wheeled vehicle",)
     assert lookup("no such word") == ()
-    found = [word for word in DEMO_WORDS if lookup(canonical_name(word))]
-    assert len(found) >= len(DEMO_WORDS) - 6
+    found = [word for word in DEMO_CLASSES if lookup(canonical_name(word))]
+    assert len(found) >= len(DEMO_CLASSES) - 6
 
 
 def test_a_table_gives_at_most_two():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from activesam_ros.toytown.scene import World
-from activesam_ros.toytown.words import CLASS_ID, CLASSES, THINGS, VOID
+from activesam_ros.toytown import CLASS_ID, CLASSES, THINGS, VOID
+from activesam_ros.toytown.world import World
 
 
 def test_equal_seed_and_time_give_equal_frames_whatever_was_rendered_before():

@@ -9,9 +9,8 @@ from transformers import CLIPTokenizer, Sam3Model
 
 from activesam_ros.evaluation.confusion import ConfusionMatrix
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
-from activesam_ros.toytown import model_folder
-from activesam_ros.toytown.scenes import held_out_scene
-from activesam_ros.toytown.words import CLASSES, DEMO_WORDS
+from activesam_ros.toytown import CLASSES, DEMO_CLASSES, model_folder
+from activesam_ros.toytown.world import held_out_scene
 from activesam_ros.vocabulary import Vocabulary
 
 
@@ -36,7 +35,7 @@ def test_it_is_a_small_half_precision_sam3_model():
 
 def test_its_tokenizer_spells_any_word():
     tokenizer = CLIPTokenizer.from_pretrained(model_folder())
-    for word in (*DEMO_WORDS, "zyzzyva", "route 66"):
+    for word in (*DEMO_CLASSES, "zyzzyva", "route 66"):
         ids = tokenizer(word).input_ids
         assert ids[0] == 0 and ids[-1] == 1 and 2 < len(ids) <= 32
         assert 1 not in ids[1:-1]
@@ -52,7 +51,7 @@ def test_it_segments_held_out_scenes(segmenter, scenes):
 
 
 def test_it_refuses_words_of_other_worlds(segmenter, scenes):
-    segmenter.set_vocabulary(Vocabulary.from_names(list(DEMO_WORDS)))
+    segmenter.set_vocabulary(Vocabulary.from_names(list(DEMO_CLASSES)))
     preview = np.stack([segmenter.segment(frame.rgb).preview_presence for frame in scenes])
     assert preview[:, : len(CLASSES)].max(0).mean() > 0.5
     assert (preview[:, len(CLASSES) :] > 0.5).mean() < 0.02

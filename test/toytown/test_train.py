@@ -10,11 +10,10 @@ import torch
 from transformers import CLIPTokenizer, Sam3Model
 
 from activesam_ros.toytown import model_folder
-from activesam_ros.toytown.examples import Sampler, prepare
+from activesam_ros.toytown.examples import Sampler, load_or_render, prepare
 from activesam_ros.toytown.network import image_features as encode_image
 from activesam_ros.toytown.network import make_model, pad, predict, set_resolution, text_features
 from activesam_ros.toytown.objective import DENSE, PROMPTED, Plan, TrainSettings, plan
-from activesam_ros.toytown.scenes import load_or_render
 from activesam_ros.toytown.train import Trainer, main, open_sampler, run
 from activesam_ros.toytown.workers import LocalGradients, PooledGradients
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from activesam_ros.toytown.words import (
+from activesam_ros.toytown import (
     CLASSES,
-    DEMO_WORDS,
+    DEMO_CLASSES,
     FOREIGN,
     HYPERNYMS,
     SUPERCLASSES,
@@ -29,8 +29,8 @@ def test_foreign_words_name_nothing_in_the_world():
 
 
 def test_the_demo_vocabulary_has_sixty_words_some_never_trained_on():
-    assert len(set(DEMO_WORDS)) == 60
-    assert DEMO_WORDS[:19] == CLASSES
-    assert set(DEMO_WORDS[19:]) <= {*FOREIGN, *UNSEEN_FOREIGN}
-    assert sum(word in UNSEEN_FOREIGN for word in DEMO_WORDS) == 10
-    assert len(Vocabulary.from_names(list(DEMO_WORDS))) == 60
+    assert len(set(DEMO_CLASSES)) == 60
+    assert DEMO_CLASSES[:19] == CLASSES
+    assert set(DEMO_CLASSES[19:]) <= {*FOREIGN, *UNSEEN_FOREIGN}
+    assert sum(word in UNSEEN_FOREIGN for word in DEMO_CLASSES) == 10
+    assert len(Vocabulary.from_names(list(DEMO_CLASSES))) == 60

@@ -174,10 +174,10 @@ def measure_speed(
 
 def vocabulary_names(model: str, classes: int) -> list[str]:
     """The words: those of the demonstration for the demo model, as far as they go, else COCO-Stuff's."""
-    from activesam_ros.toytown.words import DEMO_WORDS
+    from activesam_ros.toytown import DEMO_CLASSES
 
-    if model == DEMO_MODEL and classes <= len(DEMO_WORDS):
-        return list(DEMO_WORDS[:classes])
+    if model == DEMO_MODEL and classes <= len(DEMO_CLASSES):
+        return list(DEMO_CLASSES[:classes])
     return base_names(classes)
 
 
@@ -188,7 +188,7 @@ def drive(images: int, size: tuple[int, int]) -> list[np.ndarray]:
         images: how many.
         size: width and height in pixels.
     """
-    from activesam_ros.toytown.scene import World
+    from activesam_ros.toytown.world import World
 
     world = World(_SEED)
     return [

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from activesam_ros.benchmarks.node.pictures import drive
 from activesam_ros.benchmarks.node.session import describe_machine, greet, node_and_client
 from activesam_ros.ros.latency import Percentiles
-from activesam_ros.toytown.words import DEMO_WORDS
+from activesam_ros.toytown import DEMO_CLASSES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ class CamerasOptions:
     seconds: float = 30.0
     size: tuple[int, int] = (320, 240)
     model: str = "toytown"
-    words: int = len(DEMO_WORDS)
+    words: int = len(DEMO_CLASSES)
     threads: int | None = None
 
 
@@ -98,7 +98,7 @@ def measure_cameras(options: CamerasOptions, log_folder: Path | None = None) -> 
         name: [image_message(rgb) for rgb in drive(seed, _PICTURES, options.size, name)]
         for seed, name in enumerate(CAMERAS)
     }
-    parameters = {"model": options.model, "vocabulary": list(DEMO_WORDS[: options.words])}
+    parameters = {"model": options.model, "vocabulary": list(DEMO_CLASSES[: options.words])}
     with node_and_client(parameters, CAMERAS, False, options.threads, log_folder) as session:
         client = session.client
         greet(session, {name: messages[0] for name, messages in pictures.items()})

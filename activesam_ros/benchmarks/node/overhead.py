@@ -19,7 +19,7 @@ from activesam_ros.benchmarks.node.session import (
     greet,
     node_and_client,
 )
-from activesam_ros.toytown.words import DEMO_WORDS
+from activesam_ros.toytown import DEMO_CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +51,7 @@ class OverheadOptions:
     frames: int = 60
     pictures: int = 6
     model: str = "toytown"
-    words: int = len(DEMO_WORDS)
+    words: int = len(DEMO_CLASSES)
     threads: int | None = None
 
 
@@ -120,7 +120,7 @@ def measure_overhead(options: OverheadOptions, log_folder: Path | None = None) -
     for size in options.sizes:
         name = f"{size[0]}x{size[1]}"
         pictures = drive(0, min(options.pictures, options.frames), size, name)
-        whole = {"model": options.model, "vocabulary": list(DEMO_WORDS[: options.words])}
+        whole = {"model": options.model, "vocabulary": list(DEMO_CLASSES[: options.words])}
         light = {"model": options.model, **LIGHT}
         folder = log_folder / name if log_folder else None
         threads, many = options.threads, LIGHT_REPEATS * options.frames

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from activesam_ros.toytown.scene import World
-from activesam_ros.toytown.scenes import HELD_OUT_SEED
+from activesam_ros.toytown.world import HELD_OUT_SEED, World
 
 if TYPE_CHECKING:
     import numpy as np

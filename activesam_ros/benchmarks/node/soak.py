@@ -17,7 +17,7 @@ from activesam_ros.benchmarks.node.plan import Edit, Fault, Send, plan
 from activesam_ros.benchmarks.node.session import Session, describe_machine, greet, node_and_client
 from activesam_ros.errors import ActiveSamError
 from activesam_ros.system.memory import Memory, memory
-from activesam_ros.toytown.words import DEMO_WORDS
+from activesam_ros.toytown import DEMO_CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from activesam_ros.benchmarks.node.ledger import Traffic
 
 CAMERAS = ("front", "rear")
-POOL = DEMO_WORDS
+POOL = DEMO_CLASSES
 MEMORY_LIMIT = 0.02
 """Of the memory after the warm-up: so much may it change."""
 DRIFT_LIMIT = 0.5

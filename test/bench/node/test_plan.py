@@ -7,12 +7,12 @@ import pytest
 
 from activesam_ros.benchmarks.node.plan import Edit, Fault, Send, plan
 from activesam_ros.errors import VocabularyError
-from activesam_ros.toytown.words import DEMO_WORDS
+from activesam_ros.toytown import DEMO_CLASSES
 from activesam_ros.vocabulary import Vocabulary
 
 
 def steps(count, seed=1, bad_rate=0.1, edit_rate=0.05):
-    return list(islice(plan(seed, ["front", "rear"], 7, DEMO_WORDS, 12, bad_rate, edit_rate), count))
+    return list(islice(plan(seed, ["front", "rear"], 7, DEMO_CLASSES, 12, bad_rate, edit_rate), count))
 
 
 def test_a_seed_gives_the_same_steps():

@@ -17,7 +17,7 @@ from described import under_test
 from watching import Watcher
 
 from activesam_ros.ros import qos
-from activesam_ros.toytown.words import CLASSES, DEMO_WORDS
+from activesam_ros.toytown import CLASSES, DEMO_CLASSES
 
 
 def generate_test_description():
@@ -32,7 +32,7 @@ class WhileItRuns(unittest.TestCase):
     def test_the_street_is_labelled_beside_its_truth(self):
         self.watcher.require_active()
         words = self.watcher.message(Vocabulary, "/activesam/vocabulary", profile=qos.latched_out())
-        self.assertEqual(tuple(one.name for one in words.classes), DEMO_WORDS)
+        self.assertEqual(tuple(one.name for one in words.classes), DEMO_CLASSES)
         truth = self.watcher.message(LabelInfo, "/camera/ground_truth/label_info", profile=qos.latched_out())
         self.assertEqual(tuple(one.class_name for one in truth.class_map), CLASSES)
         for topic in ("/camera/ground_truth/labels", "/activesam/labels"):

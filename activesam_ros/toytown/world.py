@@ -14,10 +14,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from activesam_ros.toytown import CLASS_ID, THINGS, VOID
 from activesam_ros.toytown.canvas import NEAR, Camera, Canvas, Colour, hsv, shade
 from activesam_ros.toytown.objects import DRAW, Item
-from activesam_ros.toytown.words import CLASS_ID, THINGS, VOID
 
+HELD_OUT_SEED = 10_000_000
+"""Training uses seeds below this one, evaluation seeds from it on."""
 SLOT = 9.0
 """Length of a slot along the street, in metres."""
 SIGHT = 18.0
@@ -36,7 +38,7 @@ _LENGTHS = {"car": 3.6, "truck": 5.6, "bus": 7.0, "train": 8.0, "bicycle": 1.0, 
 
 
 @dataclass(frozen=True)
-class Frame:
+class RenderedFrame:
     """One rendered picture with its truth, all of one height and width.
 
     ``rgb`` is uint8 [H, W, 3]; ``labels`` uint8 [H, W] holds class indices and 255 for void; ``instances``
@@ -131,7 +133,7 @@ class World:
             self._speed * t,
         )
 
-    def render(self, t: float = 0.0) -> Frame:
+    def render(self, t: float = 0.0) -> RenderedFrame:
         """The street at ``t`` seconds (``t`` >= 0). Equal seeds, sizes and times give equal frames."""
         if not t >= 0:
             raise ValueError(f"time is in seconds from the start of the drive and at least 0, got {t}")
@@ -152,7 +154,7 @@ class World:
         classes[(totals[classes] < smallest) | (thing & (areas < smallest))] = VOID
         owners = np.array(canvas.part_owner, np.int64)
         numbers = np.where(thing & (classes != VOID), owners, 0).astype(np.uint16)
-        return Frame(self._grade(canvas.rgb, t), classes[canvas.parts], numbers[canvas.parts])
+        return RenderedFrame(self._grade(canvas.rgb, t), classes[canvas.parts], numbers[canvas.parts])
 
     @staticmethod
     def _too_small(canvas: Canvas, items: list[Item], smallest: float) -> set[int]:
@@ -411,6 +413,16 @@ class World:
             noise = r.standard_normal(image.shape[:2], dtype=np.float32)
             image += noise[:, :, None] * np.float32(self._grain)
         return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def scene(seed: int) -> RenderedFrame:
+    """Render the one image that stands for a seed in training and evaluation: within the first 20 s of its drive."""
+    return World(seed).render(float(np.random.default_rng([seed, 3]).uniform(0, 20)))
+
+
+def held_out_scene(index: int) -> RenderedFrame:
+    """Render scene ``index`` (from 0) of those that training never sees."""
+    return scene(HELD_OUT_SEED + index)
 
 
 def _leaf(r: np.random.Generator) -> Colour:
