@@ -13,9 +13,9 @@ from launch.actions import OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from activesam_ros.datasets.recordings import Recording
+from activesam_ros.datasets.samples import COMPRESSED, default_image_topic
 from activesam_ros.errors import SettingsError
-from activesam_ros.evaluation.bag import BagSource
-from activesam_ros.evaluation.samples import COMPRESSED, default_image_topic
 from activesam_ros.launching.actions import carry_images, declared, shutdown, typed, when_over
 from activesam_ros.launching.arguments import NODE_ARGUMENTS, Argument, require_file, value
 from activesam_ros.launching.parameters import node_parameters, require_one_camera
@@ -60,7 +60,7 @@ def ids(text: str) -> list[int]:
 
 def image_topic(bag: str, image: str, labels: str) -> tuple[str, str]:
     """The topic that the node takes its images from, and their transport; ActiveSamError if there is none."""
-    with BagSource(bag) as source:
+    with Recording(bag) as source:
         if labels:
             source.require(labels)
         topic = image or default_image_topic(source, labels or None)

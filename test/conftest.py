@@ -75,3 +75,11 @@ def street_image():
     from activesam_ros.toytown.world import World
 
     return World(900_123).render(0.5).rgb
+
+
+@pytest.fixture
+def bags(tmp_path):
+    """Make recordings in a folder of the test."""
+    from bags import Bags
+
+    return Bags(tmp_path)

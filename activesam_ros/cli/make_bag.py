@@ -201,7 +201,7 @@ def _benchmark(given: argparse.Namespace, sources: Sequence[Path]) -> tuple[Foun
 
 def _own(given: argparse.Namespace, sources: Sequence[Path]) -> tuple[Found, Mapping[int, str]]:
     # Needs rosbags, which the library does without.
-    from activesam_ros.evaluation.truth import read_class_map
+    from activesam_ros.datasets.class_map import read_class_map
 
     class_map = read_class_map(given.classes)
     names = {value: name for value, name in class_map.names.items() if value not in class_map.ignore}

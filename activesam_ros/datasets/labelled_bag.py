@@ -8,8 +8,8 @@ import numpy as np
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
+from activesam_ros.datasets.message_types import known_message_types
 from activesam_ros.datasets.picture_files import EncodedPicture
-from activesam_ros.evaluation.message_types import message_types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +58,7 @@ class LabelledBag:
         squeeze: compress what MCAP writes, losslessly; SQLite cannot.
         notes: custom data of the bag's metadata, which `ros2 bag info` shows.
         """
-        self._types = message_types()
+        self._types = known_message_types()
         self._class_names = class_names
         self._encoded = encoded
         self._writer = Writer(path, version=9, storage_plugin=STORAGES[storage])

@@ -10,7 +10,7 @@ from rosbags.highlevel import AnyReader
 from tqdm import tqdm
 
 from activesam_ros.datasets.labelled_bag import IMAGE_TOPIC, START, TRUTH_TOPIC, LabelledBag
-from activesam_ros.evaluation.message_types import message_types
+from activesam_ros.datasets.message_types import known_message_types
 from activesam_ros.toytown import CLASSES
 from activesam_ros.toytown.world import World
 
@@ -54,7 +54,7 @@ def write_drive(
 
 def read_drive(path: Path) -> list[RecordedFrame]:
     """The frames of a bag written by `write_drive`, in order."""
-    store = message_types()
+    store = known_message_types()
     truths: dict[int, np.ndarray] = {}
     images: list[tuple[int, bytes, np.ndarray]] = []
     with AnyReader([path], default_typestore=store) as bag:

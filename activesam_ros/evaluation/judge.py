@@ -15,8 +15,8 @@ from activesam_ros.evaluation.records import FrameRecord, TruthScores
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from activesam_ros.evaluation.samples import Sample
-    from activesam_ros.evaluation.truth import Matching
+    from activesam_ros.datasets.class_map import ClassMatching
+    from activesam_ros.datasets.samples import Sample
     from activesam_ros.results import ActiveClass, SegmentationResult
 
 
@@ -61,7 +61,7 @@ NO_COST = Cost()
 class FrameJudge:
     """Scores frames against their ground truth, all with the same vocabulary."""
 
-    def __init__(self, matching: Matching | None, boundary: bool = True) -> None:
+    def __init__(self, matching: ClassMatching | None, boundary: bool = True) -> None:
         """Args:
         matching: between the classes of the truth and of the vocabulary; None: there is no truth.
         boundary: whether to measure boundary IoU.
@@ -157,7 +157,7 @@ class FrameJudge:
         )
 
 
-def _evaluated(active: Sequence[ActiveClass], matching: Matching) -> tuple[int, ...]:
+def _evaluated(active: Sequence[ActiveClass], matching: ClassMatching) -> tuple[int, ...]:
     ids = (each.class_id for each in active)
     return tuple(sorted({matching.label_index[number] for number in ids if number in matching.label_index}))
 

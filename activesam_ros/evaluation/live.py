@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from activesam_ros.datasets.samples import Sample
 from activesam_ros.errors import EvaluationError, ImageError
 from activesam_ros.evaluation.confusion import ConfusionMatrix
 from activesam_ros.evaluation.finishing import finish
@@ -16,7 +17,6 @@ from activesam_ros.evaluation.report.class_key import ClassKey
 from activesam_ros.evaluation.report.gallery import Gallery
 from activesam_ros.evaluation.request import described_run
 from activesam_ros.evaluation.run_folder import PICTURES, RECORDS, RunFolder
-from activesam_ros.evaluation.samples import Sample
 from activesam_ros.images.compressed import compressed_to_ids, compressed_to_rgb
 from activesam_ros.images.raw import image_to_ids, image_to_rgb
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from activesam_ros.datasets.class_map import ClassMatching
     from activesam_ros.evaluation.records import FrameRecord
-    from activesam_ros.evaluation.truth import Matching
     from activesam_ros.settings import SegmenterSettings
     from activesam_ros.vocabulary import Vocabulary
 
@@ -54,7 +54,7 @@ def described_live_run(
     recording: Mapping[str, Any],
     model: Mapping[str, Any],
     vocabulary: Vocabulary,
-    matching: Matching | None,
+    matching: ClassMatching | None,
     settings: SegmenterSettings,
     command: str,
 ) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def sample_of(index: int, stamp: int, image: Any, truth: Any | None) -> Sample:
 class LiveRun:
     """Scores one frame after another, keeps records, labels and pictures; a context manager."""
 
-    def __init__(self, folder: RunFolder, vocabulary: Vocabulary, matching: Matching | None) -> None:
+    def __init__(self, folder: RunFolder, vocabulary: Vocabulary, matching: ClassMatching | None) -> None:
         """Args:
         folder: of the run, begun.
         vocabulary: that the frames are labelled with.

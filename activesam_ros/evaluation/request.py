@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from activesam_ros.datasets.class_map import ClassMatching
     from activesam_ros.evaluation.corruptions import Corrupted
-    from activesam_ros.evaluation.truth import Matching
     from activesam_ros.settings import SegmenterSettings
     from activesam_ros.vocabulary import Vocabulary
 
@@ -85,7 +85,7 @@ def described_vocabulary(vocabulary: Vocabulary) -> list[dict[str, Any]]:
     ]
 
 
-def described_matching(matching: Matching | None) -> dict[str, Any] | None:
+def described_matching(matching: ClassMatching | None) -> dict[str, Any] | None:
     """Which classes are evaluated, and which are not, as plain data; None without ground truth."""
     if matching is None:
         return None
@@ -102,7 +102,7 @@ def described_run(
     recording: Mapping[str, Any],
     model: Mapping[str, Any],
     vocabulary: Vocabulary,
-    matching: Matching | None,
+    matching: ClassMatching | None,
     settings: Mapping[str, SegmenterSettings],
     methods: Sequence[Mapping[str, Any]],
     corruptions: Sequence[str],

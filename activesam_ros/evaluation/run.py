@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from activesam_ros.datasets.class_map import (
+    LABEL_INFO,
+    ClassMap,
+    ClassMatching,
+    match_classes,
+    read_class_map,
+    read_mapping,
+    recorded_class_map,
+)
+from activesam_ros.datasets.recordings import Recording
+from activesam_ros.datasets.samples import Sample, count_samples, default_image_topic, read_samples
 from activesam_ros.errors import ActiveSamError, EvaluationError
-from activesam_ros.evaluation.bag import BagSource
 from activesam_ros.evaluation.corruptions import corrupt
 from activesam_ros.evaluation.finishing import finish
 from activesam_ros.evaluation.flops import PathWork
@@ -21,17 +31,7 @@ from activesam_ros.evaluation.report.class_key import ClassKey
 from activesam_ros.evaluation.report.gallery import Gallery
 from activesam_ros.evaluation.request import Request, described_run
 from activesam_ros.evaluation.run_folder import PICTURES, RunFolder
-from activesam_ros.evaluation.samples import Sample, count_samples, default_image_topic, samples
 from activesam_ros.evaluation.streams import Stream
-from activesam_ros.evaluation.truth import (
-    LABEL_INFO,
-    ClassMap,
-    Matching,
-    match,
-    read_class_map,
-    read_mapping,
-    recorded_class_map,
-)
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.system.machine import machine
 from activesam_ros.system.memory import memory
@@ -102,14 +102,14 @@ def evaluate(
     methods = known_methods(names)
     folder = RunFolder(request.out.expanduser())
     folder.require_own()
-    with BagSource(request.bag.expanduser()) as source:
+    with Recording(request.bag.expanduser()) as source:
         if request.labels_topic is not None:
             source.require(request.labels_topic)
         image_topic = request.image_topic or default_image_topic(source, request.labels_topic)
         matching = _matching(request, source)
         part = (request.every, request.start, request.end)
         # What is wrong with folder or recording is said before the model is loaded.
-        stream = samples(
+        stream = read_samples(
             source,
             image_topic,
             request.labels_topic,
@@ -202,7 +202,7 @@ class _Loop:
         request: Request,
         folder: RunFolder,
         jobs: list[_Job],
-        matching: Matching | None,
+        matching: ClassMatching | None,
         work: PathWork,
         device: str,
         done: list[FrameRecord],
@@ -344,7 +344,7 @@ def _method_names(request: Request) -> list[str]:
     return names
 
 
-def _matching(request: Request, source: BagSource) -> Matching | None:
+def _matching(request: Request, source: Recording) -> ClassMatching | None:
     if request.labels_topic is None:
         return None
     given = request.class_map
@@ -354,13 +354,13 @@ def _matching(request: Request, source: BagSource) -> Matching | None:
         class_map = read_class_map(Path(given).expanduser())
     else:
         raise EvaluationError(
-            f"--classes {given!r} is neither a file nor a topic of the recording, which has {source.listed()}"
+            f"--classes {given!r} is neither a file nor a topic of the recording, which has {source.describe_topics()}"
         )
     mapping = read_mapping(request.mapping.expanduser()) if request.mapping else None
-    return match(request.vocabulary, class_map.ignoring(request.ignore), mapping)
+    return match_classes(request.vocabulary, class_map.ignoring(request.ignore), mapping)
 
 
-def _described_recording(request: Request, source: BagSource, image_topic: str) -> dict[str, Any]:
+def _described_recording(request: Request, source: Recording, image_topic: str) -> dict[str, Any]:
     span = (source.end or 0) - (source.start or 0)
     return {
         "path": str(request.bag),

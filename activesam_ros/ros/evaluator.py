@@ -19,11 +19,17 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
 
+from activesam_ros.datasets.class_map import (
+    ClassMap,
+    ClassMatching,
+    match_classes,
+    read_class_map,
+    read_mapping,
+)
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.judge import Answer, Cost
 from activesam_ros.evaluation.live import LiveRun, described_live_run, require_free, sample_of
 from activesam_ros.evaluation.run_folder import RunFolder
-from activesam_ros.evaluation.truth import ClassMap, Matching, match, read_class_map, read_mapping
 from activesam_ros.images.raw import image_to_ids
 from activesam_ros.msg import ActiveClasses, Vocabulary
 from activesam_ros.ros import qos
@@ -218,9 +224,9 @@ class Evaluator(Node):
 
     def _begin(self) -> None:
         vocabulary = vocabulary_of(self._vocabulary)
-        matching: Matching | None = None
+        matching: ClassMatching | None = None
         if self._class_map is not None:
-            matching = match(vocabulary, self._class_map.ignoring(self._given.ignore), self._mapping)
+            matching = match_classes(vocabulary, self._class_map.ignoring(self._given.ignore), self._mapping)
         model = {name: self._node_values[name] for name in _MODEL}
         image_topic = self.resolve_topic_name("image")
         recording = {

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from activesam_ros.evaluation.samples import pair
+from activesam_ros.datasets.samples import match_stamps
 
 I = TypeVar("I")
 L = TypeVar("L")
@@ -138,7 +138,7 @@ class FrameSync(Generic[I, L, A, T]):
 
     def _release(self) -> Together[I, L, A, T]:
         stamps = [frame.stamp for frame in self._waiting]
-        place = pair(stamps, [stamp for stamp, _ in self._truths], self._tolerance).get(0)
+        place = match_stamps(stamps, [stamp for stamp, _ in self._truths], self._tolerance).get(0)
         frame = self._waiting.popleft()
         if place is not None:
             frame.truth = self._truths[place][1]

@@ -16,10 +16,10 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
 
+from activesam_ros.datasets.class_map import recorded_class_map
+from activesam_ros.datasets.recordings import RecordedMessage, Recording
+from activesam_ros.datasets.samples import COMPRESSED, default_image_topic
 from activesam_ros.errors import EvaluationError
-from activesam_ros.evaluation.bag import BagMessage, BagSource
-from activesam_ros.evaluation.samples import COMPRESSED, default_image_topic
-from activesam_ros.evaluation.truth import recorded_class_map
 from activesam_ros.msg import Vocabulary
 from activesam_ros.ros import qos
 from activesam_ros.ros.recorded import image_of, label_info_of
@@ -122,7 +122,7 @@ class Player(Node):
         """
         given = self._given
         notes: list[str] = []
-        with BagSource(Path(given.bag).expanduser()) as source:
+        with Recording(Path(given.bag).expanduser()) as source:
             if given.labels:
                 source.require(given.labels)
             topic = given.image or default_image_topic(source, given.labels or None)
@@ -170,7 +170,7 @@ class Player(Node):
             )
         return given
 
-    def _open(self, source: BagSource, topic: str) -> None:
+    def _open(self, source: Recording, topic: str) -> None:
         kind = source.require(topic).type
         profile = QoSProfile(depth=self._given.unanswered, reliability=ReliabilityPolicy.RELIABLE)
         self._image_topic = self._with_transport("image", kind)
@@ -234,7 +234,7 @@ class Player(Node):
 
     # Playing thread.
 
-    def _play(self, source: BagSource, topic: str) -> None:
+    def _play(self, source: Recording, topic: str) -> None:
         expected = source.topics[topic].count
         whole = not self._given.start and not self._given.end and expected is not None
         said = time.monotonic()
@@ -249,7 +249,7 @@ class Player(Node):
                 of = f" of {expected}" if whole else ""
                 self.get_logger().info(f"played {self._pacing.sent}{of} images")
 
-    def _messages(self, source: BagSource, topic: str) -> Iterator[BagMessage]:
+    def _messages(self, source: Recording, topic: str) -> Iterator[RecordedMessage]:
         """Images of the part that is asked for, and what may be their truth."""
         start, end = self._given.start, self._given.end or None
         if self._truths is None:
@@ -265,7 +265,7 @@ class Player(Node):
             if one.topic != topic or (first <= one.time_ns and (last is None or one.time_ns < last)):
                 yield one
 
-    def _publish(self, one: BagMessage, topic: str) -> None:
+    def _publish(self, one: RecordedMessage, topic: str) -> None:
         try:
             if one.message is None:
                 raise ValueError(one.error)

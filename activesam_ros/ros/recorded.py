@@ -11,7 +11,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo, VisionClass
 
 if TYPE_CHECKING:
-    from activesam_ros.evaluation.truth import ClassMap
+    from activesam_ros.datasets.class_map import ClassMap
 
 
 def image_of(message: Any) -> Image | CompressedImage:

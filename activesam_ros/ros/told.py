@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from activesam_ros.evaluation.truth import ClassMap
+from activesam_ros.datasets.class_map import ClassMap
 from activesam_ros.results import ActiveClass
 from activesam_ros.vocabulary import Vocabulary, VocabularyClass
 

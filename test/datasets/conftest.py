@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from activesam_ros.datasets.message_types import known_message_types
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -81,12 +83,10 @@ def recorded() -> Callable[[Path], Recorded]:
     """Reads a recording whole."""
     from rosbags.highlevel import AnyReader
 
-    from activesam_ros.evaluation.message_types import message_types
-
     def read(path: Path) -> Recorded:
         messages: dict[str, list] = {}
         durability = {}
-        with AnyReader([path], default_typestore=message_types()) as bag:
+        with AnyReader([path], default_typestore=known_message_types()) as bag:
             for connection in bag.connections:
                 messages[connection.topic] = []
                 (qos,) = connection.ext.offered_qos_profiles

@@ -11,10 +11,10 @@ pytest.importorskip("rosbags")
 
 from activesam_ros.cli.make_bag import main
 from activesam_ros.datasets.benchmarks import BENCHMARKS
+from activesam_ros.datasets.class_map import ClassMap, match_classes, recorded_class_map
 from activesam_ros.datasets.labelled_bag import COMPRESSED_IMAGE_TOPIC, IMAGE_TOPIC, START, TRUTH_TOPIC
-from activesam_ros.evaluation.bag import BagSource
-from activesam_ros.evaluation.samples import default_image_topic, samples
-from activesam_ros.evaluation.truth import ClassMap, match, recorded_class_map
+from activesam_ros.datasets.recordings import Recording
+from activesam_ros.datasets.samples import default_image_topic, read_samples
 from activesam_ros.toytown import CLASSES
 from activesam_ros.vocabulary.files import load_vocabulary_file
 
@@ -135,14 +135,14 @@ def test_the_recording_is_what_the_evaluation_reads(tree, options):
     ade20k(tree)
     out = tree.root / "bag"
     assert main([str(tree.root), str(out), "--dataset", "ade20k", *options]) == 0
-    with BagSource(out) as source:
+    with Recording(out) as source:
         class_map = recorded_class_map(source, TRUTH_TOPIC)
         topic = default_image_topic(source, TRUTH_TOPIC)
-        (sample,) = samples(source, topic, TRUTH_TOPIC)
+        (sample,) = read_samples(source, topic, TRUTH_TOPIC)
     assert sample.error is None
     assert np.array_equal(sample.rgb, np.asarray(Image.open(tree.root / "images/validation/a.jpg")))
     vocabulary = load_vocabulary_file("ade20k").vocabulary()
-    matching = match(vocabulary, class_map)
+    matching = match_classes(vocabulary, class_map)
     assert matching.classes == vocabulary.names
     assert matching.unmatched_truth == matching.unmatched_vocabulary == ()
     assert np.array_equal(matching.truth_of(sample.truth)[0, :4], [-1, 0, 1, 149])
@@ -152,7 +152,9 @@ def test_the_recording_is_what_the_evaluation_reads(tree, options):
 @pytest.mark.parametrize("dataset", BENCHMARKS)
 def test_classes_of_a_benchmark_match_its_vocabulary_one_to_one(dataset):
     vocabulary = load_vocabulary_file(dataset).vocabulary()
-    matching = match(vocabulary, ClassMap(dict(zip(vocabulary.class_ids, vocabulary.names, strict=True))))
+    matching = match_classes(
+        vocabulary, ClassMap(dict(zip(vocabulary.class_ids, vocabulary.names, strict=True)))
+    )
     assert matching.truth_index == matching.label_index == {number: number for number in vocabulary.class_ids}
 
 

@@ -8,8 +8,8 @@ pytest.importorskip("rosbags")
 from rosbags.highlevel import AnyReader
 
 from activesam_ros.datasets.labelled_bag import IMAGE_TOPIC, TRUTH_INFO_TOPIC
+from activesam_ros.datasets.message_types import known_message_types
 from activesam_ros.demo.drive import read_drive, write_drive
-from activesam_ros.evaluation.message_types import message_types
 from activesam_ros.toytown import CLASSES
 from activesam_ros.toytown.world import World
 
@@ -38,7 +38,7 @@ def test_frames_come_back_exactly(bag):
 
 def test_it_is_an_ordinary_mcap_bag(bag):
     assert list(bag.glob("*.mcap")) and (bag / "metadata.yaml").is_file()
-    with AnyReader([bag], default_typestore=message_types()) as reader:
+    with AnyReader([bag], default_typestore=known_message_types()) as reader:
         assert reader.topics[IMAGE_TOPIC].msgtype == "sensor_msgs/msg/Image"
         connection = reader.topics[TRUTH_INFO_TOPIC].connections[0]
         _, _, raw = next(reader.messages([connection]))

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from activesam_ros.datasets.class_map import ClassMap, match_classes
+from activesam_ros.datasets.samples import Sample
 from activesam_ros.evaluation.judge import Answer, FrameBefore, FrameJudge
-from activesam_ros.evaluation.samples import Sample
 from activesam_ros.evaluation.summary import summarise
-from activesam_ros.evaluation.truth import ClassMap, match
 from activesam_ros.results import ActiveClass
 from activesam_ros.vocabulary import Vocabulary
 
@@ -17,7 +17,7 @@ VOCABULARY = Vocabulary.from_names(["road", "a", "b", "c", "d"]).updated(WORDS)
 TRUTH_NAMES = {3: "sky", 7: "tree", 9: "road", 12: "car", 20: "puppy", 30: "cat"}
 IGNORED = 255
 UNKNOWN = 77
-MATCHING = match(VOCABULARY, ClassMap(TRUTH_NAMES, frozenset({IGNORED})), {"puppy": "dog"})
+MATCHING = match_classes(VOCABULARY, ClassMap(TRUTH_NAMES, frozenset({IGNORED})), {"puppy": "dog"})
 EVALUATED = ("road", "car", "sky", "tree", "dog")
 TRUTH_ID = {"sky": 3, "tree": 7, "road": 9, "car": 12, "dog": 20}
 LABEL_ID = dict(zip(VOCABULARY.names, VOCABULARY.class_ids, strict=True))

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from activesam_ros.datasets.class_map import ClassMap, match_classes
+from activesam_ros.datasets.samples import Sample
 from activesam_ros.evaluation.judge import Answer, Cost, FrameBefore, FrameJudge
 from activesam_ros.evaluation.records import FrameRecord
-from activesam_ros.evaluation.samples import Sample
-from activesam_ros.evaluation.truth import ClassMap, match
 from activesam_ros.results import ActiveClass, SegmentationResult
 from activesam_ros.vocabulary import Vocabulary
 
@@ -14,7 +14,7 @@ VOCABULARY = Vocabulary.from_names(["road", "car", "sky", "unicorn"])
 
 
 # Sky and unicorn are not evaluated, and neither is what the truth calls a tree.
-PAIRS = match(
+PAIRS = match_classes(
     VOCABULARY, ClassMap({10: "road", 20: "automobile", 30: "tree"}, frozenset({0})), {"automobile": "car"}
 )
 

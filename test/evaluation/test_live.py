@@ -6,18 +6,18 @@ import cv2
 import numpy as np
 import pytest
 
+from activesam_ros.datasets.class_map import ClassMap, match_classes
+from activesam_ros.datasets.samples import Sample
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.judge import Answer, Cost
 from activesam_ros.evaluation.live import METHOD, LiveRun, described_live_run, require_free, sample_of
 from activesam_ros.evaluation.records import read_records
 from activesam_ros.evaluation.run_folder import RunFolder
-from activesam_ros.evaluation.samples import Sample
-from activesam_ros.evaluation.truth import ClassMap, match
 from activesam_ros.settings import SegmenterSettings
 from activesam_ros.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_names(["road", "sky"])
-MATCHING = match(VOCABULARY, ClassMap({1: "sky", 2: "road"}))
+MATCHING = match_classes(VOCABULARY, ClassMap({1: "sky", 2: "road"}))
 TRUTH = np.array([[1, 1, 1, 1], [2, 2, 2, 2]], np.uint8)
 RIGHT = np.array([[1, 1, 1, 1], [0, 0, 0, 0]], np.uint8)
 HALF = np.array([[1, 1, 0, 0], [0, 0, 1, 1]], np.uint8)

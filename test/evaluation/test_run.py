@@ -14,15 +14,15 @@ import pytest
 pytest.importorskip("rosbags")
 
 from activesam_ros.datasets.labelled_bag import IMAGE_TOPIC, TRUTH_TOPIC, LabelledBag
+from activesam_ros.datasets.recordings import Recording
+from activesam_ros.datasets.samples import read_samples
 from activesam_ros.errors import EvaluationError, ImageError
 from activesam_ros.evaluation import finishing, run
-from activesam_ros.evaluation.bag import BagSource
 from activesam_ros.evaluation.corruptions import Corrupted, corrupt
 from activesam_ros.evaluation.methods import METHODS
 from activesam_ros.evaluation.records import read_records
 from activesam_ros.evaluation.request import Request
 from activesam_ros.evaluation.run_folder import RunFolder
-from activesam_ros.evaluation.samples import samples
 from activesam_ros.evaluation.streams import Stream
 from activesam_ros.model.work import FrameWork
 from activesam_ros.prompts.hypernyms import TableHypernyms
@@ -159,8 +159,8 @@ def results_of(folder: Path) -> dict:
 
 
 def frames_of(bag: Path) -> list[np.ndarray]:
-    with BagSource(bag) as source:
-        return [sample.rgb for sample in samples(source, IMAGE_TOPIC)]
+    with Recording(bag) as source:
+        return [sample.rgb for sample in read_samples(source, IMAGE_TOPIC)]
 
 
 def predictions(folder: Path) -> dict[str, bytes]:

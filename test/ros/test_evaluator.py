@@ -17,9 +17,9 @@ from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
 
 from activesam_ros import msg
+from activesam_ros.datasets.class_map import ClassMap
 from activesam_ros.evaluation.records import read_records
 from activesam_ros.evaluation.run_folder import RunFolder
-from activesam_ros.evaluation.truth import ClassMap
 from activesam_ros.ros import qos
 from activesam_ros.ros.conversions import labels_to_image, rgb_to_image
 from activesam_ros.ros.endings import callbacks_of

@@ -7,11 +7,11 @@ pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
 from sensor_msgs.msg import CompressedImage, Image
 
-from activesam_ros.evaluation.message_types import message_types
-from activesam_ros.evaluation.truth import ClassMap
+from activesam_ros.datasets.class_map import ClassMap
+from activesam_ros.datasets.message_types import known_message_types
 from activesam_ros.ros.recorded import image_of, label_info_of
 
-STORE = message_types()
+STORE = known_message_types()
 TYPES = STORE.types
 
 

@@ -10,7 +10,7 @@ pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run
 
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from activesam_ros.evaluation.message_types import message_types
+from activesam_ros.datasets.message_types import known_message_types
 from activesam_ros.evaluation.node_parameters import wanted
 from activesam_ros.evaluation.records import read_records
 from activesam_ros.evaluation.run_folder import RunFolder
@@ -37,7 +37,7 @@ class Recording:
 
     def __init__(self, writer):
         self._writer = writer
-        self._store = message_types()
+        self._store = known_message_types()
         self._connections = {}
 
     def image(self, topic, pixels, encoding, stamp):

@@ -3,23 +3,23 @@
 import numpy as np
 import pytest
 
-from activesam_ros.errors import EvaluationError
-from activesam_ros.evaluation.bag import BagSource
-from activesam_ros.evaluation.truth import (
+from activesam_ros.datasets.class_map import (
     NOT_COUNTED,
     ClassMap,
-    match,
+    match_classes,
     read_class_map,
     read_mapping,
     recorded_class_map,
 )
+from activesam_ros.datasets.recordings import Recording
+from activesam_ros.errors import EvaluationError
 from activesam_ros.vocabulary import Entry, Vocabulary
 
 VOCABULARY = Vocabulary.from_names(["road", "car, automobile", "Traffic Light", "sky"])
 
 
 def matched(names, ignore=(), mapping=None, vocabulary=VOCABULARY):
-    return match(vocabulary, ClassMap(names, frozenset(ignore)), mapping)
+    return match_classes(vocabulary, ClassMap(names, frozenset(ignore)), mapping)
 
 
 def refusal(call, *arguments, **options) -> str:
@@ -78,7 +78,7 @@ def test_a_mapping_with_unknown_names_is_refused():
 
 
 def test_ignored_ids_do_not_count_and_are_not_listed():
-    found = match(VOCABULARY, ClassMap({0: "road", 1: "car", 2: "fog"}).ignoring([1, 2, 9]))
+    found = match_classes(VOCABULARY, ClassMap({0: "road", 1: "car", 2: "fog"}).ignoring([1, 2, 9]))
     assert found.classes == ("road",) and found.unmatched_truth == ()
     image = np.array([[0, 1, 2, 9, 7, 255]], np.uint8)
     assert found.truth_of(image).tolist() == [[0, -1, -1, -1, -1, -1]]
@@ -179,7 +179,7 @@ class TestRecorded:
         blank = np.zeros((4, 4), np.uint8)
         messages = [bags.image(topic, blank, "mono8", stamp) for topic in images for stamp in (100, 200)]
         messages += [bags.label_info(topic, names, time) for topic, names, time in infos]
-        return BagSource(bags.write(sorted(messages, key=lambda one: one.time)))
+        return Recording(bags.write(sorted(messages, key=lambda one: one.time)))
 
     def test_the_last_one_before_the_first_image_counts(self, bags):
         infos = [
@@ -235,7 +235,7 @@ class TestRecorded:
             bags.image("/truth/labels", np.zeros((4, 4), np.uint8), "mono8", 1),
         ]
         path = bags.write(messages, damage=lambda index, raw: raw[:9] if index == 0 else raw)
-        with BagSource(path) as source:
+        with Recording(path) as source:
             assert "/truth/label_info says nothing of the classes: the message (9 bytes) is no" in refusal(
                 recorded_class_map, source, "/truth/labels"
             )

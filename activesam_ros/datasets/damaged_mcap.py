@@ -39,7 +39,7 @@ _RECORD_HEAD = struct.Struct("<BQ")
 _CHUNK_HEAD = struct.Struct("<BQQQQII")
 
 
-class StreamedMcap:
+class DamagedMcap:
     """Reads an MCAP from its beginning, without its index, to its end or to where it stops making sense.
 
     Attributes:
@@ -185,7 +185,7 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _connection(channel: Channel, schema: Schema | None, count: int, owner: StreamedMcap) -> Connection:
+def _connection(channel: Channel, schema: Schema | None, count: int, owner: DamagedMcap) -> Connection:
     kind = (
         _FORMATS.get(schema.encoding, MessageDefinitionFormat.NONE)
         if schema

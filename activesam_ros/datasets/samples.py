@@ -16,7 +16,7 @@ from activesam_ros.images.raw import image_to_ids, image_to_rgb, refuse_measurem
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from activesam_ros.evaluation.bag import BagMessage, BagSource
+    from activesam_ros.datasets.recordings import RecordedMessage, Recording
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
@@ -47,7 +47,7 @@ class Sample:
     error: str | None = None
 
 
-def default_image_topic(source: BagSource, labels_topic: str | None = None) -> str:
+def default_image_topic(source: Recording, labels_topic: str | None = None) -> str:
     """The only topic of pictures; of one that is there raw and compressed, the raw one.
 
     Args:
@@ -66,11 +66,11 @@ def default_image_topic(source: BagSource, labels_topic: str | None = None) -> s
         raise EvaluationError(
             f"{source.path} has several topics with images, name one: {', '.join(pictures)}"
         )
-    raise EvaluationError(f"{source.path} has no topic with pictures; it has {source.listed()}")
+    raise EvaluationError(f"{source.path} has no topic with pictures; it has {source.describe_topics()}")
 
 
 def count_samples(
-    source: BagSource,
+    source: Recording,
     image_topic: str,
     every: int = 1,
     start_s: float | None = None,
@@ -87,8 +87,8 @@ def count_samples(
     return -(-images // every)
 
 
-def samples(
-    source: BagSource,
+def read_samples(
+    source: Recording,
     image_topic: str,
     labels_topic: str | None = None,
     tolerance_s: float = 0.02,
@@ -123,7 +123,7 @@ def samples(
     images = _stamps(source.messages([image_topic], *part))
     _require_clock(image_topic, images)
     truths = _stamps(source.messages([labels_topic]))
-    pairs = pair(images, truths, round(tolerance_s * 1e9))
+    pairs = match_stamps(images, truths, round(tolerance_s * 1e9))
     if images and not pairs:
         raise EvaluationError(_apart(image_topic, labels_topic, images, truths, tolerance_s))
     wanted = {index: position for index, position in pairs.items() if index % every == 0}
@@ -131,7 +131,9 @@ def samples(
     return _with_truth(frames, _Truths(source, labels_topic, wanted, max_pixels))
 
 
-def pair(images: Sequence[int | None], truths: Sequence[int | None], tolerance: int) -> dict[int, int]:
+def match_stamps(
+    images: Sequence[int | None], truths: Sequence[int | None], tolerance: int
+) -> dict[int, int]:
     """Gives truth to images, the nearest pairs first, each at most once.
 
     Args:
@@ -162,12 +164,12 @@ def pair(images: Sequence[int | None], truths: Sequence[int | None], tolerance: 
 class _Truths:
     """Label images by the index of their image; reads the recording alongside the images."""
 
-    def __init__(self, source: BagSource, topic: str, pairs: dict[int, int], max_pixels: int | None) -> None:
+    def __init__(self, source: Recording, topic: str, pairs: dict[int, int], max_pixels: int | None) -> None:
         self._pairs = pairs
         self._wanted = set(pairs.values())
         self._messages = enumerate(source.messages([topic]))
         self._max_pixels = max_pixels
-        self._kept: dict[int, BagMessage] = {}
+        self._kept: dict[int, RecordedMessage] = {}
         self._reached = -1
 
     def of(self, index: int) -> np.ndarray | None:
@@ -185,7 +187,7 @@ class _Truths:
         read = compressed_to_ids if hasattr(message.message, "format") else image_to_ids
         return read(message.message, self._max_pixels)
 
-    def _message(self, position: int) -> BagMessage:
+    def _message(self, position: int) -> RecordedMessage:
         while self._reached < position:
             self._reached, message = next(self._messages, (position, None))
             if message is not None and self._reached in self._wanted:
@@ -199,7 +201,7 @@ class _Truths:
 
 
 def _frames(
-    source: BagSource, topic: str, every: int, part: tuple[float | None, float | None], max_pixels: int | None
+    source: Recording, topic: str, every: int, part: tuple[float | None, float | None], max_pixels: int | None
 ) -> Iterator[Sample]:
     for index, one in enumerate(source.messages([topic], *part)):
         if index % every:
@@ -238,7 +240,7 @@ def _with_truth(frames: Iterator[Sample], truths: _Truths) -> Iterator[Sample]:
             yield replace(frame, truth=truth)
 
 
-def _require_images(source: BagSource, topic: str) -> None:
+def _require_images(source: Recording, topic: str) -> None:
     found = source.require(topic).type
     if found not in (IMAGE, COMPRESSED):
         listed = ", ".join(source.topics_of(IMAGE, COMPRESSED)) or "none"
@@ -255,7 +257,7 @@ def _require_clock(topic: str, stamps: Sequence[int | None]) -> None:
         )
 
 
-def _holds_measurements(source: BagSource, topic: str) -> bool:
+def _holds_measurements(source: Recording, topic: str) -> bool:
     """By its first message."""
     first = next((one.message for one in source.messages([topic])), None)
     try:
@@ -266,11 +268,11 @@ def _holds_measurements(source: BagSource, topic: str) -> bool:
     return "compressedDepth" in getattr(first, "format", "")
 
 
-def _stamps(messages: Iterator[BagMessage]) -> list[int | None]:
+def _stamps(messages: Iterator[RecordedMessage]) -> list[int | None]:
     return [None if one.message is None else _stamp(one) for one in messages]
 
 
-def _stamp(one: BagMessage) -> int:
+def _stamp(one: RecordedMessage) -> int:
     stamp = one.message.header.stamp
     return stamp.sec * 1_000_000_000 + stamp.nanosec
 
@@ -283,7 +285,7 @@ def _apart(
     tolerance_s: float,
 ) -> str:
     said = f"no label image of {labels_topic} is within {tolerance_s:g} s of an image of {image_topic} by its stamp"
-    pairs = pair(images, truths, 2**63)
+    pairs = match_stamps(images, truths, 2**63)
     if not pairs:
         return f"{said}; {labels_topic} has no message that can be read"
     nearest = min(abs(images[place] - truths[position]) for place, position in pairs.items())

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from mcap.writer import CompressionType
 
+from activesam_ros.datasets.recordings import Recording
 from activesam_ros.errors import EvaluationError
-from activesam_ros.evaluation.bag import BagSource
 
 FRAMES = 30
 TENTH = 100_000_000
@@ -28,7 +28,7 @@ def frames(bags):
     return messages
 
 
-def everything(source: BagSource) -> list[tuple[str, int]]:
+def everything(source: Recording) -> list[tuple[str, int]]:
     return [(one.topic, one.time_ns) for one in source.messages(source.topics) if one.message is not None]
 
 
@@ -55,7 +55,7 @@ def test_every_kind_of_folder_is_read_also_without_its_description(
     path = bags.write(frames, storage, compression)
     if not described:
         (path / "metadata.yaml").unlink()
-    with BagSource(path) as source:
+    with Recording(path) as source:
         assert {name: (topic.type, topic.count) for name, topic in source.topics.items()} == {
             "/camera": (bags.IMAGE, FRAMES),
             "/truth/label_info": (bags.LABEL_INFO, 1),
@@ -73,7 +73,7 @@ def test_every_kind_of_folder_is_read_also_without_its_description(
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
 def test_a_storage_file_is_a_recording(bags, frames, storage):
     (file,) = bags.write(frames, storage).glob("recording.*")
-    with BagSource(str(file)) as source:
+    with Recording(str(file)) as source:
         assert everything(source) == recorded(bags, frames) and source.cut is None
 
 
@@ -81,12 +81,12 @@ def test_a_storage_file_is_a_recording(bags, frames, storage):
 @pytest.mark.parametrize("profile", ["ros2", ""])
 def test_chunks_of_every_kind_are_read_whichever_recorder_wrote_them(bags, frames, compression, profile):
     path = bags.write_mcap(frames, profile=profile, compression=compression, chunk_size=50_000)
-    with BagSource(path) as source:
+    with Recording(path) as source:
         assert everything(source) == recorded(bags, frames) and source.cut is None
 
 
 def test_messages_are_whole_and_numpy(bags, frames):
-    with BagSource(bags.write(frames)) as source:
+    with Recording(bags.write(frames)) as source:
         image = next(source.messages(["/camera"]))
         assert image.topic == "/camera" and image.error is None and image.time_ns == bags.start
         assert isinstance(image.message.data, np.ndarray)
@@ -97,7 +97,7 @@ def test_messages_are_whole_and_numpy(bags, frames):
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
 def test_a_part_in_seconds_after_the_start(bags, frames, storage):
-    with BagSource(bags.write(frames, storage)) as source:
+    with Recording(bags.write(frames, storage)) as source:
         part = [(one.time_ns - bags.start) // TENTH for one in source.messages(["/camera"], 0.5, 1.0)]
         assert part == [5, 6, 7, 8, 9]
         assert len(list(source.messages(["/camera"], start_s=2.0))) == 10
@@ -105,7 +105,7 @@ def test_a_part_in_seconds_after_the_start(bags, frames, storage):
 
 
 def test_a_missing_topic_lists_those_that_there_are(bags, frames):
-    with BagSource(bags.write(frames)) as source:
+    with Recording(bags.write(frames)) as source:
         with pytest.raises(EvaluationError) as refusal:
             source.messages(["/camera", "/front"])
         assert str(refusal.value) == (
@@ -131,7 +131,7 @@ def test_a_cut_mcap_is_read_up_to_the_cut(bags, frames, options, share):
     path = bags.write_mcap(frames, chunk_size=50_000, **options)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
-    with BagSource(path) as source:
+    with Recording(path) as source:
         assert "the recording is incomplete" in source.cut and "recording.mcap" in source.cut
         assert "the file ends" in source.cut
         got = everything(source)
@@ -156,7 +156,7 @@ def test_wherever_an_mcap_is_cut_it_is_read_or_refused_in_one_sentence(bags, fra
     ]:
         path.write_bytes(whole[:cut])
         try:
-            source = BagSource(path)
+            source = Recording(path)
         except EvaluationError as refusal:
             assert cut < 8 and "\n" not in str(refusal)
             continue
@@ -172,7 +172,7 @@ def test_of_an_unfinished_chunk_what_is_whole_is_read(bags, frames):
         path = bags.write_mcap(frames, f"{compression.name}.mcap", compression=compression, chunk_size=10**9)
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) // 2])
-        with BagSource(path) as source:
+        with Recording(path) as source:
             got = everything(source)
             assert got == recorded(bags, frames)[: len(got)] and FRAMES - 12 <= len(got) <= FRAMES + 12
 
@@ -180,7 +180,7 @@ def test_of_an_unfinished_chunk_what_is_whole_is_read(bags, frames):
 def test_a_cut_bag_can_be_read_in_part(bags, frames):
     path = bags.write_mcap(frames, chunk_size=50_000)
     path.write_bytes(path.read_bytes()[:-3000])
-    with BagSource(path) as source:
+    with Recording(path) as source:
         part = [(one.time_ns - bags.start) // TENTH for one in source.messages(["/camera"], 0.5, 1.0)]
         assert part == [5, 6, 7, 8, 9]
 
@@ -189,7 +189,7 @@ def test_a_folder_whose_file_is_cut_is_read_up_to_the_cut(bags, frames):
     path = bags.write(frames)
     (file,) = path.glob("*.mcap")
     file.write_bytes(file.read_bytes()[:-100])
-    with BagSource(path) as source:
+    with Recording(path) as source:
         assert "cannot be read as metadata.yaml describes it" in source.cut and "recording.mcap" in source.cut
         assert everything(source) == recorded(bags, frames)
 
@@ -200,11 +200,11 @@ def test_split_recordings_are_read_in_order_also_when_the_last_part_is_empty(bag
     for index, number in enumerate((9, 10, 11)):
         part = bags.write(frames[index * 20 : index * 20 + 20], name=f"part{number}")
         shutil.move(part / f"part{number}.mcap", folder / f"split_{number}.mcap")
-    with BagSource(folder) as source:
+    with Recording(folder) as source:
         assert everything(source) == recorded(bags, frames[:60])
         assert source.topics["/camera"].count == 30
     (folder / "split_11.mcap").write_bytes(b"")
-    with BagSource(folder) as source:
+    with Recording(folder) as source:
         assert everything(source) == recorded(bags, frames[:40])
         assert "split_11.mcap is empty" in source.cut
 
@@ -215,7 +215,7 @@ def test_damage_in_the_middle_ends_the_reading_and_is_told(bags, frames):
     for position in range(len(content) // 2, len(content) // 2 + 40):
         content[position] ^= 0x5A
     path.write_bytes(content)
-    with BagSource(path) as source:
+    with Recording(path) as source:
         got = everything(source)
         assert got == recorded(bags, frames)[: len(got)] and 10 < len(got) < 50
         assert "it is damaged in the middle" in source.cut
@@ -231,7 +231,7 @@ def test_a_truncated_database_names_the_way_out(bags, frames, share, described):
     if not described:
         (path / "metadata.yaml").unlink()
     with pytest.raises(EvaluationError) as refusal:
-        BagSource(path)
+        Recording(path)
     assert "recording.db3 is truncated" in str(refusal.value) and "\n" not in str(refusal.value)
     assert f"sqlite3 {file} .recover | sqlite3 recording_recovered.db3" in str(refusal.value)
 
@@ -242,7 +242,7 @@ def test_a_damaged_database_is_told(bags, frames):
     content[100:4096] = bytes(3996)
     file.write_bytes(content)
     with pytest.raises(EvaluationError, match=r"is damaged .*\.recover"):
-        BagSource(file)
+        Recording(file)
 
 
 def test_a_database_with_a_log_says_how_to_merge_it(bags, frames):
@@ -256,7 +256,7 @@ def test_a_database_with_a_log_says_how_to_merge_it(bags, frames):
     shutil.copy(file, killed)
     shutil.copy(f"{file}-wal", f"{killed}-wal")
     database.close()
-    with BagSource(killed) as source:
+    with Recording(killed) as source:
         assert everything(source) == recorded(bags, frames)
         assert "lacks what is in its log" in source.cut and "wal_checkpoint(TRUNCATE)" in source.cut
 
@@ -264,8 +264,8 @@ def test_a_database_with_a_log_says_how_to_merge_it(bags, frames):
 def test_a_path_that_sqlite_cannot_take_is_told(bags, frames):
     path = bags.write(frames, "sqlite3").rename(bags.folder / "drive #1")
     with pytest.raises(EvaluationError, match="cannot be opened under a path with .* rename it"):
-        BagSource(path)
-    with BagSource(bags.write(frames, "mcap", name="drive #2")) as source:
+        Recording(path)
+    with Recording(bags.write(frames, "mcap", name="drive #2")) as source:
         assert everything(source) == recorded(bags, frames)
 
 
@@ -277,7 +277,7 @@ def test_a_disk_that_fails_is_told(bags, frames, monkeypatch):
 
     monkeypatch.setattr(type(path), "iterdir", fail)
     with pytest.raises(EvaluationError, match="recording cannot be read: .* Input/output error"):
-        BagSource(path)
+        Recording(path)
 
 
 def test_what_is_no_recording_is_refused_in_one_sentence(bags, tmp_path):
@@ -299,7 +299,7 @@ def test_what_is_no_recording_is_refused_in_one_sentence(bags, tmp_path):
         "text.db3": "is no SQLite file",
     }.items():
         with pytest.raises(EvaluationError) as refusal:
-            BagSource(tmp_path / name)
+            Recording(tmp_path / name)
         assert said in str(refusal.value) and str(tmp_path / name) in str(refusal.value)
         assert "\n" not in str(refusal.value)
 
@@ -308,7 +308,7 @@ def test_an_unreadable_message_is_told_and_the_others_are_read(bags, frames):
     def damage(index, raw):
         return {1: raw[:40], 3: b"", 5: bytes(20), 7: raw[:-1]}.get(index, raw)
 
-    with BagSource(bags.write(frames, damage=damage)) as source:
+    with Recording(bags.write(frames, damage=damage)) as source:
         messages = list(source.messages(["/camera"]))
         assert len(messages) == FRAMES
         assert [index for index, one in enumerate(messages) if one.message is None] == [0, 1, 2, 3]
@@ -335,7 +335,7 @@ def test_the_recordings_own_definition_wins(bags):
         for channel in channels:
             writer.add_message(channel, 5, b"\0\1\0\0" + struct.pack("<I", 42), 5)
         writer.finish()
-    with BagSource(path) as source:
+    with Recording(path) as source:
         assert next(source.messages(["/own"])).message.answer == 42
         assert (
             "definition of the type robot_msgs/msg/Thing cannot be read"
@@ -351,7 +351,7 @@ def test_types_that_the_recording_does_not_define_are_known(bags, frames):
         database.execute("DELETE FROM message_definitions")
         database.execute("UPDATE topics SET type = 'robot_msgs/msg/Thing' WHERE name = '/truth/labels'")
     database.close()
-    with BagSource(file) as source:
+    with Recording(file) as source:
         assert next(source.messages(["/camera"])).message.width == SIDE
         assert next(source.messages(["/truth/label_info"])).message.class_map[1].class_name == "sky"
         assert "robot_msgs/msg/Thing is not known" in next(source.messages(["/truth/labels"])).error

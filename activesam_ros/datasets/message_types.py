@@ -21,7 +21,7 @@ _VISION_MSGS = {
 _IDL_RULE = "=" * 80 + "\n"
 
 
-def message_types() -> Typestore:
+def known_message_types() -> Typestore:
     """ROS 2's standard messages, those of vision_msgs that label images need, and this package's own."""
     store = get_typestore(Stores.ROS2_KILTED)
     for name, definition in {**_VISION_MSGS, **_own_definitions()}.items():
@@ -29,7 +29,7 @@ def message_types() -> Typestore:
     return store
 
 
-def types_of(connection: Connection, known: Typestore) -> Typestore:
+def message_types_of(connection: Connection, known: Typestore) -> Typestore:
     """What the messages of a connection are read with: the recording's own definitions, then the known ones.
 
     Raises:

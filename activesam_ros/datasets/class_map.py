@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from activesam_ros.evaluation.bag import BagSource
+    from activesam_ros.datasets.recordings import Recording
     from activesam_ros.vocabulary import Vocabulary
 
 LABEL_INFO = "vision_msgs/msg/LabelInfo"
 
 NOT_COUNTED = -1
-"""In the image of `Matching.truth_of`: a pixel whose truth is not known or not evaluated."""
+"""In the image of `ClassMatching.truth_of`: a pixel whose truth is not known or not evaluated."""
 
 _LARGEST_ID = 65_535
 _IDS = _LARGEST_ID + 1
@@ -83,7 +83,7 @@ def read_class_map(path: Path) -> ClassMap:
     return ClassMap(classes, frozenset(ignore))
 
 
-def recorded_class_map(source: BagSource, labels_topic: str, topic: str | None = None) -> ClassMap:
+def recorded_class_map(source: Recording, labels_topic: str, topic: str | None = None) -> ClassMap:
     """What a recording's own LabelInfo says: the last one before the first label image, else the first one at all.
 
     Args:
@@ -116,7 +116,7 @@ def recorded_class_map(source: BagSource, labels_topic: str, topic: str | None =
 
 
 @dataclass(frozen=True)
-class Matching:
+class ClassMatching:
     """Which classes of the truth are which of the vocabulary; those that are both are evaluated.
 
     Attributes:
@@ -172,9 +172,9 @@ class Matching:
         return _table(self.label_index, len(self.classes))
 
 
-def match(
+def match_classes(
     vocabulary: Vocabulary, class_map: ClassMap, mapping: Mapping[str, str | None] | None = None
-) -> Matching:
+) -> ClassMatching:
     """Finds each class of the truth in the vocabulary; case, spaces and punctuation aside.
 
     A name is looked for among the display names, then among the aliases and the members of groups; one that lists
@@ -209,7 +209,7 @@ def match(
     evaluated = sorted(set(found.values()))
     index = {position: place for place, position in enumerate(evaluated)}
     classes = vocabulary.classes
-    return Matching(
+    return ClassMatching(
         classes=tuple(classes[position].name for position in evaluated),
         truth_index={number: index[position] for number, position in found.items()},
         label_index={classes[position].class_id: index[position] for position in evaluated},
@@ -273,7 +273,7 @@ def _chosen(finder: _Finder, class_map: ClassMap, mapping: Mapping[str, str | No
     return chosen
 
 
-def _nearest_label_info(source: BagSource, labels_topic: str) -> str:
+def _nearest_label_info(source: Recording, labels_topic: str) -> str:
     """The LabelInfo that shares most of its namespace with the label images."""
     candidates = source.topics_of(LABEL_INFO)
     if not candidates:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from mcap.writer import CompressionType
 
+from activesam_ros.datasets.recordings import Recording
+from activesam_ros.datasets.samples import count_samples, default_image_topic, match_stamps, read_samples
 from activesam_ros.errors import EvaluationError
-from activesam_ros.evaluation.bag import BagSource
-from activesam_ros.evaluation.samples import count_samples, default_image_topic, pair, samples
 
 MS = 1_000_000
 TENTH = 100 * MS
@@ -38,13 +38,13 @@ def drive(bags):
             time = index * TENTH + max(late, 0) * MS + 1
             messages.append(bags.image("/truth/labels", pixels, encoding, stamp, time, **changed))
         options = {} if damage is None else {"damage": damage}
-        return BagSource(bags.write(messages, storage, **options))
+        return Recording(bags.write(messages, storage, **options))
 
     return make
 
 
 def read(source, **options):
-    return list(samples(source, "/camera", "/truth/labels", **options))
+    return list(read_samples(source, "/camera", "/truth/labels", **options))
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
@@ -71,7 +71,7 @@ def test_truth_within_the_tolerance_is_the_frames(drive, late):
 def test_truth_beyond_the_tolerance_is_refused_with_the_distance(drive):
     with drive(late=21) as source:
         with pytest.raises(EvaluationError) as refusal:
-            samples(source, "/camera", "/truth/labels")
+            read_samples(source, "/camera", "/truth/labels")
         assert "no label image of /truth/labels is within 0.02 s of an image of /camera" in str(refusal.value)
         assert "the nearest are 0.021 s apart" in str(refusal.value)
         assert [one.truth[0, 0] for one in read(source, tolerance_s=0.021)] == list(range(10))
@@ -82,10 +82,10 @@ def test_images_without_a_clock_are_refused_if_there_is_truth(bags):
     for index in range(20):
         messages.append(bags.image("/camera", picture(index), "rgb8", 0, index * TENTH))
         messages.append(bags.image("/truth/labels", truth(index), "mono8", 0, index * TENTH + 1))
-    with BagSource(bags.write(messages)) as source:
+    with Recording(bags.write(messages)) as source:
         with pytest.raises(EvaluationError, match="20 of 20 images of /camera have the same stamp"):
-            samples(source, "/camera", "/truth/labels")
-        assert len(list(samples(source, "/camera"))) == 20
+            read_samples(source, "/camera", "/truth/labels")
+        assert len(list(read_samples(source, "/camera"))) == 20
 
 
 def test_a_few_equal_stamps_get_truth_in_their_order(bags):
@@ -94,13 +94,13 @@ def test_a_few_equal_stamps_get_truth_in_their_order(bags):
     for index, stamp in enumerate(stamps):
         messages.append(bags.image("/camera", picture(index), "rgb8", stamp, index * TENTH))
         messages.append(bags.image("/truth/labels", truth(index), "mono8", stamp, index * TENTH + 1))
-    with BagSource(bags.write(messages)) as source:
+    with Recording(bags.write(messages)) as source:
         assert [one.truth[0, 0] for one in read(source)] == [0, 1, 2, 3, 4]
 
 
 def test_without_truth_there_are_only_frames(drive):
     with drive() as source:
-        found = list(samples(source, "/camera"))
+        found = list(read_samples(source, "/camera"))
     assert len(found) == 10 and all(one.truth is None and one.error is None for one in found)
 
 
@@ -125,7 +125,7 @@ def test_truth_is_used_once_and_by_the_nearest(bags):
         bags.image("/truth/labels", truth(index), "mono8", (index * 30 + 10) * MS, index * 30 * MS + 5)
         for index in (0, 3)
     ]
-    with BagSource(bags.write(sorted(messages, key=lambda one: one.time))) as source:
+    with Recording(bags.write(sorted(messages, key=lambda one: one.time))) as source:
         found = [None if one.truth is None else int(one.truth[0, 0]) for one in read(source)]
     assert found == [0, None, None, 3, None, None]
 
@@ -136,7 +136,7 @@ def test_pairs_are_those_of_trying_all_by_distance():
         images = [dice.choice([None, dice.randrange(100)]) for _ in range(dice.randint(0, 6))]
         truths = [dice.choice([None, dice.randrange(100)]) for _ in range(dice.randint(0, 6))]
         tolerance = dice.randrange(40)
-        found = pair(images, truths, tolerance)
+        found = match_stamps(images, truths, tolerance)
         assert len(set(found.values())) == len(found)
         distances = {
             (i, t): abs(image - one)
@@ -161,7 +161,7 @@ def test_truth_recorded_much_later_or_sooner_is_found(bags):
             time = (5000 + shift * 1000) * MS + index * TENTH
             messages.append(bags.image("/truth/labels", truth(index), "mono8", index * TENTH, time))
         path = bags.write(sorted(messages, key=lambda one: one.time), name=name)
-        with BagSource(path) as source:
+        with Recording(path) as source:
             assert [one.truth[0, 0] for one in read(source)] == list(range(20))
 
 
@@ -170,7 +170,7 @@ def test_truth_in_another_order_is_found_while_it_is_near(bags):
     order = [*range(9, -1, -1), *range(99, 9, -1)]
     for place, index in enumerate(order):
         messages.append(bags.image("/truth/labels", truth(index), "mono8", index * TENTH, place * TENTH + 1))
-    with BagSource(bags.write(sorted(messages, key=lambda one: one.time))) as source:
+    with Recording(bags.write(sorted(messages, key=lambda one: one.time))) as source:
         found = read(source)
     assert [one.truth[0, 0] for one in found[:10]] == list(range(10))
     # Turning 90 frames round needs more of them than are held.
@@ -213,11 +213,11 @@ def test_broken_images_are_said(bags):
         bags.image("/camera", picture(1), "hsv8", TENTH),
         bags.image("/camera", picture(2), "rgb8", 2 * TENTH),
     ]
-    with BagSource(bags.write(messages)) as source:
-        found = list(samples(source, "/camera"))
+    with Recording(bags.write(messages)) as source:
+        found = list(read_samples(source, "/camera"))
         assert "step is 3 bytes" in found[0].error and "'hsv8' is not known" in found[1].error
         assert found[2].error is None
-        assert "at most 47 are taken" in list(samples(source, "/camera", max_pixels=47))[2].error
+        assert "at most 47 are taken" in list(read_samples(source, "/camera", max_pixels=47))[2].error
 
 
 def test_compressed_images_and_truth(bags):
@@ -230,8 +230,8 @@ def test_compressed_images_and_truth(bags):
         ids = cv2.imencode(".png", truth(index))[1].tobytes()
         ids = ids[:-20] if index == 2 else ids
         messages.append(bags.compressed("/truth/compressed", ids, "mono8; png compressed ", index * TENTH))
-    with BagSource(bags.write(messages)) as source:
-        found = list(samples(source, "/camera/compressed", "/truth/compressed"))
+    with Recording(bags.write(messages)) as source:
+        found = list(read_samples(source, "/camera/compressed", "/truth/compressed"))
     for index, one in enumerate(found):
         assert np.array_equal(one.rgb, picture(index))
         assert (one.truth is None) == (index == 2)
@@ -243,12 +243,12 @@ def test_topics_that_are_missing_or_hold_something_else_are_refused_at_once(bags
         with pytest.raises(
             EvaluationError, match=r"no topic /front; it has /camera \(sensor_msgs/msg/Image\)"
         ):
-            samples(source, "/front")
+            read_samples(source, "/front")
         with pytest.raises(EvaluationError, match="no topic /gone; it has"):
-            samples(source, "/camera", "/gone")
-    with BagSource(bags.write([bags.label_info("/info", {0: "road"})], name="info")) as source:
+            read_samples(source, "/camera", "/gone")
+    with Recording(bags.write([bags.label_info("/info", {0: "road"})], name="info")) as source:
         with pytest.raises(EvaluationError, match="/info holds vision_msgs/msg/LabelInfo, not images"):
-            samples(source, "/info")
+            read_samples(source, "/info")
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_images_and_truth_are_read_alongside_in_every_kind_of_file(bags, options
     path = bags.write_mcap(messages, **options)
     if cut:
         path.write_bytes(path.read_bytes()[: -path.stat().st_size // 2])
-    with BagSource(path) as source:
+    with Recording(path) as source:
         found = read(source)
         assert (source.cut is not None) == cut and (len(found) < 30) == cut and len(found) > 5
         assert all(one.truth[0, 0] == one.index for one in found[:-1])
@@ -285,11 +285,11 @@ def test_the_only_pictures_are_the_default(bags, drive):
         bags.compressed("/depth/image/compressed", jpeg, "16UC1; compressedDepth", 0),
         bags.image("/depth/image", truth(1, np.uint16), "16UC1", 0),
     ]
-    with BagSource(bags.write(messages, name="robot")) as source:
+    with Recording(bags.write(messages, name="robot")) as source:
         assert default_image_topic(source) == "/front/image"
-    with BagSource(bags.write(messages[1:], name="small")) as source:
+    with Recording(bags.write(messages[1:], name="small")) as source:
         assert default_image_topic(source) == "/front/image/compressed"
-    with BagSource(bags.write([bags.label_info("/info", {0: "road"})], name="info")) as source:
+    with Recording(bags.write([bags.label_info("/info", {0: "road"})], name="info")) as source:
         with pytest.raises(EvaluationError, match=r"no topic with pictures; it has /info \(vision_msgs"):
             default_image_topic(source)
 
@@ -300,12 +300,12 @@ def test_memory_stays_bounded_over_a_long_recording(bags):
     for index in range(120):
         messages.append(bags.image("/camera", large, "rgb8", index * TENTH))
         messages.append(bags.image("/truth/labels", large[..., 0], "mono8", index * TENTH))
-    with BagSource(bags.write(messages)) as source:
+    with Recording(bags.write(messages)) as source:
         del messages
-        for _ in zip(range(5), samples(source, "/camera", "/truth/labels"), strict=False):
+        for _ in zip(range(5), read_samples(source, "/camera", "/truth/labels"), strict=False):
             pass  # what is loaded once
         tracemalloc.start()
-        count = sum(1 for _ in samples(source, "/camera", "/truth/labels"))
+        count = sum(1 for _ in read_samples(source, "/camera", "/truth/labels"))
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     # All frames are 29 MB; a chunk of rosbags is 1 MB, read and copied for images and for truth.

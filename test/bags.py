@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pytest
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from activesam_ros.evaluation.message_types import message_types
+from activesam_ros.datasets.message_types import known_message_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +39,7 @@ class Bags:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.store: Typestore = message_types()
+        self.store: Typestore = known_message_types()
         self.start = START
 
     def header(self, stamp: int) -> Any:
@@ -123,8 +122,3 @@ class Bags:
                 writer.add_message(channels[one.topic], time, self.raw(one), time)
             writer.finish()
         return path
-
-
-@pytest.fixture
-def bags(tmp_path) -> Bags:
-    return Bags(tmp_path)
