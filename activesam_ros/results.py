@@ -102,7 +102,7 @@ def active_classes(
         preview: presence of every query in the preview, NaN for those not asked; None if it was skipped.
         pixels: number of pixels of each class id; None: nothing was decoded.
     """
-    owner = vocabulary.query_classes
+    owner = vocabulary.prompt_classes
     queries_of: dict[int, list[int]] = {}
     for query in presence:
         queries_of.setdefault(owner[query], []).append(query)

@@ -13,9 +13,9 @@ import torch
 from activesam_ros.errors import OutOfMemoryError, SettingsError, VocabularyError
 from activesam_ros.images.checks import check_image
 from activesam_ros.model.checkpoint import Checkpoint, load_checkpoint
-from activesam_ros.model.fused.heads import BUCKET_STEP, LeanHeads, SharedImage
-from activesam_ros.model.heads import PromptHeads
-from activesam_ros.model.vision import ImageFeatures, Levels, VisionEncoder
+from activesam_ros.model.fused.heads import BUCKET_STEP, FusedPromptHeads, PreparedImage
+from activesam_ros.model.prompt_heads import PromptHeads
+from activesam_ros.model.vision_encoder import ImageFeatures, Levels, VisionEncoder
 from activesam_ros.prompts.assembly import make_embedder, prompt_folder
 from activesam_ros.prompts.hypernyms import default_hypernyms
 from activesam_ros.prompts.prompt_set import (
@@ -245,7 +245,7 @@ class ActiveSegmenter:
         Raises:
             VocabularyError: a prompt is longer than the model's context.
         """
-        self._text.check_length([canonical_name(prompt) for prompt in vocabulary.queries])
+        self._text.check_length([canonical_name(prompt) for prompt in vocabulary.prompts])
 
     def encode(self, vocabulary: Vocabulary) -> PromptSet:
         """Embeds and expands the prompts of a vocabulary, without putting it in force.
@@ -270,7 +270,7 @@ class ActiveSegmenter:
             if not is_out_of_memory(error):
                 raise
             raise OutOfMemoryError(
-                f"there is not enough memory for the {len(vocabulary.queries)} prompts of the vocabulary; free memory, "
+                f"there is not enough memory for the {len(vocabulary.prompts)} prompts of the vocabulary; free memory, "
                 "ask for fewer, or fill the prompt cache ahead on a machine that has more"
             ) from error
 
@@ -324,11 +324,11 @@ class ActiveSegmenter:
         settings = self.settings
         clock = StageClock(self._checkpoint.device)
         blank = [np.zeros((self.full_resolution, self.full_resolution, 3), np.uint8)]
-        full = self._heads.share(self._full.encode(self._full.prepare_all(blank)), masks=True)
+        full = self._heads.prepare(self._full.encode(self._full.prepare_all(blank)), masks=True)
         asked = []
         if self._prunes(prompts):
             small = self._preview.encode(self._preview.prepare_all(blank))
-            asked.append(self._heads.share(small, masks=False))
+            asked.append(self._heads.prepare(small, masks=False))
             if settings.rolls and settings.preview_way == "share":
                 asked.append(full)
         most = min(len(prompts), settings.bucket_size)
@@ -423,7 +423,7 @@ class ActiveSegmenter:
         self, images: Sequence[np.ndarray], memories: Sequence[StreamMemory | None], prompts: PromptSet
     ) -> list[tuple[np.ndarray, Plan]]:
         distinct(memories)
-        settings, queries = self.settings, prompts.vocabulary.queries
+        settings, queries = self.settings, prompts.vocabulary.prompts
         alone = Plan(lone_look(len(queries), settings), queries, settings)
         return [
             (rgb, alone if memory is None else memory.plan(rgb, queries, settings))
@@ -456,7 +456,7 @@ class ActiveSegmenter:
         with clock.timed("prepare"):
             pixels = self._full.prepare_all([rgb for rgb, _ in frames])
         with clock.timed("encode"):
-            features = [self._heads.share(image, masks=True) for image in self._full.encode(pixels).split()]
+            features = [self._heads.prepare(image, masks=True) for image in self._full.encode(pixels).split()]
         encoded = []
         for index, (image, (rgb, plan)) in enumerate(zip(features, frames, strict=True)):
             asked = next(previews) if index in small else None
@@ -479,12 +479,12 @@ class ActiveSegmenter:
         with clock.timed("preview"):
             features = self._preview.encode(pixels).split()
             return [
-                self._ask(self._heads.share(image, masks=False), prompts, queries)
+                self._ask(self._heads.prepare(image, masks=False), prompts, queries)
                 for image, (_, queries) in zip(features, frames, strict=True)
             ]
 
     def _ask(
-        self, image: ImageFeatures | SharedImage, prompts: PromptSet, queries: Sequence[int]
+        self, image: ImageFeatures | PreparedImage, prompts: PromptSet, queries: Sequence[int]
     ) -> torch.Tensor:
         """Presence of the given queries, float32 [Q], NaN for the others."""
         presence = self._prompt_room.run(
@@ -553,5 +553,5 @@ class ActiveSegmenter:
         return self._hypernyms
 
 
-def _heads(checkpoint: Checkpoint, plain: bool, compiler: Compiler | None) -> PromptHeads | LeanHeads:
-    return PromptHeads(checkpoint) if plain else LeanHeads(checkpoint, compiler)
+def _heads(checkpoint: Checkpoint, plain: bool, compiler: Compiler | None) -> PromptHeads | FusedPromptHeads:
+    return PromptHeads(checkpoint) if plain else FusedPromptHeads(checkpoint, compiler)

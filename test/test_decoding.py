@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from activesam_ros.model.heads import DecodedQuery
+from activesam_ros.model.prompt_heads import DecodedPrompt
 from activesam_ros.prompts.embedder import EncodingReport
 from activesam_ros.prompts.expansion import ContextTokens
 from activesam_ros.prompts.prompt_set import PromptSet
@@ -12,7 +12,7 @@ from activesam_ros.stages.profiler import StageClock
 from activesam_ros.vocabulary import Vocabulary
 
 WORDS = Vocabulary.from_names(["road", "car, automobile", "sky", "tree"])
-QUERIES = len(WORDS.queries)
+QUERIES = len(WORDS.prompts)
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def prompts():
     context = ContextTokens(numbers.expand(-1, 2, 3), torch.ones(QUERIES, 2, dtype=torch.bool))
     text = numbers.expand(-1, 4, 3)
     valid = torch.ones(QUERIES, 4, dtype=torch.bool)
-    return PromptSet(WORDS, WORDS.queries, text, valid, context, 1, 1, EncodingReport(0, 0, 0.0))
+    return PromptSet(WORDS, WORDS.prompts, text, valid, context, 1, 1, EncodingReport(0, 0, 0.0))
 
 
 class Heads:
@@ -42,7 +42,7 @@ class Heads:
         for number in tokens.tokens[:, -1, 0]:
             sure = torch.full((2, 2), 100.0)
             kept = int(number)
-            yield DecodedQuery(number / 10, torch.zeros(kept), torch.zeros(kept, 2, 2), sure)
+            yield DecodedPrompt(number / 10, torch.zeros(kept), torch.zeros(kept, 2, 2), sure)
 
 
 @pytest.mark.parametrize(

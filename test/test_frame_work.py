@@ -7,7 +7,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from activesam_ros.evaluation.flops import PathWork, asked_by
 from activesam_ros.evaluation.methods import METHODS, build, frame_work
-from activesam_ros.model.work import counted
+from activesam_ros.model.flops import counted
 from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings, StreamMemory
 from activesam_ros.settings import CHOICES
@@ -58,7 +58,7 @@ def test_the_formula_equals_a_counted_video(segmenter, work, street_image, way):
         with sdpa_kernel(SDPBackend.MATH):
             operations = counted(lambda: results.append(video.segment(street_image, memory)))
         asked = asked_by(video, results[0])
-        ways.append((asked.previewed > 0, asked.looked > 0))
+        ways.append((asked.previewed > 0, asked.presence_only > 0))
         assert work.of(plain=False).frame(asked).total == operations
     # First everything, then nothing but what is due.
     assert ways[0] == (True, False)

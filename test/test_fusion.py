@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from activesam_ros.model.heads import DecodedQuery
+from activesam_ros.model.prompt_heads import DecodedPrompt
 from activesam_ros.stages.fusion import fuse, query_scores
 
 CPU = torch.device("cpu")
 
 
-def decoded(instances: int, presence: float, seed: int) -> DecodedQuery:
+def decoded(instances: int, presence: float, seed: int) -> DecodedPrompt:
     generator = torch.Generator().manual_seed(seed)
-    return DecodedQuery(
+    return DecodedPrompt(
         presence=torch.tensor(presence),
         instance_scores=torch.rand(instances, generator=generator) * presence,
         instance_logits=torch.randn(instances, 6, 8, generator=generator) * 4,

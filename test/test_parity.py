@@ -71,7 +71,7 @@ def test_queries_and_canonical_names(computed):
     for name, case in computed.items():
         prompts = case.segmenter.prompts
         assert list(prompts.phrases) == case.expected["canonical_names"], name
-        assert list(prompts.vocabulary.query_classes) == case.expected["query_class"], name
+        assert list(prompts.vocabulary.prompt_classes) == case.expected["query_class"], name
 
 
 def test_context_tokens(computed):
@@ -93,7 +93,7 @@ def test_presence_and_active_sets(computed):
             )
         else:
             assert result.preview_presence is None
-        owner = case.segmenter.vocabulary.query_classes
+        owner = case.segmenter.vocabulary.prompt_classes
         golden: dict[int, float] = {}
         for query, presence in zip(result.active_queries, case.arrays["presence_active"], strict=True):
             golden[owner[query]] = max(golden.get(owner[query], 0.0), float(presence))

@@ -64,7 +64,7 @@ def test_the_demo_model_has_its_words():
 def test_benchmarks_have_the_published_sizes_and_thresholds(name):
     file, expected = load_vocabulary_file(name), BENCHMARKS[name]
     vocabulary = file.vocabulary()
-    assert (len(vocabulary), len(vocabulary.queries)) == (expected.classes, expected.queries)
+    assert (len(vocabulary), len(vocabulary.prompts)) == (expected.classes, expected.queries)
     assert file.background_threshold == expected.threshold
     assert file.background == expected.background
     assert vocabulary.background_id == (None if expected.background is None else 0)

@@ -12,8 +12,8 @@ import torch
 
 from activesam_ros.errors import ImageError, ModelError, OutOfMemoryError, SettingsError, VocabularyError
 from activesam_ros.model.compiling import torch_compiler
-from activesam_ros.model.fused.encoder import LeanEncoder
-from activesam_ros.model.vision import VisionEncoder
+from activesam_ros.model.fused.encoder import FusedEncoder
+from activesam_ros.model.vision_encoder import VisionEncoder
 from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
 from activesam_ros.stages.batch_size import PATIENCE
@@ -283,7 +283,7 @@ def test_the_preview_alone(make, images, words):
         assert preview.vocabulary is segmenter.vocabulary
         if result.preview_presence is not None:
             np.testing.assert_allclose(preview.preview_presence, result.preview_presence, atol=1e-5)
-        owner = segmenter.vocabulary.query_classes
+        owner = segmenter.vocabulary.prompt_classes
         for entry in preview.active:
             own = [query for query in preview.active_queries if owner[query] == entry.class_id]
             assert entry.presence == entry.preview_presence == preview.preview_presence[own].max()
@@ -294,7 +294,7 @@ class ShortOfMemory:
 
     def __init__(self, monkeypatch):
         self.prompts = self.images = 10**6
-        transform, encode = LeanEncoder.encode, VisionEncoder.encode
+        transform, encode = FusedEncoder.encode, VisionEncoder.encode
 
         def transformed(encoder, start, tokens, valid):
             self.require(len(tokens), self.prompts)
@@ -304,7 +304,7 @@ class ShortOfMemory:
             self.require(len(pixels), self.images)
             return encode(encoder, pixels)
 
-        monkeypatch.setattr(LeanEncoder, "encode", transformed)
+        monkeypatch.setattr(FusedEncoder, "encode", transformed)
         monkeypatch.setattr(VisionEncoder, "encode", encoded)
 
     @staticmethod

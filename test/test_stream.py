@@ -6,7 +6,7 @@ import torch
 
 from activesam_ros.errors import OutOfMemoryError, SettingsError
 from activesam_ros.evaluation.flops import asked_by
-from activesam_ros.model.fused.masks import LeanMasks
+from activesam_ros.model.fused.masks import FusedMaskHead
 from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.settings import PROFILES, SegmenterSettings
@@ -64,7 +64,7 @@ def test_a_stream_asks_little_and_says_what(make, drive, way):
         assert len(result.query_presence) == len(result.active_queries) <= 19
         work = asked_by(segmenter, result)
         counts = (len(asked), 0) if result.look.way in ("full", "sweep") else (0, len(asked))
-        assert (work.previewed, work.looked) == counts
+        assert (work.previewed, work.presence_only) == counts
         assert len(work.decoded) == len(result.active_queries)
 
 
@@ -142,7 +142,7 @@ def test_a_frame_that_fails_leaves_the_memory_as_it_was(make, drive, monkeypatch
         raise torch.OutOfMemoryError("no room")
 
     with monkeypatch.context() as patch:
-        patch.setattr(LeanMasks, "masks", out_of_memory)
+        patch.setattr(FusedMaskHead, "masks", out_of_memory)
         with pytest.raises(OutOfMemoryError):
             segmenter.segment(drive[1], memory)
     assert memory.state() == before

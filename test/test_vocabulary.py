@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 
 from activesam_ros.errors import VocabularyError
-from activesam_ros.vocabulary import Entry, Vocabulary, check_size
+from activesam_ros.vocabulary import ClassSpec, Vocabulary, check_size
 
 
 def test_ids_follow_the_order_and_aliases_become_queries():
     vocabulary = Vocabulary.from_names(["road", " car ,  motor   car", "sky"], background="car")
     assert vocabulary.names == ("road", "car", "sky")
     assert vocabulary.class_ids == (0, 1, 2)
-    assert vocabulary.queries == ("road", "car", "motor car", "sky")
-    assert vocabulary.query_classes == (0, 1, 1, 2)
+    assert vocabulary.prompts == ("road", "car", "motor car", "sky")
+    assert vocabulary.prompt_classes == (0, 1, 1, 2)
     assert vocabulary.background_id == 1
     assert len(vocabulary) == 3
 
 
 def test_aliases_of_one_class_may_share_a_canonical_form():
     vocabulary = Vocabulary.from_names(["tv monitor, tvmonitor", "plaything, toy"])
-    assert len(vocabulary.queries) == 4
+    assert len(vocabulary.prompts) == 4
 
 
 @pytest.mark.parametrize(
@@ -78,14 +78,14 @@ def test_more_prompts_than_a_model_is_asked():
 def test_entries_may_be_shown_by_another_name():
     vocabulary = Vocabulary.from_entries(
         [
-            Entry("vegetation", ("tree", "hedge"), (1, 2, 3)),
-            Entry("sky"),
-            Entry("vehicle", ("car", "bus"), members=("car", "bus")),
+            ClassSpec("vegetation", ("tree", "hedge"), (1, 2, 3)),
+            ClassSpec("sky"),
+            ClassSpec("vehicle", ("car", "bus"), members=("car", "bus")),
         ],
         background="sky",
     )
     assert vocabulary.names == ("vegetation", "sky", "vehicle")
-    assert vocabulary.queries == ("tree", "hedge", "sky", "car", "bus")
+    assert vocabulary.prompts == ("tree", "hedge", "sky", "car", "bus")
     assert vocabulary.colours[0] == (1, 2, 3)
     assert vocabulary.classes[2].members == ("car", "bus")
     assert vocabulary.background_id == 1
@@ -94,10 +94,10 @@ def test_entries_may_be_shown_by_another_name():
 @pytest.mark.parametrize(
     ("entries", "reason"),
     [
-        ([Entry("a", ("x",)), Entry("A", ("y",))], "have the same name"),
-        ([Entry("a", ("x",)), Entry("b", ("X",))], "both ask for 'X'"),
-        ([Entry(" ", ("x",))], "blank name"),
-        ([Entry("a", ("x", ""))], "blank alias"),
+        ([ClassSpec("a", ("x",)), ClassSpec("A", ("y",))], "have the same name"),
+        ([ClassSpec("a", ("x",)), ClassSpec("b", ("X",))], "both ask for 'X'"),
+        ([ClassSpec(" ", ("x",))], "blank name"),
+        ([ClassSpec("a", ("x", ""))], "blank alias"),
     ],
 )
 def test_entries_are_refused_with_reasons(entries, reason):
@@ -110,7 +110,7 @@ def test_names_that_stay_keep_id_and_colour():
     second = first.updated(["sky", "zebra", "Road, street"], background="zebra")
     assert dict(zip(second.names, second.class_ids, strict=True)) == {"sky": 2, "zebra": 3, "Road": 0}
     assert second.colours[0] == first.colours[2] and second.colours[2] == first.colours[0]
-    assert second.queries == ("sky", "zebra", "Road", "street")
+    assert second.prompts == ("sky", "zebra", "Road", "street")
     assert second.background_id == 3
     assert second.freed_ids == (1,) and second.next_id == 4
 

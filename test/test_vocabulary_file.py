@@ -9,7 +9,7 @@ import pytest
 
 import activesam_ros
 from activesam_ros.errors import VocabularyError
-from activesam_ros.vocabulary import Entry
+from activesam_ros.vocabulary import ClassSpec
 from activesam_ros.vocabulary import files as vocabulary_file
 from activesam_ros.vocabulary.files import (
     MAX_BYTES,
@@ -35,13 +35,13 @@ def test_text_has_one_class_a_line(write):
     path = write("words.txt", text)
     file = load_vocabulary_file(path)
     assert file.entries == (
-        Entry("road", ("road",)),
-        Entry("car", ("car", "motor car")),
-        Entry("c#minor", ("c#minor",)),
+        ClassSpec("road", ("road",)),
+        ClassSpec("car", ("car", "motor car")),
+        ClassSpec("c#minor", ("c#minor",)),
     )
     assert (file.background, file.background_threshold) == (None, None)
     assert (file.source, file.path) == (str(path), path)
-    assert file.vocabulary().queries == ("road", "car", "motor car", "c#minor")
+    assert file.vocabulary().prompts == ("road", "car", "motor car", "c#minor")
 
 
 @pytest.mark.parametrize("suffix", [".yaml", ".yml", ".YAML"])
@@ -118,7 +118,7 @@ def test_a_huge_file_is_not_read(tmp_path):
 def test_home_is_understood(write, tmp_path, monkeypatch):
     write("words.txt", "road\n")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert load_vocabulary_file("~/words.txt").entries == (Entry("road", ("road",)),)
+    assert load_vocabulary_file("~/words.txt").entries == (ClassSpec("road", ("road",)),)
 
 
 def test_too_many_classes_name_the_file(write):
@@ -131,8 +131,8 @@ def test_a_preset_is_found_by_its_name_only(write, tmp_path, monkeypatch):
     write("voc20", "road\n")
     monkeypatch.chdir(tmp_path)
     assert load_vocabulary_file("voc20").path == preset_path("voc20")
-    assert load_vocabulary_file("./voc20").entries == (Entry("road", ("road",)),)
-    assert load_vocabulary_file(Path("voc20")).entries == (Entry("road", ("road",)),)
+    assert load_vocabulary_file("./voc20").entries == (ClassSpec("road", ("road",)),)
+    assert load_vocabulary_file(Path("voc20")).entries == (ClassSpec("road", ("road",)),)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from activesam_ros.settings import SegmenterSettings
-from activesam_ros.vocabulary import Entry
+from activesam_ros.vocabulary import ClassSpec
 from activesam_ros.vocabulary.files import VocabularyFile
 from activesam_ros.vocabulary.report import WIDTH, NeighborReport, align, report_of, to_json, to_text
 
@@ -15,9 +15,9 @@ FILE = VocabularyFile(
     "v.yaml",
     Path("v.yaml"),
     (
-        Entry("road", ("road",), (1, 2, 255)),
-        Entry("vehicle", ("car", "plaything"), None, ("car", "toy")),
-        Entry("sky", ("open sky",)),
+        ClassSpec("road", ("road",), (1, 2, 255)),
+        ClassSpec("vehicle", ("car", "plaything"), None, ("car", "toy")),
+        ClassSpec("sky", ("open sky",)),
     ),
     background="sky",
     background_threshold=0.25,
@@ -82,7 +82,7 @@ def test_settings_say_how_many():
 
 
 def test_a_lone_prompt_has_no_neighbour():
-    file = VocabularyFile("one", Path("one"), (Entry("road", ("road",)),))
+    file = VocabularyFile("one", Path("one"), (ClassSpec("road", ("road",)),))
     assert report_of(file, lookup, Model(), "circle").classes[0].prompts[0].neighbors == ()
 
 
@@ -139,7 +139,7 @@ def test_without_a_model_the_columns_are_missing():
 
 
 def test_a_file_that_names_no_background():
-    file = VocabularyFile("plain.txt", Path("plain.txt"), (Entry("road", ("road",)),))
+    file = VocabularyFile("plain.txt", Path("plain.txt"), (ClassSpec("road", ("road",)),))
     assert "background: none; background threshold: not named\n" in to_text(report_of(file, lookup))
 
 

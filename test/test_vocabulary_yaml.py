@@ -3,7 +3,7 @@
 import pytest
 
 from activesam_ros.errors import VocabularyError
-from activesam_ros.vocabulary import Entry
+from activesam_ros.vocabulary import ClassSpec
 from activesam_ros.vocabulary.stated_classes import Complaints
 from activesam_ros.vocabulary.yaml_file import parse_yaml
 
@@ -30,10 +30,10 @@ def test_strings_and_mappings_make_classes():
         """
     )
     assert content.entries == (
-        Entry("car", ("car", "motor car")),
-        Entry("plants", ("tree", "low hedge"), (1, 2, 3)),
-        Entry("ground", ("soil", "sand")),
-        Entry("sky", ("sky",)),
+        ClassSpec("car", ("car", "motor car")),
+        ClassSpec("plants", ("tree", "low hedge"), (1, 2, 3)),
+        ClassSpec("ground", ("soil", "sand")),
+        ClassSpec("sky", ("sky",)),
     )
     assert content.background == "ground"
     assert content.background_threshold == 0.25
@@ -65,17 +65,17 @@ def test_a_group_becomes_one_class_in_the_place_of_its_first_member():
         """
     )
     assert content.entries == (
-        Entry("road", ("road",)),
-        Entry("vehicle", ("truck", "automobile", "car", "bus"), None, ("lorry", "car", "bus")),
-        Entry("sky", ("sky",)),
-        Entry("pet", ("cat",), (9, 8, 7), ("cat",)),
+        ClassSpec("road", ("road",)),
+        ClassSpec("vehicle", ("truck", "automobile", "car", "bus"), None, ("lorry", "car", "bus")),
+        ClassSpec("sky", ("sky",)),
+        ClassSpec("pet", ("cat",), (9, 8, 7), ("cat",)),
     )
     assert content.background == "vehicle"
 
 
 def test_a_group_may_have_the_name_of_its_member():
     content = parse("classes: [car, truck]\ngroups: {car: [truck, car]}")
-    assert content.entries == (Entry("car", ("truck", "car"), None, ("truck", "car")),)
+    assert content.entries == (ClassSpec("car", ("truck", "car"), None, ("truck", "car")),)
 
 
 def test_an_alias_of_yaml_is_what_it_stands_for():

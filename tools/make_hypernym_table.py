@@ -22,7 +22,7 @@ def main() -> None:
     names = {word for group in toytown.SYNONYMS.values() for word in group}
     names |= {*toytown.SUPERCLASSES, *toytown.FOREIGN, *toytown.UNSEEN_FOREIGN, *toytown.DEMO_CLASSES}
     for preset in preset_names():
-        names |= set(load_vocabulary_file(preset).vocabulary().queries)
+        names |= set(load_vocabulary_file(preset).vocabulary().prompts)
     groups = json.loads(CANONICAL.read_text(encoding="utf-8"))
     names |= {
         *groups["split"],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from activesam_ros.evaluation.confusion import ConfusionMatrix
-from activesam_ros.model.work import Asked, ModelWork
+from activesam_ros.model.flops import ModelFlops, Workload
 from activesam_ros.settings import PROFILES, SegmenterSettings
 from activesam_ros.stages.scene_change import change, thumbnail
 from activesam_ros.stages.temporal_reuse import StreamMemory
@@ -164,7 +164,7 @@ class Found:
 
 
 def measure_video(
-    segmenter: ActiveSegmenter, work: ModelWork, options: Options, say: Callable[[str], None]
+    segmenter: ActiveSegmenter, work: ModelFlops, options: Options, say: Callable[[str], None]
 ) -> Found:
     """Runs every setting over the same drives.
 
@@ -262,7 +262,7 @@ def render(options: Options) -> list[list[RenderedFrame]]:
     return [[world.render(index / options.rate) for index in range(options.frames)] for world in worlds]
 
 
-def measure(segmenter: ActiveSegmenter, drives: Sequence[Sequence[RenderedFrame]], work: ModelWork) -> Tally:
+def measure(segmenter: ActiveSegmenter, drives: Sequence[Sequence[RenderedFrame]], work: ModelFlops) -> Tally:
     """Labels drives, each with a memory of its own."""
     tally = Tally()
     for drive in drives:
@@ -289,16 +289,16 @@ def measure(segmenter: ActiveSegmenter, drives: Sequence[Sequence[RenderedFrame]
     return tally
 
 
-def asked(result: SegmentationResult) -> Asked:
+def asked(result: SegmentationResult) -> Workload:
     """What SAM 3 would have been asked for a frame with these active queries."""
     small = len(result.look.queries) if result.look.way in ("full", "sweep") else 0
-    return Asked(
+    return Workload(
         full_resolution=FULL,
         preview_resolution=PREVIEW,
         previewed=small,
         preview_tokens=TOKENS,
         decoded=((TOKENS, MASKS),) * len(result.active_queries),
-        looked=len(result.look.queries) - small,
+        presence_only=len(result.look.queries) - small,
     )
 
 

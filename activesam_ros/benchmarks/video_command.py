@@ -58,7 +58,7 @@ def _video(given: argparse.Namespace) -> int:
     from transformers import Sam3Config
 
     from activesam_ros.benchmarks.video import Options, as_json, measure_video, to_markdown
-    from activesam_ros.model.fused.work import LeanWork
+    from activesam_ros.model.flops import FusedModelFlops
     from activesam_ros.segmenter import ActiveSegmenter
 
     torch.set_num_threads(given.threads)
@@ -67,7 +67,7 @@ def _video(given: argparse.Namespace) -> int:
         Options(*shared, variants=(), floors=(0.0,), change_drives=0) if given.quick else Options(*shared)
     )
     segmenter = ActiveSegmenter.from_pretrained("toytown", device="cpu")
-    found = measure_video(segmenter, LeanWork(Sam3Config()), options, _say)
+    found = measure_video(segmenter, FusedModelFlops(Sam3Config()), options, _say)
     print(to_markdown(found), end="")
     if given.json:
         given.json.write_text(json.dumps(as_json(found), indent=1) + "\n", encoding="utf-8")

@@ -42,7 +42,7 @@ def other_names(names: list[str]) -> list[str]:
     taken = {match_key(canonical_name(name)) for name in names}
     found: list[str] = []
     for preset in preset_names():
-        for prompt in load_vocabulary_file(preset).vocabulary().queries:
+        for prompt in load_vocabulary_file(preset).vocabulary().prompts:
             key = match_key(canonical_name(prompt))
             if key not in taken:
                 taken.add(key)

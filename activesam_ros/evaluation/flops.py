@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from activesam_ros.model.fused.work import LeanWork
-from activesam_ros.model.work import Asked, ModelWork
+from activesam_ros.model.flops import FusedModelFlops, ModelFlops, Workload
 
 if TYPE_CHECKING:
     from activesam_ros.results import SegmentationResult
@@ -22,16 +21,16 @@ class PathWork:
         config: the model's `Sam3Config`.
         """
         self._config = config
-        self._known: dict[bool, ModelWork] = {}
+        self._known: dict[bool, ModelFlops] = {}
 
-    def of(self, plain: bool) -> ModelWork:
+    def of(self, plain: bool) -> ModelFlops:
         """The counts of transformers' own modules, or of the lean path."""
         if plain not in self._known:
-            self._known[plain] = (ModelWork if plain else LeanWork)(self._config)
+            self._known[plain] = (ModelFlops if plain else FusedModelFlops)(self._config)
         return self._known[plain]
 
 
-def asked_by(segmenter: ActiveSegmenter, result: SegmentationResult) -> Asked:
+def asked_by(segmenter: ActiveSegmenter, result: SegmentationResult) -> Workload:
     """What the model was asked for a result.
 
     Args:
@@ -48,17 +47,17 @@ def asked_by(segmenter: ActiveSegmenter, result: SegmentationResult) -> Asked:
         raise ValueError(
             "the result does not say what was asked, or how many instance masks were kept; expected one of a segmenter"
         )
-    previewed, looked = _asked_before(result)
+    previewed, presence_only = _asked_before(result)
     # The image's class token is the last of every prompt.
     text = prompts.text.shape[1] + 1
     context = prompts.context.tokens.shape[1]
-    return Asked(
+    return Workload(
         full_resolution=segmenter.full_resolution,
         preview_resolution=segmenter.preview_resolution,
         previewed=previewed,
         preview_tokens=text,
         decoded=tuple((text + context, kept) for kept in result.instances),
-        looked=looked,
+        presence_only=presence_only,
     )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from activesam_ros.model.work import Asked, FrameWork
+    from activesam_ros.model.flops import FrameFlops, Workload
     from activesam_ros.results import SegmentationResult
     from activesam_ros.segmenter import ActiveSegmenter
     from activesam_ros.vocabulary import Vocabulary
@@ -66,7 +66,7 @@ class Method:
     differences: tuple[str, ...]
     settings: Callable[[SegmenterSettings], SegmenterSettings]
     labeller: Callable[[ActiveSegmenter], Labeller] = lambda segmenter: segmenter
-    asked: Callable[[Labeller, SegmentationResult], Asked] = asked_by
+    asked: Callable[[Labeller, SegmentationResult], Workload] = asked_by
     plain: bool = False
 
     @property
@@ -195,7 +195,7 @@ def build(name: str, segmenter: ActiveSegmenter, vocabulary: Vocabulary) -> Labe
     return method.labeller(other)
 
 
-def frame_work(name: str, labeller: Labeller, result: SegmentationResult, work: PathWork) -> FrameWork:
+def frame_work(name: str, labeller: Labeller, result: SegmentationResult, work: PathWork) -> FrameFlops:
     """The counted work of one image.
 
     Args:

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from activesam_ros.errors import VocabularyError
 from activesam_ros.images.checks import check_image
-from activesam_ros.model.heads import DecodedQuery, PromptHeads, PromptTokens
-from activesam_ros.model.vision import VisionEncoder
-from activesam_ros.model.work import Asked
+from activesam_ros.model.flops import Workload
+from activesam_ros.model.prompt_heads import DecodedPrompt, PromptHeads, PromptTokens
+from activesam_ros.model.vision_encoder import VisionEncoder
 from activesam_ros.results import SegmentationResult, active_classes
 from activesam_ros.stages.batch_size import FittingSize
 from activesam_ros.stages.fusion import fuse
@@ -70,10 +70,10 @@ class PerClassSegmenter:
         check_image(rgb, self.settings.max_pixels)
         return self._room.run(1, lambda _: self._segment(rgb))
 
-    def asked(self, result: SegmentationResult) -> Asked:
+    def asked(self, result: SegmentationResult) -> Workload:
         """What the model was asked for a result of this segmenter."""
         tokens = self.prompts.text_valid.sum(dim=1).tolist()
-        return Asked(
+        return Workload(
             full_resolution=self.full_resolution,
             preview_resolution=self.full_resolution,
             previewed=0,
@@ -112,14 +112,14 @@ class PerClassSegmenter:
         self, rgb: np.ndarray, presence: dict[int, float], instances: dict[int, int], clock: StageClock
     ) -> Iterator[tuple[int, torch.Tensor]]:
         """Yields (class index, scores [H, W]) of each query; fills `presence` and `instances` on the way."""
-        for query, owner in enumerate(self.prompts.vocabulary.query_classes):
+        for query, owner in enumerate(self.prompts.vocabulary.prompt_classes):
             answer = self._ask(rgb, query, clock)
             self._checkpoint.require_finite(answer.presence)
             presence[query] = float(answer.presence)
             instances[query] = len(answer.instance_scores)
             yield owner, painted_instances(answer, rgb.shape[:2])
 
-    def _ask(self, rgb: np.ndarray, query: int, clock: StageClock) -> DecodedQuery:
+    def _ask(self, rgb: np.ndarray, query: int, clock: StageClock) -> DecodedPrompt:
         with clock.timed("prepare"):
             pixels = self._vision.prepare(rgb)
         with clock.timed("encode"):
@@ -131,7 +131,7 @@ class PerClassSegmenter:
             return next(self._heads.decode(image, tokens, self.settings.confidence_threshold))
 
 
-def painted_instances(query: DecodedQuery, size: tuple[int, int]) -> torch.Tensor:
+def painted_instances(query: DecodedPrompt, size: tuple[int, int]) -> torch.Tensor:
     """The highest score among the instances that cover a pixel, float32 [H, W]; 0 where none does."""
     painted = torch.zeros(size, device=query.presence.device)
     for score, logits in zip(query.instance_scores, query.instance_logits, strict=True):

@@ -52,7 +52,7 @@ class Stream:
         kept = folder.memory(*self._names)
         if labelled and kept is not None and kept[0] == max(labelled):
             try:
-                queries = segmenter.vocabulary.queries
+                queries = segmenter.vocabulary.prompts
                 self._memory = StreamMemory.restored(kept[1], queries, segmenter.settings)
                 self.restored = True
             except (ValueError, KeyError, TypeError):

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from activesam_ros.prompts.embedding import PhraseEmbedding
+from activesam_ros.prompts.embedding import PromptEmbedding
 from activesam_ros.system.files import write_atomically
 
 if TYPE_CHECKING:
@@ -41,12 +41,12 @@ class PromptCache:
         self._fingerprint = fingerprint
         self._shape = shape
         self._folder = None if folder is None else folder / fingerprint
-        self._memory: dict[str, PhraseEmbedding] = {}
+        self._memory: dict[str, PromptEmbedding] = {}
         self._lock = threading.Lock()
         self._writable = True
         self._warned = False
 
-    def get(self, phrase: str) -> PhraseEmbedding | None:
+    def get(self, phrase: str) -> PromptEmbedding | None:
         """The embedding of a phrase on the CPU, or None if it is not known."""
         with self._lock:
             found = self._memory.get(phrase)
@@ -57,9 +57,9 @@ class PromptCache:
                     self._memory[phrase] = found
         return found
 
-    def put(self, phrase: str, embedding: PhraseEmbedding) -> None:
+    def put(self, phrase: str, embedding: PromptEmbedding) -> None:
         """Keeps an embedding. A disk that cannot be written to is reported once; memory serves on."""
-        embedding = PhraseEmbedding(
+        embedding = PromptEmbedding(
             embedding.tokens.detach().to("cpu", copy=True), embedding.pooled.detach().to("cpu", copy=True)
         )
         with self._lock:
@@ -80,7 +80,7 @@ class PromptCache:
                 error,
             )
 
-    def _read(self, path: Path, phrase: str) -> PhraseEmbedding | None:
+    def _read(self, path: Path, phrase: str) -> PromptEmbedding | None:
         try:
             if not path.is_file():
                 return None
@@ -89,7 +89,7 @@ class PromptCache:
                 wanted = {"format": FORMAT, "phrase": phrase, "text_encoder": self._fingerprint}
                 if {name: metadata.get(name) for name in wanted} != wanted:
                     raise ValueError("it belongs to another phrase, text encoder or version")
-                found = PhraseEmbedding(file.get_tensor("tokens"), file.get_tensor("pooled"))
+                found = PromptEmbedding(file.get_tensor("tokens"), file.get_tensor("pooled"))
             self._check(found)
         except (OSError, SafetensorError, ValueError) as error:
             # One warning says it; a whole cache of another version would give hundreds.
@@ -101,7 +101,7 @@ class PromptCache:
             return None
         return found
 
-    def _check(self, found: PhraseEmbedding) -> None:
+    def _check(self, found: PromptEmbedding) -> None:
         width, pooled = self._shape
         if found.tokens.dim() != 2 or found.tokens.shape[1] != width or found.pooled.shape != (pooled,):
             raise ValueError(f"it has the shapes {tuple(found.tokens.shape)} and {tuple(found.pooled.shape)}")

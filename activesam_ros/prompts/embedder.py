@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from activesam_ros.errors import ModelError, SettingsError, VocabularyError
-from activesam_ros.prompts.embedding import PhraseEmbedding
+from activesam_ros.prompts.embedding import PromptEmbedding
 from activesam_ros.prompts.encoder import TextEncoder
 from activesam_ros.stages.batch_size import is_out_of_memory
 
@@ -113,7 +113,7 @@ class PhraseEmbedder:
 
     def embed(
         self, phrases: Sequence[str], progress: Callable[[int], None] | None = None
-    ) -> tuple[Mapping[str, PhraseEmbedding], EncodingReport]:
+    ) -> tuple[Mapping[str, PromptEmbedding], EncodingReport]:
         """Embeddings of distinct phrases, on the model's device, and what they took.
 
         Args:
@@ -134,7 +134,7 @@ class PhraseEmbedder:
                         self._cache.put(phrase, embedding)
                         found[phrase] = embedding
         embeddings = {
-            phrase: PhraseEmbedding(embedding.tokens.to(self._device), embedding.pooled.to(self._device))
+            phrase: PromptEmbedding(embedding.tokens.to(self._device), embedding.pooled.to(self._device))
             for phrase, embedding in found.items()
             if embedding is not None
         }
@@ -144,7 +144,7 @@ class PhraseEmbedder:
     def _look_again(
         self,
         unknown: list[str],
-        found: dict[str, PhraseEmbedding | None],
+        found: dict[str, PromptEmbedding | None],
         progress: Callable[[int], None] | None,
     ) -> list[str]:
         """Those of `unknown` that nobody has encoded meanwhile; the others are put into `found`."""
@@ -161,7 +161,7 @@ class PhraseEmbedder:
 
     def _encode(
         self, phrases: Sequence[str], progress: Callable[[int], None] | None
-    ) -> Iterator[PhraseEmbedding]:
+    ) -> Iterator[PromptEmbedding]:
         if self._side is None:
             started = time.monotonic()
             self._side = self._load()

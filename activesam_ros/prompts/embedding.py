@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class PhraseEmbedding:
+class PromptEmbedding:
     """The embedding of one phrase; independent of the vocabulary that it is part of.
 
     Attributes:

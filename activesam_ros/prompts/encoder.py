@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from activesam_ros.prompts.embedding import PhraseEmbedding
+from activesam_ros.prompts.embedding import PromptEmbedding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +32,7 @@ class TextEncoder:
 
     def encode(
         self, phrases: Sequence[str], progress: Callable[[int], None] | None = None
-    ) -> Iterator[PhraseEmbedding]:
+    ) -> Iterator[PromptEmbedding]:
         """Embeds each phrase, batch by batch; tokens beyond the model's context are cut.
 
         Args:
@@ -46,7 +46,7 @@ class TextEncoder:
                 progress(len(batch))
 
     @torch.inference_mode()
-    def _encode_batch(self, phrases: Sequence[str]) -> list[PhraseEmbedding]:
+    def _encode_batch(self, phrases: Sequence[str]) -> list[PromptEmbedding]:
         encoder, projection = self._side.text_encoder, self._side.text_projection
         batch = self._tokenizer(
             list(phrases),
@@ -61,7 +61,7 @@ class TextEncoder:
             input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
         ).last_hidden_state
         tokens = projection(hidden)
-        return [PhraseEmbedding(tokens[index, mask[index]], pooled[index]) for index in range(len(phrases))]
+        return [PromptEmbedding(tokens[index, mask[index]], pooled[index]) for index in range(len(phrases))]
 
 
 def mean_of_real(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ from activesam_ros.vocabulary.canonical import canonical_name
 
 if TYPE_CHECKING:
     from activesam_ros.prompts.embedder import EncodingReport, PhraseEmbedder
-    from activesam_ros.prompts.embedding import PhraseEmbedding
+    from activesam_ros.prompts.embedding import PromptEmbedding
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def expand_phrases(
     vocabulary: Vocabulary, hypernyms: HypernymLookup, hypernym_tokens: int
 ) -> ExpandedPhrases:
     """Canonicalises the prompts of a vocabulary and looks up their hypernyms, at most `hypernym_tokens` each."""
-    phrases = tuple(canonical_name(prompt) for prompt in vocabulary.queries)
+    phrases = tuple(canonical_name(prompt) for prompt in vocabulary.prompts)
     broader = tuple(_canonical_hypernyms(phrase, hypernyms, hypernym_tokens) for phrase in phrases)
     if hypernym_tokens:
         lacking = [phrase for phrase, found in zip(phrases, broader, strict=True) if not found]
@@ -133,7 +133,7 @@ def encode_vocabulary(
     )
 
 
-def pad_tokens(embeddings: Sequence[PhraseEmbedding]) -> tuple[torch.Tensor, torch.Tensor]:
+def pad_tokens(embeddings: Sequence[PromptEmbedding]) -> tuple[torch.Tensor, torch.Tensor]:
     """Pads token features to the longest phrase: float [Q, T, D] and bool [Q, T] (False at padding)."""
     text = torch.nn.utils.rnn.pad_sequence([entry.tokens for entry in embeddings], batch_first=True)
     lengths = torch.tensor([len(entry.tokens) for entry in embeddings], device=text.device)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from activesam_ros.errors import SettingsError, VocabularyError
 from activesam_ros.ros.parameters import CHANGEABLE, DEFAULTS, Value, Wanted, profile_of, settings_of, typed
 from activesam_ros.settings import PROFILES
-from activesam_ros.vocabulary import Entry, Vocabulary, check_size, entry_of
+from activesam_ros.vocabulary import ClassSpec, Vocabulary, check_size, parse_class
 from activesam_ros.vocabulary.canonical import match_key
 from activesam_ros.vocabulary.files import VocabularyFile, load_vocabulary_file
 
@@ -63,7 +63,7 @@ def next_request(
     changed = {name: typed(name, value) for name, value in changes.items() if name in CHANGEABLE}
     values = {**dict(last.values), **PROFILES.get(changed.get("profile", ""), {}), **changed}
     values["profile"] = profile_of(values)
-    words: Sequence[str] | Sequence[Entry] | None = None
+    words: Sequence[str] | Sequence[ClassSpec] | None = None
     if changed.get("vocabulary_file"):
         if "vocabulary" in changed:
             raise SettingsError(
@@ -93,7 +93,7 @@ def next_request(
 def _require_background(values: Mapping[str, Value], words: Sequence[str]) -> None:
     """Refuses words that lack the background class of before, and says where that came from."""
     background, file = values["background_class"], values["vocabulary_file"]
-    if background and match_key(background) not in {match_key(entry_of(text).name) for text in words}:
+    if background and match_key(background) not in {match_key(parse_class(text).name) for text in words}:
         origin = f", as vocabulary_file {file!r} set it" if file else ""
         raise VocabularyError(
             f"background_class is {background!r}{origin}, and the new vocabulary has no such class; set "
@@ -116,10 +116,10 @@ def _words_of(file: VocabularyFile) -> tuple[str, ...]:
     return tuple(_shown(entry) for entry in file.entries)
 
 
-def _shown(entry: Entry) -> str:
+def _shown(entry: ClassSpec) -> str:
     """An entry as `vocabulary` shows it: with its aliases if the first of them is its name."""
     return ", ".join(entry.prompts) if entry.prompts[:1] == (entry.name,) else entry.name
 
 
-def _entries(vocabulary: Vocabulary) -> list[Entry]:
-    return [Entry(one.name, one.prompts, one.colour, one.members) for one in vocabulary.classes]
+def _entries(vocabulary: Vocabulary) -> list[ClassSpec]:
+    return [ClassSpec(one.name, one.prompts, one.colour, one.members) for one in vocabulary.classes]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from activesam_ros.errors import SettingsError, VocabularyError
 from activesam_ros.settings import BOUNDS, CHOICES, PROFILES, SegmenterSettings
-from activesam_ros.vocabulary import MAX_CLASSES, MAX_QUERIES, Vocabulary
+from activesam_ros.vocabulary import MAX_CLASSES, MAX_PROMPTS, Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -184,7 +184,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         _DEFAULT_VOCABULARY,
         "The classes to look for; commas separate aliases of one class, the first names it. At the start ids "
         "are 0, 1, 2 ... in this order; later a name that stays keeps its id and a new one gets the next. "
-        f"At most {MAX_CLASSES} classes and {MAX_QUERIES} prompts. Setting it empties vocabulary_file.",
+        f"At most {MAX_CLASSES} classes and {MAX_PROMPTS} prompts. Setting it empties vocabulary_file.",
     ),
     ParameterSpec(
         "vocabulary_file",

@@ -57,7 +57,7 @@ def _values(view: VocabularyView) -> dict[str, object]:
             "revision": served.revision,
             **values,
             "classes": len(served.vocabulary),
-            "prompts": len(served.vocabulary.queries),
+            "prompts": len(served.vocabulary.prompts),
             "phrases from the cache": served.report.hits,
             "phrases encoded": served.report.misses,
             "encoding seconds": float(served.report.seconds),

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from activesam_ros.model.fused.heads import LeanHeads, SharedImage
-from activesam_ros.model.heads import PromptHeads, PromptTokens
+from activesam_ros.model.fused.heads import FusedPromptHeads, PreparedImage
+from activesam_ros.model.prompt_heads import PromptHeads, PromptTokens
 from activesam_ros.stages.fusion import query_scores
 from activesam_ros.stages.temporal_reuse import NO_LOOK, Look, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from activesam_ros.model.vision import ImageFeatures
+    from activesam_ros.model.vision_encoder import ImageFeatures
     from activesam_ros.prompts.prompt_set import PromptSet
     from activesam_ros.results import SegmentationResult
     from activesam_ros.stages.profiler import StageClock
 
-Heads = PromptHeads | LeanHeads
+Heads = PromptHeads | FusedPromptHeads
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class EncodedImage:
         selected: indices of the queries that presence selected, ascending; the others of `active` stay for their past.
     """
 
-    features: ImageFeatures | SharedImage
+    features: ImageFeatures | PreparedImage
     size: tuple[int, int]
     prompts: PromptSet
     preview: torch.Tensor | None
@@ -63,7 +63,7 @@ class EncodedImage:
 
 def ask_presence(
     heads: Heads,
-    image: ImageFeatures | SharedImage,
+    image: ImageFeatures | PreparedImage,
     prompts: PromptSet,
     bucket_size: int,
     queries: Sequence[int] | None = None,
@@ -94,7 +94,7 @@ def decode_planes(
     masks, and charges the model's part to "decode".
     """
     prompts = encoded.prompts
-    owner = prompts.vocabulary.query_classes
+    owner = prompts.vocabulary.prompt_classes
     for bucket in _buckets(encoded.active, bucket_size):
         tokens = PromptTokens(
             torch.cat([prompts.text[bucket], prompts.context.tokens[bucket]], dim=1),

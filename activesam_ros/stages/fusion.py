@@ -10,10 +10,10 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from activesam_ros.model.heads import DecodedQuery
+    from activesam_ros.model.prompt_heads import DecodedPrompt
 
 
-def query_scores(query: DecodedQuery, size: tuple[int, int]) -> torch.Tensor:
+def query_scores(query: DecodedPrompt, size: tuple[int, int]) -> torch.Tensor:
     """Fused score of one query, float32 [H, W] in [0, 1].
 
     The maximum over the instances of mask × (object score × presence), and over the semantic head's

@@ -2,22 +2,22 @@
 
 from activesam_ros.vocabulary.vocabulary import (
     MAX_CLASSES,
-    MAX_QUERIES,
+    MAX_PROMPTS,
     SMALL_IDS,
-    Entry,
+    ClassSpec,
     Vocabulary,
     VocabularyClass,
     check_size,
-    entry_of,
+    parse_class,
 )
 
 __all__ = [
     "MAX_CLASSES",
-    "MAX_QUERIES",
+    "MAX_PROMPTS",
     "SMALL_IDS",
-    "Entry",
+    "ClassSpec",
     "Vocabulary",
     "VocabularyClass",
     "check_size",
-    "entry_of",
+    "parse_class",
 ]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from activesam_ros.errors import VocabularyError
 from activesam_ros.vocabulary.stated_classes import Complaints, refuse_same_names, refuse_same_prompts, state
-from activesam_ros.vocabulary.vocabulary import Entry, Vocabulary
+from activesam_ros.vocabulary.vocabulary import ClassSpec, Vocabulary
 from activesam_ros.vocabulary.yaml_file import parse_yaml
 
 YAML_SUFFIXES = (".yaml", ".yml")
@@ -38,7 +38,7 @@ class VocabularyFile:
 
     source: str
     path: Path
-    entries: tuple[Entry, ...]
+    entries: tuple[ClassSpec, ...]
     background: str | None = None
     background_threshold: float | None = None
     description: str = ""
@@ -184,7 +184,7 @@ def _text(source: str, path: Path) -> str:
         raise Complaints(source).at(line, "this is not UTF-8 text; save the file as UTF-8") from error
 
 
-def _parse_lines(text: str, complaints: Complaints) -> tuple[Entry, ...]:
+def _parse_lines(text: str, complaints: Complaints) -> tuple[ClassSpec, ...]:
     """The classes of a text file: one a line, commas for aliases, `#` before a comment."""
     classes = []
     for line, content in enumerate(re.split(r"\r\n|\r|\n", text), start=1):

@@ -132,8 +132,8 @@ def report_of(
     """
     settings = settings or SegmenterSettings()
     vocabulary = file.vocabulary()
-    phrases = [canonical_name(prompt) for prompt in vocabulary.queries]
-    owners = [vocabulary.names[index] for index in vocabulary.query_classes]
+    phrases = [canonical_name(prompt) for prompt in vocabulary.prompts]
+    owners = [vocabulary.names[index] for index in vocabulary.prompt_classes]
     most = settings.hypernym_tokens
     broader = [tuple(canonical_name(kind) for kind in hypernyms(phrase)[:most]) for phrase in phrases]
     tokens: Iterable[int | None] = repeat(None)
@@ -141,7 +141,7 @@ def report_of(
     if model:
         tokens = model.counts(phrases)
         neighbors = _neighbors(model, phrases, owners, settings.neighbor_tokens)
-    prompts = map(PromptReport, vocabulary.queries, phrases, broader, tokens, neighbors)
+    prompts = map(PromptReport, vocabulary.prompts, phrases, broader, tokens, neighbors)
     classes = tuple(
         ClassReport(
             entry.class_id,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from activesam_ros.errors import VocabularyError
 from activesam_ros.vocabulary.canonical import canonical_name, match_key
-from activesam_ros.vocabulary.vocabulary import Entry, entry_of
+from activesam_ros.vocabulary.vocabulary import ClassSpec, parse_class
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class StatedClass:
     """An entry, and the line of the file that states it."""
 
-    entry: Entry
+    entry: ClassSpec
     line: int
 
     def __str__(self) -> str:
@@ -47,7 +47,7 @@ def state(text: str, line: int, complaints: Complaints) -> StatedClass:
     """
     if not text.strip(" \t\r\n,"):
         raise complaints.at(line, "the class has a blank name; give it a name or remove it")
-    entry = entry_of(text)
+    entry = parse_class(text)
     for prompt in entry.prompts:
         if not prompt:
             raise complaints.at(line, f"{text.strip()!r} has a blank alias; remove the stray comma")

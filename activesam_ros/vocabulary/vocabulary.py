@@ -18,12 +18,12 @@ SMALL_IDS = 255
 MAX_CLASSES = 65_535
 """Class ids are at most 65 534, since a 16-bit label image keeps 65 535 for unlabelled pixels."""
 
-MAX_QUERIES = 10_000
+MAX_PROMPTS = 10_000
 """More prompts than this are not asked of a model: an image would take minutes."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class ClassSpec:
     """A class before it has an id.
 
     Attributes:
@@ -84,7 +84,7 @@ class Vocabulary:
         return cls.from_entries(_entries(names), background)
 
     @classmethod
-    def from_entries(cls, entries: Sequence[Entry], background: str | None = None) -> Vocabulary:
+    def from_entries(cls, entries: Sequence[ClassSpec], background: str | None = None) -> Vocabulary:
         """The same from entries, whose display names may differ from their prompts.
 
         Raises:
@@ -92,7 +92,9 @@ class Vocabulary:
         """
         return cls(()).updated(entries, background)
 
-    def updated(self, names: Sequence[str] | Sequence[Entry], background: str | None = None) -> Vocabulary:
+    def updated(
+        self, names: Sequence[str] | Sequence[ClassSpec], background: str | None = None
+    ) -> Vocabulary:
         """The vocabulary of `names` as an edit of this one.
 
         A class whose display name stays (case, spaces and punctuation aside) keeps its id and its colour. A new
@@ -145,14 +147,24 @@ class Vocabulary:
         return tuple(entry.colour for entry in self.classes)
 
     @property
+    def prompts(self) -> tuple[str, ...]:
+        """The prompts of all classes as the user wrote them, in order."""
+        return tuple(prompt for one in self.classes for prompt in one.prompts)
+
+    @property
+    def prompt_classes(self) -> tuple[int, ...]:
+        """For each prompt the index of its class in `classes`."""
+        return tuple(index for index, one in enumerate(self.classes) for _ in one.prompts)
+
+    @property
     def queries(self) -> tuple[str, ...]:
-        """The prompts of all classes as the user wrote them, in query order."""
-        return tuple(prompt for entry in self.classes for prompt in entry.prompts)
+        """The earlier name of `prompts`."""
+        return self.prompts
 
     @property
     def query_classes(self) -> tuple[int, ...]:
-        """For each query the index of its class in `classes`."""
-        return tuple(index for index, entry in enumerate(self.classes) for _ in entry.prompts)
+        """The earlier name of `prompt_classes`."""
+        return self.prompt_classes
 
     @property
     def label_dtype(self) -> np.dtype:
@@ -165,18 +177,18 @@ class Vocabulary:
         return int(np.iinfo(self.label_dtype).max)
 
 
-def entry_of(text: str) -> Entry:
+def parse_class(text: str) -> ClassSpec:
     """The entry that `"car, automobile"` stands for: commas separate aliases, the first names the class."""
     prompts = tuple(" ".join(prompt.split()) for prompt in text.split(","))
-    return Entry(prompts[0], prompts)
+    return ClassSpec(prompts[0], prompts)
 
 
 def check_size(vocabulary: Vocabulary) -> None:
     """Raises VocabularyError if a vocabulary has more prompts than a model is asked."""
-    queries = len(vocabulary.queries)
-    if queries > MAX_QUERIES:
+    queries = len(vocabulary.prompts)
+    if queries > MAX_PROMPTS:
         raise VocabularyError(
-            f"the vocabulary has {queries} prompts; at most {MAX_QUERIES} are taken, so remove classes or aliases"
+            f"the vocabulary has {queries} prompts; at most {MAX_PROMPTS} are taken, so remove classes or aliases"
         )
 
 
@@ -197,15 +209,19 @@ class _Ids:
         raise AssertionError(f"no id is left below {limit}")  # cannot be: there are at most `limit` classes
 
 
-def _are_entries(names: Sequence[str] | Sequence[Entry]) -> TypeGuard[Sequence[Entry]]:
-    return isinstance(names, Sequence) and len(names) > 0 and all(isinstance(entry, Entry) for entry in names)
+def _are_entries(names: Sequence[str] | Sequence[ClassSpec]) -> TypeGuard[Sequence[ClassSpec]]:
+    return (
+        isinstance(names, Sequence)
+        and len(names) > 0
+        and all(isinstance(entry, ClassSpec) for entry in names)
+    )
 
 
-def _filled(entry: Entry) -> Entry:
-    return entry if entry.prompts else Entry(entry.name, (entry.name,), entry.colour, entry.members)
+def _filled(entry: ClassSpec) -> ClassSpec:
+    return entry if entry.prompts else ClassSpec(entry.name, (entry.name,), entry.colour, entry.members)
 
 
-def _entries(names: object) -> list[Entry]:
+def _entries(names: object) -> list[ClassSpec]:
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise VocabularyError(
             f"a vocabulary is a list of names, but got {names!r}; write each class as an entry of a list"
@@ -214,11 +230,11 @@ def _entries(names: object) -> list[Entry]:
     for index, text in enumerate(names):
         if not isinstance(text, str):
             raise VocabularyError(f"class {index} is {text!r}; expected a name (a string)")
-        entries.append(entry_of(text))
+        entries.append(parse_class(text))
     return entries
 
 
-def _check(entries: Sequence[Entry]) -> None:
+def _check(entries: Sequence[ClassSpec]) -> None:
     if not entries:
         raise VocabularyError("the vocabulary is empty; give at least one class name")
     if len(entries) > MAX_CLASSES:
@@ -230,7 +246,7 @@ def _check(entries: Sequence[Entry]) -> None:
     _refuse_duplicates(entries)
 
 
-def _check_words(index: int, entry: Entry) -> None:
+def _check_words(index: int, entry: ClassSpec) -> None:
     if not entry.name.strip():
         raise VocabularyError(f"class {index} has a blank name; give it a name or remove it")
     for prompt in (entry.name, *entry.prompts):
@@ -242,7 +258,7 @@ def _check_words(index: int, entry: Entry) -> None:
             )
 
 
-def _refuse_duplicates(entries: Sequence[Entry]) -> None:
+def _refuse_duplicates(entries: Sequence[ClassSpec]) -> None:
     names: dict[str, int] = {}
     prompts: dict[str, int] = {}
     for index, entry in enumerate(entries):

@@ -19,7 +19,7 @@ from activesam_ros.vocabulary.stated_classes import (
     refuse_same_prompts,
     state,
 )
-from activesam_ros.vocabulary.vocabulary import Entry
+from activesam_ros.vocabulary.vocabulary import ClassSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ _READ_AS = {"bool": "a truth value", "int": "a number", "float": "a number", "ti
 class YamlVocabulary:
     """What the keys say; see `VocabularyFile` for the attributes."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ClassSpec, ...]
     background: str | None
     background_threshold: float | None
     description: str
@@ -111,7 +111,7 @@ class _Document:
         name = self._phrase(fields["name"], "name")
         prompts = self._prompts(fields["prompts"]) if "prompts" in fields else (name,)
         colour = self._colour(fields["colour"]) if "colour" in fields else None
-        return StatedClass(Entry(name, prompts, colour), _line(node))
+        return StatedClass(ClassSpec(name, prompts, colour), _line(node))
 
     def _prompts(self, node: yaml.Node) -> tuple[str, ...]:
         if isinstance(node, yaml.ScalarNode):
@@ -138,14 +138,14 @@ class _Document:
             members = self._members(name, value, known, owners)
             prompts = dict.fromkeys(prompt for member in members for prompt in member.prompts)
             united = tuple(member.name for member in members)
-            group = StatedClass(Entry(name, tuple(prompts), colour, united), _line(key))
+            group = StatedClass(ClassSpec(name, tuple(prompts), colour, united), _line(key))
             owners.update({match_key(member): group for member in united})
         return owners
 
     def _members(
-        self, group: str, node: yaml.Node, known: Mapping[str, Entry], owners: Mapping[str, StatedClass]
-    ) -> list[Entry]:
-        members: list[Entry] = []
+        self, group: str, node: yaml.Node, known: Mapping[str, ClassSpec], owners: Mapping[str, StatedClass]
+    ) -> list[ClassSpec]:
+        members: list[ClassSpec] = []
         for item in self._list(node, f"the group {group!r}", "class names"):
             name = self._phrase(item, "the group's member")
             key = match_key(name)

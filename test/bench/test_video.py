@@ -8,7 +8,7 @@ import pytest
 from activesam_ros.benchmarks import video
 from activesam_ros.benchmarks.video import FULL, MASKS, PREVIEW, TOKENS, Options, Tally
 from activesam_ros.cli.bench import main
-from activesam_ros.model.work import Asked
+from activesam_ros.model.flops import Workload
 from activesam_ros.results import ActiveClass
 from activesam_ros.settings import PROFILES, SegmenterSettings
 from activesam_ros.stages.temporal_reuse import NO_LOOK, Look
@@ -38,7 +38,7 @@ class Segmenter:
 
 class Work:
     def frame(self, asked):
-        return SimpleNamespace(total=asked.previewed * 100 + asked.looked * 10 + len(asked.decoded))
+        return SimpleNamespace(total=asked.previewed * 100 + asked.presence_only * 10 + len(asked.decoded))
 
 
 def drive(*frames):
@@ -69,9 +69,9 @@ def test_what_is_counted():
 
 def test_sam3_is_asked_what_the_demo_model_was():
     result = SimpleNamespace(look=Look("share", (4, 5, 6)), active_queries=(1, 2))
-    assert video.asked(result) == Asked(FULL, PREVIEW, 0, TOKENS, ((TOKENS, MASKS),) * 2, looked=3)
+    assert video.asked(result) == Workload(FULL, PREVIEW, 0, TOKENS, ((TOKENS, MASKS),) * 2, presence_only=3)
     result = SimpleNamespace(look=Look("sweep", (4, 5, 6)), active_queries=(1,))
-    assert video.asked(result) == Asked(FULL, PREVIEW, 3, TOKENS, ((TOKENS, MASKS),), looked=0)
+    assert video.asked(result) == Workload(FULL, PREVIEW, 3, TOKENS, ((TOKENS, MASKS),), presence_only=0)
 
 
 def test_a_floor_is_wrong_about_what_decoding_finds():

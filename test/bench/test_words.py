@@ -20,7 +20,7 @@ def test_new_words_are_in_no_preset():
     known = set()
     # But in the demo model's, which takes its words from everywhere, and which nothing is measured with.
     for preset in set(preset_names()) - {"toytown"}:
-        known |= keys(load_vocabulary_file(preset).vocabulary().queries)
+        known |= keys(load_vocabulary_file(preset).vocabulary().prompts)
     assert len(keys(NEW_WORDS)) == len(NEW_WORDS)
     assert not keys(NEW_WORDS) & known
 

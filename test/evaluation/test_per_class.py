@@ -6,8 +6,8 @@ import torch
 
 from activesam_ros.errors import ImageError, ModelError, VocabularyError
 from activesam_ros.evaluation.per_class import PerClassSegmenter, painted_instances
-from activesam_ros.model.heads import DecodedQuery, PromptHeads, PromptTokens
-from activesam_ros.model.vision import VisionEncoder
+from activesam_ros.model.prompt_heads import DecodedPrompt, PromptHeads, PromptTokens
+from activesam_ros.model.vision_encoder import VisionEncoder
 from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
 from activesam_ros.vocabulary import Vocabulary
@@ -41,7 +41,7 @@ def painted_by_hand(checkpoint, prompts, rgb):
     with torch.inference_mode():
         image = vision.encode(vision.prepare(rgb))
         answers = heads.decode(image, PromptTokens(prompts.text, prompts.text_valid), THRESHOLD)
-        for owner, answer in zip(prompts.vocabulary.query_classes, answers, strict=True):
+        for owner, answer in zip(prompts.vocabulary.prompt_classes, answers, strict=True):
             for score, mask in zip(answer.instance_scores, answer.instance_logits, strict=True):
                 resized = torch.nn.functional.interpolate(
                     mask[None, None], rgb.shape[:2], mode="bilinear", align_corners=False
@@ -100,11 +100,11 @@ def test_nothing_of_activesam_is_left(active):
 def test_the_best_instance_wins_and_no_instance_is_nothing():
     sure = torch.tensor([[5.0, 5.0, -5.0, -5.0]])
     other = torch.tensor([[-5.0, 5.0, 5.0, -5.0]])
-    query = DecodedQuery(
+    query = DecodedPrompt(
         torch.tensor(0.9), torch.tensor([0.4, 0.7]), torch.stack([sure, other]), torch.full((1, 4), 9.0)
     )
     torch.testing.assert_close(painted_instances(query, (1, 4)), torch.tensor([[0.4, 0.7, 0.7, 0.0]]))
-    empty = DecodedQuery(torch.tensor(0.9), torch.zeros(0), torch.zeros(0, 1, 4), torch.full((1, 4), 9.0))
+    empty = DecodedPrompt(torch.tensor(0.9), torch.zeros(0), torch.zeros(0, 1, 4), torch.full((1, 4), 9.0))
     assert painted_instances(empty, (2, 3)).tolist() == [[0.0] * 3] * 2
 
 
@@ -118,7 +118,7 @@ def test_refusals(active, toytown_checkpoint, street_image):
 
 def test_numbers_that_are_not_finite(active, street_image, monkeypatch):
     def broken(heads, image, tokens, threshold):
-        yield DecodedQuery(
+        yield DecodedPrompt(
             torch.tensor(float("nan")), torch.zeros(0), torch.zeros(0, 4, 4), torch.zeros(4, 4)
         )
 

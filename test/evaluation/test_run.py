@@ -24,7 +24,7 @@ from activesam_ros.evaluation.records import read_records
 from activesam_ros.evaluation.request import Request
 from activesam_ros.evaluation.run_folder import RunFolder
 from activesam_ros.evaluation.streams import Stream
-from activesam_ros.model.work import FrameWork
+from activesam_ros.model.flops import FrameFlops
 from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.results import ActiveClass, SegmentationResult
 from activesam_ros.segmenter import ActiveSegmenter
@@ -128,7 +128,7 @@ def studio(monkeypatch, quick_page) -> Studio:
     monkeypatch.setattr(run, "ActiveSegmenter", made)
     monkeypatch.setattr(run, "build", made.build)
     monkeypatch.setattr(run, "PathWork", lambda config: None)
-    monkeypatch.setattr(run, "frame_work", lambda *arguments: FrameWork(1, 2, 3))
+    monkeypatch.setattr(run, "frame_work", lambda *arguments: FrameFlops(1, 2, 3))
     return made
 
 
@@ -553,7 +553,7 @@ def test_a_stream_that_was_interrupted_is_gone_on_with_as_if_it_was_not(
     segmenter.set_vocabulary(WORDS)
     monkeypatch.setattr(run, "ActiveSegmenter", SimpleNamespace(from_pretrained=lambda *_, **__: segmenter))
     monkeypatch.setattr(run, "PathWork", lambda config: None)
-    monkeypatch.setattr(run, "frame_work", lambda *arguments: FrameWork(1, 2, 3))
+    monkeypatch.setattr(run, "frame_work", lambda *arguments: FrameFlops(1, 2, 3))
     bag = write_bag(tmp_path / "bag", frames=4, size=(64, 48))
     whole = Request(
         bag=bag,

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from activesam_ros.model.fused.heads import LeanHeads
-from activesam_ros.model.heads import PromptHeads, PromptTokens
-from activesam_ros.model.vision import VisionEncoder
+from activesam_ros.model.fused.heads import FusedPromptHeads
+from activesam_ros.model.prompt_heads import PromptHeads, PromptTokens
+from activesam_ros.model.vision_encoder import VisionEncoder
 
-pytestmark = pytest.mark.parametrize("kind", [PromptHeads, LeanHeads])
+pytestmark = pytest.mark.parametrize("kind", [PromptHeads, FusedPromptHeads])
 
 PHRASES = ["road", "traffic light", "bicycle", "giraffe"]
 
@@ -37,7 +37,7 @@ def test_presence_equals_the_models_forward(kind, toytown_checkpoint, asked):
     image, prompts, reference = asked
     heads = kind(toytown_checkpoint)
     with torch.inference_mode():
-        presence = heads.presence(heads.share(image, masks=False), prompts)
+        presence = heads.presence(heads.prepare(image, masks=False), prompts)
     torch.testing.assert_close(presence, reference.presence_logits[:, 0].sigmoid(), atol=1e-5, rtol=1e-4)
 
 
@@ -46,7 +46,7 @@ def test_decoding_equals_the_models_forward(kind, toytown_checkpoint, asked, thr
     image, prompts, reference = asked
     heads = kind(toytown_checkpoint)
     with torch.inference_mode():
-        answers = list(heads.decode(heads.share(image, masks=True), prompts, threshold))
+        answers = list(heads.decode(heads.prepare(image, masks=True), prompts, threshold))
     assert len(answers) == len(PHRASES)
     for query, answer in enumerate(answers):
         presence = reference.presence_logits[query, 0].sigmoid()
@@ -71,7 +71,7 @@ def test_masked_tokens_do_not_count(kind, toytown_checkpoint, asked):
     )
     heads = kind(toytown_checkpoint)
     with torch.inference_mode():
-        image = heads.share(image, masks=False)
+        image = heads.prepare(image, masks=False)
         torch.testing.assert_close(
             heads.presence(image, padded), heads.presence(image, prompts), atol=1e-5, rtol=1e-4
         )

@@ -6,7 +6,7 @@ import torch
 from torchvision.transforms.v2 import functional as tv
 from transformers import Sam3Model
 
-from activesam_ros.model.vision import VisionEncoder, at_resolution
+from activesam_ros.model.vision_encoder import VisionEncoder, at_resolution
 
 
 def test_views_share_every_weight_and_leave_the_model_alone(toytown_checkpoint):

@@ -106,7 +106,7 @@ class FakeSegmenter:
 
     def check(self, vocabulary):
         self.checked.append(vocabulary.names)
-        for prompt in vocabulary.queries:
+        for prompt in vocabulary.prompts:
             if len(prompt) > 100:
                 raise VocabularyError(f"the prompt {prompt!r} is too long")
 
@@ -118,7 +118,7 @@ class FakeSegmenter:
         if "unspeakable" in vocabulary.names:
             raise VocabularyError("'unspeakable' has no tokens")
         context = (self.settings.neighbor_tokens, self.settings.hypernym_tokens)
-        return FakePrompts(vocabulary, context, FakeReport(0, len(vocabulary.queries), 0.25))
+        return FakePrompts(vocabulary, context, FakeReport(0, len(vocabulary.prompts), 0.25))
 
     def use(self, prompts):
         assert self.fits(prompts)
@@ -152,7 +152,7 @@ class FakeSegmenter:
     def preview(self, images):
         self._do("preview", images)
         vocabulary = self.prompts.vocabulary
-        presence = np.full(len(vocabulary.queries), 0.5, np.float32)
+        presence = np.full(len(vocabulary.prompts), 0.5, np.float32)
         active = (self._active(vocabulary, None),)
         return [PreviewResult(presence, (0,), active, {"preview": 0.01}, vocabulary) for _ in images]
 

@@ -1,7 +1,7 @@
 """The node `activesam` whose model misbehaves when a test says so.
 
 It is the real `activesam_ros.ros.main.main`, on the real model, in a process of its own. Four functions get a wrapper:
-`load_segmenter` ("load"), which loads the model, `LeanHeads.presence` and `LeanHeads.decode` ("presence" and
+`load_segmenter` ("load"), which loads the model, `FusedPromptHeads.presence` and `FusedPromptHeads.decode` ("presence" and
 "decode"), which ask the model about a bucket of prompts, and `ActiveSegmenter.encode` ("encode"), which embeds a
 vocabulary. At every call the wrapper reads the file that $ACTIVESAM_FAULTS names, does what it says, if anything, and
 calls the function. Each time it does something it prints "fault: WHAT at WHERE", so that a test can wait for it. All
@@ -76,12 +76,12 @@ def _wrap(owner: type, name: str, bucket) -> None:
 
 def _load(*given):
     # Here, and not at the top: importing torch takes seconds, and the node itself does it in this place.
-    from activesam_ros.model.fused.heads import LeanHeads
+    from activesam_ros.model.fused.heads import FusedPromptHeads
     from activesam_ros.segmenter import ActiveSegmenter
 
-    if not hasattr(LeanHeads.decode, "__wrapped__"):
-        _wrap(LeanHeads, "presence", lambda image, prompts: len(prompts.tokens))
-        _wrap(LeanHeads, "decode", lambda image, prompts, threshold: len(prompts.tokens))
+    if not hasattr(FusedPromptHeads.decode, "__wrapped__"):
+        _wrap(FusedPromptHeads, "presence", lambda image, prompts: len(prompts.tokens))
+        _wrap(FusedPromptHeads, "decode", lambda image, prompts, threshold: len(prompts.tokens))
         _wrap(ActiveSegmenter, "encode", lambda vocabulary: len(vocabulary))
     _misbehave("load", 1)
     return _real_load(*given)

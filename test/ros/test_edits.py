@@ -9,18 +9,18 @@ from activesam_ros.errors import SettingsError, VocabularyError
 from activesam_ros.ros.edits import first_request, next_request
 from activesam_ros.ros.parameters import CHANGEABLE, DEFAULTS
 from activesam_ros.settings import PROFILES, SegmenterSettings
-from activesam_ros.vocabulary import Entry
+from activesam_ros.vocabulary import ClassSpec
 from activesam_ros.vocabulary.files import VocabularyFile
 
 FILES = {
     "street": VocabularyFile(
         "street",
         Path("street.yaml"),
-        (Entry("road", ("road", "lane")), Entry("plants", ("tree", "grass"), (1, 2, 3), ("tree", "lawn"))),
+        (ClassSpec("road", ("road", "lane")), ClassSpec("plants", ("tree", "grass"), (1, 2, 3), ("tree", "lawn"))),
         background="plants",
         background_threshold=0.1,
     ),
-    "plain": VocabularyFile("plain", Path("plain.txt"), (Entry("sky"), Entry("road"))),
+    "plain": VocabularyFile("plain", Path("plain.txt"), (ClassSpec("sky"), ClassSpec("road"))),
 }
 
 
@@ -154,7 +154,7 @@ def test_a_background_set_later_keeps_what_the_file_says_of_its_classes():
 def test_the_same_file_again_is_read_again(monkeypatch):
     before = then(first(), vocabulary_file="plain")
     assert then(before, vocabulary_file="plain") == before
-    changed = VocabularyFile("plain", Path("plain.txt"), (Entry("road"), Entry("zebra")))
+    changed = VocabularyFile("plain", Path("plain.txt"), (ClassSpec("road"), ClassSpec("zebra")))
     monkeypatch.setitem(FILES, "plain", changed)
     after = then(before, vocabulary_file="plain")
     assert after.vocabulary.names == ("road", "zebra") and after.revision == before.revision + 1

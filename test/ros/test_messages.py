@@ -15,7 +15,7 @@ from activesam_ros.ros.messages import (
     previewed_classes,
     vocabulary_message,
 )
-from activesam_ros.vocabulary import Entry, Vocabulary
+from activesam_ros.vocabulary import ClassSpec, Vocabulary
 
 HEADER = Header(frame_id="camera")
 VOCABULARY = Vocabulary.from_names(["road", "car, automobile", "sky"])
@@ -76,8 +76,8 @@ def test_label_info_names_every_class_of_the_vocabulary():
 
 def test_a_vocabulary_is_told_with_all_that_belongs_to_its_ids():
     entries = [
-        Entry("vehicle", ("car", "truck"), (255, 0, 51), ("car", "lorry")),
-        Entry("nothing", ("sky",)),
+        ClassSpec("vehicle", ("car", "truck"), (255, 0, 51), ("car", "lorry")),
+        ClassSpec("nothing", ("sky",)),
     ]
     message = vocabulary_message(Vocabulary.from_entries(entries, background="nothing"), 4, HEADER)
     assert message.header == HEADER

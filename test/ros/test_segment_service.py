@@ -15,7 +15,7 @@ from activesam_ros.errors import ActiveSamError
 from activesam_ros.ros.calls import Answer, Outcome
 from activesam_ros.ros.segment_service import asked_of, response_of
 from activesam_ros.settings import SegmenterSettings
-from activesam_ros.vocabulary import MAX_QUERIES, Vocabulary
+from activesam_ros.vocabulary import MAX_PROMPTS, Vocabulary
 
 from .fakes import FakeEncoded, FakeSegmenter
 
@@ -54,7 +54,7 @@ def test_words_and_thresholds_of_its_own():
         ({"vocabulary": ["cup", "cup"]}, "both ask for 'cup'"),
         ({"vocabulary": [""]}, "class 0 has a blank name"),
         ({"vocabulary": ["cup"], "background_class": "table"}, "'table' is not in the vocabulary"),
-        ({"vocabulary": [f"thing {n}" for n in range(MAX_QUERIES + 1)]}, f"at most {MAX_QUERIES}"),
+        ({"vocabulary": [f"thing {n}" for n in range(MAX_PROMPTS + 1)]}, f"at most {MAX_PROMPTS}"),
         ({"background_class": "table"}, "no words of its own"),
         ({"confidence_threshold": 1.5}, "confidence_threshold is 1.5"),
         ({"background_threshold": math.nan}, "background_threshold is nan"),

@@ -10,15 +10,15 @@ from std_msgs.msg import Header
 
 from activesam_ros.ros.messages import label_info, vocabulary_message
 from activesam_ros.ros.told import active_of, class_map_of, nanoseconds, vocabulary_of
-from activesam_ros.vocabulary import Entry, Vocabulary
+from activesam_ros.vocabulary import ClassSpec, Vocabulary
 
 
 @pytest.mark.parametrize("background", [None, "sky"])
 def test_a_vocabulary_comes_through_as_it_is(background):
     entries = [
-        Entry("road", ("road", "street"), (1, 127, 254)),
-        Entry("ground", ("grass", "sand"), members=("lawn", "beach")),
-        Entry("sky"),
+        ClassSpec("road", ("road", "street"), (1, 127, 254)),
+        ClassSpec("ground", ("grass", "sand"), members=("lawn", "beach")),
+        ClassSpec("sky"),
     ]
     vocabulary = Vocabulary.from_entries(entries, background)
     assert vocabulary_of(vocabulary_message(vocabulary, 3, Header())) == vocabulary

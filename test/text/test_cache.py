@@ -11,17 +11,17 @@ import torch
 from safetensors.torch import save_file
 
 from activesam_ros.prompts.cache import PromptCache
-from activesam_ros.prompts.embedding import PhraseEmbedding
+from activesam_ros.prompts.embedding import PromptEmbedding
 
 SHAPE = (4, 3)
 
 
-def embedding(seed: int = 0, tokens: int = 5) -> PhraseEmbedding:
+def embedding(seed: int = 0, tokens: int = 5) -> PromptEmbedding:
     generator = torch.Generator().manual_seed(seed)
-    return PhraseEmbedding(torch.randn(tokens, 4, generator=generator), torch.randn(3, generator=generator))
+    return PromptEmbedding(torch.randn(tokens, 4, generator=generator), torch.randn(3, generator=generator))
 
 
-def same(one: PhraseEmbedding, other: PhraseEmbedding) -> bool:
+def same(one: PromptEmbedding, other: PromptEmbedding) -> bool:
     return torch.equal(one.tokens, other.tokens) and torch.equal(one.pooled, other.pooled)
 
 
@@ -71,13 +71,13 @@ def damage_other_encoder(path, folder):
 
 
 def damage_shape(path, folder):
-    PromptCache("f", (7, 3), folder / "aside").put("car", PhraseEmbedding(torch.zeros(2, 7), torch.zeros(3)))
+    PromptCache("f", (7, 3), folder / "aside").put("car", PromptEmbedding(torch.zeros(2, 7), torch.zeros(3)))
     path.write_bytes(only_file(folder / "aside").read_bytes())
 
 
 def damage_nan(path, folder):
     PromptCache("f", SHAPE, folder / "aside").put(
-        "car", PhraseEmbedding(torch.full((2, 4), float("nan")), torch.zeros(3))
+        "car", PromptEmbedding(torch.full((2, 4), float("nan")), torch.zeros(3))
     )
     path.write_bytes(only_file(folder / "aside").read_bytes())
 
@@ -173,13 +173,13 @@ import sys
 from pathlib import Path
 import torch
 from activesam_ros.prompts.cache import PromptCache
-from activesam_ros.prompts.embedding import PhraseEmbedding
+from activesam_ros.prompts.embedding import PromptEmbedding
 
 cache = PromptCache("f", (4, 3), Path(sys.argv[1]))
 count = 0
 while True:
     number = float(count % 20)
-    cache.put(f"phrase {count % 20}", PhraseEmbedding(torch.full((20_000, 4), number), torch.full((3,), number)))
+    cache.put(f"phrase {count % 20}", PromptEmbedding(torch.full((20_000, 4), number), torch.full((3,), number)))
     count += 1
     if count == 1:
         print("ready", flush=True)

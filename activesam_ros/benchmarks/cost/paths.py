@@ -10,8 +10,8 @@ import torch
 
 from activesam_ros.errors import ModelError
 from activesam_ros.model.compiling import keep_compiled, torch_compiler
-from activesam_ros.model.fused.heads import LeanHeads
-from activesam_ros.model.heads import PromptHeads, PromptTokens
+from activesam_ros.model.fused.heads import FusedPromptHeads
+from activesam_ros.model.prompt_heads import PromptHeads, PromptTokens
 from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter, StreamMemory
 from activesam_ros.settings import PROFILES, SegmenterSettings
@@ -175,7 +175,7 @@ class MeasuredPath:
         segmenter = self._segmenter
         with torch.inference_mode():
             (image,) = segmenter.encode_images([rgb])
-            heads = (PromptHeads if segmenter.plain else LeanHeads)(segmenter.checkpoint)
+            heads = (PromptHeads if segmenter.plain else FusedPromptHeads)(segmenter.checkpoint)
             scores = torch.cat([_scores(heads, image, query) for query in image.active])
         wanted = masks * len(image.active)
         if len(scores) <= wanted:
@@ -242,7 +242,7 @@ class MeasuredPath:
         return memory().peak
 
 
-def _scores(heads: PromptHeads | LeanHeads, image: EncodedImage, query: int) -> torch.Tensor:
+def _scores(heads: PromptHeads | FusedPromptHeads, image: EncodedImage, query: int) -> torch.Tensor:
     """Scores of all instances of a prompt."""
     prompts, one = image.prompts, [query]
     tokens = PromptTokens(

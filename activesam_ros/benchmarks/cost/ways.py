@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from activesam_ros.evaluation.methods import NO_PREVIEW
-from activesam_ros.model.work import Asked
+from activesam_ros.model.flops import Workload
 from activesam_ros.settings import PROFILES, SegmenterSettings
 from activesam_ros.stages.preview import select_active
 from activesam_ros.stages.resolutions import resolutions
@@ -63,14 +63,14 @@ class Way:
     name: str
     description: str
     plain: bool
-    frames: Callable[[Scale, Inputs], list[Asked]]
+    frames: Callable[[Scale, Inputs], list[Workload]]
 
 
-def _with(**values: object) -> Callable[[Scale, Inputs], list[Asked]]:
+def _with(**values: object) -> Callable[[Scale, Inputs], list[Workload]]:
     return lambda scale, inputs: frames(SegmenterSettings(**values), scale, inputs)
 
 
-def _class_by_class(scale: Scale, inputs: Inputs) -> list[Asked]:
+def _class_by_class(scale: Scale, inputs: Inputs) -> list[Workload]:
     (whole,) = frames(SegmenterSettings(**NO_PREVIEW), scale, inputs)
     return [replace(whole, encodings=scale.words)]
 
@@ -86,7 +86,7 @@ WAYS = (
 """From the most work to the least."""
 
 
-def frames(settings: SegmenterSettings, scale: Scale, inputs: Inputs) -> list[Asked]:
+def frames(settings: SegmenterSettings, scale: Scale, inputs: Inputs) -> list[Workload]:
     """What a segmenter with these settings asks.
 
     Args:
@@ -98,20 +98,20 @@ def frames(settings: SegmenterSettings, scale: Scale, inputs: Inputs) -> list[As
     """
     full, preview = resolutions(scale.image_size, scale.patch_size, settings)
     return [
-        Asked(
+        Workload(
             full_resolution=full,
             preview_resolution=preview,
             previewed=len(look.queries) if look.way in ("full", "sweep") else 0,
             preview_tokens=inputs.tokens,
             decoded=((inputs.tokens, inputs.kept),) * active,
-            looked=len(look.queries) if look.way == "share" else 0,
+            presence_only=len(look.queries) if look.way == "share" else 0,
         )
         for look, active in _played(settings, scale.words, inputs.shown)
     ]
 
 
 def _played(settings: SegmenterSettings, words: int, shown: int) -> list[tuple[Look, int]]:
-    """What is looked for, and how many queries are active, if the same words are always seen, and clearly."""
+    """What is presence_only for, and how many queries are active, if the same words are always seen, and clearly."""
     # Different from each other, so that quantiles are as they are on images.
     presence = np.linspace(0.05, 0.01, words, dtype=np.float32)
     presence[:shown] = np.linspace(0.95, 0.9, min(shown, words))

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from activesam_ros.benchmarks.cost.ways import PAPER, WAYS, Inputs, Scale
-from activesam_ros.model.fused.work import LeanWork
-from activesam_ros.model.work import FrameWork, ModelWork
+from activesam_ros.model.flops import FrameFlops, FusedModelFlops, ModelFlops
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +37,7 @@ class Counted:
     preview_resolution: int
     asked: float
     active: float
-    work: FrameWork
+    work: FrameFlops
     total: int
 
 
@@ -91,7 +90,7 @@ class Counter:
         """Args:
         config: a `Sam3Config`.
         """
-        self._works: dict[bool, ModelWork] = {True: ModelWork(config), False: LeanWork(config)}
+        self._works: dict[bool, ModelFlops] = {True: ModelFlops(config), False: FusedModelFlops(config)}
 
     def count(self, scale: Scale, inputs: Inputs) -> list[Counted]:
         """Every way at one scale."""
@@ -99,13 +98,13 @@ class Counter:
         for way in WAYS:
             frames = way.frames(scale, inputs)
             works = [self._works[way.plain].frame(asked) for asked in frames]
-            mean = FrameWork(
+            mean = FrameFlops(
                 *(
                     round(sum(getattr(work, stage) for work in works) / len(works))
                     for stage in ("preview", "encode", "decode")
                 )
             )
-            asked = sum(one.previewed + one.looked for one in frames) / len(frames)
+            asked = sum(one.previewed + one.presence_only for one in frames) / len(frames)
             active = sum(len(one.decoded) for one in frames) / len(frames)
             found.append(
                 Counted(way.name, scale, frames[0].preview_resolution, asked, active, mean, mean.total)

@@ -38,7 +38,7 @@ class DecoderStart:
     bias: torch.Tensor
 
 
-class LeanDecoder:
+class FusedDecoder:
     """transformers' `Sam3DetrDecoder`, without what nobody asks of it."""
 
     def __init__(self, decoder: nn.Module) -> None:

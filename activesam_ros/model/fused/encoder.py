@@ -26,7 +26,7 @@ class EncoderStart:
     position: torch.Tensor
 
 
-class LeanEncoder:
+class FusedEncoder:
     """transformers' `Sam3DetrEncoder` for features of one level."""
 
     def __init__(self, encoder: nn.Module) -> None:

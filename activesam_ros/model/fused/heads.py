@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from activesam_ros.model.fused.decoder import DecoderStart, LeanDecoder
-from activesam_ros.model.fused.encoder import EncoderStart, LeanEncoder
-from activesam_ros.model.fused.masks import LeanMasks
-from activesam_ros.model.heads import DecodedQuery, PromptTokens
+from activesam_ros.model.fused.decoder import DecoderStart, FusedDecoder
+from activesam_ros.model.fused.encoder import EncoderStart, FusedEncoder
+from activesam_ros.model.fused.masks import FusedMaskHead
+from activesam_ros.model.prompt_heads import DecodedPrompt, PromptTokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from activesam_ros.model.checkpoint import Checkpoint
     from activesam_ros.model.compiling import Compiler
-    from activesam_ros.model.vision import ImageFeatures
+    from activesam_ros.model.vision_encoder import ImageFeatures
 
 TOKEN_STEP = 8
 """Prompts are padded to multiples of so many tokens, so that few shapes of tensors occur."""
@@ -27,7 +27,7 @@ BUCKET_STEP = 8
 
 
 @dataclass(frozen=True)
-class SharedImage:
+class PreparedImage:
     """What all prompts share of an image at one resolution, worked out once.
 
     Attributes:
@@ -43,7 +43,7 @@ class SharedImage:
     skips: tuple[torch.Tensor, ...]
 
 
-class LeanHeads:
+class FusedPromptHeads:
     """Asks buckets of prompts of an encoded image; the same as `PromptHeads`, but for the order of sums."""
 
     def __init__(self, checkpoint: Checkpoint, compiler: Compiler | None = None) -> None:
@@ -55,26 +55,26 @@ class LeanHeads:
         self._checkpoint = checkpoint
         self._filled = compiler is not None
         self._scoring = checkpoint.model.dot_product_scoring
-        self._encoder = LeanEncoder(checkpoint.model.detr_encoder)
-        self._decoder = LeanDecoder(checkpoint.model.detr_decoder)
-        self._masks = LeanMasks(checkpoint.model.mask_decoder)
+        self._encoder = FusedEncoder(checkpoint.model.detr_encoder)
+        self._decoder = FusedDecoder(checkpoint.model.detr_decoder)
+        self._masks = FusedMaskHead(checkpoint.model.mask_decoder)
         self._starts: dict[tuple[int, int], DecoderStart] = {}
         made = compiler or (lambda function: function)
         self._ask_presence = made(self._presence_logits)
         self._transform = made(self._queries)
 
-    def share(self, image: ImageFeatures, masks: bool) -> SharedImage:
+    def prepare(self, image: ImageFeatures, masks: bool) -> PreparedImage:
         """What prompts share of an image: a batch of one; `masks`: `decode` will be called."""
         coarse = image.levels[-1]
         with self._checkpoint.precision():
-            return SharedImage(
+            return PreparedImage(
                 tuple(coarse.shape[-2:]),
                 self._encoder.start(coarse, image.position),
                 image.class_token,
-                self._masks.share(image.levels) if masks else (),
+                self._masks.prepare(image.levels) if masks else (),
             )
 
-    def presence(self, image: SharedImage, prompts: PromptTokens) -> torch.Tensor:
+    def presence(self, image: PreparedImage, prompts: PromptTokens) -> torch.Tensor:
         """Presence probabilities, float32 [N], without masks."""
         count = len(prompts.tokens)
         prompts = self._shaped(image, prompts)
@@ -84,8 +84,8 @@ class LeanHeads:
         return logits[:count].float().sigmoid()
 
     def decode(
-        self, image: SharedImage, prompts: PromptTokens, confidence_threshold: float
-    ) -> Iterator[DecodedQuery]:
+        self, image: PreparedImage, prompts: PromptTokens, confidence_threshold: float
+    ) -> Iterator[DecodedPrompt]:
         """Decodes a bucket and yields its queries in order, as `PromptHeads.decode` does."""
         count = len(prompts.tokens)
         prompts = self._shaped(image, prompts)
@@ -104,9 +104,9 @@ class LeanHeads:
                     image.skips, encoded[one], image.grid, prompts.tokens[one], prompts.valid[one]
                 )
                 instances, semantic = self._masks.masks(pixels[0], last[query, kept])
-            yield DecodedQuery(presence[query], scores[query, kept], instances, semantic)
+            yield DecodedPrompt(presence[query], scores[query, kept], instances, semantic)
 
-    def _shaped(self, image: SharedImage, prompts: PromptTokens) -> PromptTokens:
+    def _shaped(self, image: PreparedImage, prompts: PromptTokens) -> PromptTokens:
         prompts = prompts.with_class_token(image.class_token).padded(TOKEN_STEP)
         return prompts.filled(BUCKET_STEP) if self._filled else prompts
 

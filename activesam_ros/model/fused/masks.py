@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class LeanMasks:
+class FusedMaskHead:
     """transformers' `Sam3MaskDecoder`, with the image's share of its convolutions done once per image.
 
     A convolution of (upsampled features + skip) is the convolution of the former plus that of the latter, and the
@@ -31,7 +31,7 @@ class LeanMasks:
             folded(conv.weight.float()).to(conv.weight.dtype) for conv in self._pixels.conv_layers
         ]
 
-    def share(self, levels: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    def prepare(self, levels: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """The image's share of the convolutions, coarse to fine.
 
         Args:

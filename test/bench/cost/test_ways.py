@@ -22,7 +22,7 @@ def asked(name, words):
 def test_an_image(words, previewed, decoded):
     for name in ("as published", "paper"):
         (one,) = asked(name, words)
-        assert (one.previewed, len(one.decoded), one.looked, one.encodings) == (previewed, decoded, 0, 1)
+        assert (one.previewed, len(one.decoded), one.presence_only, one.encodings) == (previewed, decoded, 0, 1)
         assert set(one.decoded) == {(10, 20)} and one.preview_tokens == 10
         assert (one.full_resolution, one.preview_resolution) == (1008, 672)
     assert WAY["as published"].plain and not WAY["paper"].plain
@@ -40,16 +40,16 @@ def test_a_video_asks_every_word_in_a_period():
     cycle = frames(settings, Scale(150), INPUTS)
     assert len(cycle) == settings.preview_period > 1
     assert {len(one.decoded) for one in cycle} == {11}
-    assert 139 <= sum(one.looked + one.previewed for one in cycle) < 139 * len(cycle)
+    assert 139 <= sum(one.presence_only + one.previewed for one in cycle) < 139 * len(cycle)
     once = frames(replace(settings, preview_likely=0), Scale(150), INPUTS)
-    assert sum(one.looked + one.previewed for one in once) == 139
+    assert sum(one.presence_only + one.previewed for one in once) == 139
 
 
 def test_a_sweep_is_counted_at_the_resolution_of_the_preview():
     settings = SegmenterSettings(**{**PROFILES["realtime"], "preview_way": "sweep", "preview_period": 12})
     cycle = frames(settings, Scale(150), INPUTS)
     assert sorted(one.previewed for one in cycle) == [0] * 11 + [139]
-    assert not any(one.looked for one in cycle)
+    assert not any(one.presence_only for one in cycle)
 
 
 def test_fewer_words_than_a_video_shows():

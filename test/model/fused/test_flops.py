@@ -4,11 +4,10 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from activesam_ros.model.fused.heads import LeanHeads
-from activesam_ros.model.fused.work import LeanWork
-from activesam_ros.model.heads import PromptTokens
-from activesam_ros.model.vision import VisionEncoder
-from activesam_ros.model.work import Asked, counted
+from activesam_ros.model.flops import FusedModelFlops, Workload, counted
+from activesam_ros.model.fused.heads import FusedPromptHeads
+from activesam_ros.model.prompt_heads import PromptTokens
+from activesam_ros.model.vision_encoder import VisionEncoder
 
 TERA = 1e12
 
@@ -17,15 +16,15 @@ TERA = 1e12
 def published():
     from transformers import Sam3Config
 
-    return LeanWork(Sam3Config())
+    return FusedModelFlops(Sam3Config())
 
 
 def test_a_vocabulary_of_150_classes(published):
     """Prompts of 10 tokens are padded to 16 here."""
-    active = published.frame(Asked(1008, 672, 150, 10, ((10, 20),) * 30))
+    active = published.frame(Workload(1008, 672, 150, 10, ((10, 20),) * 30))
     assert active.total / TERA == pytest.approx(28.44, abs=0.01)
     # About eleven classes in view, and five others asked at full resolution in each frame.
-    video = published.frame(Asked(1008, 672, 0, 10, ((10, 20),) * 11, looked=5))
+    video = published.frame(Workload(1008, 672, 0, 10, ((10, 20),) * 11, presence_only=5))
     assert video.total / TERA == pytest.approx(10.29, abs=0.01)
     assert video.preview == 5 * published.presence(1008, 10)
 
@@ -43,12 +42,12 @@ def test_lines_are_exact(published):
 @pytest.mark.parametrize("resolution", [128, 192])
 def test_the_parts_of_a_model_that_runs(toytown_checkpoint, resolution):
     """Fused attention is not counted on a CPU, so it is taken apart."""
-    work = LeanWork(toytown_checkpoint.config)
+    work = FusedModelFlops(toytown_checkpoint.config)
     encoders = {
         masks: VisionEncoder(toytown_checkpoint, resolution, "masks" if masks else "coarse")
         for masks in (True, False)
     }
-    heads = LeanHeads(toytown_checkpoint)
+    heads = FusedPromptHeads(toytown_checkpoint)
     size = toytown_checkpoint.config.detr_encoder_config.hidden_size
     prompts = PromptTokens(torch.zeros(3, 6, size), torch.ones(3, 6, dtype=torch.bool))
     prompts.valid[:, 4:] = False
@@ -56,14 +55,14 @@ def test_the_parts_of_a_model_that_runs(toytown_checkpoint, resolution):
     shared, instances = {}, []
 
     def encode(masks):
-        shared[masks] = heads.share(encoders[masks].encode(pixels), masks)
+        shared[masks] = heads.prepare(encoders[masks].encode(pixels), masks)
 
     def decode():
         instances.extend(len(query.instance_scores) for query in heads.decode(shared[True], prompts, 0.0))
 
     with torch.inference_mode():
         # What the resolution alone needs is worked out once.
-        heads.presence(heads.share(encoders[False].encode(pixels), False), prompts)
+        heads.presence(heads.prepare(encoders[False].encode(pixels), False), prompts)
     with sdpa_kernel(SDPBackend.MATH):
         encoded = {masks: counted(lambda masks=masks: encode(masks)) for masks in (True, False)}
         asked = counted(lambda: heads.presence(shared[False], prompts))

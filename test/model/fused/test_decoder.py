@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from activesam_ros.model.fused import attention
-from activesam_ros.model.fused.decoder import LeanDecoder
+from activesam_ros.model.fused.decoder import FusedDecoder
 
 
 @pytest.fixture(params=[(6, 6), (4, 7)])
@@ -28,7 +28,7 @@ def asked(request, network, noise, prompts):
 def test_queries_and_presence(network, asked, monkeypatch, room):
     monkeypatch.setattr(attention, "SLICE_BYTES", room)
     grid, given, expected = asked
-    decoder = LeanDecoder(network.detr_decoder)
+    decoder = FusedDecoder(network.detr_decoder)
     queries, presence = decoder.decode(decoder.start(grid), *given)
     torch.testing.assert_close(queries, expected.intermediate_hidden_states[-1], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(presence, expected.presence_logits[-1, :, 0], atol=1e-4, rtol=1e-4)
@@ -37,6 +37,6 @@ def test_queries_and_presence(network, asked, monkeypatch, room):
 
 def test_presence_alone(network, asked):
     grid, given, expected = asked
-    decoder = LeanDecoder(network.detr_decoder)
+    decoder = FusedDecoder(network.detr_decoder)
     presence = decoder.presence(decoder.start(grid), *given)
     torch.testing.assert_close(presence, expected.presence_logits[-1, :, 0], atol=1e-4, rtol=1e-4)

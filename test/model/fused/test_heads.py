@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from activesam_ros.model.fused.heads import TOKEN_STEP, LeanHeads
-from activesam_ros.model.heads import PromptTokens
-from activesam_ros.model.vision import VisionEncoder
+from activesam_ros.model.fused.heads import TOKEN_STEP, FusedPromptHeads
+from activesam_ros.model.prompt_heads import PromptTokens
+from activesam_ros.model.vision_encoder import VisionEncoder
 
 
 @pytest.mark.parametrize("levels", ["masks", "coarse"])
@@ -30,7 +30,7 @@ def test_prompts_are_padded_to_few_lengths(noise):
 
 
 def test_a_grid_starts_once(toytown_checkpoint, noise, monkeypatch):
-    heads = LeanHeads(toytown_checkpoint)
+    heads = FusedPromptHeads(toytown_checkpoint)
     started = []
     start = heads._decoder.start
     monkeypatch.setattr(heads._decoder, "start", lambda grid: started.append(grid) or start(grid))
@@ -41,7 +41,7 @@ def test_a_grid_starts_once(toytown_checkpoint, noise, monkeypatch):
             image = VisionEncoder(toytown_checkpoint, resolution, "coarse").encode(
                 noise(1, 3, resolution, resolution)
             )
-            heads.presence(heads.share(image, masks=False), prompts)
+            heads.presence(heads.prepare(image, masks=False), prompts)
     patch = toytown_checkpoint.patch_size
     assert started == [(side // patch, side // patch) for side in (128, 192, 160)]
     assert len(heads._starts) == 2

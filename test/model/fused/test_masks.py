@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from activesam_ros.model.fused.masks import LeanMasks, folded
+from activesam_ros.model.fused.masks import FusedMaskHead, folded
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5)])
@@ -45,8 +45,8 @@ def test_masks_of_instances_and_class(decoder, noise, prompts, kept):
         prompt_features=tokens,
         prompt_mask=valid,
     )
-    head = LeanMasks(decoder)
-    pixels = head.pixels(head.share(levels), encoded, grid, tokens, valid)
+    head = FusedMaskHead(decoder)
+    pixels = head.pixels(head.prepare(levels), encoded, grid, tokens, valid)
     for one in range(3):
         instances, semantic = head.masks(pixels[one], queries[one])
         torch.testing.assert_close(instances, expected.pred_masks[one], atol=1e-3, rtol=1e-4)
@@ -56,4 +56,4 @@ def test_masks_of_instances_and_class(decoder, noise, prompts, kept):
 def test_maps_that_do_not_double_are_refused(network, noise):
     width = network.config.detr_encoder_config.hidden_size
     with pytest.raises(ValueError, match="expected doubles"):
-        LeanMasks(network.mask_decoder).share([noise(1, width, 9, 8), noise(1, width, 4, 4)])
+        FusedMaskHead(network.mask_decoder).prepare([noise(1, width, 9, 8), noise(1, width, 4, 4)])

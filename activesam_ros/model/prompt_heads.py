@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from activesam_ros.model.checkpoint import Checkpoint
-    from activesam_ros.model.vision import ImageFeatures
+    from activesam_ros.model.vision_encoder import ImageFeatures
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class PromptTokens:
 
 
 @dataclass(frozen=True)
-class DecodedQuery:
+class DecodedPrompt:
     """What SAM 3 says of one prompt.
 
     Attributes:
@@ -70,7 +70,7 @@ class PromptHeads:
         self._checkpoint = checkpoint
         self._model = checkpoint.model
 
-    def share(self, image: ImageFeatures, masks: bool) -> ImageFeatures:
+    def prepare(self, image: ImageFeatures, masks: bool) -> ImageFeatures:
         """What prompts share of an image, a batch of one: nothing is worked out ahead here."""
         return image
 
@@ -83,7 +83,7 @@ class PromptHeads:
 
     def decode(
         self, image: ImageFeatures, prompts: PromptTokens, confidence_threshold: float
-    ) -> Iterator[DecodedQuery]:
+    ) -> Iterator[DecodedPrompt]:
         """Decodes a bucket and yields its queries in order.
 
         The mask head runs one query at a time, on the instances above the threshold only, so that memory does not
@@ -107,7 +107,7 @@ class PromptHeads:
                     prompt_features=prompts.tokens[one],
                     prompt_mask=prompts.valid[one],
                 )
-            yield DecodedQuery(
+            yield DecodedPrompt(
                 presence[query], scores[query, kept], masks.pred_masks[0], masks.semantic_seg[0, 0]
             )
 

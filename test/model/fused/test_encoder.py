@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from activesam_ros.model.fused import attention
-from activesam_ros.model.fused.encoder import LeanEncoder
+from activesam_ros.model.fused.encoder import FusedEncoder
 
 
 @pytest.mark.parametrize("room", [1, attention.SLICE_BYTES])
@@ -20,7 +20,7 @@ def test_features_as_each_prompt_changes_them(network, noise, prompts, monkeypat
         vision_pos_embeds=[position.expand(3, -1, -1, -1)],
         text_mask=valid,
     ).last_hidden_state
-    encoder = LeanEncoder(network.detr_encoder)
+    encoder = FusedEncoder(network.detr_encoder)
     start = encoder.start(coarse, position)
     before = start.hidden.clone()
     with torch.inference_mode():

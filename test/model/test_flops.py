@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from activesam_ros.model.heads import PromptHeads, PromptTokens
-from activesam_ros.model.vision import VisionEncoder
-from activesam_ros.model.work import Asked, ModelWork, counted
+from activesam_ros.model.flops import ModelFlops, Workload, counted
+from activesam_ros.model.prompt_heads import PromptHeads, PromptTokens
+from activesam_ros.model.vision_encoder import VisionEncoder
 
 TERA = 1e12
 
@@ -15,12 +15,12 @@ TERA = 1e12
 def published():
     from transformers import Sam3Config
 
-    return ModelWork(Sam3Config())
+    return ModelFlops(Sam3Config())
 
 
 @pytest.fixture(scope="module")
 def small(toytown_checkpoint):
-    return ModelWork(toytown_checkpoint.config)
+    return ModelFlops(toytown_checkpoint.config)
 
 
 def test_the_published_size(published):
@@ -42,11 +42,11 @@ def bias(grid):
 
 def test_a_vocabulary_of_150_classes(published):
     prompt = (33, 200)
-    full = published.frame(Asked(1008, 672, 0, 0, (prompt,) * 150)).total / TERA
-    active = published.frame(Asked(1008, 672, 150, 33, (prompt,) * 30)).total / TERA
+    full = published.frame(Workload(1008, 672, 0, 0, (prompt,) * 150)).total / TERA
+    active = published.frame(Workload(1008, 672, 150, 33, (prompt,) * 30)).total / TERA
     assert full == pytest.approx(68.4, abs=0.2)
     assert active == pytest.approx(33.3, abs=0.1)
-    fewer_masks = published.frame(Asked(1008, 672, 150, 10, ((10, 20),) * 30)).total / TERA
+    fewer_masks = published.frame(Workload(1008, 672, 150, 10, ((10, 20),) * 30)).total / TERA
     assert fewer_masks == pytest.approx(33.0, abs=0.05)
 
 
@@ -60,9 +60,9 @@ def test_lines_are_exact(published):
 
 
 def test_each_part_is_counted_once(published, monkeypatch):
-    asked = Asked(1008, 672, 150, 9, ((13, 3), (13, 0)), encodings=2)
+    asked = Workload(1008, 672, 150, 9, ((13, 3), (13, 0)), encodings=2)
     expected = published.frame(asked)
-    monkeypatch.setattr("activesam_ros.model.work.counted", None)
+    monkeypatch.setattr("activesam_ros.model.flops.counted", None)
     assert published.frame(asked) == expected
     assert expected.total == expected.preview + expected.encode + expected.decode
     assert expected.encode == 2 * (published.vision(1008) + published.class_token(1008))
