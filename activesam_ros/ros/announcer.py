@@ -12,8 +12,7 @@ from vision_msgs.msg import LabelInfo
 
 from activesam_ros import msg
 from activesam_ros.ros import qos
-from activesam_ros.ros.conversions import rgb_to_image
-from activesam_ros.ros.messages import label_info, vocabulary_message
+from activesam_ros.ros.conversions import label_info_to_msg, rgb_to_msg, vocabulary_to_msg
 from activesam_ros.visualization import legend_sheet
 from activesam_ros.vocabulary.palette import UNLABELED
 
@@ -81,10 +80,10 @@ class Announcer:
 
     def _announce(self, served: Served, header: Header) -> None:
         again = _nanoseconds(header) < self._stamp
-        self._label_info.publish(label_info(served.vocabulary, _threshold(served), header))
+        self._label_info.publish(label_info_to_msg(served.vocabulary, _threshold(served), header))
         if self._revision != served.revision or again:
-            self._vocabulary.publish(vocabulary_message(served.vocabulary, served.revision, header))
-            shown = rgb_to_image(self._legend_of(served.vocabulary), header)
+            self._vocabulary.publish(vocabulary_to_msg(served.vocabulary, served.revision, header))
+            shown = rgb_to_msg(self._legend_of(served.vocabulary), header)
             with self._showing:
                 self._shown = shown
                 self._legend.publish(shown)

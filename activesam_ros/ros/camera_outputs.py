@@ -10,8 +10,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from activesam_ros import msg
 from activesam_ros.ros import qos
-from activesam_ros.ros.conversions import confidence_to_image, labels_to_image, rgb_to_image
-from activesam_ros.ros.messages import active_classes, previewed_classes
+from activesam_ros.ros.conversions import active_classes_to_msg, confidence_to_msg, labels_to_msg, rgb_to_msg
 from activesam_ros.visualization import colourise, overlay
 from activesam_ros.vocabulary.palette import colour_table
 
@@ -84,24 +83,24 @@ class CameraOutputs:
             header: of the image.
             info: the camera's calibration under the same header, if it is known.
         """
-        self._labels.publish(labels_to_image(result.labels, header))
-        self._active_classes.publish(active_classes(result, revision, header))
+        self._labels.publish(labels_to_msg(result.labels, header))
+        self._active_classes.publish(active_classes_to_msg(result, revision, header))
         if info is not None:
             self._camera_info.publish(info)
         if self._confidence.get_subscription_count():
             self._confidence.publish(
-                confidence_to_image(result.confidence, result.labels, result.unlabeled_id, header)
+                confidence_to_msg(result.confidence, result.labels, result.unlabeled_id, header)
             )
         if self._overlay.get_subscription_count():
             picture = overlay(rgb, result.labels, self._table(result.vocabulary), result.unlabeled_id)
-            self._overlay.publish(rgb_to_image(picture, header))
+            self._overlay.publish(rgb_to_msg(picture, header))
         if self._labels_color.get_subscription_count():
             picture = colourise(result.labels, self._table(result.vocabulary))
-            self._labels_color.publish(rgb_to_image(picture, header))
+            self._labels_color.publish(rgb_to_msg(picture, header))
 
     def publish_preview(self, result: PreviewResult, revision: int, header: Header) -> None:
         """Publish the active classes of one image, under its own header."""
-        self._active_classes.publish(previewed_classes(result, revision, header))
+        self._active_classes.publish(active_classes_to_msg(result, revision, header))
 
     def _publisher(self, kind: type, topic: str) -> Publisher:
         events = PublisherEventCallbacks(matched=lambda _: self._changed())

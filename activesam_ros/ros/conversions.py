@@ -1,48 +1,202 @@
-"""Arrays to sensor_msgs/Image."""
+"""Convert between messages and the library's types; images go through cv_bridge where it can convert them."""
 
 from __future__ import annotations
 
 import array
+import functools
+import logging
+import math
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import Image
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import ColorRGBA
+from vision_msgs.msg import LabelInfo, VisionClass
+
+from activesam_ros import msg
+from activesam_ros.images.checks import check_size
+from activesam_ros.images.compressed import compressed_to_rgb
+from activesam_ros.images.raw import image_to_rgb
 
 if TYPE_CHECKING:
     from std_msgs.msg import Header
 
+    from activesam_ros.results import ActiveClass, PreviewResult, SegmentationResult
+    from activesam_ros.vocabulary import Vocabulary
 
-def labels_to_image(labels: np.ndarray, header: Header) -> Image:
-    """uint8 [H, W] becomes mono8, uint16 [H, W] mono16, tightly packed, with the given header as it is."""
-    if labels.dtype == np.uint8:
-        return _image(labels, "mono8", header)
-    if labels.dtype == np.uint16:
-        return _image(labels, "mono16", header)
-    raise TypeError(f"labels are uint8 or uint16, got {labels.dtype}")
+_NANOSECONDS = 1_000_000_000
+
+# Bytes per pixel of the encodings that every cv_bridge reads as the library does. Of 16 bits it rounds where the
+# library, as the PNG and JPEG decoders do, keeps the upper byte; plain 8UC1 and 8UC3 it does not read as colours.
+BRIDGED_ENCODINGS = {
+    "rgb8": 3,
+    "bgr8": 3,
+    "rgba8": 4,
+    "bgra8": 4,
+    "mono8": 1,
+    "bayer_rggb8": 1,
+    "bayer_bggr8": 1,
+    "bayer_gbrg8": 1,
+    "bayer_grbg8": 1,
+    "yuv422": 2,
+    "yuv422_yuy2": 2,
+}
 
 
-def confidence_to_image(
-    confidence: np.ndarray, labels: np.ndarray, unlabeled_id: int, header: Header
-) -> Image:
-    """float32 [H, W] in 0..1 becomes mono8 in 0..255; 0 where `labels` is `unlabeled_id`."""
+def to_nanoseconds(stamp: Time) -> int:
+    """Convert a stamp to nanoseconds."""
+    return int(stamp.sec * _NANOSECONDS + stamp.nanosec)
+
+
+def to_stamp(nanoseconds: int) -> Time:
+    """Convert nanoseconds to a stamp."""
+    seconds, rest = divmod(nanoseconds, _NANOSECONDS)
+    return Time(sec=seconds, nanosec=rest)
+
+
+def image_from_msg(message: Image | CompressedImage, max_pixels: int | None = None) -> np.ndarray:
+    """Convert an image message to RGB.
+
+    Args:
+        message: a picture; see `image_to_rgb` and `compressed_to_rgb`.
+        max_pixels: refuse larger images before anything is converted; None: take any size.
+
+    Returns:
+        uint8 [height, width, 3], contiguous. It may share memory with the message.
+
+    Raises:
+        ImageError: the image has no pixels or too many, is damaged, or its encoding cannot be read as a picture.
+    """
+    if isinstance(message, CompressedImage):
+        return compressed_to_rgb(message, max_pixels)
+    check_size(message.width, message.height, max_pixels)
+    rgb = _from_bridge(message)
+    return image_to_rgb(message, max_pixels) if rgb is None else rgb
+
+
+def labels_to_msg(labels: np.ndarray, header: Header) -> Image:
+    """Convert labels [H, W], uint8 to mono8 and uint16 to mono16, tightly packed."""
+    encodings = {"uint8": "mono8", "uint16": "mono16"}
+    if labels.dtype.name not in encodings:
+        raise TypeError(f"labels are uint8 or uint16, got {labels.dtype}")
+    return _image_to_msg(labels, encodings[labels.dtype.name], header)
+
+
+def confidence_to_msg(confidence: np.ndarray, labels: np.ndarray, unlabeled_id: int, header: Header) -> Image:
+    """Convert float32 [H, W] in 0..1 to mono8 in 0..255; 0 where `labels` is `unlabeled_id`."""
     scaled = cv2.convertScaleAbs(confidence, alpha=255.0)
     scaled[labels == unlabeled_id] = 0
-    return _image(scaled, "mono8", header)
+    return _image_to_msg(scaled, "mono8", header)
 
 
-def rgb_to_image(rgb: np.ndarray, header: Header) -> Image:
-    """uint8 [H, W, 3] becomes rgb8, tightly packed, with the given header as it is."""
-    return _image(rgb, "rgb8", header)
+def rgb_to_msg(rgb: np.ndarray, header: Header) -> Image:
+    """Convert uint8 [H, W, 3] to rgb8, tightly packed."""
+    return _image_to_msg(rgb, "rgb8", header)
 
 
-def _image(pixels: np.ndarray, encoding: str, header: Header) -> Image:
+def active_classes_to_msg(
+    result: SegmentationResult | PreviewResult, revision: int, header: Header
+) -> msg.ActiveClasses:
+    """Convert the active classes of an image; their area is NaN if they were not decoded."""
+    labels = getattr(result, "labels", None)
+    decoded = labels is not None
+    return msg.ActiveClasses(
+        header=header,
+        vocabulary_revision=revision,
+        vocabulary_size=len(result.vocabulary),
+        stage=msg.ActiveClasses.DECODED if decoded else msg.ActiveClasses.PREVIEW,
+        classes=[
+            _active_class(one, one.pixels / labels.size if decoded else math.nan) for one in result.active
+        ],
+    )
+
+
+def label_info_to_msg(vocabulary: Vocabulary, threshold: float, header: Header) -> LabelInfo:
+    """Convert the names of the ids.
+
+    Args:
+        vocabulary: the one in force.
+        threshold: confidence threshold of the instances, 0 to 1.
+        header: of the first image that is labelled with it; later labels have these names until the next LabelInfo.
+    """
+    names = [VisionClass(class_id=one.class_id, class_name=one.name) for one in vocabulary.classes]
+    return LabelInfo(header=header, class_map=names, threshold=float(threshold))
+
+
+def vocabulary_to_msg(vocabulary: Vocabulary, revision: int, header: Header) -> msg.Vocabulary:
+    """Convert a vocabulary; `header` is that of the first image that is labelled with it."""
+    background = vocabulary.background_id
+    return msg.Vocabulary(
+        header=header,
+        revision=revision,
+        unlabeled_id=vocabulary.unlabeled_id,
+        background_id=-1 if background is None else background,
+        classes=[
+            msg.VocabularyClass(
+                class_id=one.class_id,
+                name=one.name,
+                color=_color(*one.colour),
+                prompts=list(one.prompts),
+                members=list(one.members),
+            )
+            for one in vocabulary.classes
+        ],
+    )
+
+
+def _active_class(active: ActiveClass, area: float) -> msg.ActiveClass:
+    return msg.ActiveClass(
+        class_id=int(active.class_id), name=active.name, presence=float(active.presence), area=float(area)
+    )
+
+
+def _color(red: int, green: int, blue: int) -> ColorRGBA:
+    return ColorRGBA(r=red / 255, g=green / 255, b=blue / 255, a=1.0)
+
+
+@functools.cache
+def _bridge() -> Any:
+    """Return a CvBridge, or None where it cannot be imported."""
+    try:
+        from cv_bridge import CvBridge
+
+        return CvBridge()
+    except Exception as error:  # one that was built for another numpy raises more than ImportError
+        logging.getLogger(__name__).info(
+            "images are converted without cv_bridge, which cannot be imported: %s", error
+        )
+        return None
+
+
+def _from_bridge(message: Image) -> np.ndarray | None:
+    """Convert to RGB with cv_bridge; None if it cannot, or if rows are padded, which some versions ignore."""
+    bridge = _bridge()
+    row = message.width * BRIDGED_ENCODINGS.get(message.encoding, 0)
+    packed = message.step == row and len(message.data) == row * message.height
+    # Some versions make up the colours of a mosaic without whole cells.
+    if not row or bridge is None or not packed or min(message.height, message.width) < 2:
+        return None
+    try:
+        return np.ascontiguousarray(bridge.imgmsg_to_cv2(message, "rgb8"))
+    except Exception:  # versions differ in what they convert, and in what they raise
+        return None
+
+
+def _image_to_msg(pixels: np.ndarray, encoding: str, header: Header) -> Image:
+    bridge = _bridge()
+    if bridge is not None:
+        try:
+            message = bridge.cv2_to_imgmsg(pixels, encoding)
+        except Exception:  # as above, such as for a numpy that is too new for it
+            message = None
+        if message is not None:
+            message.header = header
+            return message
     pixels = np.ascontiguousarray(pixels)
-    message = Image()
-    message.header = header
-    message.height, message.width = pixels.shape[:2]
-    message.encoding = encoding
+    message = Image(header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=encoding)
     message.is_bigendian = int(pixels.dtype.itemsize > 1 and sys.byteorder == "big")
     message.step = pixels.nbytes // pixels.shape[0]
     # The setter checks every element of anything but an array of bytes.

@@ -12,8 +12,12 @@ from rclpy.task import Future
 
 from activesam_ros.errors import ActiveSamError, SettingsError, VocabularyError
 from activesam_ros.ros.calls import Answer, Asked, CallQueue, Outcome
-from activesam_ros.ros.conversions import confidence_to_image, labels_to_image
-from activesam_ros.ros.messages import active_classes, vocabulary_message
+from activesam_ros.ros.conversions import (
+    active_classes_to_msg,
+    confidence_to_msg,
+    labels_to_msg,
+    vocabulary_to_msg,
+)
 from activesam_ros.ros.worker import describe
 from activesam_ros.srv import Segment
 from activesam_ros.vocabulary import Vocabulary, check_size
@@ -142,10 +146,10 @@ def response_of(answer: Answer, request: Segment.Request, response: Segment.Resp
     result, header = answer.result, request.image.header
     if result is None:
         return response
-    response.labels = labels_to_image(result.labels, header)
-    response.confidence = confidence_to_image(result.confidence, result.labels, result.unlabeled_id, header)
-    response.vocabulary = vocabulary_message(result.vocabulary, answer.revision, header)
-    response.active_classes = active_classes(result, answer.revision, header)
+    response.labels = labels_to_msg(result.labels, header)
+    response.confidence = confidence_to_msg(result.confidence, result.labels, result.unlabeled_id, header)
+    response.vocabulary = vocabulary_to_msg(result.vocabulary, answer.revision, header)
+    response.active_classes = active_classes_to_msg(result, answer.revision, header)
     response.success = True
     return response
 

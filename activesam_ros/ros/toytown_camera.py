@@ -16,7 +16,7 @@ from vision_msgs.msg import LabelInfo, VisionClass
 
 from activesam_ros.errors import SettingsError
 from activesam_ros.ros import qos
-from activesam_ros.ros.conversions import labels_to_image, rgb_to_image
+from activesam_ros.ros.conversions import labels_to_msg, rgb_to_msg
 from activesam_ros.ros.toytown_parameters import DESCRIPTIONS, LIMITS, CameraParameters
 from activesam_ros.toytown import CLASSES
 from activesam_ros.toytown.world import World
@@ -89,8 +89,8 @@ class ToytownCamera(Node):
             return
         began = time.monotonic()
         frame = self._world.render(seconds)
-        self._images.publish(rgb_to_image(frame.rgb, header))
-        self._truths.publish(labels_to_image(frame.labels, header))
+        self._images.publish(rgb_to_msg(frame.rgb, header))
+        self._truths.publish(labels_to_msg(frame.labels, header))
         self._tell_if_slow(time.monotonic() - began)
 
     def _tell_if_slow(self, took: float) -> None:

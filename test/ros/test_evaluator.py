@@ -21,10 +21,9 @@ from activesam_ros.datasets.class_map import ClassMap
 from activesam_ros.evaluation.records import read_records
 from activesam_ros.evaluation.run_folder import RunFolder
 from activesam_ros.ros import qos
-from activesam_ros.ros.conversions import labels_to_image, rgb_to_image
+from activesam_ros.ros.conversions import labels_to_msg, rgb_to_msg, vocabulary_to_msg
 from activesam_ros.ros.endings import callbacks_of
 from activesam_ros.ros.evaluator import Evaluator
-from activesam_ros.ros.messages import vocabulary_message
 from activesam_ros.ros.parameters import DEFAULTS
 from activesam_ros.ros.recorded import label_info_of
 from activesam_ros.ros.replay_end import ReplayEnd, end_message
@@ -76,20 +75,20 @@ class Others:
         )
 
     def say_words(self, revision=1, vocabulary=VOCABULARY):
-        self.words.publish(vocabulary_message(vocabulary, revision, header(0)))
+        self.words.publish(vocabulary_to_msg(vocabulary, revision, header(0)))
 
     def say_names(self, **names):
         self.names.publish(label_info_of(ClassMap({number: name for name, number in names.items()})))
 
     def show(self, second, truth=TRUTH):
         wait_for(self.images.get_subscription_count)
-        self.images.publish(rgb_to_image(RGB, header(second)))
+        self.images.publish(rgb_to_msg(RGB, header(second)))
         if truth is not None:
-            self.truths.publish(labels_to_image(truth, header(second)))
+            self.truths.publish(labels_to_msg(truth, header(second)))
         wait_for(lambda: second in self.seen)
 
     def answer(self, second, labels, revision=1):
-        self.labels.publish(labels_to_image(labels, header(second)))
+        self.labels.publish(labels_to_msg(labels, header(second)))
         active = msg.ActiveClasses(header=header(second), vocabulary_revision=revision)
         active.stage = msg.ActiveClasses.DECODED
         self.active.publish(active)

@@ -8,7 +8,7 @@ pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run
 from activesam_ros.msg import ActiveClass, ActiveClasses
 from std_msgs.msg import Header
 
-from activesam_ros.ros.messages import label_info, vocabulary_message
+from activesam_ros.ros.conversions import label_info_to_msg, vocabulary_to_msg
 from activesam_ros.ros.told import active_of, class_map_of, nanoseconds, vocabulary_of
 from activesam_ros.vocabulary import ClassSpec, Vocabulary
 
@@ -21,12 +21,12 @@ def test_a_vocabulary_comes_through_as_it_is(background):
         ClassSpec("sky"),
     ]
     vocabulary = Vocabulary.from_entries(entries, background)
-    assert vocabulary_of(vocabulary_message(vocabulary, 3, Header())) == vocabulary
+    assert vocabulary_of(vocabulary_to_msg(vocabulary, 3, Header())) == vocabulary
 
 
 def test_an_edited_vocabulary_keeps_its_ids():
     vocabulary = Vocabulary.from_names(["road", "car", "sky"]).updated(["sky", "tree"])
-    told = vocabulary_of(vocabulary_message(vocabulary, 2, Header()))
+    told = vocabulary_of(vocabulary_to_msg(vocabulary, 2, Header()))
     assert told.classes == vocabulary.classes
     assert told.class_ids == (2, 3)
 
@@ -45,7 +45,7 @@ def test_active_classes_are_read_in_their_order():
 
 
 def test_a_label_info_is_a_class_map():
-    message = label_info(Vocabulary.from_names(["road", "sky"]), 0.3, Header())
+    message = label_info_to_msg(Vocabulary.from_names(["road", "sky"]), 0.3, Header())
     assert class_map_of(message).names == {0: "road", 1: "sky"}
 
 

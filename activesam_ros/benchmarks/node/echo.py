@@ -52,7 +52,7 @@ def _echo(connection: Connection) -> None:
 
     from activesam_ros.benchmarks.node.client import NODE
     from activesam_ros.ros import qos
-    from activesam_ros.ros.conversions import labels_to_image
+    from activesam_ros.ros.conversions import labels_to_msg
 
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("echo")
@@ -62,7 +62,7 @@ def _echo(connection: Connection) -> None:
     def answer(message: Image) -> None:
         size = (message.height, message.width)
         if size not in blank:
-            blank[size] = labels_to_image(np.zeros(size, np.uint8), Header())
+            blank[size] = labels_to_msg(np.zeros(size, np.uint8), Header())
         blank[size].header = message.header
         labels.publish(blank[size])
 

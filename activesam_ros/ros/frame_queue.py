@@ -1,0 +1,281 @@
+"""The frame queue: hands the images of every camera to the model worker, and counts where each one went."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sensor_msgs.msg import CompressedImage, Image
+
+
+class Drop(StrEnum):
+    """Why a frame was received and yet not answered; the value is the text for logs and diagnostics."""
+
+    SUPERSEDED = "superseded"
+    OVER_RATE = "over the rate"
+    TOO_OLD = "too old"
+    QUEUE_FULL = "queue full"
+    BAD_IMAGE = "bad image"
+    FAILED = "failed"
+    OUT_OF_MEMORY = "out of memory"
+    NO_SUBSCRIBER = "nobody listens"
+    DEACTIVATED = "deactivated"
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """An image message of a camera, and when it arrived (`time.monotonic()` seconds)."""
+
+    camera: str
+    message: Image | CompressedImage
+    arrived: float
+
+
+@dataclass(frozen=True)
+class FrameCounts:
+    """Where every received frame of one camera went: received = answered + total_dropped + waiting + in_work.
+
+    Attributes:
+        received: frames that arrived.
+        answered: frames whose outputs were published.
+        waiting: frames in the queue.
+        in_work: frames that the worker has taken and not ended yet.
+        dropped: number of frames for each reason, in the order of `Drop`, without zeros.
+    """
+
+    received: int = 0
+    answered: int = 0
+    waiting: int = 0
+    in_work: int = 0
+    dropped: tuple[tuple[Drop, int], ...] = ()
+
+    @property
+    def total_dropped(self) -> int:
+        """Dropped frames, whatever the reason."""
+        return sum(number for _, number in self.dropped)
+
+
+class FrameQueue:
+    """Keeps the waiting frames of each camera; any thread may call any method. It starts shut.
+
+    A worker that took a frame ends it with `answered` or `dropped`. Of a frame that was given up meanwhile, both are
+    ignored.
+    """
+
+    def __init__(self, cameras: Sequence[str], size: int | None) -> None:
+        """Create the queues.
+
+        Args:
+            cameras: names, at least one, each once.
+            size: None keeps the newest frame of each camera; a number keeps that many in order, and drops further ones.
+
+        Raises:
+            ValueError: no camera, a name given twice, or a size below 1.
+        """
+        if not cameras or len(set(cameras)) != len(cameras):
+            raise ValueError(f"a frame queue needs cameras with different names, got {list(cameras)}")
+        if size is not None and size < 1:
+            raise ValueError(f"a queue holds at least 1 frame, got {size}")
+        self._changed = threading.Condition()
+        self._size = size
+        self._cameras = {name: _CameraQueue() for name in cameras}
+        self._order = deque(cameras)
+        self._open = self._woken = self._closed = False
+
+    def open(self) -> None:
+        """Accept frames."""
+        with self._changed:
+            self._open = True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether frames are accepted."""
+        with self._changed:
+            return self._open and not self._closed
+
+    def shut(self) -> None:
+        """Drop the waiting frames and those that arrive from now on; frames in work stay so."""
+        with self._changed:
+            self._open = False
+            for queue in self._cameras.values():
+                queue.dropped[Drop.DEACTIVATED] += len(queue.waiting)
+                queue.waiting.clear()
+
+    def put(self, frame: Frame) -> Drop | None:
+        """Add a frame without waiting; return why it was dropped, None if it waits now. After `close` nothing counts."""
+        with self._changed:
+            if self._closed:
+                return Drop.DEACTIVATED
+            queue = self._cameras[frame.camera]
+            queue.received += 1
+            if not self._open:
+                queue.dropped[Drop.DEACTIVATED] += 1
+                return Drop.DEACTIVATED
+            if self._size is None and queue.waiting:
+                queue.waiting.clear()
+                queue.dropped[Drop.SUPERSEDED] += 1
+            elif self._size is not None and len(queue.waiting) >= self._size:
+                queue.dropped[Drop.QUEUE_FULL] += 1
+                return Drop.QUEUE_FULL
+            queue.waiting.append(frame)
+            self._changed.notify_all()
+            return None
+
+    def refuse(self, camera: str, reason: Drop) -> None:
+        """Count a frame that was dropped on arrival."""
+        with self._changed:
+            if not self._closed:
+                self._cameras[camera].received += 1
+                self._cameras[camera].dropped[reason] += 1
+
+    def take(self) -> list[Frame]:
+        """Wait for frames and take the oldest of every camera that has one.
+
+        The camera that comes first changes from call to call, so that none always waits for the others.
+
+        Returns:
+            frames of different cameras; empty after `wake` if no frame waits, and always after `close`.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._woken or self._any_waiting())
+            self._woken = False
+            if self._closed:
+                return []
+            queues = [self._cameras[name] for name in self._order]
+            taken = [queue.take() for queue in queues if queue.waiting]
+            if taken:
+                self._order.rotate(-1)
+            return taken
+
+    def answered(self, frame: Frame) -> None:
+        """End a frame in work: its outputs were published."""
+        with self._changed:
+            queue = self._cameras[frame.camera]
+            if frame in queue.working:
+                queue.working.remove(frame)
+                queue.answered += 1
+                self._changed.notify_all()
+
+    def dropped(self, frame: Frame, reason: Drop) -> None:
+        """End a frame in work without outputs."""
+        with self._changed:
+            queue = self._cameras[frame.camera]
+            if frame in queue.working:
+                queue.working.remove(frame)
+                queue.dropped[reason] += 1
+                self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Make the current `take`, or else the next one, return even without a frame."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait at most `timeout` seconds until no frame is in work; return whether that is so."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not any(one.working for one in self._cameras.values()), timeout)
+
+    def give_up(self) -> None:
+        """Drop the frames in work as `FAILED`: their worker hangs or has died."""
+        with self._changed:
+            for queue in self._cameras.values():
+                queue.dropped[Drop.FAILED] += len(queue.working)
+                queue.working.clear()
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let the worker go and take no more frames; those that wait stay counted as waiting."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def counts(self, camera: str) -> FrameCounts:
+        """Return a consistent snapshot."""
+        with self._changed:
+            queue = self._cameras[camera]
+            dropped = tuple((reason, number) for reason, number in queue.dropped.items() if number)
+            return FrameCounts(
+                queue.received, queue.answered, len(queue.waiting), len(queue.working), dropped
+            )
+
+    def _any_waiting(self) -> bool:
+        return any(queue.waiting for queue in self._cameras.values())
+
+
+@dataclass
+class _CameraQueue:
+    """The frames and counts of one camera; the frame queue's lock guards it."""
+
+    waiting: deque[Frame] = field(default_factory=deque)
+    working: set[Frame] = field(default_factory=set)
+    received: int = 0
+    answered: int = 0
+    dropped: dict[Drop, int] = field(default_factory=lambda: dict.fromkeys(Drop, 0))
+
+    def take(self) -> Frame:
+        frame = self.waiting.popleft()
+        self.working.add(frame)
+        return frame
+
+
+@dataclass(frozen=True)
+class Recent:
+    """Frames of a span of time.
+
+    Attributes:
+        seconds: length of the span; 0 before the second look.
+        received, answered: number of frames.
+        dropped: number of frames for each reason, without zeros.
+    """
+
+    seconds: float = 0.0
+    received: int = 0
+    answered: int = 0
+    dropped: dict[Drop, int] = field(default_factory=dict)
+
+    def lost(self, *reasons: Drop) -> int:
+        """Return the number of frames dropped for these reasons."""
+        return sum(self.dropped.get(reason, 0) for reason in reasons)
+
+    def rate(self, number: int) -> float:
+        """Convert a number of frames to frames per second."""
+        return number / self.seconds if self.seconds else 0.0
+
+
+class RecentCounts:
+    """Turns counts since the start into those of the last seconds."""
+
+    def __init__(self, span: float = 10.0) -> None:
+        """Args: `span`: seconds to look back at most."""
+        self._span = span
+        self._looks: deque[tuple[float, FrameCounts]] = deque()
+
+    def look(self, now: float, counts: FrameCounts) -> Recent:
+        """Return what happened since the oldest look within the span.
+
+        Args:
+            now: seconds of a clock that never jumps.
+            counts: of one camera, since the start.
+        """
+        while self._looks and now - self._looks[0][0] > self._span:
+            self._looks.popleft()
+        self._looks.append((now, counts))
+        then, before = self._looks[0]
+        earlier = dict(before.dropped)
+        return Recent(
+            seconds=now - then,
+            received=counts.received - before.received,
+            answered=counts.answered - before.answered,
+            dropped={
+                reason: number - earlier.get(reason, 0)
+                for reason, number in counts.dropped
+                if number > earlier.get(reason, 0)
+            },
+        )
