@@ -8,6 +8,18 @@ class ActiveSamError(Exception):
     """Base of every error that the library raises on purpose."""
 
 
+def describe(error: BaseException) -> str:
+    """Return an exception as one line: its message, after its type unless the error is one of this module."""
+    message = reason(error)
+    name = type(error).__name__
+    return message if isinstance(error, ActiveSamError) or message == name else f"{name}: {message}"
+
+
+def reason(error: BaseException) -> str:
+    """Return the message of an exception on one line, for use inside a sentence; its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class SettingsError(ActiveSamError, ValueError):
     """A setting is out of range, or does not fit the model."""
 

@@ -4,15 +4,34 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy as np
 
-    from activesam_ros.stages.temporal_reuse import Look
     from activesam_ros.vocabulary import Vocabulary
+
+
+PreviewMode = Literal["full", "sweep", "share", "none"]
+
+
+@dataclass(frozen=True)
+class PreviewSchedule:
+    """Which prompts are scored for presence before the active set of a frame is known.
+
+    Attributes:
+        mode: "full": all, at the preview's resolution; "sweep": all inactive ones, at the preview's resolution;
+            "share": some inactive ones, on the frame's features at full resolution; "none".
+        prompts: their indices, ascending.
+    """
+
+    mode: PreviewMode
+    prompts: tuple[int, ...] = ()
+
+
+EMPTY_SCHEDULE = PreviewSchedule("none")
 
 
 @dataclass(frozen=True)
@@ -46,13 +65,13 @@ class SegmentationResult:
             took the pixel.
         active: the decoded classes, in vocabulary order.
         preview_presence: float32 [queries], presence of every query in the preview, NaN for those that were not asked
-            in this frame (see `look`); None if none was.
-        active_queries: indices of the decoded queries, ascending.
+            in this frame (see `schedule`); None if none was.
+        active_prompts: indices of the decoded queries, ascending.
         timings: seconds per stage ("prepare", "preview", "encode", "decode", "fuse") and "total".
         vocabulary: the vocabulary that the labels belong to.
         instances: number of instance masks that each active query kept; None where nobody counted.
-        look: what was asked before the active set was known: all, some, or none; None where nobody says.
-        query_presence: presence of each active query at full resolution; None where nobody says.
+        schedule: what was asked before the active set was known: all, some, or none; None where nobody says.
+        prompt_presence: presence of each active query at full resolution; None where nobody says.
     """
 
     labels: np.ndarray
@@ -60,12 +79,22 @@ class SegmentationResult:
     confidence: np.ndarray
     active: tuple[ActiveClass, ...]
     preview_presence: np.ndarray | None
-    active_queries: tuple[int, ...]
+    active_prompts: tuple[int, ...]
     timings: Mapping[str, float]
     vocabulary: Vocabulary
     instances: tuple[int, ...] | None = None
-    look: Look | None = None
-    query_presence: tuple[float, ...] | None = None
+    schedule: PreviewSchedule | None = None
+    prompt_presence: tuple[float, ...] | None = None
+
+    @property
+    def active_queries(self) -> tuple[int, ...]:
+        """Former name of `active_prompts`."""
+        return self.active_prompts
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes of the vocabulary, in its order."""
+        return tuple(one.name for one in self.vocabulary.classes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +103,7 @@ class PreviewResult:
 
     Attributes:
         preview_presence: float32 [queries], presence of every query.
-        active_queries: indices of the queries that would be decoded, ascending: those that the preview selects, or
+        active_prompts: indices of the queries that would be decoded, ascending: those that the preview selects, or
             all where the vocabulary is small enough to be decoded whole.
         active: their classes, in vocabulary order, without pixels.
         timings: seconds per stage ("prepare", "preview") and "total".
@@ -82,10 +111,15 @@ class PreviewResult:
     """
 
     preview_presence: np.ndarray
-    active_queries: tuple[int, ...]
+    active_prompts: tuple[int, ...]
     active: tuple[ActiveClass, ...]
     timings: Mapping[str, float]
     vocabulary: Vocabulary
+
+    @property
+    def active_queries(self) -> tuple[int, ...]:
+        """Former name of `active_prompts`."""
+        return self.active_prompts
 
 
 def active_classes(

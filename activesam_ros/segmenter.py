@@ -23,17 +23,29 @@ from activesam_ros.prompts.prompt_set import (
     PromptSet,
     encode_vocabulary,
 )
-from activesam_ros.results import ActiveClass, PreviewResult, SegmentationResult, active_classes
+from activesam_ros.results import (
+    EMPTY_SCHEDULE,
+    ActiveClass,
+    PreviewResult,
+    SegmentationResult,
+    active_classes,
+)
 from activesam_ros.settings import SegmenterSettings
-from activesam_ros.stages.batch_size import FittingSize, is_out_of_memory
+from activesam_ros.stages.batch_size import AdaptiveBatchSize
 from activesam_ros.stages.decoding import EncodedImage, ask_presence, decode_planes
 from activesam_ros.stages.fusion import fuse
 from activesam_ros.stages.labelling import label_pixels
 from activesam_ros.stages.preview import select_active
-from activesam_ros.stages.profiler import StageClock, added
 from activesam_ros.stages.resolutions import resolutions
-from activesam_ros.stages.temporal_reuse import NO_LOOK, Plan, StreamMemory, distinct, first_look, lone_look
-from activesam_ros.system.memory import DeviceMemory, device_memory
+from activesam_ros.stages.temporal_reuse import (
+    Plan,
+    StreamMemory,
+    distinct,
+    first_frame_schedule,
+    single_image_schedule,
+)
+from activesam_ros.stages.timing import StageTimer, added
+from activesam_ros.system.memory import DeviceMemory, device_memory, is_out_of_memory
 from activesam_ros.vocabulary.canonical import canonical_name
 
 if TYPE_CHECKING:
@@ -109,8 +121,8 @@ class ActiveSegmenter:
         self._heads = _heads(checkpoint, plain, compiler)
         self._encoders: dict[tuple[str, int], VisionEncoder] = {}
         self._configure(settings or SegmenterSettings())
-        self._prompt_room = FittingSize("prompt")
-        self._image_room = FittingSize("image")
+        self._prompt_room = AdaptiveBatchSize("prompt")
+        self._image_room = AdaptiveBatchSize("image")
         self._text = make_embedder(
             checkpoint,
             checkpoint.model.text_projection,
@@ -322,14 +334,14 @@ class ActiveSegmenter:
 
     def _run_every_size(self, prompts: PromptSet) -> None:
         settings = self.settings
-        clock = StageClock(self._checkpoint.device)
+        clock = StageTimer(self._checkpoint.device)
         blank = [np.zeros((self.full_resolution, self.full_resolution, 3), np.uint8)]
         full = self._heads.prepare(self._full.encode(self._full.prepare_all(blank)), masks=True)
         asked = []
         if self._prunes(prompts):
             small = self._preview.encode(self._preview.prepare_all(blank))
             asked.append(self._heads.prepare(small, masks=False))
-            if settings.rolls and settings.preview_way == "share":
+            if settings.reuses_frames and settings.preview_way == "share":
                 asked.append(full)
         most = min(len(prompts), settings.bucket_size)
         for size in range(BUCKET_STEP, most + BUCKET_STEP, BUCKET_STEP):
@@ -359,7 +371,7 @@ class ActiveSegmenter:
             SettingsError: two images have the same memory.
         """
         prompts = self._checked(images)
-        clock = StageClock(self._checkpoint.device)
+        clock = StageTimer(self._checkpoint.device)
         frames = self._planned(images, memories or [None] * len(images), prompts)
         encoded = self._together(frames, lambda some: self._encode(some, prompts, clock))
         timings = clock.seconds(max(len(images), 1))
@@ -372,7 +384,7 @@ class ActiveSegmenter:
         Raises:
             ModelError, OutOfMemoryError: as `segment`.
         """
-        clock = StageClock(self._checkpoint.device)
+        clock = StageTimer(self._checkpoint.device)
         result = self._prompt_room.run(
             self.settings.bucket_size, lambda size: self._decode(encoded, size, clock)
         )
@@ -391,7 +403,7 @@ class ActiveSegmenter:
             ImageError, VocabularyError, ModelError, OutOfMemoryError: as `segment`, for any of the images.
         """
         prompts = self._checked(images)
-        clock = StageClock(self._checkpoint.device)
+        clock = StageTimer(self._checkpoint.device)
         everything = range(len(prompts))
         asked = self._together(
             images,
@@ -424,7 +436,7 @@ class ActiveSegmenter:
     ) -> list[tuple[np.ndarray, Plan]]:
         distinct(memories)
         settings, queries = self.settings, prompts.vocabulary.prompts
-        alone = Plan(lone_look(len(queries), settings), queries, settings)
+        alone = Plan(single_image_schedule(len(queries), settings), queries, settings)
         return [
             (rgb, alone if memory is None else memory.plan(rgb, queries, settings))
             for rgb, memory in zip(images, memories, strict=True)
@@ -445,12 +457,12 @@ class ActiveSegmenter:
         return found
 
     def _encode(
-        self, frames: Sequence[tuple[np.ndarray, Plan]], prompts: PromptSet, clock: StageClock
+        self, frames: Sequence[tuple[np.ndarray, Plan]], prompts: PromptSet, clock: StageTimer
     ) -> list[EncodedImage]:
-        small = [one for one, (_, plan) in enumerate(frames) if plan.look.way in ("full", "sweep")]
+        small = [one for one, (_, plan) in enumerate(frames) if plan.schedule.mode in ("full", "sweep")]
         previews = iter(
             self._ask_preview(
-                [(frames[one][0], frames[one][1].look.queries) for one in small], prompts, clock
+                [(frames[one][0], frames[one][1].schedule.prompts) for one in small], prompts, clock
             )
         )
         with clock.timed("prepare"):
@@ -460,15 +472,15 @@ class ActiveSegmenter:
         encoded = []
         for index, (image, (rgb, plan)) in enumerate(zip(features, frames, strict=True)):
             asked = next(previews) if index in small else None
-            if plan.look.way == "share":
+            if plan.schedule.mode == "share":
                 with clock.timed("preview"):
-                    asked = self._ask(image, prompts, plan.look.queries)
+                    asked = self._ask(image, prompts, plan.schedule.prompts)
             selected, active = self._choose(plan, asked)
             encoded.append(EncodedImage(image, rgb.shape[:2], prompts, asked, active, {}, plan, selected))
         return encoded
 
     def _ask_preview(
-        self, frames: Sequence[tuple[np.ndarray, Sequence[int]]], prompts: PromptSet, clock: StageClock
+        self, frames: Sequence[tuple[np.ndarray, Sequence[int]]], prompts: PromptSet, clock: StageTimer
     ) -> list[torch.Tensor]:
         """Presence of the given queries of each image at the preview's resolution; see `_ask`."""
         if not frames:
@@ -510,7 +522,7 @@ class ActiveSegmenter:
 
     def _prunes(self, prompts: PromptSet) -> bool:
         """Whether the first image of a stream may have classes that are not decoded."""
-        return first_look(len(prompts), self.settings) != NO_LOOK
+        return first_frame_schedule(len(prompts), self.settings) != EMPTY_SCHEDULE
 
     def _select(self, presence: torch.Tensor) -> tuple[int, ...]:
         settings = self.settings
@@ -518,7 +530,7 @@ class ActiveSegmenter:
         fraction = settings.keep_fraction if len(presence) > settings.max_active else 1.0
         return select_active(presence, fraction, settings.max_active, settings.presence_floor)
 
-    def _decode(self, encoded: EncodedImage, bucket_size: int, clock: StageClock) -> SegmentationResult:
+    def _decode(self, encoded: EncodedImage, bucket_size: int, clock: StageTimer) -> SegmentationResult:
         settings = self.settings
         vocabulary = encoded.prompts.vocabulary
         presence: dict[int, float] = {}
@@ -539,9 +551,9 @@ class ActiveSegmenter:
             confidence=confidence,
             active=active_classes(vocabulary, presence, preview, pixels),
             preview_presence=preview,
-            active_queries=encoded.active,
-            look=encoded.look,
-            query_presence=tuple(presence.values()),
+            active_prompts=encoded.active,
+            schedule=encoded.schedule,
+            prompt_presence=tuple(presence.values()),
             timings={},
             vocabulary=vocabulary,
             instances=tuple(instances.values()),

@@ -1,8 +1,8 @@
-"""Settings of the segmenter."""
+"""Settings of the segmenter, their limits and descriptions, and the profiles that set several of them together."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -14,82 +14,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SegmenterSettings:
-    """Numbers of the ActiveSAM method; the defaults are the paper's (arXiv 2606.16996).
-
-    Attributes:
-        full_resolution: side in pixels of the square image of the decoding pass; None is the model's own
-            (1008 for SAM 3).
-        preview_resolution: side in pixels of the square image of the presence preview. A model whose full
-            resolution is not above it previews at two thirds of its full resolution instead.
-        keep_fraction: share of the queries, by presence, that the preview keeps.
-        max_active: upper bound of the number of queries that are decoded; a vocabulary with at most this
-            many queries skips the preview.
-        bucket_size: number of queries that are decoded at once; a matter of memory and speed only.
-        confidence_threshold: an instance mask counts if its object score × presence is above it.
-        background_threshold: pixels whose margin-aware score is below this value (to the power
-            `margin_exponent`) become background; 0 switches that off.
-        margin_exponent: exponent of the background threshold.
-        neighbor_tokens: context tokens from the most similar other queries, appended to each prompt at full
-            resolution.
-        hypernym_tokens: context tokens from the hypernyms of the query, appended likewise; the built-in sources
-            know two at most.
-        presence_floor: a query whose presence, when it was last asked, is below this is not decoded, unless none
-            reaches it: then the most present one is.
-        preview_period: on a stream of images every query is asked or decoded at least once in so many frames; 1: the
-            preview asks all in every frame, as published. See `activesam_ros.stages.temporal_reuse.StreamMemory`.
-        preview_way: how the queries that are not active are asked with a period above 1: "share" asks a few in every
-            frame, on its features at full resolution; "sweep" asks all in one preview every `preview_period` frames.
-        preview_likely: with "share", so many of those that are likeliest to come up are asked beside in every frame.
-        leave_after: with a period above 1, an active query leaves once it was not wanted in so many frames in a row.
-        change_threshold: with a period above 1, all are asked anew if the image has changed by more than this since
-            the last frame (`activesam_ros.stages.scene_change`); 1: never.
-        max_pixels: images with more pixels are refused.
-
-    Raises:
-        SettingsError: a value has the wrong type or is out of range; the message names it.
-    """
-
-    full_resolution: int | None = None
-    preview_resolution: int = 672
-    keep_fraction: float = 0.20
-    max_active: int = 40
-    bucket_size: int = 32
-    confidence_threshold: float = 0.3
-    background_threshold: float = 0.0
-    margin_exponent: float = 1.25
-    neighbor_tokens: int = 2
-    hypernym_tokens: int = 2
-    presence_floor: float = 0.0
-    preview_period: int = 1
-    preview_way: str = "share"
-    preview_likely: int = 0
-    leave_after: int = 3
-    change_threshold: float = 0.65
-    max_pixels: int = 8_300_000
-
-    @property
-    def rolls(self) -> bool:
-        """Whether a frame of a stream is asked for a part of the queries only."""
-        return self.preview_period > 1
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is None and field.name == "full_resolution":
-                continue
-            if field.name in CHOICES:
-                if value not in CHOICES[field.name]:
-                    raise SettingsError(
-                        f"{field.name} is {value!r}; expected one of {', '.join(CHOICES[field.name])}"
-                    )
-                continue
-            BOUNDS[field.name].check(field.name, value)
-
-
-@dataclass(frozen=True)
 class Bounds:
-    """The values that a number may take: `low` to `high`, without `low` itself if `open_low`."""
+    """Range of a number: `low` to `high`, without `low` itself if `open_low`."""
 
     low: float
     high: float
@@ -97,13 +23,13 @@ class Bounds:
     open_low: bool = False
 
     def check(self, name: str, value: object) -> None:
-        """Raises SettingsError, naming the setting, if `value` is not a number within the bounds."""
+        """Raise SettingsError, naming the setting, if `value` is not a number within the bounds."""
         kind = Integral if self.whole else Real
-        number: Any = value  # Real knows no order with floats
+        number: Any = value  # Real has no ordering in the type system.
         within = (
             isinstance(value, kind)
             and not isinstance(value, bool)
-            # False for NaN and infinities too.
+            # Comparisons with NaN are false.
             and (self.low < number if self.open_low else self.low <= number)
             and number <= self.high
         )
@@ -116,28 +42,145 @@ class Bounds:
         return f"{kind} {low} to {self.high:.12g}"
 
 
-BOUNDS = {
-    "full_resolution": Bounds(16, 4096, whole=True),
-    "preview_resolution": Bounds(16, 4096, whole=True),
-    "keep_fraction": Bounds(0, 1, whole=False, open_low=True),
-    "max_active": Bounds(1, 65_535, whole=True),
-    "bucket_size": Bounds(1, 1024, whole=True),
-    "confidence_threshold": Bounds(0, 1, whole=False),
-    "background_threshold": Bounds(0, 1, whole=False),
-    "margin_exponent": Bounds(0, 10, whole=False, open_low=True),
-    "neighbor_tokens": Bounds(0, 16, whole=True),
-    "hypernym_tokens": Bounds(0, 16, whole=True),
-    "presence_floor": Bounds(0, 1, whole=False),
-    "preview_period": Bounds(1, 10_000, whole=True),
-    "preview_likely": Bounds(0, 10_000, whole=True),
-    "leave_after": Bounds(1, 1000, whole=True),
-    "change_threshold": Bounds(0, 1, whole=False),
-    "max_pixels": Bounds(1, 100_000_000, whole=True),
-}
-"""Limits of every number; interfaces that declare ranges take them from here."""
+def _integer(default: int | None, low: int, high: int, description: str) -> Any:
+    return field(default=default, metadata={"bounds": Bounds(low, high, True), "description": description})
 
-CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType({"preview_way": ("share", "sweep")})
-"""The texts that the other settings may be."""
+
+def _number(default: float, high: float, description: str, open_low: bool = False) -> Any:
+    bounds = Bounds(0, high, False, open_low)
+    return field(default=default, metadata={"bounds": bounds, "description": description})
+
+
+def _choice(choices: tuple[str, ...], description: str) -> Any:
+    return field(default=choices[0], metadata={"choices": choices, "description": description})
+
+
+@dataclass(frozen=True)
+class SegmenterSettings:
+    """Parameters of the ActiveSAM method; the defaults are the paper's (arXiv 2606.16996).
+
+    Each field has a one-sentence description (`DESCRIPTIONS`) and either limits (`BOUNDS`) or `CHOICES`.
+
+    Raises:
+        SettingsError: a value has the wrong type or is out of range; the message names it.
+    """
+
+    full_resolution: int | None = _integer(
+        None, 16, 4096, "Side in pixels of the square image of the decoding pass; None: the model's own."
+    )
+    preview_resolution: int = _integer(
+        672,
+        16,
+        4096,
+        "Side in pixels of the square image of the presence preview; two thirds of the full resolution where it "
+        "is not below that.",
+    )
+    keep_fraction: float = _number(
+        0.20, 1, "Share of the prompts that the preview keeps, by presence.", open_low=True
+    )
+    max_active: int = _integer(
+        40,
+        1,
+        65_535,
+        "Maximum number of prompts that are decoded; a vocabulary with no more skips the preview.",
+    )
+    bucket_size: int = _integer(
+        32,
+        1,
+        1024,
+        "Number of prompts that are decoded together: affects memory and speed, not the labels.",
+    )
+    confidence_threshold: float = _number(
+        0.3, 1, "Minimum score (object score times presence) of an instance mask; lower ones are ignored."
+    )
+    background_threshold: float = _number(
+        0.0,
+        1,
+        "Pixels whose margin-aware score is below this (to the power margin_exponent) become background; 0 switches "
+        "that off.",
+    )
+    margin_exponent: float = _number(1.25, 10, "Exponent of background_threshold.", open_low=True)
+    neighbor_tokens: int = _integer(
+        2,
+        0,
+        16,
+        "Number of context tokens appended to each prompt from the most similar other prompts of the vocabulary.",
+    )
+    hypernym_tokens: int = _integer(
+        2,
+        0,
+        16,
+        "Number of context tokens appended to each prompt from its hypernyms, of which the built-in sources know "
+        "two at most.",
+    )
+    presence_floor: float = _number(
+        0.0,
+        1,
+        "Prompts whose last known presence is below this are not decoded, except the one with the highest presence.",
+    )
+    preview_period: int = _integer(
+        1,
+        1,
+        10_000,
+        "Every prompt is scored or decoded at least once in this many frames of a stream; 1: the preview scores all in "
+        "every frame, as published.",
+    )
+    preview_way: str = _choice(
+        ("share", "sweep"),
+        "How inactive prompts are scored if preview_period is above 1: share scores a few in every frame, at full "
+        "resolution; sweep scores all in one preview now and then.",
+    )
+    preview_likely: int = _integer(
+        0,
+        0,
+        10_000,
+        "With preview_way share, number of the inactive prompts most likely to appear that are scored additionally "
+        "in every frame.",
+    )
+    leave_after: int = _integer(
+        3,
+        1,
+        1000,
+        "With a preview_period above 1, number of successive frames without selection after which an active prompt is "
+        "no longer decoded.",
+    )
+    change_threshold: float = _number(
+        0.65,
+        1,
+        "With a preview_period above 1, all prompts are scored anew if the image differs from the last frame by more "
+        "than this; 1: never.",
+    )
+    max_pixels: int = _integer(8_300_000, 1, 100_000_000, "Images with more pixels are refused.")
+
+    @property
+    def reuses_frames(self) -> bool:
+        """Whether a frame of a stream reuses what is known from the frames before (temporal reuse)."""
+        return self.preview_period > 1
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if (value := getattr(self, name)) not in choices:
+                raise SettingsError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
+        for name, bounds in BOUNDS.items():
+            value = getattr(self, name)
+            if value is not None or name != "full_resolution":
+                bounds.check(name, value)
+
+
+BOUNDS: Mapping[str, Bounds] = MappingProxyType(
+    {one.name: one.metadata["bounds"] for one in fields(SegmenterSettings) if "bounds" in one.metadata}
+)
+"""Limits of every numeric setting."""
+
+CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {one.name: one.metadata["choices"] for one in fields(SegmenterSettings) if "choices" in one.metadata}
+)
+"""Allowed values of every other setting."""
+
+DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
+    {one.name: one.metadata["description"] for one in fields(SegmenterSettings)}
+)
+"""One sentence about every setting, in the order of the fields."""
 
 PROFILES: Mapping[str, Mapping[str, float | int | str]] = MappingProxyType(
     {
@@ -165,4 +208,26 @@ PROFILES: Mapping[str, Mapping[str, float | int | str]] = MappingProxyType(
         ),
     }
 )
-"""Settings that belong together, by the name of what they are for: still images as published, and streams."""
+"""Settings that belong together, by purpose: single images as published ("paper"), and streams ("realtime")."""
+
+GOVERNED: tuple[str, ...] = tuple(PROFILES["paper"])
+"""Names of the settings that a profile sets."""
+
+
+def settings_for(profile: str, given: Mapping[str, object]) -> SegmenterSettings:
+    """Return the settings of a profile, with every given value on top, even one that equals a default.
+
+    Args:
+        profile: a name of `PROFILES`.
+        given: values by the names of the settings.
+
+    Raises:
+        SettingsError: the profile or a setting is unknown, or a value is out of range.
+    """
+    if profile not in PROFILES:
+        raise SettingsError(f"profile is {profile!r}; expected one of {', '.join(PROFILES)}")
+    unknown = [name for name in given if name not in DESCRIPTIONS]
+    if unknown:
+        raise SettingsError(f"there is no setting {unknown[0]!r}; expected one of {', '.join(DESCRIPTIONS)}")
+    values: dict[str, Any] = {**PROFILES[profile], **given}
+    return SegmenterSettings(**values)

@@ -8,7 +8,7 @@ from activesam_ros.prompts.embedder import EncodingReport
 from activesam_ros.prompts.expansion import ContextTokens
 from activesam_ros.prompts.prompt_set import PromptSet
 from activesam_ros.stages.decoding import EncodedImage, ask_presence, decode_planes
-from activesam_ros.stages.profiler import StageClock
+from activesam_ros.stages.timing import StageTimer
 from activesam_ros.vocabulary import Vocabulary
 
 WORDS = Vocabulary.from_names(["road", "car, automobile", "sky", "tree"])
@@ -60,7 +60,7 @@ def test_planes_of_the_active_queries(prompts, size, buckets):
     heads = Heads()
     encoded = EncodedImage(None, (6, 5), prompts, None, (1, 2, 4), {})
     presence, instances = {}, {}
-    clock = StageClock(torch.device("cpu"))
+    clock = StageTimer(torch.device("cpu"))
     planes = list(decode_planes(heads, encoded, size, 0.3, presence, clock, instances))
     assert [owner for owner, _ in planes] == [1, 1, 3]
     for (_, plane), expected in zip(planes, (0.1, 0.2, 0.4), strict=True):

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from activesam_ros.errors import ModelError, OutOfMemoryError
-from activesam_ros.stages.batch_size import PATIENCE, FittingSize, is_out_of_memory
+from activesam_ros.stages.batch_size import PATIENCE, AdaptiveBatchSize
+from activesam_ros.system.memory import is_out_of_memory
 
 
 class Machine:
@@ -17,7 +18,7 @@ class Machine:
         self.room = room
         self.tried = []
         self.released = 0
-        self.size = FittingSize("prompt", self.release)
+        self.size = AdaptiveBatchSize("prompt", self.release)
 
     def release(self):
         self.released += 1
@@ -90,7 +91,7 @@ def test_when_nothing_fits():
 
 
 def test_the_sentence_of_a_step_inside_stays():
-    outer, inner = FittingSize("image", lambda: None), Machine(0)
+    outer, inner = AdaptiveBatchSize("image", lambda: None), Machine(0)
     with pytest.raises(OutOfMemoryError, match="even one prompt"):
         outer.run(2, lambda size: inner.image(1))
     assert outer.within(2) == 1
@@ -104,7 +105,7 @@ def test_other_errors_are_not_tried_again():
         raise ModelError("damaged")
 
     with pytest.raises(ModelError, match="damaged"):
-        FittingSize("prompt").run(8, work)
+        AdaptiveBatchSize("prompt").run(8, work)
     assert tried == [8]
 
 
@@ -123,7 +124,7 @@ def test_what_a_failed_try_held_is_gone_before_the_next():
             raise MemoryError
         return size
 
-    assert FittingSize("prompt", lambda: gone.append(held[-1]() is None)).run(4, work) == 1
+    assert AdaptiveBatchSize("prompt", lambda: gone.append(held[-1]() is None)).run(4, work) == 1
     assert gone == [True, True]
 
 

@@ -73,7 +73,7 @@ def test_what_was_asked(segmenter, street_image):
     assert asked.previewed == 12
     assert asked.preview_tokens == segmenter.prompts.text.shape[1] + 1
     assert asked.decoded == tuple((asked.preview_tokens + 4, kept) for kept in result.instances)
-    assert len(asked.decoded) == len(result.active_queries) < 12
+    assert len(asked.decoded) == len(result.active_prompts) < 12
 
 
 def test_what_cannot_be_counted(segmenter, street_image):

@@ -86,7 +86,7 @@ def test_context_tokens(computed):
 def test_presence_and_active_sets(computed):
     for name, case in computed.items():
         result = case.result
-        assert list(result.active_queries) == case.expected["active"], name
+        assert list(result.active_prompts) == case.expected["active"], name
         if case.expected["preview_ran"]:
             np.testing.assert_allclose(
                 result.preview_presence, case.arrays["preview_presence"], atol=1e-4, rtol=0
@@ -95,7 +95,7 @@ def test_presence_and_active_sets(computed):
             assert result.preview_presence is None
         owner = case.segmenter.vocabulary.prompt_classes
         golden: dict[int, float] = {}
-        for query, presence in zip(result.active_queries, case.arrays["presence_active"], strict=True):
+        for query, presence in zip(result.active_prompts, case.arrays["presence_active"], strict=True):
             golden[owner[query]] = max(golden.get(owner[query], 0.0), float(presence))
         assert {
             entry.class_id: pytest.approx(entry.presence, abs=1e-4) for entry in result.active

@@ -27,17 +27,17 @@ class Stream:
         self.settings = settings
         self.queries = tuple(f"word {index}" for index in range(count))
         self.memory = memory or StreamMemory()
-        self.looks = []
+        self.schedules = []
 
     def frame(self, presence, rgb=SCENE, fails=False):
         """The queries that are decoded, and those that were asked or decoded."""
         presence = np.asarray(presence, np.float32)
         plan = self.memory.plan(rgb, self.queries, self.settings)
-        self.looks.append(plan.look)
+        self.schedules.append(plan.schedule)
         asked = None
-        if plan.look.queries:
+        if plan.schedule.prompts:
             asked = np.full(len(presence), np.nan, np.float32)
-            asked[list(plan.look.queries)] = presence[list(plan.look.queries)]
+            asked[list(plan.schedule.prompts)] = presence[list(plan.schedule.prompts)]
         selected = active = tuple(range(len(presence)))
         if plan.prunes:
             settings = self.settings
@@ -48,7 +48,7 @@ class Stream:
             active = plan.active(selected, known)
         if not fails:
             plan.keep(asked, selected, {query: float(presence[query]) for query in active})
-        return set(active), set(active) | set(plan.look.queries)
+        return set(active), set(active) | set(plan.schedule.prompts)
 
 
 def shows(*present, count=20):
@@ -94,18 +94,18 @@ def test_the_share_is_even():
     stream = Stream(rolling())
     for _ in range(30):
         stream.frame(shows(0, 1))
-    asked = [len(look.queries) for look in stream.looks]
-    assert asked[0] == 20 and stream.looks[0].way == "full"
+    asked = [len(schedule.prompts) for schedule in stream.schedules]
+    assert asked[0] == 20 and stream.schedules[0].mode == "full"
     assert set(asked[1:]) <= {2, 3} and sum(asked[1:25]) == 3 * 18
-    assert {look.way for look in stream.looks[1:]} == {"share"}
+    assert {schedule.mode for schedule in stream.schedules[1:]} == {"share"}
 
 
 def test_a_sweep_comes_once_in_a_period():
     stream = Stream(rolling(preview_way="sweep"))
     for _ in range(17):
         stream.frame(shows(0, 1))
-    assert [look.way for look in stream.looks] == ["full", *["none"] * 7, "sweep", *["none"] * 7, "sweep"]
-    assert stream.looks[8].queries == tuple(range(2, 20))
+    assert [schedule.mode for schedule in stream.schedules] == ["full", *["none"] * 7, "sweep", *["none"] * 7, "sweep"]
+    assert stream.schedules[8].prompts == tuple(range(2, 20))
 
 
 @WAYS
@@ -146,7 +146,7 @@ def test_of_a_scene_without_anything_the_likeliest_is_decoded():
 def test_few_words_are_pruned_by_a_floor_alone(floor, first):
     stream = Stream(rolling(max_active=20, presence_floor=floor))
     decoded = [stream.frame(shows(3, 4))[0] for _ in range(4)]
-    assert stream.looks[0].way == first
+    assert stream.schedules[0].mode == first
     assert decoded == [{3, 4} if floor else set(range(20))] * 4
 
 
@@ -154,7 +154,7 @@ def test_with_a_period_of_one_every_frame_is_for_itself():
     stream = Stream(SegmenterSettings(max_active=6))
     for present in ([0, 1], [2, 3], [2, 3]):
         assert stream.frame(shows(*present))[1] == set(range(20))
-    assert [look.way for look in stream.looks] == ["full"] * 3
+    assert [schedule.mode for schedule in stream.schedules] == ["full"] * 3
     assert stream.memory.state() is None
 
 
@@ -162,22 +162,22 @@ def settled(**changes):
     stream = Stream(rolling(**changes))
     for _ in range(3):
         stream.frame(shows(0, 1))
-    assert [look.way for look in stream.looks] == ["full", "share", "share"]
+    assert [schedule.mode for schedule in stream.schedules] == ["full", "share", "share"]
     return stream
 
 
 def test_a_cut_begins_anew():
     stream = settled()
     assert stream.frame(shows(5), OTHER_SCENE)[0] == {5}
-    assert stream.looks[-1].way == "full" and stream.memory.frames_since_full == 0
+    assert stream.schedules[-1].mode == "full" and stream.memory.frames_since_full == 0
     stream.frame(shows(5), OTHER_SCENE)
-    assert stream.looks[-1].way == "share" and stream.memory.frames_since_full == 1
+    assert stream.schedules[-1].mode == "share" and stream.memory.frames_since_full == 1
 
 
 def test_changes_may_be_left_to_the_period():
     stream = settled(change_threshold=1.0)
     stream.frame(shows(5), OTHER_SCENE)
-    assert stream.looks[-1].way == "share"
+    assert stream.schedules[-1].mode == "share"
 
 
 def test_other_words_and_settings_begin_anew():
@@ -187,9 +187,9 @@ def test_other_words_and_settings_begin_anew():
         Stream(rolling(presence_floor=0.4), 19, stream.memory),
     ):
         other.frame(shows(1, count=19))
-        assert other.looks[-1].way == "full"
+        assert other.schedules[-1].mode == "full"
         other.frame(shows(1, count=19))
-        assert other.looks[-1].way == "share"
+        assert other.schedules[-1].mode == "share"
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_settings_that_remember_nothing_leave_nothing_behind(between, fails):
     assert other.frame(shows(5), fails=fails)[0] == set(range(20))
     assert stream.memory.state() is None
     assert stream.frame(shows(6))[0] == {6}
-    assert stream.looks[-1].way == "full"
+    assert stream.schedules[-1].mode == "full"
 
 
 @pytest.mark.parametrize("gap", [LONGEST_GAP + 1, -1])
@@ -213,10 +213,10 @@ def test_a_frame_that_fails_counts_for_no_time(gap):
     before = stream.memory.state()
     stream.memory.at(7 + gap)
     stream.frame(shows(5), fails=True)
-    assert stream.looks[-1].way == "full" and stream.memory.state() == before
+    assert stream.schedules[-1].mode == "full" and stream.memory.state() == before
     stream.memory.at(8)
     stream.frame(shows(0, 1))
-    assert stream.looks[-1].way == "share"
+    assert stream.schedules[-1].mode == "share"
 
 
 def test_a_pause_begins_anew():
@@ -224,7 +224,7 @@ def test_a_pause_begins_anew():
     for stamp, way in ((5, "share"), (5 + LONGEST_GAP, "share"), (6 + 2 * LONGEST_GAP, "full")):
         stream.memory.at(stamp)
         stream.frame(shows(0, 1))
-        assert stream.looks[-1].way == way, stamp
+        assert stream.schedules[-1].mode == way, stamp
 
 
 def test_time_that_jumps_back_begins_anew():
@@ -232,7 +232,7 @@ def test_time_that_jumps_back_begins_anew():
     for stamp, way in ((5, "share"), (6, "share"), (6, "share"), (5, "full"), (7, "share")):
         stream.memory.at(stamp)
         stream.frame(shows(0, 1))
-        assert stream.looks[-1].way == way, stamp
+        assert stream.schedules[-1].mode == way, stamp
 
 
 def test_what_is_forgotten_while_a_frame_is_in_work_stays_so():
@@ -262,7 +262,7 @@ def test_a_memory_that_was_written_down_goes_on_the_same(way):
             state = json.loads(json.dumps(broken.memory.state()))
             broken.memory = StreamMemory.restored(state, broken.queries, broken.settings)
         assert whole.frame(presence) == broken.frame(presence)
-    assert whole.looks == broken.looks
+    assert whole.schedules == broken.schedules
 
 
 def test_a_memory_of_other_words_is_refused():
@@ -318,7 +318,7 @@ def test_the_likely_are_asked_more_often_and_the_others_in_time():
     for _ in range(72):
         _, seen = stream.frame(presence)
         times[list(seen)] += 1
-    assert {len(look.queries) for look in stream.looks[1:]} <= {2, 3, 4}
+    assert {len(schedule.prompts) for schedule in stream.schedules[1:]} <= {2, 3, 4}
     assert min(times[2:5]) > 30
     assert min(times[5:]) >= 4 and max(times[5:]) < 10
 

@@ -43,10 +43,10 @@ def test_a_street_with_the_preview(make, street_image):
     assert result.confidence.shape == (240, 320) and result.confidence.dtype == np.float32
     assert result.confidence.min() >= 0 and result.confidence.max() <= 1
     assert result.preview_presence.shape == (60,)
-    assert list(result.active_queries) == sorted(result.active_queries)
-    assert len(result.active_queries) == 12
-    assert [entry.name for entry in result.active] == [DEMO_CLASSES[query] for query in result.active_queries]
-    assert set(np.unique(result.labels)) <= set(result.active_queries)
+    assert list(result.active_prompts) == sorted(result.active_prompts)
+    assert len(result.active_prompts) == 12
+    assert [entry.name for entry in result.active] == [DEMO_CLASSES[query] for query in result.active_prompts]
+    assert set(np.unique(result.labels)) <= set(result.active_prompts)
     assert sum(entry.pixels for entry in result.active) == 240 * 320
     for entry in result.active:
         assert entry.pixels == np.count_nonzero(result.labels == entry.class_id)
@@ -59,7 +59,7 @@ def test_a_street_with_the_preview(make, street_image):
 def test_a_small_vocabulary_skips_the_preview(make, street_image):
     result = make(CLASSES).segment(street_image)
     assert result.preview_presence is None
-    assert result.active_queries == tuple(range(19))
+    assert result.active_prompts == tuple(range(19))
     assert all(entry.preview_presence is None for entry in result.active)
 
 
@@ -108,7 +108,7 @@ def test_many_classes_need_16_bits(make, street_image):
     words = [*(f"zq {index}" for index in range(250)), *CLASSES]
     result = make(words, max_active=20).segment(street_image)
     assert result.labels.dtype == np.uint16 and result.unlabeled_id == 65_535
-    assert set(np.unique(result.labels)) <= set(result.active_queries)
+    assert set(np.unique(result.labels)) <= set(result.active_prompts)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (333, 7), (480, 640)])
@@ -206,7 +206,7 @@ def images(street_image):
 def same_result(one, other):
     np.testing.assert_array_equal(one.labels, other.labels)
     np.testing.assert_allclose(one.confidence, other.confidence, atol=1e-5, rtol=0)
-    assert one.active_queries == other.active_queries
+    assert one.active_prompts == other.active_prompts
     for found, expected in zip(one.active, other.active, strict=True):
         assert found.presence == pytest.approx(expected.presence, abs=1e-5)
         assert (found.class_id, found.name, found.pixels) == (
@@ -274,7 +274,7 @@ def test_the_preview_alone(make, images, words):
     segmenter = make(words, max_active=10)
     for preview, rgb in zip(segmenter.preview(images), images, strict=True):
         result = segmenter.segment(rgb)
-        assert preview.active_queries == result.active_queries
+        assert preview.active_prompts == result.active_prompts
         assert [entry.class_id for entry in preview.active] == [entry.class_id for entry in result.active]
         assert preview.preview_presence.dtype == np.float32
         assert preview.preview_presence.shape == (len(segmenter.prompts),)
@@ -285,7 +285,7 @@ def test_the_preview_alone(make, images, words):
             np.testing.assert_allclose(preview.preview_presence, result.preview_presence, atol=1e-5)
         owner = segmenter.vocabulary.prompt_classes
         for entry in preview.active:
-            own = [query for query in preview.active_queries if owner[query] == entry.class_id]
+            own = [query for query in preview.active_prompts if owner[query] == entry.class_id]
             assert entry.presence == entry.preview_presence == preview.preview_presence[own].max()
 
 
@@ -438,7 +438,7 @@ def test_the_plain_path_labels_the_same(toytown_checkpoint, make, images, words)
     plain.set_vocabulary(lean.vocabulary)
     for rgb in images:
         one, other = lean.segment(rgb), plain.segment(rgb)
-        assert one.active_queries == other.active_queries and one.instances == other.instances
+        assert one.active_prompts == other.active_prompts and one.instances == other.instances
         np.testing.assert_allclose(one.confidence, other.confidence, atol=1e-4)
         for mine, theirs in zip(one.active, other.active, strict=True):
             assert mine.presence == pytest.approx(theirs.presence, abs=1e-5)
@@ -468,7 +468,7 @@ def test_compiled_parts_say_the_same_and_are_ready(toytown_checkpoint, make, str
     result = segmenter.segment(street_image)
     same_result(result, expected.segment(street_image))
     fewer = segmenter.with_settings(replace(expected.settings, keep_fraction=0.3))
-    assert len(fewer.segment(street_image).active_queries) < len(result.active_queries)
+    assert len(fewer.segment(street_image).active_prompts) < len(result.active_prompts)
     # Images of several cameras at once.
     fewer.encode_images([street_image, street_image])
     assert len(graphs) == warm

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from activesam_ros.stages.profiler import StageClock, added
+from activesam_ros.stages.timing import StageTimer, added
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def ticks(monkeypatch):
 
 
 def test_a_stage_inside_another_counts_for_itself_only(ticks):
-    clock = StageClock(torch.device("cpu"))
+    clock = StageTimer(torch.device("cpu"))
     with clock.timed("fuse"):
         with clock.timed("decode"):
             pass
@@ -26,14 +26,14 @@ def test_a_stage_inside_another_counts_for_itself_only(ticks):
 
 
 def test_shared_out_among_images(ticks):
-    clock = StageClock(torch.device("cpu"))
+    clock = StageTimer(torch.device("cpu"))
     with clock.timed("encode"):
         pass
     assert clock.seconds(images=2) == {"encode": 0.5, "total": 1.5}
 
 
 def test_a_stage_that_fails_is_charged_too(ticks):
-    clock = StageClock(torch.device("cpu"))
+    clock = StageTimer(torch.device("cpu"))
     with pytest.raises(ValueError), clock.timed("encode"):
         raise ValueError
     with clock.timed("encode"):

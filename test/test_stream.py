@@ -39,7 +39,7 @@ def make(toytown_checkpoint):
 
 def same(one, other):
     assert np.array_equal(one.labels, other.labels)
-    assert one.active_queries == other.active_queries and one.look == other.look
+    assert one.active_prompts == other.active_prompts and one.schedule == other.schedule
 
 
 @pytest.mark.parametrize("way", ["share", "sweep"])
@@ -47,13 +47,13 @@ def test_a_stream_asks_little_and_says_what(make, drive, way):
     segmenter, memory = make(preview_way=way, preview_period=2 if way == "sweep" else 6), StreamMemory()
     for number, rgb in enumerate(drive):
         result = segmenter.segment(rgb, memory)
-        asked = set(result.look.queries)
+        asked = set(result.schedule.prompts)
         if number == 0:
-            assert result.look.way == "full" and asked == set(range(60))
+            assert result.schedule.mode == "full" and asked == set(range(60))
         elif way == "share":
-            assert result.look.way == "share" and 5 <= len(asked) <= 15
+            assert result.schedule.mode == "share" and 5 <= len(asked) <= 15
         else:
-            assert result.look.way == ("none" if number % 2 else "sweep")
+            assert result.schedule.mode == ("none" if number % 2 else "sweep")
         presence = result.preview_presence
         assert (presence is None) == (not asked)
         if asked:
@@ -61,11 +61,11 @@ def test_a_stream_asks_little_and_says_what(make, drive, way):
         for entry in result.active:
             before = None if entry.class_id not in asked else pytest.approx(presence[entry.class_id])
             assert entry.preview_presence == before
-        assert len(result.query_presence) == len(result.active_queries) <= 19
+        assert len(result.prompt_presence) == len(result.active_prompts) <= 19
         work = asked_by(segmenter, result)
-        counts = (len(asked), 0) if result.look.way in ("full", "sweep") else (0, len(asked))
+        counts = (len(asked), 0) if result.schedule.mode in ("full", "sweep") else (0, len(asked))
         assert (work.previewed, work.presence_only) == counts
-        assert len(work.decoded) == len(result.active_queries)
+        assert len(work.decoded) == len(result.active_prompts)
 
 
 @pytest.mark.parametrize("way", ["share", "sweep"])
@@ -78,7 +78,7 @@ def test_every_word_is_asked_or_decoded_within_the_period(make, way):
     reached = []
     for index in range(14):
         result = segmenter.segment(world.render(3 + index / 4).rgb[::4, ::4], memory)
-        reached.append({*result.look.queries, *result.active_queries})
+        reached.append({*result.schedule.prompts, *result.active_prompts})
     for first in range(len(reached) - period + 1):
         assert set().union(*reached[first : first + period]) == set(range(24)), first
     # It is the turns that reach them all, no frame but the first and, of a sweep, one in a period.
@@ -96,12 +96,12 @@ def test_what_is_asked_at_full_resolution_is_the_models_own_answer(make, drive):
     segmenter.segment(drive[0], memory)
     result = segmenter.segment(drive[1], memory)
     expected = everything.segment(drive[1])
-    asked = list(result.look.queries)
+    asked = list(result.schedule.prompts)
     np.testing.assert_allclose(
-        result.preview_presence[asked], np.array(expected.query_presence)[asked], atol=1e-4
+        result.preview_presence[asked], np.array(expected.prompt_presence)[asked], atol=1e-4
     )
     found = {query for query in asked if result.preview_presence[query] >= 0.2}
-    assert found <= set(result.active_queries)
+    assert found <= set(result.active_prompts)
 
 
 def test_without_a_memory_and_with_a_period_of_one_images_are_for_themselves(make, drive):
@@ -109,7 +109,7 @@ def test_without_a_memory_and_with_a_period_of_one_images_are_for_themselves(mak
     memory = StreamMemory()
     paper = make(preview_period=1)
     for result, rgb in zip(alone, drive, strict=False):
-        assert result.look.way == "full"
+        assert result.schedule.mode == "full"
         same(result, paper.segment(rgb, memory))
     same(alone[0], make().segment(drive[0], StreamMemory()))
 
@@ -126,7 +126,7 @@ def test_cameras_side_by_side_are_as_if_each_was_alone(make, drive):
         for stream, one in enumerate(encoded[:2]):
             result = segmenter.decode(one)
             same(result, alone[stream][number])
-        assert encoded[2].look.way == "full"
+        assert encoded[2].schedule.mode == "full"
     with pytest.raises(SettingsError, match="same memory"):
         segmenter.encode_images(drive[:2], [memories[0]] * 2)
     with pytest.raises(ValueError, match="shorter|longer"):
@@ -159,11 +159,11 @@ def test_other_words_and_settings_are_asked_anew(make, drive):
     segmenter, memory = make(), StreamMemory()
     segmenter.segment(drive[0], memory)
     other = segmenter.with_settings(SegmenterSettings(**{**PROFILES["realtime"], "preview_period": 7}))
-    assert other.segment(drive[1], memory).look.way == "full"
+    assert other.segment(drive[1], memory).schedule.mode == "full"
     other.set_vocabulary(Vocabulary.from_names([*CLASSES, "sofa, couch"]))
     result = other.segment(drive[2], memory)
-    assert result.look.way == "full" and len(result.look.queries) == 21
-    assert len(result.active_queries) < 19
+    assert result.schedule.mode == "full" and len(result.schedule.prompts) == 21
+    assert len(result.active_prompts) < 19
 
 
 def test_a_decoded_class_never_scores_above_its_presence(make, drive):
@@ -179,15 +179,15 @@ def test_the_floor_acts_on_single_images_too(make, drive):
     (rgb, *_) = drive
     with_floor, without = (make(preview_period=1, presence_floor=floor).segment(rgb) for floor in (0.5, 0.0))
     above = {query for query in range(60) if with_floor.preview_presence[query] >= 0.5}
-    assert set(with_floor.active_queries) == above
-    assert len(without.active_queries) == 40
+    assert set(with_floor.active_prompts) == above
+    assert len(without.active_prompts) == 40
     (preview,) = make(preview_period=1, presence_floor=0.5).preview([rgb])
-    assert preview.active_queries == with_floor.active_queries
+    assert preview.active_prompts == with_floor.active_prompts
 
 
 def test_the_preview_of_few_words_says_what_a_stream_would_decode(make, drive):
     segmenter = make(CLASSES)
     (preview,) = segmenter.preview(drive[:1])
     result = segmenter.segment(drive[0], StreamMemory())
-    assert preview.active_queries == result.active_queries and len(result.active_queries) < 19
-    assert segmenter.segment(drive[0]).active_queries == tuple(range(19))
+    assert preview.active_prompts == result.active_prompts and len(result.active_prompts) < 19
+    assert segmenter.segment(drive[0]).active_prompts == tuple(range(19))

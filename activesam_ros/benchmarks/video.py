@@ -66,7 +66,7 @@ class Tally:
     """Counts over the frames of one setting.
 
     Attributes:
-        frames, decoded, full, swept: of frames, of queries decoded, of full looks, and of sweeps.
+        frames, decoded, full, swept: of frames, of queries decoded, of full schedules, and of sweeps.
         asked_small, asked_full: of queries asked at the preview's, and at full resolution before decoding.
         present, found: (frame, class) pairs that the truth shows, and those of them that were decoded.
         delays: frames from the first that shows a class to the first that decodes it, for each time that one came up.
@@ -99,7 +99,7 @@ class Measured:
         name: of the setting.
         work: operations a frame, mean; `work_highest`: of the frame with most; both without the first of a drive.
         decoded, asked_small, asked_full: queries a frame, see `Tally`.
-        full_share: share of the frames with a full look.
+        full_share: share of the frames with a full schedule.
         mean_iou, recall: of the 19 classes; share of the (frame, class) pairs that the truth shows that were decoded.
         delay, delay_highest: frames until a class that came up is decoded, mean and most; None if none came up.
         never: share of those that went before that.
@@ -291,21 +291,21 @@ def measure(segmenter: ActiveSegmenter, drives: Sequence[Sequence[RenderedFrame]
 
 def asked(result: SegmentationResult) -> Workload:
     """What SAM 3 would have been asked for a frame with these active queries."""
-    small = len(result.look.queries) if result.look.way in ("full", "sweep") else 0
+    small = len(result.schedule.prompts) if result.schedule.mode in ("full", "sweep") else 0
     return Workload(
         full_resolution=FULL,
         preview_resolution=PREVIEW,
         previewed=small,
         preview_tokens=TOKENS,
-        decoded=((TOKENS, MASKS),) * len(result.active_queries),
-        presence_only=len(result.look.queries) - small,
+        decoded=((TOKENS, MASKS),) * len(result.active_prompts),
+        presence_only=len(result.schedule.prompts) - small,
     )
 
 
 def _add(tally: Tally, result: SegmentationResult, frame: RenderedFrame, truth: set[int], decoded: set[int]) -> None:
-    way, count = result.look.way, len(result.look.queries)
+    way, count = result.schedule.mode, len(result.schedule.prompts)
     tally.frames += 1
-    tally.decoded += len(result.active_queries)
+    tally.decoded += len(result.active_prompts)
     tally.full += way == "full"
     tally.swept += way == "sweep"
     tally.asked_small += count if way in ("full", "sweep") else 0
@@ -316,7 +316,7 @@ def _add(tally: Tally, result: SegmentationResult, frame: RenderedFrame, truth: 
     if way == "full":
         tally.pairs += [
             (float(result.preview_presence[query]), presence)
-            for query, presence in zip(result.active_queries, result.query_presence, strict=True)
+            for query, presence in zip(result.active_prompts, result.prompt_presence, strict=True)
         ]
 
 
@@ -377,7 +377,7 @@ def to_markdown(found: Found) -> str:
         )
     lines += [
         "",
-        "| | 10¹² operations | most | decoded | asked small | asked full | full looks | mIoU | recall | delay "
+        "| | 10¹² operations | most | decoded | asked small | asked full | full schedules | mIoU | recall | delay "
         "| longest | never found |",
         "| --- " * 12 + "|",
     ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from activesam_ros.errors import DatasetError
+from activesam_ros.errors import DatasetError, reason
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,5 +78,4 @@ def _small(path: Path, values: np.ndarray) -> np.ndarray:
 
 
 def _unreadable(path: Path, error: Exception) -> DatasetError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return DatasetError(f"the label file {path} cannot be read ({reason}); unpack the data set again")
+    return DatasetError(f"the label file {path} cannot be read ({reason(error)}); unpack the data set again")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from activesam_ros.errors import DatasetError
+from activesam_ros.errors import DatasetError, reason
 from activesam_ros.images.compressed import compressed_to_rgb
 
 if TYPE_CHECKING:
@@ -56,8 +56,7 @@ def read_picture(path: Path) -> PictureFile:
         with Image.open(io.BytesIO(data)) as picture:
             return PictureFile(np.array(picture.convert("RGB")), None)
     except Exception as error:  # damaged files make the decoders raise nearly anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DatasetError(f"the image {path} cannot be read: {reason}") from error
+        raise DatasetError(f"the image {path} cannot be read: {reason(error)}") from error
 
 
 def notes_turned(path: Path) -> bool:

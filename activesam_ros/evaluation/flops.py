@@ -43,7 +43,7 @@ def asked_by(segmenter: ActiveSegmenter, result: SegmentationResult) -> Workload
     prompts = segmenter.prompts
     if prompts is None or prompts.vocabulary != result.vocabulary:
         raise ValueError("the result has another vocabulary than the segmenter; count before it is changed")
-    if result.instances is None or result.look is None:
+    if result.instances is None or result.schedule is None:
         raise ValueError(
             "the result does not say what was asked, or how many instance masks were kept; expected one of a segmenter"
         )
@@ -66,4 +66,4 @@ def _asked_before(result: SegmentationResult) -> tuple[int, int]:
     if result.preview_presence is None:
         return 0, 0
     count = int(np.count_nonzero(~np.isnan(result.preview_presence)))
-    return (0, count) if result.look is not None and result.look.way == "share" else (count, 0)
+    return (0, count) if result.schedule is not None and result.schedule.mode == "share" else (count, 0)

@@ -42,7 +42,7 @@ class Labeller(Protocol):
     def segment(self, rgb: np.ndarray) -> SegmentationResult:
         """Labels uint8 [H, W, 3]; raises as `ActiveSegmenter.segment`.
 
-        Where `settings.rolls`, `segment(rgb, memory)` labels the next image of a stream.
+        Where `settings.reuses_frames`, `segment(rgb, memory)` labels the next image of a stream.
         """
 
 

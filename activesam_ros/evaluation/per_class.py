@@ -15,10 +15,10 @@ from activesam_ros.model.flops import Workload
 from activesam_ros.model.prompt_heads import DecodedPrompt, PromptHeads, PromptTokens
 from activesam_ros.model.vision_encoder import VisionEncoder
 from activesam_ros.results import SegmentationResult, active_classes
-from activesam_ros.stages.batch_size import FittingSize
+from activesam_ros.stages.batch_size import AdaptiveBatchSize
 from activesam_ros.stages.fusion import fuse
 from activesam_ros.stages.labelling import label_pixels
-from activesam_ros.stages.profiler import StageClock
+from activesam_ros.stages.timing import StageTimer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ class PerClassSegmenter:
         self._checkpoint = bare.checkpoint
         self._vision = VisionEncoder(bare.checkpoint, bare.full_resolution)
         self._heads = PromptHeads(bare.checkpoint)
-        self._room = FittingSize("prompt")
+        self._room = AdaptiveBatchSize("prompt")
 
     def segment(self, rgb: np.ndarray) -> SegmentationResult:
         """Labels an image; every query is an active one, and there is no preview.
@@ -84,7 +84,7 @@ class PerClassSegmenter:
 
     @torch.inference_mode()
     def _segment(self, rgb: np.ndarray) -> SegmentationResult:
-        clock = StageClock(self._checkpoint.device)
+        clock = StageTimer(self._checkpoint.device)
         vocabulary = self.prompts.vocabulary
         presence: dict[int, float] = {}
         instances: dict[int, int] = {}
@@ -102,14 +102,14 @@ class PerClassSegmenter:
             confidence=confidence,
             active=active_classes(vocabulary, presence, None, pixels),
             preview_presence=None,
-            active_queries=tuple(presence),
+            active_prompts=tuple(presence),
             timings=clock.seconds(),
             vocabulary=vocabulary,
             instances=tuple(instances.values()),
         )
 
     def _planes(
-        self, rgb: np.ndarray, presence: dict[int, float], instances: dict[int, int], clock: StageClock
+        self, rgb: np.ndarray, presence: dict[int, float], instances: dict[int, int], clock: StageTimer
     ) -> Iterator[tuple[int, torch.Tensor]]:
         """Yields (class index, scores [H, W]) of each query; fills `presence` and `instances` on the way."""
         for query, owner in enumerate(self.prompts.vocabulary.prompt_classes):
@@ -119,7 +119,7 @@ class PerClassSegmenter:
             instances[query] = len(answer.instance_scores)
             yield owner, painted_instances(answer, rgb.shape[:2])
 
-    def _ask(self, rgb: np.ndarray, query: int, clock: StageClock) -> DecodedPrompt:
+    def _ask(self, rgb: np.ndarray, query: int, clock: StageTimer) -> DecodedPrompt:
         with clock.timed("prepare"):
             pixels = self._vision.prepare(rgb)
         with clock.timed("encode"):

@@ -20,7 +20,7 @@ from activesam_ros.datasets.class_map import (
 )
 from activesam_ros.datasets.recordings import Recording
 from activesam_ros.datasets.samples import Sample, count_samples, default_image_topic, read_samples
-from activesam_ros.errors import ActiveSamError, EvaluationError
+from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.corruptions import corrupt
 from activesam_ros.evaluation.finishing import finish
 from activesam_ros.evaluation.flops import PathWork
@@ -225,7 +225,7 @@ class _Loop:
         self._streams = {
             job: Stream(folder, job.method, job.corruption, job.labeller, done)
             for job in jobs
-            if job.labeller.settings.rolls
+            if job.labeller.settings.reuses_frames
         }
 
     def run(self, stream: Iterator[Sample], expected: int) -> None:
@@ -279,7 +279,7 @@ class _Loop:
         except Exception as error:  # one frame must not end the run
             self._before.pop(job, None)
             file.append(
-                self._judge.failed(sample, _described(error), method=job.method, corruption=job.corruption)
+                self._judge.failed(sample, describe(error), method=job.method, corruption=job.corruption)
             )
             return None
         compared = reference if (job.method, job.corruption) != (REFERENCE, "") else None
@@ -382,8 +382,3 @@ def _described_recording(request: Request, source: Recording, image_topic: str) 
 def _size(path: Path) -> int:
     files = [one for one in path.iterdir() if one.is_file()] if path.is_dir() else [path]
     return sum(one.stat().st_size for one in files)
-
-
-def _described(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, ActiveSamError) else f"{type(error).__name__}: {text}"

@@ -9,7 +9,7 @@ import numpy as np
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from activesam_ros.errors import ImageError
+from activesam_ros.errors import ImageError, reason
 from activesam_ros.images.checks import check_size
 from activesam_ros.images.raw import BAYER_ENCODINGS, demosaic, refuse_measurements
 
@@ -89,9 +89,8 @@ def _decoded(
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # damaged files make the decoders raise nearly anything
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(
-            f"the compressed image ({message.format!r}, {len(data)} bytes) is truncated or damaged: {reason}"
+            f"the compressed image ({message.format!r}, {len(data)} bytes) is truncated or damaged: {reason(error)}"
         ) from error
 
 

@@ -23,7 +23,7 @@ from activesam_ros.model.folder import (
 from activesam_ros.model.progress import counted_loading, step, weights_on_disk
 from activesam_ros.model.trust import inert, require_safetensors
 from activesam_ros.prompts.fingerprint import text_fingerprint
-from activesam_ros.stages.batch_size import is_out_of_memory
+from activesam_ros.system.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from torch import nn
 from activesam_ros.errors import ModelError, SettingsError, VocabularyError
 from activesam_ros.prompts.embedding import PromptEmbedding
 from activesam_ros.prompts.encoder import TextEncoder
-from activesam_ros.stages.batch_size import is_out_of_memory
+from activesam_ros.system.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 from sensor_msgs.msg import CompressedImage
 
-from activesam_ros.errors import ImageError, OutOfMemoryError
+from activesam_ros.errors import ImageError, OutOfMemoryError, describe
 from activesam_ros.images.compressed import compressed_to_rgb
 from activesam_ros.images.raw import image_to_rgb
 from activesam_ros.ros.admission import too_old
 from activesam_ros.ros.camera_outputs import Demand
 from activesam_ros.ros.inbox import Drop, Inbox
-from activesam_ros.ros.worker import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

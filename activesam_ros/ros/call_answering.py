@@ -6,10 +6,9 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from activesam_ros.errors import ImageError, VocabularyError
+from activesam_ros.errors import ImageError, VocabularyError, describe
 from activesam_ros.images.raw import image_to_rgb
 from activesam_ros.ros.calls import Answer, Call, CallQueue, Outcome
-from activesam_ros.ros.worker import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

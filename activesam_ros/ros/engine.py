@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from activesam_ros.errors import describe
 from activesam_ros.ros.call_answering import CallAnswering
 from activesam_ros.ros.changes import ChangeDesk
-from activesam_ros.ros.worker import Task, Worker, describe
+from activesam_ros.ros.worker import Task, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable

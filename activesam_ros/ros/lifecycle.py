@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from activesam_ros.errors import describe
 from activesam_ros.ros.distributions import answer_unfit_transitions, made
-from activesam_ros.ros.worker import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.parameter import Parameter
 
-from activesam_ros.errors import ActiveSamError, SettingsError
+from activesam_ros.errors import ActiveSamError, SettingsError, describe
 from activesam_ros.ros.descriptors import declared_default, descriptor
 from activesam_ros.ros.edits import first_request, next_request
 from activesam_ros.ros.parameters import (
@@ -26,7 +26,6 @@ from activesam_ros.ros.parameters import (
     group_of,
     typed,
 )
-from activesam_ros.ros.worker import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

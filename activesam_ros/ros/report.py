@@ -180,7 +180,7 @@ class NodeReport:
             active=camera.latency.active,
             rolling=engine is not None
             and engine.served is not None
-            and engine.served.segmenter.settings.rolls,
+            and engine.served.segmenter.settings.reuses_frames,
             since_full=camera.memory.frames_since_full,
         )
 

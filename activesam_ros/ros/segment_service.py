@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.task import Future
 
-from activesam_ros.errors import ActiveSamError, SettingsError, VocabularyError
+from activesam_ros.errors import ActiveSamError, SettingsError, VocabularyError, describe
 from activesam_ros.ros.calls import Answer, Asked, CallQueue, Outcome
 from activesam_ros.ros.conversions import (
     active_classes_to_msg,

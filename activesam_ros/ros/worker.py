@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from activesam_ros.errors import ActiveSamError
+from activesam_ros.errors import ActiveSamError, describe
 from activesam_ros.ros.preparation import Prepared, Preparer, Served, swap
 
 if TYPE_CHECKING:
@@ -172,9 +172,3 @@ class Worker(Generic[F]):
             self._task = None
         if self._calls.has_ready:
             self._inbox.wake()
-
-
-def describe(error: BaseException) -> str:
-    """An exception as one line: its text if it is one of ours, else its type too."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, ActiveSamError) else f"{type(error).__name__}: {text}"

@@ -6,10 +6,8 @@ import logging
 import re
 from typing import TYPE_CHECKING, TypeVar
 
-import torch
-
 from activesam_ros.errors import OutOfMemoryError
-from activesam_ros.system.memory import release_memory
+from activesam_ros.system.memory import is_out_of_memory, release_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,11 +19,8 @@ T = TypeVar("T")
 PATIENCE = 20
 """Images without trouble after which twice as much is tried again."""
 
-# What torch says where it has no type for it: its allocator on the CPU, CUDA's runtime, cuBLAS.
-_PHRASES = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
 
-
-class FittingSize:
+class AdaptiveBatchSize:
     """The size of a step that shrinks when memory runs out and recovers when it has not for a while.
 
     It is halved each time until the step fits, and doubled after `PATIENCE` images without trouble, up to what was
@@ -101,13 +96,6 @@ class FittingSize:
         self._wanted = max(most, self._wanted if self._limit is not None else 0)
         self._limit = tried // 2
         self._clean = 0
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on whatever device."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError | OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(phrase in str(error).lower() for phrase in _PHRASES)
 
 
 def _short(error: BaseException) -> str:

@@ -10,7 +10,7 @@ import torch
 from activesam_ros.model.fused.heads import FusedPromptHeads, PreparedImage
 from activesam_ros.model.prompt_heads import PromptHeads, PromptTokens
 from activesam_ros.stages.fusion import query_scores
-from activesam_ros.stages.temporal_reuse import NO_LOOK, Look, Plan
+from activesam_ros.stages.temporal_reuse import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from activesam_ros.model.vision_encoder import ImageFeatures
     from activesam_ros.prompts.prompt_set import PromptSet
     from activesam_ros.results import SegmentationResult
-    from activesam_ros.stages.profiler import StageClock
+    from activesam_ros.stages.timing import StageTimer
 
 Heads = PromptHeads | FusedPromptHeads
 
@@ -32,7 +32,7 @@ class EncodedImage:
             when all are dropped.
         size: height and width of the image in pixels.
         prompts: what was asked of it.
-        preview: presence of what `plan.look` asked, float32 [Q], NaN for other queries; None: nothing was asked.
+        preview: presence of what `plan.schedule` asked, float32 [Q], NaN for other queries; None: nothing was asked.
         active: indices of the queries to decode, ascending.
         timings: seconds per stage so far ("prepare", "preview", "encode") and "total"; those of a batch are shared
             out evenly.
@@ -50,14 +50,14 @@ class EncodedImage:
     selected: tuple[int, ...] = ()
 
     @property
-    def look(self) -> Look:
+    def schedule(self) -> PreviewSchedule:
         """What was asked before the active set was known."""
-        return NO_LOOK if self.plan is None else self.plan.look
+        return EMPTY_SCHEDULE if self.plan is None else self.plan.schedule
 
     def remember(self, result: SegmentationResult) -> None:
         """Tells the memory of its stream, if it has one, what came out."""
         if self.plan is not None:
-            decoded = dict(zip(result.active_queries, result.query_presence, strict=True))
+            decoded = dict(zip(result.active_prompts, result.prompt_presence, strict=True))
             self.plan.keep(result.preview_presence, self.selected, decoded)
 
 
@@ -85,7 +85,7 @@ def decode_planes(
     bucket_size: int,
     confidence_threshold: float,
     presence: dict[int, float],
-    clock: StageClock,
+    clock: StageTimer,
     instances: dict[int, int] | None = None,
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """Decodes the active queries and yields (class index, scores [H, W]) of each.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from activesam_ros.errors import SettingsError
+from activesam_ros.results import EMPTY_SCHEDULE, PreviewMode, PreviewSchedule
 from activesam_ros.stages.scene_change import SHAPE, change, thumbnail
 
 if TYPE_CHECKING:
@@ -15,41 +16,22 @@ if TYPE_CHECKING:
 
     from activesam_ros.settings import SegmenterSettings
 
-# Of what is expected of a query, so much is left after a look that did not find it.
+# Of what is expected of a query, so much is left after a schedule that did not find it.
 _FADING = np.float32(0.9)
 LONGEST_GAP = 5_000_000_000
 """Nanoseconds: a frame that was taken later than this after the last one finds everything forgotten."""
 
-Way = Literal["full", "sweep", "share", "none"]
+
+def single_image_schedule(count: int, settings: SegmenterSettings) -> PreviewSchedule:
+    """Score all `count` prompts of an image that belongs to no stream, or none if all are decoded anyway."""
+    return PreviewSchedule("full", tuple(range(count))) if count > settings.max_active else EMPTY_SCHEDULE
 
 
-@dataclass(frozen=True)
-class Look:
-    """Which queries a frame is asked for before its active set is known.
-
-    Attributes:
-        way: "full": all, at the preview's resolution; "sweep": all that were not active, at the preview's resolution;
-            "share": some that were not active, on the frame's features at full resolution; "none".
-        queries: their indices, ascending.
-    """
-
-    way: Way
-    queries: tuple[int, ...] = ()
-
-
-NO_LOOK = Look("none")
-
-
-def lone_look(count: int, settings: SegmenterSettings) -> Look:
-    """The look of an image that belongs to no stream: of all `count` queries, or none if all are decoded anyway."""
-    return Look("full", tuple(range(count))) if count > settings.max_active else NO_LOOK
-
-
-def first_look(count: int, settings: SegmenterSettings) -> Look:
-    """The look of the first image of a stream."""
+def first_frame_schedule(count: int, settings: SegmenterSettings) -> PreviewSchedule:
+    """Score all prompts of the first image of a stream, unless all are decoded anyway and nothing is gained later."""
     # Even few words are worth it once: those that are absent are not decoded in the frames to come.
-    pays = settings.rolls and settings.presence_floor > 0
-    return Look("full", tuple(range(count))) if pays else lone_look(count, settings)
+    pays = settings.reuses_frames and settings.presence_floor > 0
+    return PreviewSchedule("full", tuple(range(count))) if pays else single_image_schedule(count, settings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +40,9 @@ class _Known:
 
     Attributes:
         queries, settings: what was asked, and how.
-        frame: its number since the last full look, which is 0.
+        frame: its number since the last full schedule, which is 0.
         presence: float32 [Q], of each query when it was last asked or decoded.
-        expected: float32 [Q], the highest presence of each query so far, which fades with every look that finds less.
+        expected: float32 [Q], the highest presence of each query so far, which fades with every schedule that finds less.
         seen: int64 [Q], number of the frame in which it was last asked or decoded.
         unwanted: of each active query, the frames in a row in which it was decoded for its past alone.
         thumbnail: of the frame.
@@ -82,7 +64,7 @@ class StreamMemory:
     With `preview_period` 1 nothing is remembered. Else, while words and settings stay and no cut is seen:
 
     - every query is asked or decoded at least once in any `preview_period` frames that follow each other;
-    - one that a look finds is decoded in that very frame, as far as `keep_fraction` and `max_active` allow;
+    - one that a schedule finds is decoded in that very frame, as far as `keep_fraction` and `max_active` allow;
     - an active one leaves once it was not wanted in `leave_after` frames in a row.
 
     Only frames that were decoded count: one that fails leaves the memory as it was.
@@ -98,19 +80,19 @@ class StreamMemory:
 
     @property
     def frames_since_full(self) -> int | None:
-        """Frames since all queries were looked at together; None if the next look is full."""
+        """Frames since all queries were looked at together; None if the next schedule is full."""
         known = self._known
         return None if known is None else known.frame
 
     def forget(self) -> None:
-        """Have the next look be full."""
+        """Have the next schedule be full."""
         self._known = None
         self._turn = object()
 
     def at(self, stamp: int) -> None:
         """Say when the next frame was taken, in nanoseconds.
 
-        Its look is full if that is before the last frame that was kept, or more than `LONGEST_GAP` after it.
+        Its schedule is full if that is before the last frame that was kept, or more than `LONGEST_GAP` after it.
         """
         self._next_stamp = stamp
 
@@ -128,15 +110,17 @@ class StreamMemory:
         if known is not None and (known.queries, known.settings) != (queries, settings):
             self.forget()
             known = None
-        if not settings.rolls:
-            return Plan(lone_look(len(queries), settings), queries, settings)
+        if not settings.reuses_frames:
+            return Plan(single_image_schedule(len(queries), settings), queries, settings)
         small = thumbnail(rgb)
         if known is not None and (
             self._jumped() or change(known.thumbnail, small) > settings.change_threshold
         ):
             known = None
-        look = first_look(len(queries), settings) if known is None else _next_look(known, settings)
-        return Plan(look, queries, settings, self, self._turn, known, small, self._next_stamp)
+        schedule = (
+            first_frame_schedule(len(queries), settings) if known is None else _next_schedule(known, settings)
+        )
+        return Plan(schedule, queries, settings, self, self._turn, known, small, self._next_stamp)
 
     def _jumped(self) -> bool:
         if self._stamp is None or self._next_stamp is None:
@@ -219,13 +203,13 @@ class Plan:
     """A frame on its way: what to ask of it, and what its answers mean in the light of the frames before.
 
     Attributes:
-        look: what to ask.
+        schedule: what to ask.
         queries, settings: of the segmenter.
         memory: that it belongs to; None: the frame is for itself.
         turn, known, thumbnail, stamp: for the memory.
     """
 
-    look: Look
+    schedule: PreviewSchedule
     queries: tuple[str, ...]
     settings: SegmenterSettings
     memory: StreamMemory | None = None
@@ -237,7 +221,7 @@ class Plan:
     @property
     def prunes(self) -> bool:
         """Whether there is anything to choose the active set by."""
-        return self.look.way != "none" or self.known is not None
+        return self.schedule.mode != "none" or self.known is not None
 
     def presence(self, asked: np.ndarray | None) -> np.ndarray:
         """The last that is known of every query, float32 [Q].
@@ -281,7 +265,7 @@ class Plan:
         frame = 0 if before is None else before.frame + 1
         presence = self.presence(asked).copy()
         seen = np.zeros(len(presence), np.int64) if before is None else before.seen.copy()
-        seen[list(self.look.queries)] = frame
+        seen[list(self.schedule.prompts)] = frame
         for query, value in decoded.items():
             presence[query], seen[query] = value, frame
         looked = seen == frame
@@ -320,7 +304,7 @@ def distinct(memories: Sequence[StreamMemory | None]) -> None:
         )
 
 
-def _next_look(known: _Known, settings: SegmenterSettings) -> Look:
+def _next_schedule(known: _Known, settings: SegmenterSettings) -> PreviewSchedule:
     others = np.array([one for one in range(len(known.seen)) if one not in known.unwanted], np.int64)
     # The longest unseen first.
     others = others[np.argsort(known.seen[others], kind="stable")]
@@ -338,4 +322,6 @@ def _next_look(known: _Known, settings: SegmenterSettings) -> Look:
         urgency = np.sqrt(known.expected[rest]) * (known.frame + 1 - known.seen[rest])
         likely = rest[np.argsort(-urgency, kind="stable")][: settings.preview_likely]
         chosen = np.concatenate([chosen, likely])
-    return Look(settings.preview_way, tuple(sorted(chosen.tolist()))) if len(chosen) else NO_LOOK
+    if not len(chosen):
+        return EMPTY_SCHEDULE
+    return PreviewSchedule(cast("PreviewMode", settings.preview_way), tuple(sorted(chosen.tolist())))

@@ -9,8 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from activesam_ros.errors import OutOfMemoryError
+
 if TYPE_CHECKING:
     import torch
+
+# torch's messages where it raises a bare RuntimeError: its CPU allocator, the CUDA runtime and cuBLAS.
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,13 @@ def device_memory(device: torch.device) -> DeviceMemory | None:
         torch.cuda.memory_reserved(device),
         torch.cuda.get_device_properties(device).total_memory,
     )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception says that memory ran out, on any device."""
+    if isinstance(error, MemoryError | OutOfMemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _OUT_OF_MEMORY)
 
 
 def release_memory() -> None:

@@ -142,7 +142,7 @@ def tally(segmenter: ActiveSegmenter, first: int, last: int, progress: bool = Tr
                 np.asarray(glance.preview_presence),
                 _presence(complete.segment(frame.rgb), len(DEMO_CLASSES)),
                 np.bincount(frame.labels.ravel(), minlength=256)[: len(CLASSES)] / frame.labels.size,
-                np.isin(np.arange(len(CLASSES)), list(glance.active_queries)),
+                np.isin(np.arange(len(CLASSES)), list(glance.active_prompts)),
             )
         )
     counts = np.stack([confusion.counts for confusion in confusions])

@@ -11,7 +11,6 @@ from activesam_ros.cli.bench import main
 from activesam_ros.model.flops import Workload
 from activesam_ros.results import ActiveClass
 from activesam_ros.settings import PROFILES, SegmenterSettings
-from activesam_ros.stages.temporal_reuse import NO_LOOK, Look
 
 
 class Segmenter:
@@ -21,17 +20,17 @@ class Segmenter:
         self.frames = iter(frames)
 
     def segment(self, rgb, memory):
-        look, decoded = next(self.frames)
+        schedule, decoded = next(self.frames)
         preview = None
-        if look.queries:
+        if schedule.prompts:
             preview = np.full(25, np.nan, np.float32)
-            preview[list(look.queries)] = 0.25
+            preview[list(schedule.prompts)] = 0.25
         return SimpleNamespace(
             labels=np.where(np.arange(4) < 2, decoded[0], 255).reshape(2, 2),
-            look=look,
+            schedule=schedule,
             preview_presence=preview,
-            active_queries=decoded,
-            query_presence=(0.75,) * len(decoded),
+            active_prompts=decoded,
+            prompt_presence=(0.75,) * len(decoded),
             active=tuple(ActiveClass(one, str(one), 0.75, None, 0) for one in decoded),
         )
 
@@ -48,11 +47,11 @@ def drive(*frames):
 def test_what_is_counted():
     frames = drive([1, 1, 2, 255], [1, 1, 3, 3], [1, 1, 3, 4], [1, 1, 3, 3], [1, 1, 3, 3])
     segmenter = Segmenter(
-        (Look("full", tuple(range(25))), (1, 2)),
-        (Look("share", (5, 6)), (1, 2)),
-        (NO_LOOK, (1,)),
-        (Look("sweep", (3, 4, 5)), (1, 3)),
-        (NO_LOOK, (1, 3)),
+        (PreviewSchedule("full", tuple(range(25))), (1, 2)),
+        (PreviewSchedule("share", (5, 6)), (1, 2)),
+        (EMPTY_SCHEDULE, (1,)),
+        (PreviewSchedule("sweep", (3, 4, 5)), (1, 3)),
+        (EMPTY_SCHEDULE, (1, 3)),
     )
     tally = video.measure(segmenter, [frames], Work())
     assert (tally.frames, tally.full, tally.swept, tally.asked_small, tally.asked_full) == (5, 1, 1, 28, 2)
@@ -68,9 +67,9 @@ def test_what_is_counted():
 
 
 def test_sam3_is_asked_what_the_demo_model_was():
-    result = SimpleNamespace(look=Look("share", (4, 5, 6)), active_queries=(1, 2))
+    result = SimpleNamespace(schedule=PreviewSchedule("share", (4, 5, 6)), active_prompts=(1, 2))
     assert video.asked(result) == Workload(FULL, PREVIEW, 0, TOKENS, ((TOKENS, MASKS),) * 2, presence_only=3)
-    result = SimpleNamespace(look=Look("sweep", (4, 5, 6)), active_queries=(1,))
+    result = SimpleNamespace(schedule=PreviewSchedule("sweep", (4, 5, 6)), active_prompts=(1,))
     assert video.asked(result) == Workload(FULL, PREVIEW, 3, TOKENS, ((TOKENS, MASKS),), presence_only=0)
 
 

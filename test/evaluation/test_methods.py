@@ -88,8 +88,8 @@ def test_the_methods_on_a_picture(segmenter, street_image):
         previewed = name in ("active", "realtime", "no-expansion", "no-calibration")
         assert (result.preview_presence is not None) == previewed, name
         if name != "realtime":  # a floor decides there
-            assert len(result.active_queries) == (6 if previewed else 20), name
-        assert len(result.instances) == len(result.active_queries), name
+            assert len(result.active_prompts) == (6 if previewed else 20), name
+        assert len(result.instances) == len(result.active_prompts), name
         assert result.vocabulary == WORDS and result.labels.shape == (240, 320)
     unlabeled = {name: (result.labels == 255).mean() for name, result in results.items()}
     for name in ("active", "no-expansion", "no-preview", "per-class"):
@@ -137,7 +137,7 @@ def test_baselines_run_as_published(segmenter):
 def test_what_decodes_everything_does_so_on_a_stream_too(toytown_checkpoint, street_image):
     given = replace(GIVEN, **PROFILES["realtime"])
     segmenter = ActiveSegmenter(toytown_checkpoint, given, TableHypernyms.shipped(), prompt_cache=None)
-    rolling = [name for name in METHODS if build(name, segmenter, WORDS).settings.rolls]
+    rolling = [name for name in METHODS if build(name, segmenter, WORDS).settings.reuses_frames]
     assert rolling == ["active", "realtime", "no-expansion", "no-calibration"]
     for name in ("full-vocabulary", "no-preview"):
-        assert build(name, segmenter, WORDS).segment(street_image).active_queries == tuple(range(20))
+        assert build(name, segmenter, WORDS).segment(street_image).active_prompts == tuple(range(20))

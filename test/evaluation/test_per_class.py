@@ -67,7 +67,7 @@ def test_labels_are_those_of_the_best_instance(active, toytown_checkpoint, stree
 
 def test_what_the_result_says(active, street_image):
     result = PerClassSegmenter(active()).segment(street_image)
-    assert result.active_queries == tuple(range(6)) and len(result.instances) == 6
+    assert result.active_prompts == tuple(range(6)) and len(result.instances) == 6
     assert [entry.name for entry in result.active] == ["road", "car", "sky", "building", "zebra"]
     assert sum(entry.pixels for entry in result.active) == np.count_nonzero(result.labels != 255)
     assert result.preview_presence is None

@@ -82,7 +82,7 @@ class Stub:
             confidence=np.ones(labels.shape, np.float32),
             active=active,
             preview_presence=None,
-            active_queries=(0, 1, 2),
+            active_prompts=(0, 1, 2),
             timings={"decode": 0.25, "total": 0.5},
             vocabulary=WORDS,
         )
@@ -568,16 +568,16 @@ def test_a_stream_that_was_interrupted_is_gone_on_with_as_if_it_was_not(
         threads=1,
     )
     run.evaluate(whole)
-    looks = []
+    schedules = []
     streamed = Stream.segment
 
     def segment(stream, rgb, stamp):
         result = streamed(stream, rgb, stamp)
-        looks.append(result.look)
+        schedules.append(result.schedule)
         return result
 
     def interrupted(stream, rgb, stamp):
-        if len(looks) == 5:
+        if len(schedules) == 5:
             raise KeyboardInterrupt
         return segment(stream, rgb, stamp)
 
@@ -589,8 +589,8 @@ def test_a_stream_that_was_interrupted_is_gone_on_with_as_if_it_was_not(
         (part.out / "memories" / "active.json").unlink()
         (part.out / "memories" / "active+fog-3.json").write_text("damaged")
     run.evaluate(part)
-    assert len(looks) == 8 + 5 * forgotten
-    assert looks[0].way == "full" and "share" in {look.way for look in looks}
+    assert len(schedules) == 8 + 5 * forgotten
+    assert schedules[0].mode == "full" and "share" in {schedule.mode for schedule in schedules}
     known = [[replace(one, timings={}) for one in records_of(each.out)] for each in (part, whole)]
     assert known[0] == known[1]
     assert predictions(part.out) == predictions(whole.out)

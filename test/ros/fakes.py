@@ -141,7 +141,7 @@ class FakeSegmenter:
             confidence=np.full(labels.shape, 0.8, np.float32),
             active=(self._active(encoded.vocabulary, int((labels == 0).sum())),),
             preview_presence=None,
-            active_queries=(0,),
+            active_prompts=(0,),
             timings={"decode": 0.01, "total": 0.02},
             vocabulary=encoded.vocabulary,
         )

@@ -69,7 +69,7 @@ def result(labels: np.ndarray, active: tuple[ActiveClass, ...]) -> SegmentationR
         confidence=np.zeros(labels.shape, np.float32),
         active=active,
         preview_presence=None,
-        active_queries=(),
+        active_prompts=(),
         timings={},
         vocabulary=VOCABULARY,
     )

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from activesam_ros.errors import ImageError, ModelError
+from activesam_ros.errors import ImageError, ModelError, describe
 from activesam_ros.ros.calls import Answer, Asked, CallQueue, Outcome
 from activesam_ros.ros.changes import ChangeDesk
 from activesam_ros.ros.inbox import Inbox
-from activesam_ros.ros.worker import Worker, describe
+from activesam_ros.ros.worker import Worker
 
 from .fakes import PATIENCE, FakeSegmenter, eventually
 from .test_preparation import request

@@ -91,7 +91,7 @@ class Run:
         gpu_seconds: between the first and the last operation on the GPU; None on a CPU.
         peak: most bytes above the weights while it was labelled; None: the system does not tell.
         labels: uint8 or uint16 [H, W].
-        active_queries: which prompts were decoded.
+        active_prompts: which prompts were decoded.
         instances: how many masks each of them kept.
     """
 
@@ -99,7 +99,7 @@ class Run:
     gpu_seconds: float | None
     peak: int | None
     labels: np.ndarray
-    active_queries: tuple[int, ...]
+    active_prompts: tuple[int, ...]
     instances: tuple[int, ...]
 
 
@@ -140,7 +140,7 @@ class MeasuredPath:
         self._segmenter.set_vocabulary(Vocabulary.from_names(names))
         if path.compiled:
             self._segmenter.warm_up(self._segmenter.prompts)
-        self._stream = StreamMemory() if settings.rolls else None
+        self._stream = StreamMemory() if settings.reuses_frames else None
         # Weights that are mapped from a file are resident once they were read.
         for weight in self._segmenter.checkpoint.model.parameters():
             weight.abs().max()
@@ -187,7 +187,7 @@ class MeasuredPath:
         """Has another confidence threshold from now on; a video begins anew."""
         settings = replace(self._segmenter.settings, confidence_threshold=threshold)
         self._segmenter = self._segmenter.with_settings(settings)
-        self._stream = StreamMemory() if settings.rolls else None
+        self._stream = StreamMemory() if settings.reuses_frames else None
 
     def run(self, rgb: np.ndarray) -> Run:
         """Labels uint8 [H, W, 3]; raises as `ActiveSegmenter.segment`."""
@@ -205,7 +205,7 @@ class MeasuredPath:
             gpu_seconds,
             max(0, self._peak() - self._weights) if known else None,
             result.labels,
-            result.active_queries,
+            result.active_prompts,
             result.instances,
         )
 

@@ -216,8 +216,8 @@ def _summary(loaded: Loaded, runs: Sequence[Run], first: Sequence[Run]) -> Measu
         statistics.mean(totals),
         statistics.median(on_gpu) if on_gpu else None,
         max(peaks, default=None),
-        statistics.mean(len(run.active_queries) for run in runs),
+        statistics.mean(len(run.active_prompts) for run in runs),
         statistics.mean(instances),
         statistics.mean(float((one.labels == other.labels).mean()) for one, other in pairs),
-        statistics.mean(one.active_queries == other.active_queries for one, other in pairs),
+        statistics.mean(one.active_prompts == other.active_prompts for one, other in pairs),
     )

@@ -10,10 +10,11 @@ import torch
 
 from activesam_ros.evaluation.methods import NO_PREVIEW
 from activesam_ros.model.flops import Workload
+from activesam_ros.results import PreviewSchedule
 from activesam_ros.settings import PROFILES, SegmenterSettings
 from activesam_ros.stages.preview import select_active
 from activesam_ros.stages.resolutions import resolutions
-from activesam_ros.stages.temporal_reuse import Look, StreamMemory, lone_look
+from activesam_ros.stages.temporal_reuse import StreamMemory, single_image_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,39 +102,39 @@ def frames(settings: SegmenterSettings, scale: Scale, inputs: Inputs) -> list[Wo
         Workload(
             full_resolution=full,
             preview_resolution=preview,
-            previewed=len(look.queries) if look.way in ("full", "sweep") else 0,
+            previewed=len(schedule.prompts) if schedule.mode in ("full", "sweep") else 0,
             preview_tokens=inputs.tokens,
             decoded=((inputs.tokens, inputs.kept),) * active,
-            presence_only=len(look.queries) if look.way == "share" else 0,
+            presence_only=len(schedule.prompts) if schedule.mode == "share" else 0,
         )
-        for look, active in _played(settings, scale.words, inputs.shown)
+        for schedule, active in _played(settings, scale.words, inputs.shown)
     ]
 
 
-def _played(settings: SegmenterSettings, words: int, shown: int) -> list[tuple[Look, int]]:
+def _played(settings: SegmenterSettings, words: int, shown: int) -> list[tuple[PreviewSchedule, int]]:
     """What is presence_only for, and how many queries are active, if the same words are always seen, and clearly."""
     # Different from each other, so that quantiles are as they are on images.
     presence = np.linspace(0.05, 0.01, words, dtype=np.float32)
     presence[:shown] = np.linspace(0.95, 0.9, min(shown, words))
     if settings.preview_period == 1:
-        look = lone_look(words, settings)
-        return [(look, words if look.way == "none" else len(_selected(presence, settings)))]
+        schedule = single_image_schedule(words, settings)
+        return [(schedule, words if schedule.mode == "none" else len(_selected(presence, settings)))]
     memory = StreamMemory()
     image = np.zeros((8, 8, 3), np.uint8)
     queries = tuple(map(str, range(words)))
     played = []
-    # A period until the looks after the first one have spread, and one to count.
+    # A period until the schedules after the first one have spread, and one to count.
     for _ in range(2 * settings.preview_period + 1):
         plan = memory.plan(image, queries, settings)
         asked = np.full(words, np.nan, np.float32)
-        asked[list(plan.look.queries)] = presence[list(plan.look.queries)]
+        asked[list(plan.schedule.prompts)] = presence[list(plan.schedule.prompts)]
         active: tuple[int, ...] = tuple(range(words))
         selected = active
         if plan.prunes:
             selected = _selected(plan.presence(asked), settings)
             active = plan.active(selected, plan.presence(asked))
         plan.keep(asked, selected, {query: float(presence[query]) for query in active})
-        played.append((plan.look, len(active)))
+        played.append((plan.schedule, len(active)))
     return played[-settings.preview_period :]
 
 

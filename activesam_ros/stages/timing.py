@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-class StageClock:
+class StageTimer:
     """Seconds spent per stage; a stage inside another counts for itself only.
 
     On CUDA the clock waits for the device whenever a stage begins or ends, so that work which is only queued does not
