@@ -20,7 +20,7 @@ from activesam_ros.datasets.class_map import (
 )
 from activesam_ros.datasets.recordings import Recording
 from activesam_ros.datasets.samples import Sample, count_samples, default_image_topic, read_samples
-from activesam_ros.errors import EvaluationError
+from activesam_ros.errors import EvaluationError, describe
 from activesam_ros.evaluation.corruptions import corrupt
 from activesam_ros.evaluation.finishing import finish
 from activesam_ros.evaluation.flops import PathWork
