@@ -18,7 +18,6 @@ from activesam_ros.ros.conversions import (
     labels_to_msg,
     vocabulary_to_msg,
 )
-from activesam_ros.ros.worker import describe
 from activesam_ros.srv import Segment
 from activesam_ros.vocabulary import Vocabulary, check_size
 

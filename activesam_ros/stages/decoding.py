@@ -9,6 +9,7 @@ import torch
 
 from activesam_ros.model.fused.heads import FusedPromptHeads, PreparedImage
 from activesam_ros.model.prompt_heads import PromptHeads, PromptTokens
+from activesam_ros.results import EMPTY_SCHEDULE, PreviewSchedule
 from activesam_ros.stages.fusion import query_scores
 from activesam_ros.stages.temporal_reuse import Plan
 

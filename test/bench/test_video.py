@@ -9,7 +9,7 @@ from activesam_ros.benchmarks import video
 from activesam_ros.benchmarks.video import FULL, MASKS, PREVIEW, TOKENS, Options, Tally
 from activesam_ros.cli.bench import main
 from activesam_ros.model.flops import Workload
-from activesam_ros.results import ActiveClass
+from activesam_ros.results import EMPTY_SCHEDULE, ActiveClass, PreviewSchedule
 from activesam_ros.settings import PROFILES, SegmenterSettings
 
 
