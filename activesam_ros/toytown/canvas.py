@@ -1,8 +1,9 @@
-"""Drawing in perspective onto an RGB image and, in step with it, an exact image of parts."""
+"""Draw in perspective onto an RGB image and, at the same time, onto an exact label image."""
 
 import colorsys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,26 +14,56 @@ _SHIFT = 4
 _LIMIT = 4000.0
 
 Colour = tuple[float, float, float]
+Range = tuple[float, float] | float
+"""Bounds to draw a number from, or the number itself."""
 
 
 def hsv(hue: float, saturation: float, value: float) -> Colour:
-    """RGB colour (0..255) of a hue in degrees and a saturation and value in 0..1."""
+    """Convert a hue in degrees and a saturation and value in 0..1 to RGB in 0..255."""
     r, g, b = colorsys.hsv_to_rgb((hue % 360) / 360, min(max(saturation, 0), 1), min(max(value, 0), 1))
     return r * 255, g * 255, b * 255
 
 
+def draw(r: np.random.Generator, bounds: Range) -> float:
+    """Draw a number between the bounds; a number stands for itself."""
+    return r.uniform(*bounds) if isinstance(bounds, tuple) else bounds
+
+
+def tone(r: np.random.Generator, hue: Range | list[Range], saturation: Range, value: Range) -> Colour:
+    """Draw a colour; a list of hues offers several families of colours."""
+    angle = r.choice([draw(r, bounds) for bounds in hue]) if isinstance(hue, list) else draw(r, hue)
+    return hsv(angle, draw(r, saturation), draw(r, value))
+
+
 def shade(colour: Colour, factor: float) -> Colour:
-    """The colour made darker (factor < 1) or lighter (factor > 1)."""
+    """Make a colour darker (factor < 1) or lighter (factor > 1)."""
     r, g, b = colour
     return min(r * factor, 255.0), min(g * factor, 255.0), min(b * factor, 255.0)
 
 
 @dataclass(frozen=True)
-class Camera:
-    """A pinhole camera that looks along +z; x points right, y up, all lengths in metres.
+class Item:
+    """One object in the street: kind, instance number, near end (metres), speed (m/s), length (metres) and looks."""
 
-    ``focal`` and ``centre`` are in pixels.
-    """
+    kind: str
+    owner: int
+    x: float
+    z: float
+    speed: float = 0.0
+    length: float = 0.0
+    looks: dict[str, Any] = field(default_factory=dict)
+
+    def moved(self, dz: float) -> "Item":
+        """Return the same item, shifted along the street."""
+        return replace(self, z=self.z + dz)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.looks[name]
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera that looks along +z; x points right, y up, in metres. ``focal`` and ``centre`` are in pixels."""
 
     width: int
     height: int
@@ -42,29 +73,34 @@ class Camera:
     y: float
     z: float
 
+    @property
+    def near(self) -> float:
+        """World depth of the near clipping plane."""
+        return self.z + NEAR
+
     def scale(self, z: float) -> float:
-        """Pixels per metre at the world depth ``z``."""
+        """Return the pixels per metre at the world depth ``z``."""
         return self.focal / max(z - self.z, NEAR)
 
     def project(self, x: float, y: float, z: float) -> tuple[float, float]:
-        """Pixel position of a world point; points behind the near plane are moved onto it."""
+        """Project a world point to pixels; points behind the near plane are moved onto it."""
         k = self.scale(z)
         return self.centre[0] + (x - self.x) * k, self.centre[1] - (y - self.y) * k
 
 
 class Canvas:
-    """RGB image and part image drawn together: whatever shape colours a pixel also owns its label.
+    """RGB image and part image drawn together: the shape that colours a pixel also labels it.
 
-    A *part* is one class's share of one object (a traffic light is a box and a pole). `begin` opens a part;
-    drawing calls belong to it until the next `begin`. ``detail=True`` draws colour only, for decoration that
-    lies within the part's own outline.
+    A *part* is one class's share of one object (a traffic light is a box and a pole). `begin` opens a part; the
+    drawing calls until the next `begin` belong to it. ``detail=True`` draws colour only, for decoration inside the
+    part's own outline.
+
+    Args:
+        camera: the view to draw.
+        coloured: False draws the part image alone, which takes half of the time.
     """
 
     def __init__(self, camera: Camera, coloured: bool = True) -> None:
-        """Args:
-        camera: whose picture is drawn.
-        coloured: False: draw the part image alone, which takes half of the time.
-        """
         self.camera = camera
         self._coloured = coloured
         shape = (camera.height, camera.width)
@@ -75,7 +111,7 @@ class Canvas:
         self._part = 0
 
     def begin(self, class_id: int, owner: int = -1) -> None:
-        """Open a part of the class for the object ``owner`` (-1: nobody's, such as the ground)."""
+        """Open a part of the class for the object ``owner`` (-1: no object, such as the ground)."""
         self.part_class.append(class_id)
         self.part_owner.append(owner)
         self._part = len(self.part_class) - 1
@@ -93,30 +129,20 @@ class Canvas:
             cv2.fillPoly(self.parts, points, self._part, cv2.LINE_8, _SHIFT)
 
     def label_polygon(self, pixels: Sequence[tuple[float, float]]) -> None:
-        """Give a polygon's pixels to the part without colouring them, for things one can see through."""
+        """Label a polygon without colouring it, for things one can see through."""
         points = self._points(pixels)
         if points is not None:
             cv2.fillPoly(self.parts, points, self._part, cv2.LINE_8, _SHIFT)
 
     def _points(self, pixels: Sequence[tuple[float, float]]) -> list[np.ndarray] | None:
-        """Fixed-point corners for OpenCV; None for a polygon that lies beside the picture."""
+        """Return fixed-point corners for OpenCV; None for a polygon outside the image."""
         xs, ys = [x for x, _ in pixels], [y for _, y in pixels]
         width, height = self.camera.width, self.camera.height
         if max(xs) < -2 or min(xs) > width + 2 or max(ys) < -2 or min(ys) > height + 2:
             return None
         scale = 1 << _SHIFT
-        return [
-            np.array(
-                [
-                    (
-                        round(min(max(x, -_LIMIT), _LIMIT) * scale),
-                        round(min(max(y, -_LIMIT), _LIMIT) * scale),
-                    )
-                    for x, y in pixels
-                ],
-                np.int32,
-            )
-        ]
+        fixed = [[round(min(max(v, -_LIMIT), _LIMIT) * scale) for v in point] for point in pixels]
+        return [np.array(fixed, np.int32)]
 
     def face(
         self, corners: Sequence[tuple[float, float, float]], colour: Colour, detail: bool = False
@@ -131,24 +157,52 @@ class Canvas:
         self, x: float, z0: float, z1: float, y0: float, y1: float, colour: Colour, detail: bool = False
     ) -> None:
         """Fill a rectangle in the plane of constant ``x``, clipped at the near plane."""
-        z0 = max(z0, self.camera.z + NEAR)
+        z0 = max(z0, self.camera.near)
         if z1 > z0:
             self.face([(x, y0, z0), (x, y0, z1), (x, y1, z1), (x, y1, z0)], colour, detail)
 
     def front(
         self, z: float, x0: float, x1: float, y0: float, y1: float, colour: Colour, detail: bool = False
     ) -> None:
-        """Fill a rectangle in the plane of constant ``z``, if it is in front of the camera."""
-        if z > self.camera.z + NEAR:
+        """Fill a rectangle in the plane of constant ``z``, if it is in front of the camera; x0, x1 in any order."""
+        if z > self.camera.near:
+            x0, x1 = min(x0, x1), max(x0, x1)
             self.face([(x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)], colour, detail)
+
+    def trapezoid(
+        self,
+        x: float,
+        low: tuple[float, float, float],
+        high: tuple[float, float, float],
+        colour: Colour,
+        detail: bool = False,
+    ) -> None:
+        """Fill a trapezoid that is symmetric about ``x``; each end is (half width, y, z)."""
+        (a, y0, z0), (b, y1, z1) = low, high
+        self.face([(x - a, y0, z0), (x + a, y0, z0), (x + b, y1, z1), (x - b, y1, z1)], colour, detail)
 
     def ground(
         self, x0: float, x1: float, z0: float, z1: float, colour: Colour, detail: bool = False
     ) -> None:
         """Fill a rectangle on the ground, clipped at the near plane."""
-        z0 = max(z0, self.camera.z + NEAR)
+        z0 = max(z0, self.camera.near)
         if z1 > z0:
             self.face([(x0, 0, z0), (x1, 0, z0), (x1, 0, z1), (x0, 0, z1)], colour, detail)
+
+    def box(
+        self, x: float, width: float, z0: float, z1: float, y0: float, y1: float, colour: Colour
+    ) -> float | None:
+        """Draw a box; return the x of the side that faces the camera, None if neither does."""
+        camera, half = self.camera, width / 2
+        if z1 < camera.near:
+            return None
+        near_side = x - half if x - half > camera.x else x + half if x + half < camera.x else None
+        if y1 < camera.y:
+            self.trapezoid(x, (half, y1, max(z0, camera.near)), (half, y1, z1), shade(colour, 1.12))
+        if near_side is not None:
+            self.side(near_side, z0, z1, y0, y1, shade(colour, 0.8))
+        self.front(z0, x - half, x + half, y0, y1, colour)
+        return near_side
 
     def ellipse(
         self, centre: tuple[float, float], rx: float, ry: float, colour: Colour, detail: bool = False
@@ -188,7 +242,7 @@ class Canvas:
 
     def darken_ground(self, x0: float, x1: float, z0: float, z1: float, factor: float) -> None:
         """Darken a rectangle on the ground: a shadow, which changes no label."""
-        z0 = max(z0, self.camera.z + NEAR)
+        z0 = max(z0, self.camera.near)
         if z1 <= z0 or not self._coloured:
             return
         project = self.camera.project

@@ -1,22 +1,21 @@
 """Seeded street scenes with exact labels, and drives through them.
 
-``World(seed).render(t)`` shows the street at ``t`` seconds. The street is made of slots of a few metres along
-the road; what stands in a slot depends on the seed and the slot's number alone, so a drive never ends and
-never depends on which frames were rendered before. What moves is placed so that it meets the camera near its
-own slot.
+``World(seed).render(t)`` shows the street at ``t`` seconds. The street is made of slots of a few metres along the
+road; what stands in a slot depends on the seed and the slot's number alone, so a drive never ends and does not
+depend on which frames were rendered before. Moving objects are placed so that they meet the camera near their slot.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import floor, sin
-from typing import Any
 
 import cv2
 import numpy as np
 
-from activesam_ros.toytown import CLASS_ID, THINGS, VOID
-from activesam_ros.toytown.canvas import NEAR, Camera, Canvas, Colour, hsv, shade
-from activesam_ros.toytown.objects import DRAW, Item
+from activesam_ros.toytown import CLASS_ID, THINGS, VOID, scenery
+from activesam_ros.toytown import road_users as users
+from activesam_ros.toytown.canvas import NEAR, Camera, Canvas, Item, shade, tone
 
 HELD_OUT_SEED = 10_000_000
 """Training uses seeds below this one, evaluation seeds from it on."""
@@ -28,22 +27,35 @@ SMALL_SIGHT = 14.5
 """The same for people, two-wheelers and street furniture."""
 _STREET_SIGHT = 45.0
 _SMALLEST = 100
-"""An object of fewer visible pixels than this (of 320 x 240) is left out; what cannot be left out becomes
-void.
-"""
+"""An object of fewer visible pixels than this (of 320 x 240) is left out; what cannot be left out becomes void."""
 _LONG = frozenset({"building", "wall", "fence", "hedge"})
 _KINDS_AT_CURB = (None, "lamp", "traffic light", "traffic sign")
 _VEHICLES = (None, "car", "truck", "bus", "bicycle", "motorcycle")
-_LENGTHS = {"car": 3.6, "truck": 5.6, "bus": 7.0, "train": 8.0, "bicycle": 1.0, "motorcycle": 1.0}
+_DRAW: dict[str, Callable[[Canvas, Item], None]] = {
+    "car": users.draw_car,
+    "truck": users.draw_truck,
+    "bus": users.draw_bus,
+    "train": users.draw_train,
+    "person": users.draw_person,
+    "bicycle": users.draw_two_wheeler,
+    "motorcycle": users.draw_two_wheeler,
+    "lamp": scenery.draw_lamp,
+    "traffic light": scenery.draw_traffic_light,
+    "traffic sign": scenery.draw_traffic_sign,
+    "tree": scenery.draw_tree,
+    "hedge": scenery.draw_hedge,
+    "building": scenery.draw_building,
+    "wall": scenery.draw_wall,
+    "fence": scenery.draw_fence,
+}
 
 
 @dataclass(frozen=True)
 class RenderedFrame:
-    """One rendered picture with its truth, all of one height and width.
+    """A rendered image with its ground truth.
 
-    ``rgb`` is uint8 [H, W, 3]; ``labels`` uint8 [H, W] holds class indices and 255 for void; ``instances``
-    uint16 [H, W] holds one positive number per visible thing and 0 elsewhere. The numbers stay the same along
-    a drive.
+    ``rgb`` is uint8 [H, W, 3]; ``labels`` uint8 [H, W] holds class indices and 255 for void; ``instances`` uint16
+    [H, W] holds one positive number per visible thing and 0 elsewhere, the same along a drive.
     """
 
     rgb: np.ndarray
@@ -86,33 +98,25 @@ class World:
         self._slots = lru_cache(maxsize=64)(self._slot)
 
     def _paint(self, r: np.random.Generator) -> None:
-        self._road = hsv(r.uniform(200, 280), r.uniform(0, 0.1), r.uniform(0.3, 0.46))
-        self._slabs = hsv(r.uniform(15, 50), r.uniform(0.05, 0.28), r.uniform(0.72, 0.88))
-        grass = r.random() < 0.72
-        self._grass = grass
-        self._soil = (
-            hsv(r.uniform(68, 95), r.uniform(0.45, 0.7), r.uniform(0.55, 0.78))
-            if grass
-            else hsv(r.uniform(25, 38), r.uniform(0.4, 0.6), r.uniform(0.42, 0.6))
-        )
+        self._road = tone(r, (200, 280), (0, 0.1), (0.3, 0.46))
+        self._slabs = tone(r, (15, 50), (0.05, 0.28), (0.72, 0.88))
+        self._grass = r.random() < 0.72
+        if self._grass:
+            self._soil = tone(r, (68, 95), (0.45, 0.7), (0.55, 0.78))
+        else:
+            self._soil = tone(r, (25, 38), (0.4, 0.6), (0.42, 0.6))
         self._weather = str(
             r.choice(["sun", "overcast", "dusk", "rain", "fog", "snow"], p=[0.4, 0.22, 0.14, 0.1, 0.08, 0.06])
         )
         if self._weather == "sun":
-            self._sky = (
-                hsv(r.uniform(200, 220), r.uniform(0.4, 0.7), r.uniform(0.85, 1.0)),
-                hsv(r.uniform(195, 215), r.uniform(0.1, 0.3), 1.0),
-            )
+            self._sky = (tone(r, (200, 220), (0.4, 0.7), (0.85, 1.0)), tone(r, (195, 215), (0.1, 0.3), 1.0))
         elif self._weather == "dusk":
             self._sky = (
-                hsv(r.uniform(235, 275), r.uniform(0.3, 0.5), r.uniform(0.55, 0.75)),
-                hsv(r.uniform(12, 38), r.uniform(0.35, 0.6), r.uniform(0.9, 1.0)),
+                tone(r, (235, 275), (0.3, 0.5), (0.55, 0.75)),
+                tone(r, (12, 38), (0.35, 0.6), (0.9, 1.0)),
             )
         else:
-            self._sky = (
-                hsv(215, r.uniform(0, 0.1), r.uniform(0.66, 0.82)),
-                hsv(215, r.uniform(0, 0.08), r.uniform(0.8, 0.95)),
-            )
+            self._sky = (tone(r, 215, (0, 0.1), (0.66, 0.82)), tone(r, 215, (0, 0.08), (0.8, 0.95)))
         self._clouds = [
             (r.uniform(0, 1), r.uniform(0.1, 0.8), r.uniform(8, 20)) for _ in range(int(r.integers(0, 5)))
         ]
@@ -122,19 +126,12 @@ class World:
         self._haze = {"fog": r.uniform(0.35, 0.55), "rain": 0.15, "snow": 0.2}.get(self._weather, 0.0)
 
     def camera(self, t: float) -> Camera:
-        """The camera at ``t`` seconds; it drives at a steady pace and sways a little in its lane."""
-        return Camera(
-            self.width,
-            self.height,
-            self._focal,
-            self._centre,
-            0.25 * sin(0.35 * t + self._sway),
-            self._eye,
-            self._speed * t,
-        )
+        """Return the camera at ``t`` seconds; it drives at a steady pace and sways a little in its lane."""
+        x, z = 0.25 * sin(0.35 * t + self._sway), self._speed * t
+        return Camera(self.width, self.height, self._focal, self._centre, x, self._eye, z)
 
     def render(self, t: float = 0.0) -> RenderedFrame:
-        """The street at ``t`` seconds (``t`` >= 0). Equal seeds, sizes and times give equal frames."""
+        """Render the street at ``t`` seconds (``t`` >= 0). Equal seeds, sizes and times give equal frames."""
         if not t >= 0:
             raise ValueError(f"time is in seconds from the start of the drive and at least 0, got {t}")
         camera = self.camera(t)
@@ -158,7 +155,7 @@ class World:
 
     @staticmethod
     def _too_small(canvas: Canvas, items: list[Item], smallest: float) -> set[int]:
-        """Owners of objects of which too little shows; riders and their two-wheelers go together."""
+        """Return the owners of objects of which too little shows; a rider goes together with the two-wheeler."""
         areas = np.bincount(canvas.parts.ravel(), minlength=len(canvas.part_class))
         drop: set[int] = set()
         whole: dict[int, int] = {}
@@ -177,7 +174,7 @@ class World:
     # ------------------------------------------------------------------ what there is
 
     def _items(self, camera: Camera, t: float) -> list[Item]:
-        """Everything in sight, far to near."""
+        """List the items in sight, far to near."""
         first, last = floor((camera.z - 60) / SLOT), floor((camera.z + 75) / SLOT)
         items = []
         for slot in range(first, last + 1):
@@ -215,21 +212,20 @@ class World:
             return next_owner
 
         def vehicle(kind: str, x: float, away: bool, speed: float) -> None:
-            items.append(
-                _vehicle(
-                    r, kind, owner(), x, z + r.uniform(0, max(SLOT - _LENGTHS[kind] - 0.8, 0.1)), away, speed
-                )
-            )
+            number = owner()
+            spot = z + r.uniform(0, max(SLOT - users.LENGTHS[kind] - 0.8, 0.1))
+            items.append(users.make_vehicle(r, kind, number, x, spot, away, speed))
 
         if self._road_right > 3:
-            kind = r.choice(len(_VEHICLES), p=[0.30, 0.24, 0.14, 0.14, 0.1, 0.08])
-            if _VEHICLES[kind]:
-                vehicle(_VEHICLES[kind], 2.95, True, self._flow_right)
-        if self._has_trams:
-            kind = r.choice(len(_VEHICLES) + 1, p=[0.34, 0.07, 0.06, 0.06, 0.05, 0.05, 0.37])
-        else:
-            kind = r.choice(len(_VEHICLES) + 1, p=[0.34, 0.21, 0.14, 0.14, 0.09, 0.08, 0.0])
-        name = (*_VEHICLES, "train")[kind]
+            name = _VEHICLES[r.choice(len(_VEHICLES), p=[0.30, 0.24, 0.14, 0.14, 0.1, 0.08])]
+            if name:
+                vehicle(name, 2.95, True, self._flow_right)
+        plain, with_trams = (
+            [0.34, 0.21, 0.14, 0.14, 0.09, 0.08, 0.0],
+            [0.34, 0.07, 0.06, 0.06, 0.05, 0.05, 0.37],
+        )
+        shares = with_trams if self._has_trams else plain
+        name = (*_VEHICLES, "train")[r.choice(len(shares), p=shares)]
         if name:
             vehicle(name, -2.9, False, self._flow_left)
         for sign, edge in ((-1, self._road_left), (1, self._road_right)):
@@ -238,32 +234,41 @@ class World:
         return items
 
     def _curb(
-        self, r: np.random.Generator, items: list[Item], owner: Any, sign: int, edge: float, z: float
+        self,
+        r: np.random.Generator,
+        items: list[Item],
+        owner: Callable[[], int],
+        sign: int,
+        edge: float,
+        z: float,
     ) -> None:
+        """Add street furniture, people and parked two-wheelers along one edge of the road."""
         kind = _KINDS_AT_CURB[r.choice(4, p=[0.42, 0.16, 0.21, 0.21])]
-        strip = self._sidewalk or self._verge
         if kind:
-            items.append(
-                _street_furniture(
-                    r, kind, owner(), edge + sign * r.uniform(0.5, 0.8), z + r.uniform(0, 3), -sign
-                )
-            )
+            number, x = owner(), edge + sign * r.uniform(0.5, 0.8)
+            items.append(scenery.make_furniture(r, kind, number, x, z + r.uniform(0, 3), -sign))
+        strip = max(self._sidewalk or self._verge, 1.4)
         spots = [z + 1.5 + r.uniform(0, 1.5), z + 5 + r.uniform(0, 2.5)]
         for spot in spots:
-            x = edge + sign * r.uniform(0.9, max(strip, 1.4) - 0.2)
+            x = edge + sign * r.uniform(0.9, strip - 0.2)
             choice = r.random()
             if choice < 0.26:
                 speed = r.choice([-1, 1]) * r.uniform(0.4, 1.0) if r.random() < 0.6 else 0.0
-                items.append(_person(r, owner(), x, spot, speed))
-            elif choice < 0.36:
-                items.append(_two_wheeler(r, "bicycle", owner(), edge + sign * 1.1, spot, False, 0.0))
+                items.append(users.make_person(r, owner(), x, spot, speed))
             elif choice < 0.46:
-                items.append(_two_wheeler(r, "motorcycle", owner(), edge + sign * 1.1, spot, False, 0.0))
+                kind = "bicycle" if choice < 0.36 else "motorcycle"
+                items.append(users.make_two_wheeler(r, kind, owner(), edge + sign * 1.1, spot, False, 0.0))
 
     def _back(
-        self, r: np.random.Generator, items: list[Item], owner: Any, sign: int, edge: float, number: int
+        self,
+        r: np.random.Generator,
+        items: list[Item],
+        owner: Callable[[], int],
+        sign: int,
+        edge: float,
+        number: int,
     ) -> None:
-        """What lines the street: decided for two slots at a time, so that walls and fences are long."""
+        """Add what lines the street, decided for two slots at a time, so that walls and fences are long."""
         if number % 2:
             return
         z, length = number * SLOT, 2 * SLOT
@@ -272,29 +277,18 @@ class World:
         if self._background < 0.12 and kind == "building":
             kind = "green"
         if kind == "building":
-            items.extend(_buildings(r, owner, line + sign * 0.3, z, length))
+            items.extend(scenery.make_buildings(r, owner, line + sign * 0.3, z, length))
             return
         if kind in ("wall", "fence"):
-            items.append(_barrier(r, kind, owner(), line, z, length))
+            items.append(scenery.make_barrier(r, kind, owner(), line, z, length))
         if kind == "green":
-            items.append(
-                Item(
-                    "hedge",
-                    owner(),
-                    line + sign * 0.6,
-                    z,
-                    0,
-                    length,
-                    {"height": r.uniform(1.0, 1.6), "colour": _leaf(r)},
-                )
-            )
+            items.append(scenery.make_hedge(r, owner(), line + sign * 0.6, z, length))
         behind = line + sign * r.uniform(2.0, 3.0)
         if self._background > 0.12 and r.random() < 0.45:
-            items.extend(_buildings(r, owner, line + sign * 3.5, z, length))
+            items.extend(scenery.make_buildings(r, owner, line + sign * 3.5, z, length))
             return
-        for spot in (z + r.uniform(1, 4), z + r.uniform(7, 10), z + r.uniform(13, 16)):
-            if r.random() < (0.85 if kind == "green" else 0.35):
-                items.append(_tree(r, owner(), behind, spot))
+        spots, share = [z + r.uniform(at, at + 3) for at in (1, 7, 13)], 0.85 if kind == "green" else 0.35
+        items.extend(scenery.make_tree(r, owner(), behind, spot) for spot in spots if r.random() < share)
 
     # ------------------------------------------------------------------ how it is drawn
 
@@ -303,7 +297,7 @@ class World:
         self._draw_sky(canvas)
         self._draw_ground(canvas)
         for item in items:
-            DRAW[item.kind](canvas, item)
+            _DRAW[item.kind](canvas, item)
         return canvas
 
     def _draw_sky(self, canvas: Canvas) -> None:
@@ -317,13 +311,8 @@ class World:
         cloud = shade(self._sky[1], 1.08)
         for x, y, size in self._clouds:
             for dx, dy, k in ((0, 0, 1.0), (-1, 0.2, 0.7), (1, 0.2, 0.75), (0.5, -0.3, 0.7)):
-                canvas.ellipse(
-                    (x * self.width + dx * size * unit, y * horizon * 0.8 + dy * size * unit),
-                    size * k * unit,
-                    size * k * 0.6 * unit,
-                    cloud,
-                    detail=True,
-                )
+                at = (x * self.width + dx * size * unit, y * horizon * 0.8 + dy * size * unit)
+                canvas.ellipse(at, size * k * unit, size * k * 0.6 * unit, cloud, detail=True)
         paved = self._verge == 0
         canvas.begin(CLASS_ID["sidewalk" if paved else "terrain"])
         canvas.rgb[horizon:] = np.array(self._slabs if paved else self._soil).astype(np.uint8)
@@ -364,7 +353,7 @@ class World:
                 canvas.ground(a, a + 0.2, z0, z1, white, detail=True)
 
     def _draw_tufts(self, canvas: Canvas) -> None:
-        """Blades of grass or stones, fixed to the ground, so that terrain has a texture of its own."""
+        """Draw blades of grass or stones, fixed to the ground, so that terrain has a texture of its own."""
         camera = canvas.camera
         canvas.begin(CLASS_ID["terrain"])
         edge = self._sidewalk
@@ -396,7 +385,7 @@ class World:
             rows = np.abs(np.arange(self.height) - self._centre[1]) * 240 / self.height
             veil = (np.clip(1 - rows / 110, 0, 1) * self._haze)[:, None, None].astype(np.float32)
             image = image * (1 - veil) + np.array(self._sky[1], np.float32) * veil
-        r = np.random.default_rng([self.seed, 2, int(round(t * 1000))])
+        r = np.random.default_rng([self.seed, 2, round(float(t * 1000))])
         if self._weather in ("rain", "snow"):
             unit = self.height / 240
             drops = np.zeros(image.shape[:2], np.uint8)
@@ -423,210 +412,3 @@ def scene(seed: int) -> RenderedFrame:
 def held_out_scene(index: int) -> RenderedFrame:
     """Render scene ``index`` (from 0) of those that training never sees."""
     return scene(HELD_OUT_SEED + index)
-
-
-def _leaf(r: np.random.Generator) -> Colour:
-    return hsv(r.uniform(110, 155), r.uniform(0.5, 0.85), r.uniform(0.26, 0.5))
-
-
-def _tree(r: np.random.Generator, owner: int, x: float, z: float) -> Item:
-    blobs = [
-        (float(a), float(b), float(c), float(d))
-        for a, b, c, d in zip(
-            r.uniform(-1, 1, 6),
-            r.uniform(-1, 1, 6),
-            r.uniform(0.5, 0.75, 6),
-            r.uniform(0.8, 1.2, 6),
-            strict=True,
-        )
-    ]
-    return Item(
-        "tree",
-        owner,
-        x,
-        z,
-        looks={
-            "height": r.uniform(4.0, 6.5),
-            "crown": r.uniform(1.2, 1.9),
-            "colour": _leaf(r),
-            "conifer": r.random() < 0.25,
-            "blobs": blobs,
-        },
-    )
-
-
-def _buildings(r: np.random.Generator, owner: Any, x: float, z: float, length: float) -> list[Item]:
-    items, end = [], z + length
-    while z < end - 3:
-        part = min(r.uniform(7, 11), end - z)
-        items.append(
-            Item(
-                "building",
-                owner(),
-                x,
-                z,
-                0,
-                part - (1.0 if r.random() < 0.3 else 0.0),
-                {
-                    "height": r.uniform(5, 13),
-                    "depth": r.uniform(6, 10),
-                    "window": (r.uniform(0.9, 1.3), r.uniform(0.8, 1.3)),
-                    "colour": hsv(
-                        r.choice([r.uniform(20, 60), r.uniform(180, 230), r.uniform(310, 350)]),
-                        r.uniform(0.08, 0.38),
-                        r.uniform(0.68, 0.95),
-                    ),
-                    "glass": hsv(r.uniform(205, 235), r.uniform(0.35, 0.65), r.uniform(0.3, 0.55)),
-                    "roof": hsv(r.uniform(0, 30), r.uniform(0.2, 0.5), r.uniform(0.35, 0.5)),
-                },
-            )
-        )
-        z += part
-    return items
-
-
-def _barrier(r: np.random.Generator, kind: str, owner: int, x: float, z: float, length: float) -> Item:
-    start = z + (r.uniform(0, 4) if r.random() < 0.4 else 0)
-    if kind == "wall":
-        looks = {
-            "height": r.uniform(2.6, 3.4),
-            "colour": hsv(r.uniform(2, 22), r.uniform(0.5, 0.72), r.uniform(0.42, 0.64)),
-            "mortar": hsv(35, r.uniform(0.05, 0.2), r.uniform(0.75, 0.92)),
-        }
-    else:
-        white = r.random() < 0.6
-        looks = {
-            "height": r.uniform(1.9, 2.4),
-            "pitch": r.uniform(0.42, 0.6),
-            "colour": hsv(45, r.uniform(0, 0.1), r.uniform(0.9, 1))
-            if white
-            else hsv(r.uniform(28, 40), r.uniform(0.4, 0.6), r.uniform(0.7, 0.85)),
-        }
-    return Item(kind, owner, x, start, 0, z + length - start, looks)
-
-
-def _street_furniture(r: np.random.Generator, kind: str, owner: int, x: float, z: float, inward: int) -> Item:
-    looks: dict[str, Any] = {
-        "thickness": r.uniform(0.34, 0.44),
-        "metal": hsv(r.uniform(160, 220), r.uniform(0.05, 0.3), r.uniform(0.32, 0.6)),
-    }
-    if kind == "lamp":
-        looks |= {"height": r.uniform(4.2, 5.2), "arm": inward * r.uniform(0.9, 1.4)}
-    elif kind == "traffic light":
-        looks |= {
-            "height": r.uniform(3.0, 3.6),
-            "state": int(r.integers(3)),
-            "rim": (250, 250, 245) if r.random() < 0.5 else (250, 200, 30),
-        }
-    else:
-        looks |= {"height": r.uniform(2.6, 3.2), "shape": int(r.integers(5)), "radius": r.uniform(0.75, 0.95)}
-    return Item(kind, owner, x, z, looks=looks)
-
-
-def _skin(r: np.random.Generator) -> Colour:
-    return hsv(r.uniform(18, 30), r.uniform(0.3, 0.6), r.uniform(0.45, 0.95))
-
-
-def _person(r: np.random.Generator, owner: int, x: float, z: float, speed: float) -> Item:
-    hue = r.choice([r.uniform(0, 30), r.uniform(190, 360)])
-    return Item(
-        "person",
-        owner,
-        x,
-        z,
-        speed,
-        looks={
-            "height": r.uniform(1.95, 2.25) if r.random() < 0.85 else r.uniform(1.6, 1.8),
-            "phase": r.uniform(-1.5, 1.5),
-            "shirt": hsv(hue, r.uniform(0.55, 0.95), r.uniform(0.5, 0.9)),
-            "trousers": hsv(r.uniform(200, 260), r.uniform(0.2, 0.5), r.uniform(0.15, 0.35)),
-            "skin": _skin(r),
-            "hair": hsv(r.uniform(15, 40), r.uniform(0.3, 0.7), r.uniform(0.1, 0.4)),
-        },
-    )
-
-
-def _two_wheeler(
-    r: np.random.Generator, kind: str, owner: int, x: float, z: float, ridden: bool, speed: float
-) -> Item:
-    if kind == "bicycle":
-        colour = hsv(
-            r.choice([r.uniform(0, 12), r.uniform(170, 215), r.uniform(290, 330)]),
-            r.uniform(0.7, 1),
-            r.uniform(0.7, 0.95),
-        )
-    else:
-        colour = hsv(
-            r.choice([r.uniform(0, 20), r.uniform(215, 250)]), r.uniform(0.6, 0.95), r.uniform(0.35, 0.7)
-        )
-    vest = hsv(r.uniform(62, 80), r.uniform(0.75, 0.95), r.uniform(0.88, 1))
-    if r.random() < 0.3:
-        vest = hsv(r.uniform(22, 32), r.uniform(0.85, 1), 1)
-    rider = {
-        "shirt": vest,
-        "trousers": hsv(r.uniform(200, 260), r.uniform(0.2, 0.5), r.uniform(0.15, 0.35)),
-        "skin": _skin(r),
-        "helmet": hsv(r.choice([0, 210]), r.choice([0.0, 0.85]), r.uniform(0.85, 1)),
-        "phase": 0.0,
-    }
-    return Item(
-        kind,
-        owner,
-        x,
-        z,
-        speed,
-        looks={
-            "colour": colour,
-            "squash": r.uniform(0.75, 1.0) if not ridden else r.uniform(0.6, 0.95),
-            "flip": int(r.choice([-1, 1])),
-            "ridden": ridden,
-            "rider": rider,
-        },
-    )
-
-
-def _vehicle(
-    r: np.random.Generator, kind: str, owner: int, x: float, z: float, away: bool, speed: float
-) -> Item:
-    if kind in ("bicycle", "motorcycle"):
-        return _two_wheeler(r, kind, owner, x + r.uniform(-0.5, 0.5), z, True, speed)
-    length = _LENGTHS[kind]
-    looks: dict[str, Any] = {"away": away, "width": 2.35}
-    if kind == "car":
-        hue, plain = r.choice([r.uniform(0, 15), r.uniform(95, 250), r.uniform(280, 360)]), r.random() < 0.35
-        looks |= {
-            "width": r.uniform(1.75, 1.95),
-            "height": r.uniform(1.4, 1.6),
-            "cabin": (0.18, 0.84),
-            "colour": hsv(0, 0, r.choice([0.12, 0.5, 0.7, 0.92]))
-            if plain
-            else hsv(hue, r.uniform(0.6, 0.95), r.uniform(0.45, 0.9)),
-        }
-    elif kind == "truck":
-        looks |= {
-            "height": r.uniform(3.0, 3.4),
-            "cargo": hsv(r.uniform(0, 360), r.uniform(0, 0.12), r.uniform(0.82, 0.96)),
-            "stripe": hsv(
-                r.choice([r.uniform(345, 365), r.uniform(210, 235)]),
-                r.uniform(0.7, 0.95),
-                r.uniform(0.55, 0.85),
-            ),
-            "colour": hsv(
-                r.choice([r.uniform(345, 370), r.uniform(205, 240)]),
-                r.uniform(0.7, 0.95),
-                r.uniform(0.5, 0.85),
-            ),
-        }
-    elif kind == "bus":
-        looks |= {
-            "height": r.uniform(2.8, 3.1),
-            "colour": hsv(r.uniform(32, 52), r.uniform(0.75, 0.95), r.uniform(0.85, 1)),
-            "trim": hsv(r.uniform(0, 15), r.uniform(0.7, 0.9), r.uniform(0.6, 0.85)),
-        }
-    else:
-        looks |= {
-            "height": r.uniform(3.1, 3.4),
-            "colour": hsv(r.uniform(155, 200), r.uniform(0.6, 0.9), r.uniform(0.28, 0.5)),
-            "cream": hsv(r.uniform(42, 55), r.uniform(0.15, 0.3), r.uniform(0.88, 0.98)),
-        }
-    return Item(kind, owner, x, z, speed, length, looks)
