@@ -6,10 +6,8 @@ import os
 import platform
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from activesam_ros.datasets.samples import Sample
-from activesam_ros.errors import EvaluationError, ImageError
+from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.confusion import ConfusionMatrix
 from activesam_ros.evaluation.finishing import finish
 from activesam_ros.evaluation.judge import NO_COST, Answer, Cost, FrameBefore, FrameJudge
@@ -17,8 +15,6 @@ from activesam_ros.evaluation.report.class_key import ClassKey
 from activesam_ros.evaluation.report.gallery import Gallery
 from activesam_ros.evaluation.request import described_run
 from activesam_ros.evaluation.run_folder import PICTURES, RECORDS, RunFolder
-from activesam_ros.images.compressed import compressed_to_ids, compressed_to_rgb
-from activesam_ros.images.raw import image_to_ids, image_to_rgb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,33 +72,6 @@ def described_live_run(
         machine=f"of the evaluator: {platform.machine()}, {len(os.sched_getaffinity(0))} cores",
         command=command,
     )
-
-
-def sample_of(index: int, stamp: int, image: Any, truth: Any | None) -> Sample:
-    """The frame of an image message and the message of its truth; what is wrong with either is said in it.
-
-    Args:
-        index: its number.
-        stamp: of its header, nanoseconds.
-        image: with the fields of sensor_msgs/Image or sensor_msgs/CompressedImage.
-        truth: likewise; None: there is none.
-    """
-    try:
-        rgb = np.require(_read(image, image_to_rgb, compressed_to_rgb), requirements=["C", "W"])
-    except ImageError as error:
-        return Sample(index, stamp, None, error=str(error))
-    except Exception as error:  # a message can hold anything
-        return Sample(index, stamp, None, error=f"the image cannot be read: {type(error).__name__}: {error}")
-    if truth is None:
-        return Sample(index, stamp, rgb)
-    try:
-        ids = _read(truth, image_to_ids, compressed_to_ids)
-    except Exception as error:  # likewise
-        return Sample(index, stamp, rgb, error=f"the ground truth cannot be read: {error}")
-    if ids.shape != rgb.shape[:2]:
-        sizes = (f"{one.shape[1]}x{one.shape[0]}" for one in (ids, rgb))
-        return Sample(index, stamp, rgb, error="the ground truth is {}, the image {}".format(*sizes))
-    return Sample(index, stamp, rgb, ids)
 
 
 class LiveRun:
@@ -175,7 +144,3 @@ class LiveRun:
             self._confusion = ConfusionMatrix(
                 len(self._matching.classes), self._confusion.counts + record.truth.matrix.counts
             )
-
-
-def _read(message: Any, raw: Any, compressed: Any) -> np.ndarray:
-    return (compressed if hasattr(message, "format") else raw)(message)

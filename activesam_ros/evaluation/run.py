@@ -19,7 +19,7 @@ from activesam_ros.datasets.class_map import (
     recorded_class_map,
 )
 from activesam_ros.datasets.recordings import Recording
-from activesam_ros.datasets.samples import Sample, count_samples, default_image_topic, read_samples
+from activesam_ros.datasets.samples import Sample, SampleReader, default_image_topic
 from activesam_ros.errors import EvaluationError, describe
 from activesam_ros.evaluation.corruptions import corrupt
 from activesam_ros.evaluation.finishing import finish
@@ -109,7 +109,7 @@ def evaluate(
         matching = _matching(request, source)
         part = (request.every, request.start, request.end)
         # What is wrong with folder or recording is said before the model is loaded.
-        stream = read_samples(
+        stream = SampleReader(
             source,
             image_topic,
             request.labels_topic,
@@ -117,7 +117,7 @@ def evaluate(
             *part,
             max_pixels=request.settings.max_pixels,
         )
-        expected = count_samples(source, image_topic, *part)
+        expected = len(stream)
         if not expected:
             raise EvaluationError(
                 f"{source.path} has no message on {image_topic} in the part that is asked for"

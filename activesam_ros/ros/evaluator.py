@@ -26,9 +26,10 @@ from activesam_ros.datasets.class_map import (
     read_class_map,
     read_mapping,
 )
+from activesam_ros.datasets.samples import decode_sample
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.judge import Answer, Cost
-from activesam_ros.evaluation.live import LiveRun, described_live_run, require_free, sample_of
+from activesam_ros.evaluation.live import LiveRun, described_live_run, require_free
 from activesam_ros.evaluation.run_folder import RunFolder
 from activesam_ros.images.raw import image_to_ids
 from activesam_ros.msg import ActiveClasses, Vocabulary
@@ -365,7 +366,7 @@ class Evaluator(Node):
             self.finished.set()
 
     def _judge(self, frame: Frame) -> None:
-        sample = sample_of(frame.index, frame.stamp, frame.image.message, frame.truth)
+        sample = decode_sample(frame.index, frame.stamp, frame.image.message, frame.truth)
         if frame.labels is None:
             self._run.add_failed(sample, sample.error or "the node gave no labels")
             return

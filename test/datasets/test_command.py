@@ -14,7 +14,7 @@ from activesam_ros.datasets.benchmarks import BENCHMARKS
 from activesam_ros.datasets.class_map import ClassMap, match_classes, recorded_class_map
 from activesam_ros.datasets.labelled_bag import COMPRESSED_IMAGE_TOPIC, IMAGE_TOPIC, START, TRUTH_TOPIC
 from activesam_ros.datasets.recordings import Recording
-from activesam_ros.datasets.samples import default_image_topic, read_samples
+from activesam_ros.datasets.samples import SampleReader, default_image_topic
 from activesam_ros.toytown import CLASSES
 from activesam_ros.vocabulary.files import load_vocabulary_file
 
@@ -138,7 +138,7 @@ def test_the_recording_is_what_the_evaluation_reads(tree, options):
     with Recording(out) as source:
         class_map = recorded_class_map(source, TRUTH_TOPIC)
         topic = default_image_topic(source, TRUTH_TOPIC)
-        (sample,) = read_samples(source, topic, TRUTH_TOPIC)
+        (sample,) = SampleReader(source, topic, TRUTH_TOPIC)
     assert sample.error is None
     assert np.array_equal(sample.rgb, np.asarray(Image.open(tree.root / "images/validation/a.jpg")))
     vocabulary = load_vocabulary_file("ade20k").vocabulary()

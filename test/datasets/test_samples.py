@@ -9,7 +9,7 @@ import pytest
 from mcap.writer import CompressionType
 
 from activesam_ros.datasets.recordings import Recording
-from activesam_ros.datasets.samples import count_samples, default_image_topic, match_stamps, read_samples
+from activesam_ros.datasets.samples import SampleReader, default_image_topic, match_stamps
 from activesam_ros.errors import EvaluationError
 
 MS = 1_000_000
@@ -44,7 +44,7 @@ def drive(bags):
 
 
 def read(source, **options):
-    return list(read_samples(source, "/camera", "/truth/labels", **options))
+    return list(SampleReader(source, "/camera", "/truth/labels", **options))
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
@@ -71,7 +71,7 @@ def test_truth_within_the_tolerance_is_the_frames(drive, late):
 def test_truth_beyond_the_tolerance_is_refused_with_the_distance(drive):
     with drive(late=21) as source:
         with pytest.raises(EvaluationError) as refusal:
-            read_samples(source, "/camera", "/truth/labels")
+            SampleReader(source, "/camera", "/truth/labels")
         assert "no label image of /truth/labels is within 0.02 s of an image of /camera" in str(refusal.value)
         assert "the nearest are 0.021 s apart" in str(refusal.value)
         assert [one.truth[0, 0] for one in read(source, tolerance_s=0.021)] == list(range(10))
@@ -84,8 +84,8 @@ def test_images_without_a_clock_are_refused_if_there_is_truth(bags):
         messages.append(bags.image("/truth/labels", truth(index), "mono8", 0, index * TENTH + 1))
     with Recording(bags.write(messages)) as source:
         with pytest.raises(EvaluationError, match="20 of 20 images of /camera have the same stamp"):
-            read_samples(source, "/camera", "/truth/labels")
-        assert len(list(read_samples(source, "/camera"))) == 20
+            SampleReader(source, "/camera", "/truth/labels")
+        assert len(list(SampleReader(source, "/camera"))) == 20
 
 
 def test_a_few_equal_stamps_get_truth_in_their_order(bags):
@@ -100,7 +100,7 @@ def test_a_few_equal_stamps_get_truth_in_their_order(bags):
 
 def test_without_truth_there_are_only_frames(drive):
     with drive() as source:
-        found = list(read_samples(source, "/camera"))
+        found = list(SampleReader(source, "/camera"))
     assert len(found) == 10 and all(one.truth is None and one.error is None for one in found)
 
 
@@ -108,14 +108,16 @@ def test_every_so_many_frames_keep_their_numbers_and_their_truth(drive):
     with drive() as source:
         found = read(source, every=3, tolerance_s=1.0)
         assert [(one.index, one.truth[0, 0]) for one in found] == [(0, 0), (3, 3), (6, 6), (9, 9)]
-        assert count_samples(source, "/camera", 3) == 4 and count_samples(source, "/camera") == 10
+        assert (
+            len(SampleReader(source, "/camera", every=3)) == 4 and len(SampleReader(source, "/camera")) == 10
+        )
 
 
 def test_a_part_of_the_recording(drive):
     with drive(late=5) as source:
         found = read(source, start_s=0.3, end_s=0.7)
         assert [(one.index, one.truth[0, 0]) for one in found] == [(0, 3), (1, 4), (2, 5), (3, 6)]
-        assert count_samples(source, "/camera", 3, 0.3, 0.7) == 2
+        assert len(SampleReader(source, "/camera", every=3, start_s=0.3, end_s=0.7)) == 2
 
 
 def test_truth_is_used_once_and_by_the_nearest(bags):
@@ -214,10 +216,10 @@ def test_broken_images_are_said(bags):
         bags.image("/camera", picture(2), "rgb8", 2 * TENTH),
     ]
     with Recording(bags.write(messages)) as source:
-        found = list(read_samples(source, "/camera"))
+        found = list(SampleReader(source, "/camera"))
         assert "step is 3 bytes" in found[0].error and "'hsv8' is not known" in found[1].error
         assert found[2].error is None
-        assert "at most 47 are taken" in list(read_samples(source, "/camera", max_pixels=47))[2].error
+        assert "at most 47 are taken" in list(SampleReader(source, "/camera", max_pixels=47))[2].error
 
 
 def test_compressed_images_and_truth(bags):
@@ -231,7 +233,7 @@ def test_compressed_images_and_truth(bags):
         ids = ids[:-20] if index == 2 else ids
         messages.append(bags.compressed("/truth/compressed", ids, "mono8; png compressed ", index * TENTH))
     with Recording(bags.write(messages)) as source:
-        found = list(read_samples(source, "/camera/compressed", "/truth/compressed"))
+        found = list(SampleReader(source, "/camera/compressed", "/truth/compressed"))
     for index, one in enumerate(found):
         assert np.array_equal(one.rgb, picture(index))
         assert (one.truth is None) == (index == 2)
@@ -243,12 +245,12 @@ def test_topics_that_are_missing_or_hold_something_else_are_refused_at_once(bags
         with pytest.raises(
             EvaluationError, match=r"no topic /front; it has /camera \(sensor_msgs/msg/Image\)"
         ):
-            read_samples(source, "/front")
+            SampleReader(source, "/front")
         with pytest.raises(EvaluationError, match="no topic /gone; it has"):
-            read_samples(source, "/camera", "/gone")
+            SampleReader(source, "/camera", "/gone")
     with Recording(bags.write([bags.label_info("/info", {0: "road"})], name="info")) as source:
         with pytest.raises(EvaluationError, match="/info holds vision_msgs/msg/LabelInfo, not images"):
-            read_samples(source, "/info")
+            SampleReader(source, "/info")
 
 
 @pytest.mark.parametrize(
@@ -302,10 +304,10 @@ def test_memory_stays_bounded_over_a_long_recording(bags):
         messages.append(bags.image("/truth/labels", large[..., 0], "mono8", index * TENTH))
     with Recording(bags.write(messages)) as source:
         del messages
-        for _ in zip(range(5), read_samples(source, "/camera", "/truth/labels"), strict=False):
+        for _ in zip(range(5), SampleReader(source, "/camera", "/truth/labels"), strict=False):
             pass  # what is loaded once
         tracemalloc.start()
-        count = sum(1 for _ in read_samples(source, "/camera", "/truth/labels"))
+        count = sum(1 for _ in SampleReader(source, "/camera", "/truth/labels"))
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     # All frames are 29 MB; a chunk of rosbags is 1 MB, read and copied for images and for truth.

@@ -2,7 +2,6 @@
 
 import json
 
-import cv2
 import numpy as np
 import pytest
 
@@ -10,7 +9,7 @@ from activesam_ros.datasets.class_map import ClassMap, match_classes
 from activesam_ros.datasets.samples import Sample
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.judge import Answer, Cost
-from activesam_ros.evaluation.live import METHOD, LiveRun, described_live_run, require_free, sample_of
+from activesam_ros.evaluation.live import METHOD, LiveRun, described_live_run, require_free
 from activesam_ros.evaluation.records import read_records
 from activesam_ros.evaluation.run_folder import RunFolder
 from activesam_ros.settings import SegmenterSettings
@@ -125,38 +124,3 @@ def test_what_is_no_evaluation_is_refused_and_kept(tmp_path, overwrite):
     with pytest.raises(EvaluationError, match="holds files that are no evaluation"):
         require_free(tmp_path, overwrite)
     assert kept.read_text() == "years of work"
-
-
-def image(pixels, encoding, stamp, bags):
-    return bags.image("/any", pixels, encoding, stamp).message
-
-
-def test_a_sample_is_read_from_its_messages(bags):
-    rgb = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-    read = sample_of(3, 70, image(rgb, "rgb8", 70, bags), image(TRUTH, "mono8", 70, bags))
-    assert (read.index, read.stamp, read.error) == (3, 70, None)
-    assert np.array_equal(read.rgb, rgb)
-    assert np.array_equal(read.truth, TRUTH)
-
-
-def test_a_sample_is_read_from_compressed_messages(bags):
-    rgb = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-    png = cv2.imencode(".png", rgb[:, :, ::-1])[1].tobytes()
-    ids = cv2.imencode(".png", TRUTH)[1].tobytes()
-    messages = [bags.compressed("/any", data, "png", 70).message for data in (png, ids)]
-    read = sample_of(0, 70, *messages)
-    assert np.array_equal(read.rgb, rgb)
-    assert np.array_equal(read.truth, TRUTH)
-
-
-def test_what_is_wrong_with_a_sample_is_said_in_it(bags):
-    good, truth = image(RGB, "rgb8", 0, bags), image(TRUTH, "mono8", 0, bags)
-    unknown = image(RGB, "rgb9", 0, bags)
-    assert sample_of(0, 0, unknown, truth).rgb is None
-    assert "rgb9" in sample_of(0, 0, unknown, truth).error
-    unread = sample_of(0, 0, good, image(RGB, "rgb8", 0, bags))
-    assert (unread.truth, unread.rgb is None) == (None, False)
-    assert unread.error.startswith("the ground truth cannot be read: ")
-    other = sample_of(0, 0, good, image(TRUTH[:, :3], "mono8", 0, bags))
-    assert other.truth is None
-    assert other.error == "the ground truth is 3x2, the image 4x2"

@@ -15,7 +15,7 @@ pytest.importorskip("rosbags")
 
 from activesam_ros.datasets.labelled_bag import IMAGE_TOPIC, TRUTH_TOPIC, LabelledBag
 from activesam_ros.datasets.recordings import Recording
-from activesam_ros.datasets.samples import read_samples
+from activesam_ros.datasets.samples import SampleReader
 from activesam_ros.errors import EvaluationError, ImageError
 from activesam_ros.evaluation import finishing, run
 from activesam_ros.evaluation.corruptions import Corrupted, corrupt
@@ -160,7 +160,7 @@ def results_of(folder: Path) -> dict:
 
 def frames_of(bag: Path) -> list[np.ndarray]:
     with Recording(bag) as source:
-        return [sample.rgb for sample in read_samples(source, IMAGE_TOPIC)]
+        return [sample.rgb for sample in SampleReader(source, IMAGE_TOPIC)]
 
 
 def predictions(folder: Path) -> dict[str, bytes]:
