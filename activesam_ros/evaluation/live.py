@@ -11,7 +11,6 @@ from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.confusion import ConfusionMatrix
 from activesam_ros.evaluation.finishing import finish
 from activesam_ros.evaluation.judge import NO_COST, Answer, Cost, FrameBefore, FrameJudge
-from activesam_ros.evaluation.report.class_key import ClassKey
 from activesam_ros.evaluation.report.gallery import Gallery
 from activesam_ros.evaluation.request import described_run
 from activesam_ros.evaluation.run_folder import PICTURES, RECORDS, RunFolder
@@ -86,7 +85,7 @@ class LiveRun:
         self._folder = folder
         self._matching = matching
         self._judge = FrameJudge(matching)
-        self._gallery = Gallery(folder.path / PICTURES, ClassKey.of(vocabulary, matching))
+        self._gallery = Gallery(folder.path / PICTURES, vocabulary, matching)
         self._file = folder.append_to()
         self._before: FrameBefore | None = None
         self._confusion = None if matching is None else ConfusionMatrix(len(matching.classes))

@@ -27,7 +27,6 @@ from activesam_ros.evaluation.flops import PathWork
 from activesam_ros.evaluation.judge import Cost, FrameBefore, FrameJudge
 from activesam_ros.evaluation.methods import Labeller, build, frame_work, known_methods
 from activesam_ros.evaluation.records import FrameRecord, RecordFile, read_records
-from activesam_ros.evaluation.report.class_key import ClassKey
 from activesam_ros.evaluation.report.gallery import Gallery
 from activesam_ros.evaluation.request import Request, described_run
 from activesam_ros.evaluation.run_folder import PICTURES, RunFolder
@@ -219,7 +218,7 @@ class _Loop:
         self._done = {record.key for record in done}
         self._failed = {record.key for record in done if record.unlabeled is None}
         self.labelled = bool(self._done - self._failed)
-        self._gallery = Gallery(folder.path / PICTURES, ClassKey.of(request.vocabulary, matching))
+        self._gallery = Gallery(folder.path / PICTURES, request.vocabulary, matching)
         self._before: dict[_Job, tuple[int, np.ndarray | None]] = {}
         self._warm: set[Labeller] = set()
         self._streams = {

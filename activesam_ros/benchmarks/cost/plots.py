@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from activesam_ros.evaluation.report.style import FIRST, MARKERS, OTHER, SERIES, WARN, figure, styled
+from activesam_ros.evaluation.report.plots import FIRST, MARKERS, OTHER, SERIES, WARN, figure, styled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,10 +1,11 @@
-"""Writes `report.html`: one file without references to others, that a telephone shows as well as a screen."""
+"""Write `report.html`: one self-contained file for a telephone or a screen."""
 
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from importlib import resources
+from pathlib import PurePath
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -12,66 +13,30 @@ import cv2
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from activesam_ros.evaluation.report import figures, tables, wording
-from activesam_ros.evaluation.report.answers import Answer, answers
+from activesam_ros.evaluation.report import formatting, plots, tables
+from activesam_ros.evaluation.report.findings import findings
 from activesam_ros.evaluation.report.gallery import (
-    KeptFrame,
+    GalleryFrame,
     frame_badness,
     read_gallery,
     typical_frame,
     worst_frames,
-    write_picture,
+    write_png,
 )
-from activesam_ros.evaluation.report.panels import Entry, Panels, sheet
-from activesam_ros.evaluation.report.run_facts import RunFacts, run_facts
+from activesam_ros.evaluation.report.panels import Panels, contact_sheet
 from activesam_ros.system.files import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from activesam_ros.evaluation.records import FrameRecord
-    from activesam_ros.evaluation.report.table import Table
+    from activesam_ros.evaluation.report.tables import Table
     from activesam_ros.evaluation.summary import Results, Summary
 
 PAGE = "report.html"
 PICTURES = "pictures"
 
-
-@dataclass(frozen=True)
-class Frame:
-    """A frame as the page shows it: a caption, and pictures with their titles as data URIs."""
-
-    caption: str
-    pictures: tuple[tuple[str, str], ...]
-    classes: tuple[Entry, ...]
-    errors: tuple[Entry, ...]
-
-
-@dataclass(frozen=True)
-class Page:
-    """Everything that the template shows; plots are data URIs, None where there is nothing to draw."""
-
-    title: str
-    head: tuple[tuple[str, str], ...]
-    notes: tuple[str, ...]
-    answers: tuple[Answer, ...]
-    typical: Frame | None
-    methods: Table
-    facts: RunFacts
-    plots: Mapping[str, str | None]
-    tables: Mapping[str, Table | None]
-    worst: tuple[Frame, ...]
-    worst_title: str
-    worst_by: str
-    stage1: tuple[str, ...]
-    first: str
-    cost: tuple[str, ...]
-    has_truth: bool
-    seen: int
-    bars: int
-    confused: int
-    counted: str
+Lines = Sequence[tuple[str, str]]
 
 
 def write_report(
@@ -81,16 +46,16 @@ def write_report(
     run: Mapping[str, Any],
     notes: Sequence[str] = (),
 ) -> Path:
-    """Writes `report.html` and its plots into the folder of a run.
+    """Write `report.html`, its plots and a contact sheet of each of the worst frames into the folder of a run.
 
-    The pictures of frames are those that `Gallery` left in `pictures/`; the plots and a sheet for each of the worst
-    frames are written there too, in the place of those of an earlier report.
+    Pictures of frames are those that `Gallery` left in `pictures/`; plots and sheets replace those of an earlier
+    report there.
 
     Args:
         folder: of the run.
         results: its figures.
         records: the records behind them.
-        run: what was asked, as of `run.json`.
+        run: its description, as in `run.json`; what it lacks is left out.
         notes: sentences that a reader must not miss, such as that the recording was cut off.
 
     Returns:
@@ -100,120 +65,117 @@ def write_report(
         EvaluationError: the index of the pictures cannot be read.
         OSError: the folder cannot be written to.
     """
-    plots = _plots(results, records)
+    drawn = _draw_plots(results, records)
     pictures = folder / PICTURES
     for pattern in ("plot_*.png", "worst_*.png"):
         for old in pictures.glob(pattern):
             old.unlink()
-    for name, content in plots.items():
-        if content is not None:
+    for name, content in drawn.items():
+        if content:
             write_atomically(pictures / f"plot_{name}.png", content)
     kept = read_gallery(pictures)
     for rank, frame in enumerate(worst_frames(kept), start=1):
-        write_picture(pictures / f"worst_{rank:02d}_frame_{frame.index:06d}.png", _sheet(pictures, frame))
-    page = _page(results, records, run_facts(run), tuple(notes), kept, plots, pictures)
-    path = folder / PAGE
-    write_atomically(path, render(page).encode())
-    return path
-
-
-def render(page: Page) -> str:
-    """The page as HTML."""
+        write_png(pictures / f"worst_{rank:02d}_frame_{frame.index:06d}.png", _contact_sheet(pictures, frame))
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["percent"] = wording.percent
-    environment.filters["share"] = wording.share
+    environment.filters["percent"] = formatting.percent
+    environment.filters["share"] = formatting.share
     environment.filters["css"] = lambda colour: "rgb({},{},{})".format(*colour)
     template = resources.files("activesam_ros.evaluation.report").joinpath("page.html")
-    return environment.from_string(template.read_text(encoding="utf-8")).render(page=page)
+    page = _context(results, records, run, notes, kept, drawn, pictures)
+    html = environment.from_string(template.read_text(encoding="utf-8")).render(page=page)
+    write_atomically(folder / PAGE, html.encode())
+    return folder / PAGE
 
 
-def _plots(results: Results, records: Sequence[FrameRecord]) -> dict[str, bytes | None]:
+def _draw_plots(results: Results, records: Sequence[FrameRecord]) -> dict[str, bytes]:
     clean = _clean(results)
     if not clean:
         return {}
-    first = clean[0]
-    own = _own(first, records)
-    scored = first.truth is not None
+    first, truth = clean[0], clean[0].truth
+    own = _records_of(first, records)
     return {
-        "methods": figures.methods(clean),
-        "classes": figures.class_bars(results, first) if scored else None,
-        "confusion": figures.confusion(first.truth, results.classes) if scored else None,
-        "active_set": figures.activity(own),
-        "latency": figures.latency(own),
-        "stages": figures.stages(clean),
-        "robustness": figures.robustness(results, _corrupted(results)),
+        "methods": plots.methods(clean),
+        "classes": plots.class_bars(first, truth, results) if truth is not None else b"",
+        "confusion": plots.confusion(truth, results.classes) if truth is not None else b"",
+        "active_set": plots.active_set(own),
+        "latency": plots.latency(own),
+        "stages": plots.stages(clean),
+        "robustness": plots.robustness(results, _corrupted(results)),
     }
 
 
-def _page(
+def _context(
     results: Results,
     records: Sequence[FrameRecord],
-    facts: RunFacts,
-    notes: tuple[str, ...],
-    kept: Sequence[KeptFrame],
-    plots: Mapping[str, bytes | None],
+    run: Mapping[str, Any],
+    notes: Sequence[str],
+    kept: Sequence[GalleryFrame],
+    drawn: Mapping[str, bytes],
     pictures: Path,
-) -> Page:
+) -> dict[str, Any]:
+    """Return what the template shows; plots and pictures are data URIs, None where there is nothing to draw."""
     clean = _clean(results)
     first = clean[0] if clean else None
-    own = _own(first, records) if first else []
+    own = _records_of(first, records) if first else []
+    truth = first.truth if first else None
     begin = min((record.stamp for record in own), default=0)
     badness = [value for record in own if (value := frame_badness(record)) is not None]
     typical = typical_frame(kept, median(badness) if badness else None)
     worst = worst_frames(kept)
-    truth = first.truth if first else None
+    corrupted = _corrupted(results)
+    pixels = sum((record.width or 0) * (record.height or 0) for record in own if record.unlabeled is not None)
+    vocabulary, matching = run.get("vocabulary") or (), run.get("matching") or {}
+    names = {int(one["id"]): str(one["name"]) for one in vocabulary}
 
-    def shown(frame: KeptFrame, rank: int | None = None) -> Frame:
-        return Frame(
-            _caption(frame, begin, rank),
-            tuple(
-                (title, _inlined(pictures / name, photograph=number == 0))
-                for number, (title, name) in enumerate(frame.panels)
-            ),  # fmt: skip
-            frame.classes,
-            frame.errors,
-        )
+    def shown(frame: GalleryFrame, rank: int | None = None) -> dict[str, Any]:
+        uris = [
+            (title, _inline(pictures / name, photograph=number == 0))
+            for number, (title, name) in enumerate(frame.panels)
+        ]
+        return {
+            "caption": _caption(frame, begin, rank),
+            "pictures": uris,
+            "classes": frame.classes,
+            "errors": frame.errors,
+        }
 
-    def table(made: Callable[[], Table], wanted: bool = True) -> Table | None:
-        found = made() if wanted else None
-        return found if found is not None and found.rows else None
-
-    return Page(
-        title=facts.title,
-        head=_head(facts, own, results),
-        notes=(*notes, *_findings(results, first)),
-        answers=answers(results, records, len(facts.names) or None),
-        typical=None if typical is None else shown(typical),
-        methods=tables.methods(clean),
-        facts=facts,
-        plots={name: None if content is None else _uri(content) for name, content in plots.items()},
-        tables={
-            "classes": table(lambda: tables.classes(truth), truth is not None),
-            "confusions": table(lambda: tables.confusions(truth, results.classes), truth is not None),
-            "missed": table(lambda: tables.missed(truth, results.classes), truth is not None),
-            "decoded": table(lambda: tables.decoded(first, facts.names, _pixels(own)), first is not None),
-            "stages": table(lambda: tables.stages(first), first is not None),
-            "robustness": table(
-                lambda: tables.robustness(results, _corrupted(results)), bool(_corrupted(results))
-            ),
-            "errors": table(lambda: tables.errors(results)),
-        },
-        worst=tuple(shown(frame, rank) for rank, frame in enumerate(worst, start=1)),
-        worst_title=f"The {len(worst)} worst frames"
-        if truth is not None
-        else f"The {len(worst)} frames that differ most",
-        worst_by="By the lowest mIoU of the frame" if truth is not None else "By the least agreement",
-        stage1=_stage1(first),
-        first=first.method if first else "",
-        cost=_cost(first, facts),
-        has_truth=truth is not None,
-        seen=sum(one.iou is not None for one in truth.classes) if truth else 0,
-        bars=figures.MOST_BARS,
-        confused=figures.MOST_CONFUSED,
-        counted=wording.percent(truth.counted_share if truth else None),
-    )
+    made: dict[str, Table | None] = {
+        "classes": tables.classes(truth) if truth else None,
+        "confusions": tables.confusions(truth, results.classes) if truth else None,
+        "missed": tables.missed(truth, results.classes) if truth else None,
+        "decoded": tables.decoded(first, names, pixels) if first else None,
+        "stages": tables.stages(first) if first else None,
+        "robustness": tables.robustness(results, corrupted) if corrupted else None,
+        "errors": tables.errors(results),
+    }
+    return {
+        "title": PurePath((run.get("recording") or {}).get("path") or "").name or "a recording",
+        "head": _head(run, own, results),
+        "notes": (*notes, *_warnings(results, first)),
+        "findings": findings(results, records, len(names) or None),
+        "typical": shown(typical) if typical else None,
+        "methods": tables.methods(clean),
+        "described_methods": run.get("methods") or (),
+        "unmatched_truth": matching.get("unmatched_truth", ()),
+        "unmatched_vocabulary": matching.get("unmatched_vocabulary", ()),
+        "command": run.get("command") or "",
+        "details": _details(run),
+        "plots": {name: _data_uri(content) if content else None for name, content in drawn.items()},
+        "tables": {name: table if table and table.rows else None for name, table in made.items()},
+        "worst": [shown(frame, rank) for rank, frame in enumerate(worst, start=1)],
+        "worst_title": f"The {len(worst)} worst frames" if truth else f"The {len(worst)} frames that differ most",
+        "worst_by": "By the lowest mIoU of the frame" if truth else "By the least agreement",
+        "active_set": _active_set(first),
+        "first": first.method if first else "",
+        "cost": _cost(first, run.get("machine") or ""),
+        "has_truth": truth is not None,
+        "seen": sum(one.iou is not None for one in truth.classes) if truth else 0,
+        "bars": plots.MAX_BARS,
+        "confused": plots.MAX_CONFUSED,
+        "counted": formatting.percent(truth.counted_share if truth else None),
+    }  # fmt: skip
 
 
 def _clean(results: Results) -> list[Summary]:
@@ -222,33 +184,32 @@ def _clean(results: Results) -> list[Summary]:
 
 
 def _corrupted(results: Results) -> list[str]:
-    return [
-        name
-        for name in results.methods
-        if any(one.corruption for one in results.summaries if one.method == name)
-    ]
+    """List the methods that were run with corruptions."""
+    corrupted = {one.method for one in results.summaries if one.corruption}
+    return [name for name in results.methods if name in corrupted]
 
 
-def _own(first: Summary, records: Sequence[FrameRecord]) -> list[FrameRecord]:
+def _records_of(first: Summary, records: Sequence[FrameRecord]) -> list[FrameRecord]:
     own = [record for record in records if record.method == first.method and not record.corruption]
     return sorted(own, key=lambda record: record.index)
 
 
-def _pixels(records: Sequence[FrameRecord]) -> int:
-    return sum(record.width * record.height for record in records if record.unlabeled is not None)
-
-
-def _head(facts: RunFacts, own: Sequence[FrameRecord], results: Results) -> tuple[tuple[str, str], ...]:
+def _head(run: Mapping[str, Any], own: Sequence[FrameRecord], results: Results) -> Lines:
     span = (max(record.stamp for record in own) - min(record.stamp for record in own)) / 1e9 if own else 0.0
     sizes = sorted({(record.width, record.height) for record in own if record.width})
     size = f", {sizes[0][0]} × {sizes[0][1]} pixels" if len(sizes) == 1 else ""
-    lines = [("images", f"{len(own)} over {wording.duration(span)}{size}")]
+    lines = [("images", f"{len(own)} over {formatting.duration(span)}{size}")]
     if results.classes:
         lines.append(("evaluated", f"{len(results.classes)} classes"))
-    return (*lines, *facts.head)
+    return [
+        *lines,
+        ("model", _text((run.get("model") or {}).get("name"))),
+        ("vocabulary", f"{len(run.get('vocabulary') or ())} classes"),
+        ("made", _text(run.get("made")).replace("T", " ").replace("+00:00", " UTC")),
+    ]
 
 
-def _findings(results: Results, first: Summary | None) -> list[str]:
+def _warnings(results: Results, first: Summary | None) -> list[str]:
     if first is None:
         return ["No frame was evaluated."]
     found = []
@@ -261,82 +222,113 @@ def _findings(results: Results, first: Summary | None) -> list[str]:
         found.append(
             f"{lacking} of {first.labelled} labelled frames have no ground truth and count in no score."
         )
-    frames = {results.summary(method).frames for method in results.methods if results.summary(method)}
-    if len(frames) > 1:
+    if len({one.frames for one in _clean(results)}) > 1:
         found.append("The methods were not run on equally many frames; their mIoU is over different images.")
     return found
 
 
-def _stage1(first: Summary | None) -> tuple[str, ...]:
-    """What is to be said of the active set, in sentences."""
+def _active_set(first: Summary | None) -> list[str]:
+    """Describe size, recall and precision of the active set in sentences."""
     if first is None or first.active_size is None:
-        return ()
+        return []
     size = first.active_size
-    told = [
-        f"{wording.count(size.mean)} classes decoded in an image on average, {size.least:.0f} at least, "
+    sentences = [
+        f"{formatting.count(size.mean)} classes decoded in an image on average, {size.least:.0f} at least, "
         f"{size.most:.0f} at most."
     ]
-    choice = first.truth.active_set if first.truth is not None else None
-    if choice is not None and choice.recall is not None:
-        told.append(
-            f"Recall {wording.percent(choice.recall)}: of the classes that the truth of an image shows, so many were "
-            f"decoded; {wording.percent(choice.prominent_recall)} of those with 1 % of the image or more."
-        )
-        told.append(
-            f"Precision {wording.percent(choice.precision)}: of the classes that were decoded, so many are there."
-        )
-        told.append(
-            f"{wording.percent(choice.lost_share, 2)} of the pixels belong to a class that was missed. Leaving them "
-            f"out changes the mIoU by {wording.points(choice.lost_iou)} points."
-        )
-    return tuple(told)
+    scores = first.truth.active_set if first.truth is not None else None
+    if scores is not None and scores.recall is not None:
+        sentences += [
+            f"Recall {formatting.percent(scores.recall)}: of the classes that the truth of an image shows, so many "
+            f"were decoded; {formatting.percent(scores.prominent_recall)} of those with 1 % of the image or more.",
+            f"Precision {formatting.percent(scores.precision)}: of the classes that were decoded, so many are there.",
+            f"{formatting.percent(scores.lost_share, 2)} of the pixels belong to a class that was missed. Leaving them "
+            f"out changes the mIoU by {formatting.points(scores.lost_iou)} points.",
+        ]
+    return sentences
 
 
-def _cost(first: Summary | None, facts: RunFacts) -> tuple[str, ...]:
-    told = []
+def _cost(first: Summary | None, machine: str) -> list[str]:
+    sentences = []
     if first is not None and first.peak_memory is not None:
-        told.append(
-            f"Peak memory until the last frame, of all that ran: {wording.memory(first.peak_memory)}."
-        )
+        memory = formatting.memory(first.peak_memory)
+        sentences.append(f"Peak memory until the last frame, of all that ran: {memory}.")
     if first is not None and first.work is not None:
-        told.append(f"Counted work: {wording.work(first.work)} a frame with {first.method}.")
-    if facts.machine:
-        told.append(f"Measured on: {facts.machine}.")
-    return tuple(told)
+        sentences.append(f"Counted work: {formatting.work(first.work)} a frame with {first.method}.")
+    if machine:
+        sentences.append(f"Measured on: {machine}.")
+    return sentences
 
 
-def _caption(frame: KeptFrame, begin: int, rank: int | None) -> str:
+def _caption(frame: GalleryFrame, begin: int, rank: int | None) -> str:
     parts = [f"frame {frame.index}", f"at {(frame.stamp - begin) / 1e9:.2f} s"]
     if frame.mean_iou is not None:
-        parts.append(f"mIoU {wording.percent(frame.mean_iou)}")
+        parts.append(f"mIoU {formatting.percent(frame.mean_iou)}")
     if frame.pixel_accuracy is not None:
-        parts.append(f"{wording.percent(frame.pixel_accuracy)} of the pixels right")
+        parts.append(f"{formatting.percent(frame.pixel_accuracy)} of the pixels right")
     if frame.mean_iou is None and frame.agreement is not None:
-        parts.append(f"{wording.percent(frame.agreement)} of the pixels agree")
+        parts.append(f"{formatting.percent(frame.agreement)} of the pixels agree")
     if frame.missed:
-        parts.append(f"not decoded: {wording.listed(frame.missed, most=4)}")
+        parts.append(f"not decoded: {formatting.listed(frame.missed, most=4)}")
     text = " · ".join(parts)
     return text if rank is None else f"{rank}. {text}"
 
 
-def _sheet(pictures: Path, frame: KeptFrame) -> Any:
+def _details(run: Mapping[str, Any]) -> list[tuple[str, Lines]]:
+    """Return what is needed to repeat the run, as (group, lines of (name, value))."""
+    methods: Sequence[Any] = run.get("methods") or ()
+    groups = {name: run.get(name) for name in ("recording", "model")}
+    for number, method in enumerate(methods):
+        settings, first = method.get("settings") or {}, methods[0].get("settings") or {}
+        if number == 0:
+            groups[f"settings of {method['name']}"] = settings
+            continue
+        changed = {name: value for name, value in settings.items() if first.get(name) != value}
+        groups[f"other settings of {method['name']}"] = changed or {"settings": "the same"}
+    groups["versions"] = run.get("versions")
+    classes = [", ".join([one["name"], *(f"“{each}”" for each in one.get("prompts", ()) if each != one["name"])])
+               for one in run.get("vocabulary") or ()]  # fmt: skip
+    groups["other"] = {
+        "corruptions": run.get("corruptions"),
+        "seed of the corruptions": run.get("seed"),
+        "vocabulary": "; ".join(classes),
+        "machine": run.get("machine"),
+    }
+    return [
+        (group, [(str(name).replace("_", " "), _text(value)) for name, value in values.items()])
+        for group, values in groups.items()
+        if values
+    ]
+
+
+def _text(value: Any) -> str:
+    """Format a value of `run.json`."""
+    if value is None:
+        return formatting.UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {_text(each)}" for key, each in value.items())
+    if isinstance(value, Sequence):
+        return ", ".join(_text(each) or "none" for each in value) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _contact_sheet(pictures: Path, frame: GalleryFrame) -> Any:
     read = [(title, cv2.imread(str(pictures / name))) for title, name in frame.panels]
-    return sheet(
-        Panels(
-            tuple((title, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)) for title, picture in read),
-            frame.classes,
-            frame.errors,
-        )
-    )
+    rgb = tuple((title, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)) for title, picture in read)
+    return contact_sheet(Panels(rgb, frame.classes, frame.errors))
 
 
-def _inlined(path: Path, photograph: bool) -> str:
-    """A picture as data URI; of a photograph, which as PNG is ten times as large, as JPEG."""
+def _inline(path: Path, photograph: bool) -> str:
+    """Return a picture as a data URI; a photograph as JPEG, since a PNG would be ten times as large."""
     if not photograph:
-        return _uri(path.read_bytes())
+        return _data_uri(path.read_bytes())
     _, jpeg = cv2.imencode(".jpg", cv2.imread(str(path)), [cv2.IMWRITE_JPEG_QUALITY, 88])
-    return _uri(jpeg.tobytes(), "jpeg")
+    return _data_uri(jpeg.tobytes(), "jpeg")
 
 
-def _uri(content: bytes, kind: str = "png") -> str:
+def _data_uri(content: bytes, kind: str = "png") -> str:
     return Markup(f"data:image/{kind};base64,{b64encode(content).decode('ascii')}")

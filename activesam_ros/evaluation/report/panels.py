@@ -1,4 +1,4 @@
-"""One frame as pictures: input | truth | prediction | error, and what the colours mean."""
+"""Draw one frame as pictures side by side (input, truth, prediction, error) with a legend."""
 
 from __future__ import annotations
 
@@ -9,23 +9,28 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from activesam_ros import visualization as drawing
-from activesam_ros.evaluation.report.class_key import NOT_COUNTED, ClassKey
+from activesam_ros import visualization
 from activesam_ros.vocabulary.palette import UNLABELED, Colour
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
+
+    from activesam_ros.evaluation.truth import Matching
+    from activesam_ros.vocabulary import Vocabulary
 
 PANEL_WIDTH = 480
-"""Pictures are at most this wide: four fit beside each other on a screen, and a page with many stays small."""
+"""Maximum width of a picture in pixels: four fit side by side on a screen, and a page with many stays small."""
 
-_LEAST_SHARE = 0.002
-_MOST_NAMED = 14
+NOT_COUNTED: Colour = (255, 255, 255)
+"""Colour of pixels whose truth does not count."""
+
+_MIN_SHARE = 0.002
+_MAX_CLASSES = 14
 _GREY: Colour = (205, 205, 205)
 
 
-class Verdict(IntEnum):
-    """What became of a pixel."""
+class Outcome(IntEnum):
+    """The outcome of a pixel: a correct label, or the kind of error."""
 
     NOT_COUNTED = 0
     RIGHT = 1
@@ -34,29 +39,84 @@ class Verdict(IntEnum):
     MISSED = 4
 
 
-VERDICT_NAMES = {
-    Verdict.NOT_COUNTED: "truth does not count",
-    Verdict.RIGHT: "right",
-    Verdict.WRONG: "wrong class",
-    Verdict.UNLABELED: "no label",
-    Verdict.MISSED: "class was not decoded",
+OUTCOME_NAMES = {
+    Outcome.NOT_COUNTED: "truth does not count",
+    Outcome.RIGHT: "right",
+    Outcome.WRONG: "wrong class",
+    Outcome.UNLABELED: "no label",
+    Outcome.MISSED: "class was not decoded",
 }
 
-# Of the set by Okabe and Ito, which people with any common colour blindness tell apart.
-VERDICT_COLOURS: dict[Verdict, Colour] = {
-    Verdict.NOT_COUNTED: NOT_COUNTED,
-    Verdict.RIGHT: _GREY,
-    Verdict.WRONG: (213, 94, 0),
-    Verdict.UNLABELED: (240, 228, 66),
-    Verdict.MISSED: (0, 90, 181),
+OUTCOME_COLOURS: dict[Outcome, Colour] = {
+    Outcome.NOT_COUNTED: NOT_COUNTED,
+    Outcome.RIGHT: _GREY,
+    Outcome.WRONG: (213, 94, 0),
+    Outcome.UNLABELED: (240, 228, 66),
+    Outcome.MISSED: (0, 90, 181),
 }
+"""From the colour-blind-safe palette of Okabe and Ito."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A line of a legend: a name, its colour, and the share in 0..1 of the truth and of the labels that it covers.
+class ClassColours:
+    """Names and colours of labels; labels and truth of one class share both.
 
-    With a truth, both are shares of the pixels that count.
+    Attributes:
+        unlabeled_id: label of pixels without a class.
+        names: name of each class id of the vocabulary.
+        colours: colour of each class id; ids of one evaluated class have one colour.
+        classes: names of the evaluated classes; empty without ground truth.
+        class_colours: their colours.
+        label_index: index of the evaluated class of each class id that has one.
+    """
+
+    unlabeled_id: int
+    names: Mapping[int, str]
+    colours: Mapping[int, Colour]
+    classes: tuple[str, ...]
+    class_colours: tuple[Colour, ...]
+    label_index: Mapping[int, int]
+
+    @classmethod
+    def of(cls, vocabulary: Vocabulary, matching: Matching | None = None) -> ClassColours:
+        """Take names and colours from a vocabulary; `matching` maps its classes to those of the ground truth."""
+        names = dict(zip(vocabulary.class_ids, vocabulary.names, strict=True))
+        colours = dict(zip(vocabulary.class_ids, vocabulary.colours, strict=True))
+        if matching is None:
+            return cls(vocabulary.unlabeled_id, names, colours, (), (), {})
+        shared: dict[int, Colour] = {}
+        for class_id, index in matching.label_index.items():
+            colours[class_id] = shared.setdefault(index, colours[class_id])
+        classes = tuple(matching.classes)
+        class_colours = tuple(shared[index] for index in range(len(classes)))
+        return cls(
+            vocabulary.unlabeled_id, names, colours, classes, class_colours, dict(matching.label_index)
+        )
+
+    def label_table(self) -> np.ndarray:
+        """Return the colour of each label, uint8 [unlabeled_id + 1, 3]; labels of no class are black."""
+        table = np.full((self.unlabeled_id + 1, 3), UNLABELED, np.uint8)
+        for class_id, colour in self.colours.items():
+            table[class_id] = colour
+        return table
+
+    def truth_table(self) -> np.ndarray:
+        """Return the colour of each evaluated class, and last of pixels that do not count: uint8 [classes + 1, 3]."""
+        return np.array([*self.class_colours, NOT_COUNTED], np.uint8)
+
+    def evaluated(self, labels: np.ndarray) -> np.ndarray:
+        """Map labels to evaluated classes, int32 [H, W]; `len(classes)` where a label has none."""
+        table = np.full(self.unlabeled_id + 1, len(self.classes), np.int32)
+        for class_id, index in self.label_index.items():
+            table[class_id] = index
+        return table[labels]
+
+
+@dataclass(frozen=True)
+class LegendEntry:
+    """A legend entry: name, colour, and the shares in 0..1 of the truth and of the labels that it covers.
+
+    With ground truth, both are shares of the counted pixels.
     """
 
     name: str
@@ -70,41 +130,41 @@ class Panels:
     """Pictures of one frame, all of one size.
 
     Attributes:
-        pictures: title and picture (uint8 [h, w, 3]) from left to right.
-        classes: the classes that are seen, the largest first.
+        pictures: (title, uint8 [h, w, 3]) from left to right.
+        classes: the visible classes, largest first.
         errors: what the colours of the last picture mean, with the share of the counted pixels as `labels`; empty if
             there is nothing to compare with.
     """
 
     pictures: tuple[tuple[str, np.ndarray], ...]
-    classes: tuple[Entry, ...]
-    errors: tuple[Entry, ...]
+    classes: tuple[LegendEntry, ...]
+    errors: tuple[LegendEntry, ...]
 
 
-def verdicts(
-    truth: np.ndarray, labels: np.ndarray, key: ClassKey, missed: Collection[int] = ()
+def outcomes(
+    truth: np.ndarray, labels: np.ndarray, colours: ClassColours, missed: Collection[int] = ()
 ) -> np.ndarray:
-    """What became of each pixel.
+    """Compare labels with the truth, pixel by pixel.
 
     Args:
         truth: indices of evaluated classes, integers [H, W]; negative: the pixel does not count.
         labels: class ids, integers [H, W].
-        key: of the run.
+        colours: of the run.
         missed: indices of evaluated classes that were not decoded (see `TruthScores.missed`).
 
     Returns:
-        values of `Verdict`, uint8 [H, W].
+        `Outcome` values, uint8 [H, W].
 
     Raises:
         ValueError: the images differ in size.
     """
     if truth.shape != labels.shape:
         raise ValueError(f"the truth is {truth.shape} and the labels {labels.shape}; expected one size")
-    found = np.full(truth.shape, Verdict.WRONG, np.uint8)
-    found[labels == key.unlabeled_id] = Verdict.UNLABELED
-    found[np.isin(truth, list(missed))] = Verdict.MISSED
-    found[truth == key.evaluated(labels)] = Verdict.RIGHT
-    found[truth < 0] = Verdict.NOT_COUNTED
+    found = np.full(truth.shape, Outcome.WRONG, np.uint8)
+    found[labels == colours.unlabeled_id] = Outcome.UNLABELED
+    found[np.isin(truth, list(missed))] = Outcome.MISSED
+    found[truth == colours.evaluated(labels)] = Outcome.RIGHT
+    found[truth < 0] = Outcome.NOT_COUNTED
     return found
 
 
@@ -112,157 +172,139 @@ def truth_panels(
     rgb: np.ndarray,
     truth: np.ndarray,
     labels: np.ndarray,
-    key: ClassKey,
+    colours: ClassColours,
     missed: Collection[int] = (),
-    width: int = PANEL_WIDTH,
 ) -> Panels:
-    """Input | truth | prediction | error.
-
-    Args:
-        rgb: uint8 [H, W, 3].
-        truth, labels, key, missed: as of `verdicts`.
-        width: the pictures are shrunk to it if they are wider.
-
-    Raises:
-        ValueError: the images differ in size.
-    """
-    found = verdicts(truth, labels, key, missed)
+    """Draw input, truth, prediction and error of an image, uint8 [H, W, 3]; for the rest see `outcomes`."""
+    found = outcomes(truth, labels, colours, missed)
+    pixels = np.bincount(found.ravel(), minlength=len(Outcome))
     counted = max(1, int(np.count_nonzero(found)))
-    pixels = np.bincount(found.ravel(), minlength=len(Verdict))
     errors = tuple(
-        Entry(VERDICT_NAMES[kind], VERDICT_COLOURS[kind], labels=pixels[kind] / counted)
-        for kind in (Verdict.RIGHT, Verdict.WRONG, Verdict.UNLABELED, Verdict.MISSED)
+        LegendEntry(OUTCOME_NAMES[kind], OUTCOME_COLOURS[kind], labels=pixels[kind] / counted)
+        for kind in (Outcome.RIGHT, Outcome.WRONG, Outcome.UNLABELED, Outcome.MISSED)
         if pixels[kind]
     )
-    if pixels[Verdict.NOT_COUNTED]:
-        errors += (Entry(VERDICT_NAMES[Verdict.NOT_COUNTED], NOT_COUNTED),)
-    return Panels(
-        (
-            ("input", shrunk(rgb, width)),
-            ("truth", shrunk(key.truth_table()[truth], width, sharp=True)),
-            ("prediction", shrunk(drawing.colourise(labels, key.label_table()), width, sharp=True)),
-            ("error", _error_picture(rgb, found, width)),
-        ),
-        _class_entries(truth, labels, key),
-        errors,
+    if pixels[Outcome.NOT_COUNTED]:
+        errors += (LegendEntry(OUTCOME_NAMES[Outcome.NOT_COUNTED], NOT_COUNTED),)
+    pictures = (
+        ("input", shrunk(rgb)),
+        ("truth", shrunk(colours.truth_table()[truth], nearest=True)),
+        ("prediction", _label_picture(labels, colours)),
+        ("error", _error_picture(rgb, found)),
     )
+    return Panels(pictures, _truth_legend(truth, labels, colours), errors)
 
 
 def reference_panels(
     rgb: np.ndarray,
     labels: np.ndarray,
-    key: ClassKey,
+    colours: ClassColours,
     reference: np.ndarray | None = None,
     reference_name: str = "reference",
-    width: int = PANEL_WIDTH,
 ) -> Panels:
-    """Without ground truth: input | another method's labels | prediction | difference, or input | prediction alone.
+    """Draw a frame without ground truth: input, labels of a reference method, prediction and difference.
 
     Args:
         rgb: uint8 [H, W, 3].
         labels: class ids, integers [H, W].
-        key: of the run.
-        reference: class ids of the method that is compared with, integers [H, W]; None: there is none.
-        reference_name: its name.
-        width: the pictures are shrunk to it if they are wider.
+        colours: of the run.
+        reference: class ids of the reference method, integers [H, W]; None: only input and prediction are drawn.
+        reference_name: title of its picture.
 
     Raises:
         ValueError: the images differ in size.
     """
-    table = key.label_table()
-    pictures = [("input", shrunk(rgb, width))]
-    errors: tuple[Entry, ...] = ()
-    if reference is not None:
-        if reference.shape != labels.shape:
-            raise ValueError(f"the labels are {reference.shape} and {labels.shape}; expected one size")
-        differs = reference != labels
-        share = float(differs.mean())
-        pictures.append((reference_name, shrunk(drawing.colourise(reference, table), width, sharp=True)))
-        errors = (
-            Entry("same label", _GREY, labels=1 - share),
-            Entry("another label", VERDICT_COLOURS[Verdict.WRONG], labels=share),
-        )
-    pictures.append(("prediction", shrunk(drawing.colourise(labels, table), width, sharp=True)))
-    if reference is not None:
-        found = np.where(differs, Verdict.WRONG, Verdict.RIGHT).astype(np.uint8)
-        pictures.append(("difference", _error_picture(rgb, found, width)))
-    return Panels(tuple(pictures), _label_entries(labels, reference, key), errors)
+    whole, prediction = ("input", shrunk(rgb)), ("prediction", _label_picture(labels, colours))
+    legend = _label_legend(labels, reference, colours)
+    if reference is None:
+        return Panels((whole, prediction), legend, ())
+    if reference.shape != labels.shape:
+        raise ValueError(f"the labels are {reference.shape} and {labels.shape}; expected one size")
+    differs = reference != labels
+    share = float(differs.mean())
+    errors = (
+        LegendEntry("same label", _GREY, labels=1 - share),
+        LegendEntry("another label", OUTCOME_COLOURS[Outcome.WRONG], labels=share),
+    )
+    found = np.where(differs, Outcome.WRONG, Outcome.RIGHT).astype(np.uint8)
+    other = (reference_name, _label_picture(reference, colours))
+    return Panels((whole, other, prediction, ("difference", _error_picture(rgb, found))), legend, errors)
 
 
-def sheet(panels: Panels) -> np.ndarray:
-    """The pictures side by side over their legend, for a file of its own: uint8 [H, W, 3]."""
+def contact_sheet(panels: Panels) -> np.ndarray:
+    """Draw the pictures side by side over their legends, uint8 [H, W, 3]."""
     titles, pictures = zip(*panels.pictures, strict=True)
-    row = drawing.panels(pictures, titles)
-    strips = [
-        drawing.legend([entry.name for entry in entries], [entry.colour for entry in entries], row.shape[1])
+    row = visualization.panels(pictures, titles)
+    legends = [
+        visualization.legend([one.name for one in entries], [one.colour for one in entries], row.shape[1])
         for entries in (panels.classes, panels.errors)
         if entries
     ]
-    return drawing.stack(row, *strips)
+    return visualization.stack(row, *legends)
 
 
-def shrunk(picture: np.ndarray, width: int, sharp: bool = False) -> np.ndarray:
-    """The picture, at most `width` wide; `sharp` makes up no colours between those of labels."""
+def shrunk(picture: np.ndarray, width: int = PANEL_WIDTH, nearest: bool = False) -> np.ndarray:
+    """Shrink a picture to `width` if it is wider; `nearest` keeps the colours of labels."""
     if picture.shape[1] <= width:
         return picture
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST if sharp else cv2.INTER_AREA)
-
-
-def _error_picture(rgb: np.ndarray, found: np.ndarray, width: int) -> np.ndarray:
-    """What is right as a pale grey photograph, so that one sees where one is; the rest in full colour."""
-    grey = cv2.cvtColor(cv2.cvtColor(shrunk(rgb, width), cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    small = shrunk(found, width, sharp=True)
-    table = np.array([VERDICT_COLOURS[kind] for kind in Verdict], np.uint8)
-    # Few levels of grey, which make a small file.
-    return np.where((small == Verdict.RIGHT)[..., None], 165 + grey // 16 * 5, table[small]).astype(np.uint8)
-
-
-def _class_entries(truth: np.ndarray, labels: np.ndarray, key: ClassKey) -> tuple[Entry, ...]:
-    counted = truth[truth >= 0]
-    in_truth = np.bincount(counted.ravel(), minlength=len(key.classes)) / max(1, counted.size)
-    in_labels = np.bincount(labels[truth >= 0], minlength=key.unlabeled_id + 1) / max(1, counted.size)
-    evaluated = np.zeros(len(key.classes))
-    others = []
-    for class_id, name in key.names.items():
-        index = key.label_index.get(class_id)
-        if index is not None:
-            evaluated[index] += in_labels[class_id]
-        elif in_labels[class_id]:
-            others.append(
-                Entry(f"{name} (not in the truth)", key.colours[class_id], 0.0, float(in_labels[class_id]))
-            )
-    entries = [
-        Entry(name, key.class_colours[index], float(in_truth[index]), float(evaluated[index]))
-        for index, name in enumerate(key.classes)
-    ]
-    return _largest([*entries, *others, _unlabeled(float(in_labels[key.unlabeled_id]))])
-
-
-def _label_entries(labels: np.ndarray, reference: np.ndarray | None, key: ClassKey) -> tuple[Entry, ...]:
-    shares = np.bincount(labels.ravel(), minlength=key.unlabeled_id + 1) / labels.size
-    other = (
-        shares if reference is None else np.bincount(reference.ravel(), minlength=len(shares)) / labels.size
+    return cv2.resize(
+        picture, (width, height), interpolation=cv2.INTER_NEAREST if nearest else cv2.INTER_AREA
     )
+
+
+def _label_picture(labels: np.ndarray, colours: ClassColours) -> np.ndarray:
+    return shrunk(visualization.colourise(labels, colours.label_table()), nearest=True)
+
+
+def _error_picture(rgb: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Draw errors in full colour over a pale grey photograph that shows the place."""
+    grey = cv2.cvtColor(cv2.cvtColor(shrunk(rgb), cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    small = shrunk(found, nearest=True)
+    table = np.array([OUTCOME_COLOURS[kind] for kind in Outcome], np.uint8)
+    # Few grey levels make a small file.
+    return np.where((small == Outcome.RIGHT)[..., None], 165 + grey // 16 * 5, table[small]).astype(np.uint8)
+
+
+def _truth_legend(truth: np.ndarray, labels: np.ndarray, colours: ClassColours) -> tuple[LegendEntry, ...]:
+    counted = truth[truth >= 0]
+    total = max(1, counted.size)
+    in_truth = np.bincount(counted.ravel(), minlength=len(colours.classes)) / total
+    in_labels = np.bincount(labels[truth >= 0], minlength=colours.unlabeled_id + 1) / total
+    evaluated = np.zeros(len(colours.classes))
+    others = []
+    for class_id, name in colours.names.items():
+        share = float(in_labels[class_id])
+        index = colours.label_index.get(class_id)
+        if index is not None:
+            evaluated[index] += share
+        elif share:
+            others.append(LegendEntry(f"{name} (not in the truth)", colours.colours[class_id], 0.0, share))
     entries = [
-        Entry(
-            name,
-            key.colours[class_id],
-            None if reference is None else float(other[class_id]),
-            float(shares[class_id]),
-        )
-        for class_id, name in key.names.items()
+        LegendEntry(name, colours.class_colours[index], float(in_truth[index]), float(evaluated[index]))
+        for index, name in enumerate(colours.classes)
     ]
-    return _largest([*entries, _unlabeled(float(shares[key.unlabeled_id]))])
+    unlabeled = LegendEntry("no label", UNLABELED, None, float(in_labels[colours.unlabeled_id]))
+    return _largest([*entries, *others, unlabeled])
 
 
-def _unlabeled(share: float) -> Entry:
-    return Entry("no label", UNLABELED, None, share)
+def _label_legend(
+    labels: np.ndarray, reference: np.ndarray | None, colours: ClassColours
+) -> tuple[LegendEntry, ...]:
+    def shares(image: np.ndarray) -> list[float]:
+        return (np.bincount(image.ravel(), minlength=colours.unlabeled_id + 1) / image.size).tolist()
+
+    own, other = shares(labels), None if reference is None else shares(reference)
+    entries = [
+        LegendEntry(name, colours.colours[class_id], other[class_id] if other else None, own[class_id])
+        for class_id, name in colours.names.items()
+    ]
+    return _largest([*entries, LegendEntry("no label", UNLABELED, None, own[colours.unlabeled_id])])
 
 
-def _largest(entries: list[Entry]) -> tuple[Entry, ...]:
-    def size(entry: Entry) -> float:
+def _largest(entries: list[LegendEntry]) -> tuple[LegendEntry, ...]:
+    def size(entry: LegendEntry) -> float:
         return max(entry.truth or 0.0, entry.labels or 0.0)
 
-    seen = [entry for entry in entries if size(entry) >= _LEAST_SHARE]
-    return tuple(sorted(seen, key=size, reverse=True)[:_MOST_NAMED])
+    seen = [entry for entry in entries if size(entry) >= _MIN_SHARE]
+    return tuple(sorted(seen, key=size, reverse=True)[:_MAX_CLASSES])

@@ -10,8 +10,8 @@ import pytest
 
 from activesam_ros.evaluation.confusion import ConfusionMatrix
 from activesam_ros.evaluation.records import FrameRecord, TruthScores
-from activesam_ros.evaluation.report.class_key import ClassKey
 from activesam_ros.evaluation.report.gallery import Gallery
+from activesam_ros.evaluation.report.panels import ClassColours
 from activesam_ros.evaluation.summary import Results, summarise
 from activesam_ros.vocabulary import Vocabulary
 
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 VOCABULARY = Vocabulary.from_names(["sky", "road", "car, automobile", "person", "<b>dragon</b>"])
 CLASSES = ("sky", "road", "car", "person")
-KEY = ClassKey.of(
-    VOCABULARY, SimpleNamespace(classes=CLASSES, label_index={index: index for index in range(4)})
-)
+MATCHING = SimpleNamespace(classes=CLASSES, label_index={index: index for index in range(4)})
+COLOURS = ClassColours.of(VOCABULARY, MATCHING)
 METHODS = ("active", "full-vocabulary")
 CORRUPTIONS = ("", "fog:1", "fog:3", "jpeg_compression:3")
 HEIGHT, WIDTH = 24, 32
@@ -39,7 +38,7 @@ class MadeUpRun:
 
     def __init__(self, folder: Path, with_truth: bool, frames: int) -> None:
         self.folder = folder
-        gallery = Gallery(folder / "pictures", KEY if with_truth else ClassKey.of(VOCABULARY))
+        gallery = Gallery(folder / "pictures", VOCABULARY, MATCHING if with_truth else None)
         self.records: list[FrameRecord] = []
         for index in range(frames):
             if index == 3:
@@ -141,7 +140,7 @@ def _record(
     whole = method == "full-vocabulary"
     active = (0, 1, 2, 3, 4) if whole else (0, 1, 2)
     matrix = ConfusionMatrix(len(CLASSES))
-    matrix.add(truth, KEY.evaluated(labels))
+    matrix.add(truth, COLOURS.evaluated(labels))
     scores = TruthScores(
         len(CLASSES),
         tuple(one for one in active if one < 4),

@@ -8,7 +8,6 @@ import pytest
 
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.records import FrameRecord, TruthScores
-from activesam_ros.evaluation.report.class_key import ClassKey
 from activesam_ros.evaluation.report.gallery import (
     Gallery,
     frame_badness,
@@ -18,9 +17,8 @@ from activesam_ros.evaluation.report.gallery import (
 )
 from activesam_ros.vocabulary import Vocabulary
 
-KEY = ClassKey.of(
-    Vocabulary.from_names(["road", "sky"]), SimpleNamespace(classes=("road", "sky"), label_index={0: 0, 1: 1})
-)
+VOCABULARY = Vocabulary.from_names(["road", "sky"])
+MATCHING = SimpleNamespace(classes=("road", "sky"), label_index={0: 0, 1: 1})
 RGB = np.zeros((10, 10, 3), np.uint8)
 
 
@@ -38,7 +36,7 @@ def frame(
 
 
 def test_the_worst_are_kept_and_their_files_alone(tmp_path):
-    gallery = Gallery(tmp_path, KEY, worst=3, spread=0)
+    gallery = Gallery(tmp_path, VOCABULARY, MATCHING, worst=3, spread=0)
     for index, wrong in enumerate([5, 80, 10, 60, 0, 70, 20, 90]):
         gallery.offer(*frame(index, wrong))
     worst = worst_frames(read_gallery(tmp_path))
@@ -52,7 +50,7 @@ def test_the_worst_are_kept_and_their_files_alone(tmp_path):
 
 
 def test_neighbours_in_time_do_not_fill_the_gallery(tmp_path):
-    gallery = Gallery(tmp_path, KEY, worst=3, spread=0)
+    gallery = Gallery(tmp_path, VOCABULARY, MATCHING, worst=3, spread=0)
     # Thirty frames a second: one bad second, and two bad moments elsewhere.
     for index in range(300):
         bad = 90 if 100 <= index < 120 else 60 if index in (20, 250) else 1
@@ -62,14 +60,14 @@ def test_neighbours_in_time_do_not_fill_the_gallery(tmp_path):
 
 
 def test_a_bad_neighbour_is_worse_than_a_good_frame_elsewhere(tmp_path):
-    gallery = Gallery(tmp_path, KEY, worst=2, spread=0)
+    gallery = Gallery(tmp_path, VOCABULARY, MATCHING, worst=2, spread=0)
     for index, wrong in ((0, 99), (1, 98), (200, 0)):
         gallery.offer(*frame(index, wrong, period_s=0.1))
     assert [one.index for one in worst_frames(read_gallery(tmp_path))] == [0, 1]
 
 
 def test_some_frames_are_spread_over_the_run(tmp_path):
-    gallery = Gallery(tmp_path, KEY, worst=0, spread=4)
+    gallery = Gallery(tmp_path, VOCABULARY, MATCHING, worst=0, spread=4)
     for index in range(50):
         gallery.offer(*frame(index, index))
     kept = [one.index for one in read_gallery(tmp_path)]
@@ -80,10 +78,12 @@ def test_some_frames_are_spread_over_the_run(tmp_path):
 
 
 def test_a_run_that_goes_on_goes_on_with_the_pictures(tmp_path):
-    whole = Gallery(tmp_path / "whole", KEY, worst=4, spread=4)
+    whole = Gallery(tmp_path / "whole", VOCABULARY, MATCHING, worst=4, spread=4)
     for index in range(40):
         whole.offer(*frame(index, (index * 37) % 100))
-        Gallery(tmp_path / "parts", KEY, worst=4, spread=4).offer(*frame(index, (index * 37) % 100))
+        Gallery(tmp_path / "parts", VOCABULARY, MATCHING, worst=4, spread=4).offer(
+            *frame(index, (index * 37) % 100)
+        )
     assert read_gallery(tmp_path / "parts") == read_gallery(tmp_path / "whole")
 
 
@@ -92,14 +92,14 @@ def test_a_missed_class_is_named(tmp_path):
     truth[:5] = 1
     scores = TruthScores(classes=2, active=(0,), confusion=((0, 0, 50), (1, 0, 50)))
     record = FrameRecord(0, 0, "active", active=(0,), truth=scores)
-    Gallery(tmp_path, KEY).offer(record, rgb, labels, truth)
+    Gallery(tmp_path, VOCABULARY, MATCHING).offer(record, rgb, labels, truth)
     (kept,) = read_gallery(tmp_path)
     assert kept.missed == ("sky",)
     assert "class was not decoded" in [entry.name for entry in kept.errors]
 
 
 def test_without_truth_the_least_agreement_is_the_worst(tmp_path):
-    gallery = Gallery(tmp_path, KEY, worst=1, spread=0)
+    gallery = Gallery(tmp_path, VOCABULARY, MATCHING, worst=1, spread=0)
     labels = np.zeros((10, 10), np.uint8)
     for index, agreement in enumerate([0.9, 0.4, 0.7]):
         record = FrameRecord(index, index * 10**10, "active", active=(0,), agreement=agreement)
@@ -110,7 +110,7 @@ def test_without_truth_the_least_agreement_is_the_worst(tmp_path):
 
 
 def test_with_nothing_to_compare_frames_are_shown_all_the_same(tmp_path):
-    gallery = Gallery(tmp_path, KEY, worst=2, spread=2)
+    gallery = Gallery(tmp_path, VOCABULARY, MATCHING, worst=2, spread=2)
     record = FrameRecord(0, 0, "active", active=(0,))
     assert gallery.offer(record, RGB, np.zeros((10, 10), np.uint8))
     frames = read_gallery(tmp_path)
@@ -124,4 +124,4 @@ def test_no_index_is_no_frames_and_another_version_is_refused(tmp_path):
         read_gallery(tmp_path)
     (tmp_path / "frames.json").write_text("[")
     with pytest.raises(EvaluationError, match="remove the folder"):
-        Gallery(tmp_path, KEY)
+        Gallery(tmp_path, VOCABULARY, MATCHING)

@@ -1,10 +1,15 @@
 """The plots are drawn from whatever a run can have."""
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
 
-from activesam_ros.evaluation.report import figures, plots
+from activesam_ros.evaluation.records import FrameRecord
+from activesam_ros.evaluation.report import plots
+
+NO_OTHER = SimpleNamespace(summary=lambda method, corruption="": None)
 
 
 def picture(png: bytes) -> np.ndarray:
@@ -17,78 +22,82 @@ def has_colour(image: np.ndarray, red: int, green: int, blue: int) -> bool:
     return bool((np.abs(image.astype(int) - (blue, green, red)).sum(axis=2) < 12).any())
 
 
+def class_bars(iou: dict[str, float]) -> bytes:
+    classes = [SimpleNamespace(name=name, iou=value) for name, value in iou.items()]
+    return plots.class_bars(SimpleNamespace(method="active"), SimpleNamespace(classes=classes), NO_OTHER)
+
+
 def test_every_plot_of_a_run(made_up_run):
     run = made_up_run()
     results, first = run.results, run.results.summary("active")
     clean = [results.summary(method) for method in results.methods]
     own = [record for record in run.records if record.method == "active" and not record.corruption]
     drawn = [
-        figures.methods(clean),
-        figures.class_bars(results, first),
-        figures.confusion(first.truth, results.classes),
-        figures.activity(own),
-        figures.latency(own),
-        figures.stages(clean),
-        figures.robustness(results, ["active"]),
+        plots.methods(clean),
+        plots.class_bars(first, first.truth, results),
+        plots.confusion(first.truth, results.classes),
+        plots.active_set(own),
+        plots.latency(own),
+        plots.stages(clean),
+        plots.robustness(results, ["active"]),
     ]
     for png in drawn:
         assert has_colour(picture(png), 11, 92, 173) or has_colour(picture(png), 8, 48, 107)
 
 
 def test_the_same_numbers_give_the_same_file():
-    again = [plots.class_bars(["road", "car"], [0.9, 0.2], "active") for _ in range(2)]
-    assert again[0] == again[1]
-    assert again[0] != plots.class_bars(["road", "car"], [0.2, 0.9], "active")
+    one = class_bars({"road": 0.9, "car": 0.2})
+    assert one == class_bars({"road": 0.9, "car": 0.2})
+    assert one != class_bars({"road": 0.2, "car": 0.9})
 
 
 def test_a_bar_is_as_long_as_its_value():
     def blue(iou: float) -> int:
-        image = picture(plots.class_bars(["road"], [iou], "active"))
-        # Below the legend, which has a blue patch too.
-        image = image[image.shape[0] // 3 :]
+        image = picture(class_bars({"road": iou}))
         return int((np.abs(image.astype(int) - (173, 92, 11)).sum(axis=2) < 12).any(axis=0).sum())
 
     assert blue(0.8) == pytest.approx(2 * blue(0.4), rel=0.03)
 
 
 def test_names_are_no_formulas():
-    assert picture(plots.class_bars(["$x^2$", "a$b", "x" * 80], [0.1, 0.2, 0.3], "active")).size
+    assert picture(class_bars({"$x^2$": 0.1, "a$b": 0.2, "x" * 80: 0.3})).size
 
 
-def test_one_severity_and_several_are_drawn(made_up_run):
-    lines = [
-        plots.Degradation("active", 70.0, {("fog", 3): 50.0, ("snow", 3): None}),
-        plots.Degradation("paper", None, {("fog", 3): 45.0, ("snow", 3): 40.0}),
-    ]
-    one = picture(plots.robustness(lines, "mIoU, %"))
-    several = picture(
-        plots.robustness([plots.Degradation("active", 70.0, {("fog", 1): 60.0, ("fog", 5): 20.0})], "%")
+@pytest.mark.parametrize("corruptions", [["fog:3", "snow:3"], ["fog:1", "fog:5"]])
+def test_one_severity_and_several_are_drawn(corruptions):
+    scores = {"active": 0.7, "paper": 0.4}
+    summaries = [SimpleNamespace(truth=SimpleNamespace(mean_iou=score)) for score in scores.values()]
+    of = dict(zip(scores, summaries, strict=True))
+    results = SimpleNamespace(
+        corruptions=["", *corruptions],
+        summaries=summaries,
+        summary=lambda method, corruption="": None if (method, corruption) == ("paper", "") else of[method],
     )
-    assert has_colour(one, 213, 94, 0), "the second method has a colour of its own"
-    assert has_colour(several, 11, 92, 173)
+    image = picture(plots.robustness(results, list(scores)))
+    assert has_colour(image, 11, 92, 173)
+    assert has_colour(image, 213, 94, 0), "the second method has a colour of its own"
 
 
 def test_many_classes_show_the_worst():
-    class Truth:
-        confusion = tuple((index, index, 100) for index in range(60)) + ((7, 9, 500), (9, 7, 400))
-
-    image = picture(figures.confusion(Truth, [f"class {index}" for index in range(60)]))
+    confusion = [(index, index, 100) for index in range(60)] + [(7, 9, 500), (9, 7, 400)]
+    image = picture(plots.confusion(SimpleNamespace(confusion=confusion), [f"class {n}" for n in range(60)]))
     assert image.shape[0] > 600
 
 
 def test_what_is_not_known_is_not_drawn(made_up_run):
     run = made_up_run(with_truth=False)
     failed = [record for record in run.records if record.error]
-    assert figures.activity(failed) is None and figures.latency(failed) is None
-    assert figures.methods([run.results.summary("active")]) is None
-    assert figures.robustness(run.results, []) is None
+    assert plots.active_set(failed) == plots.latency(failed) == b""
+    assert plots.methods([run.results.summary("active")]) == b""
+    assert plots.robustness(run.results, []) == b""
     own = [record for record in run.records if record.method == "active" and not record.corruption]
-    assert picture(figures.activity(own)).shape[0] < 600, "without truth there is no recall below"
+    assert picture(plots.active_set(own)).shape[0] < 600, "without truth there is no recall below"
 
 
 def test_one_slow_frame_does_not_flatten_the_others():
-    slow = [100.0] * 99 + [100_000.0]
-    image = picture(plots.latency(list(range(100)), slow, "active"))
+    seconds = [0.1] * 99 + [100.0]
+    records = [FrameRecord(n, n * 10**9, "active", timings={"total": one}) for n, one in enumerate(seconds)]
+    image = picture(plots.latency(records))
     # The dots of the others are in the upper half of the upper plot's axis, not on its floor.
     blue = np.argwhere(np.abs(image[: image.shape[0] // 2].astype(int) - (173, 92, 11)).sum(axis=2) < 60)
     assert blue[:, 0].min() < 0.35 * image.shape[0]

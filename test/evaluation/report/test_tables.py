@@ -1,11 +1,11 @@
-"""Tables of a made-up run."""
+"""Tables of a made-up run, and numbers as texts."""
 
 from dataclasses import replace
 
 import pytest
 
-from activesam_ros.evaluation.report import tables
-from activesam_ros.evaluation.report.table import Table
+from activesam_ros.evaluation.report import formatting, tables
+from activesam_ros.evaluation.report.tables import Table
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +76,46 @@ def test_the_fall_of_every_corruption_is_against_clean_images(run):
 
 def test_an_error_in_every_run_is_told_once(run):
     assert tables.errors(run.results).rows == (("the image cannot be read", "1", "every method"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (formatting.percent(0.7123), "71.2 %"),
+        (formatting.percent(-0.0512), "−5.1 %"),
+        (formatting.percent(None), "–"),
+        (formatting.share(0.004), "<1 %"),
+        (formatting.share(0.006), "1 %"),
+        (formatting.share(0.0), "0 %"),
+        (formatting.points(0.0191), "+1.9"),
+        (formatting.points(-0.003), "−0.3"),
+        (formatting.points(-0.0001), "±0.0"),
+        (formatting.better(0.0541), "5.4 points better"),
+        (formatting.better(-0.003), "0.3 points worse"),
+        (formatting.better(-0.0001), "no difference"),
+        (formatting.factor(2.599), "2.60 ×"),
+        (formatting.factor(0.4867), "0.487 ×"),
+        (formatting.factor(123.4), "123 ×"),
+        (formatting.rate(0.0312), "0.0312"),
+        (formatting.milliseconds(0.009999999), "10.0 ms"),
+        (formatting.milliseconds(0.01), "10.0 ms"),
+        (formatting.milliseconds(0.001), "1.00 ms"),
+        (formatting.milliseconds(12.3456), "12 346 ms"),
+        (formatting.duration(19.95), "19.9 s"),
+        (formatting.duration(200), "3 min 20 s"),
+        (formatting.duration(3900), "1 h 05 min"),
+        (formatting.work(3.33e13), "33.3 TFLOP"),
+        (formatting.work(2.5e9), "2.50 GFLOP"),
+        (formatting.work(12), "12 FLOP"),
+        (formatting.memory(1_620_000_000), "1.62 GB"),
+        (formatting.memory(350_000_000), "350 MB"),
+        (formatting.listed(["a"]), "a"),
+        (formatting.listed(["a", "b", "c"]), "a, b and c"),
+        (formatting.listed(["a", "b", "c", "d"], most=3), "a, b and 2 more"),
+        (formatting.corruption("motion_blur:3"), "motion blur, severity 3"),
+        (formatting.corruption(""), "clean"),
+        (formatting.rate(0.0), "0"),
+    ],
+)
+def test_texts(text, expected):
+    assert text == expected

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from activesam_ros.evaluation import live
-from activesam_ros.evaluation.report.answers import LIVE, NO_CLASS, answers, confused, pixel_verdicts
+from activesam_ros.evaluation.report.findings import LIVE, NO_CLASS, confusions, findings, pixel_outcomes
 from activesam_ros.evaluation.summary import summarise
 
 SIZE = 5
@@ -19,7 +19,7 @@ def decoding(record, number):
 
 def test_the_three_questions_are_answered_with_numbers(made_up_run):
     run = made_up_run()
-    right, cost, wrong = answers(run.results, run.records, SIZE)
+    right, cost, wrong = findings(run.results, run.records, SIZE)
     first = run.results.summary("active")
     assert right.figure == f"{100 * first.truth.mean_iou:.1f} %" and right.unit == "mIoU"
     full = run.results.summary("full-vocabulary")
@@ -40,7 +40,7 @@ def test_the_three_questions_are_answered_with_numbers(made_up_run):
 def test_the_pixels_add_up_to_all_that_count(made_up_run):
     run = made_up_run()
     own = [record for record in run.records if record.method == "active" and not record.corruption]
-    shares = {entry.name: entry.labels for entry in pixel_verdicts(own)}
+    shares = {entry.name: entry.labels for entry in pixel_outcomes(own)}
     assert sum(shares.values()) == pytest.approx(1)
     truth = run.results.summary("active").truth
     assert shares["right"] == pytest.approx(truth.pixel_accuracy)
@@ -54,7 +54,7 @@ def test_only_the_method_that_differs_in_pruning_alone_is_taken_for_what_pruning
         replace(record, method="no-preview") if record.method == "full-vocabulary" else record
         for record in own
     ]
-    _, cost, _ = answers(summarise(alone, run.results.classes), alone, SIZE)
+    _, cost, _ = findings(summarise(alone, run.results.classes), alone, SIZE)
     assert cost.figure.endswith("points worse") and cost.unit.endswith("no-preview")
     assert "context tokens" not in " ".join(cost.sentences) and "--compare" not in " ".join(cost.sentences)
 
@@ -69,13 +69,13 @@ def test_a_gain_is_called_one(made_up_run):
     ]
     results = summarise(own, run.results.classes, ("active", "full-vocabulary"))
     gained = 100 * (1 - results.summary("full-vocabulary").truth.mean_iou)
-    assert answers(results, own, SIZE)[1].figure == f"{gained:.1f} points better"
+    assert findings(results, own, SIZE)[1].figure == f"{gained:.1f} points better"
 
 
 def test_without_a_method_that_decodes_every_class_the_gain_is_not_claimed(made_up_run):
     run = made_up_run()
     alone = [record for record in run.records if record.method == "active"]
-    _, cost, _ = answers(summarise(alone, run.results.classes), alone, SIZE)
+    _, cost, _ = findings(summarise(alone, run.results.classes), alone, SIZE)
     assert "missed classes" in cost.unit and "--compare no-preview" in " ".join(cost.sentences)
 
 
@@ -90,7 +90,7 @@ def test_what_was_pruned_is_told_by_the_active_sets_and_not_by_the_stages(made_u
         ]
 
     def cost(records, size=SIZE):
-        return answers(summarise(records, run.results.classes), records, size)[1]
+        return findings(summarise(records, run.results.classes), records, size)[1]
 
     assert "missed classes" in cost(own).unit
 
@@ -111,7 +111,7 @@ def test_the_running_node_is_not_told_to_compare(made_up_run):
         for record in run.records
         if record.method == "active" and not record.corruption
     ]
-    told = " ".join(answers(summarise(node, run.results.classes), node, SIZE)[1].sentences)
+    told = " ".join(findings(summarise(node, run.results.classes), node, SIZE)[1].sentences)
     assert "75.0 % of the classes" in told and "Nothing was pruned" not in told
     assert "--compare" not in told and "not known" in told
 
@@ -122,7 +122,7 @@ def test_the_method_of_the_running_node_has_one_name():
 
 def test_without_truth_agreement_is_told_and_not_called_right(made_up_run):
     run = made_up_run(with_truth=False)
-    right, cost, wrong = answers(run.results, run.records, SIZE)
+    right, cost, wrong = findings(run.results, run.records, SIZE)
     assert right.figure == "Not known" and "not what is right" in " ".join(right.sentences)
     agreement = run.results.summary("active").agreement
     assert cost.figure == f"{100 * (1 - agreement):.1f} %" and cost.unit.endswith("full-vocabulary")
@@ -133,13 +133,13 @@ def test_without_truth_agreement_is_told_and_not_called_right(made_up_run):
 def test_nothing_labelled_is_nothing_answered(made_up_run):
     run = made_up_run()
     failed = [record for record in run.records if record.error]
-    assert answers(summarise(failed, run.results.classes), failed) == ()
-    assert answers(summarise([]), []) == ()
+    assert findings(summarise(failed, run.results.classes), failed) == ()
+    assert findings(summarise([]), []) == ()
 
 
 def test_mix_ups_are_shares_of_the_true_class(made_up_run):
     run = made_up_run()
-    pairs = confused(run.results.summary("active").truth, run.results.classes)
+    pairs = confusions(run.results.summary("active").truth, run.results.classes)
     assert (pairs[0].truth, pairs[0].label, pairs[0].of_class) == ("person", "road", 1.0)
     assert (pairs[1].truth, pairs[1].label) == ("sky", NO_CLASS)
 
@@ -153,9 +153,9 @@ def test_a_class_that_the_truth_never_shows_is_named_with_its_effect(made_up_run
             confusion = ((0, 0, 60), (1, 1, 60), (2, 2, 60), (2, 3, 40))
             own.append(replace(record, truth=replace(record.truth, confusion=confusion, boundary=())))
     results = summarise(own, run.results.classes)
-    told = " ".join(answers(results, own, SIZE)[2].sentences)
+    told = " ".join(findings(results, own, SIZE)[2].sentences)
     assert "In the labels and never in the truth: person." in told
     assert "as 0 in the mIoU of 65.0 %" in told, "(1 + 1 + 0.6 + 0) / 4"
     assert "over the classes of the truth it is 86.7 %" in told, "(1 + 1 + 0.6) / 3"
-    shown = " ".join(answers(run.results, run.records, SIZE)[2].sentences)
+    shown = " ".join(findings(run.results, run.records, SIZE)[2].sentences)
     assert "never in the truth" not in shown

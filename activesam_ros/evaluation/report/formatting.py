@@ -1,25 +1,29 @@
-"""Numbers as a person reads them, always with their unit; "–" where nothing is known."""
+"""Format numbers with their units, and tables as Markdown; "–" stands for an unknown value."""
 
 from __future__ import annotations
 
 from math import floor, log10
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 UNKNOWN = "–"
 _MINUS = "−"
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share in 0..1: "71.2 %"."""
+    """Format a share in 0..1: "71.2 %"."""
     return UNKNOWN if share is None else f"{100 * share:.{digits}f} %".replace("-", _MINUS)
 
 
 def share(value: float) -> str:
-    """A share in 0..1 for a legend: "8 %", "<1 %", "0 %"."""
+    """Format a share in 0..1 for a legend: "8 %", "<1 %", "0 %"."""
     return "<1 %" if 0 < value < 0.005 else percent(value, 0)
 
 
 def points(difference: float | None) -> str:
-    """A difference of two shares in percentage points: "+1.9", "−0.3", "±0.0"."""
+    """Format a difference of two shares in percentage points: "+1.9", "−0.3", "±0.0"."""
     if difference is None:
         return UNKNOWN
     rounded = f"{abs(100 * difference):.1f}"
@@ -28,7 +32,7 @@ def points(difference: float | None) -> str:
 
 
 def better(difference: float) -> str:
-    """The same with the sign in words: "1.9 points better", "0.3 points worse", "no difference"."""
+    """Format a difference of two shares in words: "1.9 points better", "0.3 points worse", "no difference"."""
     rounded = f"{abs(100 * difference):.1f}"
     if float(rounded) == 0:
         return "no difference"
@@ -36,22 +40,22 @@ def better(difference: float) -> str:
 
 
 def factor(value: float | None) -> str:
-    """A multiple: "2.6 ×"."""
+    """Format a ratio: "2.6 ×"."""
     return UNKNOWN if value is None else f"{_three(value)} ×"
 
 
 def rate(per_second: float | None) -> str:
-    """Frames a second, without the unit, which stands in the head of the column."""
+    """Format frames per second without the unit, which is in the column header."""
     return UNKNOWN if per_second is None else _three(per_second)
 
 
 def milliseconds(seconds: float | None) -> str:
-    """A duration: "312 ms"."""
+    """Format a short duration: "312 ms"."""
     return UNKNOWN if seconds is None else f"{_three(1000 * seconds)} ms"
 
 
 def duration(seconds: float) -> str:
-    """A longer duration: "20.0 s", "3 min 20 s", "1 h 05 min"."""
+    """Format a long duration: "20.0 s", "3 min 20 s", "1 h 05 min"."""
     if seconds < 120:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -60,7 +64,7 @@ def duration(seconds: float) -> str:
 
 
 def work(operations: float | None) -> str:
-    """Floating-point operations: "33.3 TFLOP"."""
+    """Format a number of floating-point operations: "33.3 TFLOP"."""
     if operations is None:
         return UNKNOWN
     for scale, unit in ((1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP")):
@@ -70,35 +74,41 @@ def work(operations: float | None) -> str:
 
 
 def memory(size: int | None) -> str:
-    """Bytes: "1.62 GB" (10⁹ bytes)."""
+    """Format bytes: "1.62 GB" (10⁹ bytes)."""
     if size is None:
         return UNKNOWN
     return f"{_three(size / 1e9)} GB" if size >= 1e9 else f"{_three(size / 1e6)} MB"
 
 
 def count(number: float | None) -> str:
-    """A mean number of things: "7.4"."""
+    """Format a mean count: "7.4"."""
     return UNKNOWN if number is None else f"{number:.1f}"
 
 
-def listed(names: list[str] | tuple[str, ...], most: int = 12) -> str:
-    """ "a, b and c", or "a, b and 7 more"."""
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Join names: "a, b and c", or "a, b and 7 more"."""
     if len(names) > most:
         return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} more"
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def corruption(name: str) -> str:
-    """ "fog:3" as "fog, severity 3"."""
+    """Format the name of a corruption: "fog:3" as "fog, severity 3"."""
     kind, _, severity = name.partition(":")
     kind = kind.replace("_", " ")
     return f"{kind}, severity {severity}" if severity else kind or "clean"
 
 
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Format a Markdown table; all columns but the first are aligned to the right."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
+
+
 def _three(value: float) -> str:
-    """With three significant digits, but all of those before the decimal point."""
+    """Format with three significant digits, but with all digits before the decimal point."""
     if value == 0:
         return "0"
-    # Of the rounded value: 9.999 is 10.0, not 10.00.
+    # The magnitude of the rounded value: 9.999 becomes 10.0, not 10.00.
     magnitude = floor(log10(abs(float(f"{value:.3g}"))))
     return f"{value:,.{min(max(2 - magnitude, 0), 6)}f}".replace(",", " ")
