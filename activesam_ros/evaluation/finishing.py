@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.records import read_records
-from activesam_ros.evaluation.report.page import write_report
 from activesam_ros.evaluation.report.formatting import percent, points, rate, work
+from activesam_ros.evaluation.report.page import write_report
 from activesam_ros.evaluation.results import write_frames, write_results
 from activesam_ros.evaluation.run_folder import FRAMES, RESULTS, RunFolder
 from activesam_ros.evaluation.summary import Results, Summary, summarise
