@@ -9,9 +9,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activesam_ros.datasets.benchmarks import BENCHMARKS
-from activesam_ros.datasets.label_ids import LabelIds
-from activesam_ros.datasets.pairs import Found, benchmark_pairs, benchmark_pairs_of, own_pairs
+from activesam_ros.datasets.image_files import LabelIds
+from activesam_ros.datasets.layouts import (
+    BENCHMARKS,
+    PairList,
+    benchmark_pairs,
+    benchmark_pairs_in,
+    own_pairs,
+)
 from activesam_ros.errors import ActiveSamError
 from activesam_ros.vocabulary.files import load_vocabulary_file
 
@@ -139,7 +144,7 @@ def _count(text: str) -> int:
 
 def _make(given: argparse.Namespace) -> None:
     # Needs rosbags, which the library does without.
-    from activesam_ros.datasets.conversion import BagOptions, make_bag
+    from activesam_ros.datasets.labelled_bag import BagOptions, make_bag
 
     *sources, out = given.folders
     if given.toytown:
@@ -167,7 +172,7 @@ def _make(given: argparse.Namespace) -> None:
 
 
 def _make_toytown(given: argparse.Namespace, out: Path) -> None:
-    from activesam_ros.datasets.conversion import whole_recording
+    from activesam_ros.datasets.labelled_bag import whole_recording
     from activesam_ros.demo.drive import write_drive
 
     images = given.limit or _TOYTOWN_IMAGES
@@ -190,16 +195,16 @@ def _tell_evaluation(out: Path, vocabulary: str, model: str) -> None:
     )
 
 
-def _benchmark(given: argparse.Namespace, sources: Sequence[Path]) -> tuple[Found, Mapping[int, str]]:
+def _benchmark(given: argparse.Namespace, sources: Sequence[Path]) -> tuple[PairList, Mapping[int, str]]:
     benchmark = BENCHMARKS[given.dataset]
     vocabulary = load_vocabulary_file(benchmark.name).vocabulary()
     names = dict(zip(vocabulary.class_ids, vocabulary.names, strict=True))
     if len(sources) == 1:
         return benchmark_pairs(benchmark, sources[0], given.split), names
-    return benchmark_pairs_of(benchmark, *sources, given.split, given.listing), names
+    return benchmark_pairs_in(benchmark, *sources, given.split, given.listing), names
 
 
-def _own(given: argparse.Namespace, sources: Sequence[Path]) -> tuple[Found, Mapping[int, str]]:
+def _own(given: argparse.Namespace, sources: Sequence[Path]) -> tuple[PairList, Mapping[int, str]]:
     # Needs rosbags, which the library does without.
     from activesam_ros.datasets.class_map import read_class_map
 
@@ -207,7 +212,7 @@ def _own(given: argparse.Namespace, sources: Sequence[Path]) -> tuple[Found, Map
     names = {value: name for value, name in class_map.names.items() if value not in class_map.ignore}
     ids = LabelIds({value: value for value in names}, class_map.ignore)
     pairs = own_pairs(*sources, given.image_suffix, given.label_suffix, given.listing)
-    return Found(pairs, ids), names
+    return PairList(pairs, ids), names
 
 
 def _expected(given: argparse.Namespace, images: int) -> str:

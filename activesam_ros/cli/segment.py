@@ -163,7 +163,7 @@ def _segmenter(given: argparse.Namespace, vocabulary: Vocabulary, threshold: flo
 def _label_all(given: argparse.Namespace, segmenter: ActiveSegmenter, outputs: list[dict[str, Path]]) -> int:
     from tqdm import tqdm
 
-    from activesam_ros.datasets.picture_files import notes_turned, read_picture
+    from activesam_ros.datasets.image_files import has_exif_rotation, read_image
     from activesam_ros.results_files import write_result
 
     reports = []
@@ -172,7 +172,7 @@ def _label_all(given: argparse.Namespace, segmenter: ActiveSegmenter, outputs: l
     with tqdm(total=len(given.images), desc="images", unit="image", disable=None) as bar:
         for image, paths in zip(given.images, outputs, strict=True):
             try:
-                rgb = read_picture(image).rgb
+                rgb = read_image(image).rgb
                 result = segmenter.segment(rgb)
             except (DatasetError, ImageError) as error:
                 # One bad file must not cost the others.
@@ -180,7 +180,7 @@ def _label_all(given: argparse.Namespace, segmenter: ActiveSegmenter, outputs: l
                 _complain(str(error) if str(image) in str(error) else f"{image}: {error}")
             else:
                 write_result(paths, rgb, result)
-                if notes_turned(image):
+                if has_exif_rotation(image):
                     _complain(f"{image} was taken with a turned camera, and is labelled as it is stored")
                 reports.append(_report(image, paths, result))
             bar.update()

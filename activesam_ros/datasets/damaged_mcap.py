@@ -20,7 +20,7 @@ from rosbags.interfaces import (
     MessageDefinitionFormat,
 )
 
-from activesam_ros.errors import EvaluationError
+from activesam_ros.errors import EvaluationError, reason
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -182,7 +182,7 @@ def _size(file: BinaryIO) -> int:
 def _reason(error: Exception) -> str:
     if isinstance(error, EndOfFile | RecordLengthLimitExceeded):  # the limit is the file
         return "the file ends"
-    return " ".join(str(error).split()) or type(error).__name__
+    return reason(error)
 
 
 def _connection(channel: Channel, schema: Schema | None, count: int, owner: DamagedMcap) -> Connection:

@@ -1,20 +1,35 @@
-"""Writing a rosbag2 of images with ground truth."""
+"""Write recordings of images with ground truth: frame by frame, or from image files and label files."""
 
 from __future__ import annotations
 
+import shutil
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from tqdm import tqdm
 
+from activesam_ros.datasets.image_files import (
+    EncodedImage,
+    ImageFile,
+    has_exif_rotation,
+    read_image,
+    read_labels,
+)
 from activesam_ros.datasets.message_types import known_message_types
-from activesam_ros.datasets.picture_files import EncodedPicture
+from activesam_ros.errors import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
+
+    from activesam_ros.datasets.image_files import LabelIds
+    from activesam_ros.datasets.layouts import Pair
 
 IMAGE_TOPIC = "/camera/image"
 COMPRESSED_IMAGE_TOPIC = f"{IMAGE_TOPIC}/compressed"
@@ -31,6 +46,7 @@ _FRAME = "camera"
 _IMAGE = "sensor_msgs/msg/Image"
 _COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 _LABEL_INFO = "vision_msgs/msg/LabelInfo"
+_METADATA = "metadata.yaml"
 _FOREVER = QosTime(9_223_372_036, 854_775_807)
 
 
@@ -54,7 +70,7 @@ class LabelledBag:
         path: folder of the bag, which must not exist.
         class_names: id → name, as `vision_msgs/LabelInfo` tells them.
         storage: one of `STORAGES`.
-        encoded: images are `EncodedPicture`s, published as `sensor_msgs/CompressedImage`.
+        encoded: images are `EncodedImage`s, published as `sensor_msgs/CompressedImage`.
         squeeze: compress what MCAP writes, losslessly; SQLite cannot.
         notes: custom data of the bag's metadata, which `ros2 bag info` shows.
         """
@@ -92,15 +108,15 @@ class LabelledBag:
     ) -> None:
         self._writer.__exit__(kind, error, trace)
 
-    def write(self, stamp: int, image: np.ndarray | EncodedPicture, labels: np.ndarray | None) -> None:
-        """Writes a frame.
+    def write(self, stamp: int, image: np.ndarray | EncodedImage, labels: np.ndarray | None) -> None:
+        """Write a frame.
 
         Args:
             stamp: nanoseconds since 1970, of both headers and of the recording.
-            image: uint8 [H, W, 3], RGB; or a picture file if the bag is of such.
+            image: uint8 [H, W, 3], RGB; or an image file if the bag is of such.
             labels: uint8 or uint16 [H, W]; None: the frame has no ground truth.
         """
-        if isinstance(image, EncodedPicture):
+        if isinstance(image, EncodedImage):
             message = self._message(
                 _COMPRESSED_IMAGE,
                 header=self._header(stamp),
@@ -152,3 +168,152 @@ class LabelledBag:
 
     def _write(self, connection: Any, stamp: int, message: Any) -> None:
         self._writer.write(connection, stamp, self._types.serialize_cdr(message, connection.msgtype))
+
+
+@dataclass(frozen=True)
+class BagOptions:
+    """How a recording is written.
+
+    Attributes:
+        rate: frames a second of their stamps; above 0.
+        storage: `mcap` or `sqlite3`.
+        compressed: JPEG and PNG files go into the recording as they are, instead of as raw pixels.
+        overwrite: replace a recording that is there.
+        notes: custom data for the recording's metadata.
+    """
+
+    rate: float = 10.0
+    storage: str = "mcap"
+    compressed: bool = False
+    overwrite: bool = False
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BagReport:
+    """What was written.
+
+    Attributes:
+        images: how many.
+        labelled: how many of them with ground truth.
+        pixels: class id → pixels of it; `LabelIds.uncounted_id` → pixels that do not count.
+        unknown_pixels: value that is neither a class nor ignored → its pixels, which do not count.
+        unknown_images: the same value → how many images have it.
+    """
+
+    images: int
+    labelled: int
+    pixels: Mapping[int, int]
+    unknown_pixels: Mapping[int, int]
+    unknown_images: Mapping[int, int]
+
+
+def make_bag(
+    pairs: Sequence[Pair], ids: LabelIds, class_names: Mapping[int, str], out: Path, options: BagOptions
+) -> BagReport:
+    """Write images and label files as a rosbag2, whole or not at all.
+
+    Args:
+        pairs: in the order in which they are to be recorded.
+        ids: what the values in the label files mean.
+        class_names: id → name of every class that `ids` knows.
+        out: folder of the recording.
+        options: how it is written.
+
+    Raises:
+        DatasetError: a file cannot be used, sizes differ, or `out` is in the way or cannot be written.
+    """
+    tally = _Tally()
+    with (
+        whole_recording(out, options.overwrite) as folder,
+        LabelledBag(
+            folder,
+            class_names,
+            options.storage,
+            encoded=options.compressed,
+            squeeze=True,
+            notes=options.notes,
+        ) as bag,
+    ):
+        for index, pair in enumerate(tqdm(pairs, desc=out.name, unit="image", disable=None)):
+            file = read_image(pair.image)
+            labels = None
+            if pair.label is not None:
+                values = read_labels(pair.label)
+                _check_sizes(pair, file, values)
+                labels, unknown = ids.convert(values)
+                tally.add(labels, unknown)
+            image = _encoded(pair, file) if options.compressed else file.rgb
+            bag.write(START + round(index / options.rate * 1e9), image, labels)
+    return BagReport(
+        len(pairs),
+        tally.labelled,
+        dict(tally.pixels),
+        dict(tally.unknown_pixels),
+        dict(tally.unknown_images),
+    )
+
+
+class _Tally:
+    """Counts what the label files of a recording hold."""
+
+    def __init__(self) -> None:
+        self.labelled = 0
+        self.pixels: Counter[int] = Counter()
+        self.unknown_pixels: Counter[int] = Counter()
+        self.unknown_images: Counter[int] = Counter()
+
+    def add(self, labels: np.ndarray, unknown: Mapping[int, int]) -> None:
+        counts = np.bincount(labels.reshape(-1))
+        self.labelled += 1
+        self.pixels.update({int(value): int(counts[value]) for value in np.flatnonzero(counts)})
+        self.unknown_pixels.update(unknown)
+        self.unknown_images.update(unknown.keys())
+
+
+def _encoded(pair: Pair, file: ImageFile) -> EncodedImage:
+    if file.encoded is None:
+        raise DatasetError(
+            f"{pair.image} is neither JPEG nor PNG, which alone can be recorded as they are; leave out "
+            "--compressed"
+        )
+    return file.encoded
+
+
+def _check_sizes(pair: Pair, file: ImageFile, values: np.ndarray) -> None:
+    if file.rgb.shape[:2] == values.shape:
+        return
+    (height, width), (label_height, label_width) = file.rgb.shape[:2], values.shape
+    turned = has_exif_rotation(pair.image)
+    hint = "; the image notes a turned camera, which is not applied: turn its pixels" if turned else ""
+    raise DatasetError(
+        f"{pair.image} is {width}x{height} pixels and {pair.label} {label_width}x{label_height}; expected one "
+        f"size{hint}"
+    )
+
+
+@contextmanager
+def whole_recording(out: Path, overwrite: bool) -> Iterator[Path]:
+    """Yield a folder to write to, which becomes `out` at the end; after an exception `out` is as before.
+
+    Raises:
+        DatasetError: `out` is in the way or cannot be written.
+    """
+    if out.exists():
+        if not overwrite:
+            raise DatasetError(f"{out} exists; give another name, or --overwrite")
+        if not (out / _METADATA).is_file():
+            raise DatasetError(f"{out} is no recording, so it is not overwritten; give another name")
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        # Storage files are named after the folder that they are written to.
+        yield partial / out.name
+        if out.exists():
+            shutil.rmtree(out)
+        (partial / out.name).rename(out)
+    except OSError as error:
+        raise DatasetError(f"{out} cannot be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -15,7 +15,7 @@ from rosbags.rosbag2 import Reader
 
 from activesam_ros.datasets.damaged_mcap import DamagedMcap
 from activesam_ros.datasets.message_types import known_message_types, message_types_of
-from activesam_ros.errors import EvaluationError
+from activesam_ros.errors import EvaluationError, reason
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -154,7 +154,7 @@ class Recording:
                 for connection, time_ns, raw in storage.messages(connections, first, last):
                     yield readers[connection.id].read(time_ns, raw)
             except Exception as error:  # rosbags lets what a damaged file raises through
-                damage = f"it is damaged in the middle ({_reason(error)})"
+                damage = f"it is damaged in the middle ({reason(error)})"
                 if damage not in self._missing:
                     self._missing.append(damage)
 
@@ -194,8 +194,8 @@ class Recording:
             except EvaluationError as error:
                 if not files:
                     raise
-                reason = error.__cause__ or error
-                self._missing.append(f"{folder} cannot be read as metadata.yaml describes it ({reason})")
+                cause = error.__cause__ or error
+                self._missing.append(f"{folder} cannot be read as metadata.yaml describes it ({cause})")
         else:
             self._missing.append(f"{folder} has no metadata.yaml, as when a recorder was killed")
         storages: list[Storage] = []
@@ -275,7 +275,7 @@ class _Deserialiser:
                 raw = zstandard.decompress(raw)
             message = self._types.deserialize_cdr(raw, self._type)
         except Exception as error:  # bytes from outside make the deserialiser raise nearly anything
-            sentence = f"the message ({len(raw)} bytes) is no {self._type}: {_reason(error)}"
+            sentence = f"the message ({len(raw)} bytes) is no {self._type}: {reason(error)}"
             return RecordedMessage(self._topic, time_ns, None, sentence)
         return RecordedMessage(self._topic, time_ns, message)
 
@@ -310,8 +310,8 @@ def _refusal(path: Path, error: Exception) -> str:
             return f"{path} cannot be read without its log; {_how_to_merge(path)}"
         if set("?#%") & set(str(path)):  # rosbags gives SQLite the path as a URI
             return f"{path} cannot be opened under a path with ?, # or %; rename it"
-        return f"{path} is damaged ({_reason(error)}); {_how_to_recover(path)}"
-    return f"{path} cannot be read: {_reason(error)}"
+        return f"{path} is damaged ({reason(error)}); {_how_to_recover(path)}"
+    return f"{path} cannot be read: {reason(error)}"
 
 
 def _refuse_short_database(path: Path) -> None:
@@ -365,14 +365,10 @@ def _unpacked(path: Path, scratch: Path) -> Path:
             zstandard.ZstdDecompressor().copy_stream(packed, out)
     except zstandard.ZstdError as error:
         if unpacked.stat().st_size == 0:
-            raise EvaluationError(f"{path} cannot be unpacked: {_reason(error)}") from error
+            raise EvaluationError(f"{path} cannot be unpacked: {reason(error)}") from error
     return unpacked
 
 
 def _natural_order(path: Path) -> list[tuple[int, str]]:
     """Sort `bag_10.mcap` behind `bag_9.mcap`."""
     return [(int(part) if part.isdecimal() else -1, part) for part in re.split(r"(\d+)", path.name)]
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from activesam_ros.datasets.benchmarks import BENCHMARKS
+from activesam_ros.datasets.layouts import BENCHMARKS
 from activesam_ros.vocabulary.files import load_vocabulary_file, preset_names
 
 IGNORE = 255

@@ -10,9 +10,9 @@ from PIL import Image
 pytest.importorskip("rosbags")
 
 from activesam_ros.cli.make_bag import main
-from activesam_ros.datasets.benchmarks import BENCHMARKS
 from activesam_ros.datasets.class_map import ClassMap, match_classes, recorded_class_map
 from activesam_ros.datasets.labelled_bag import COMPRESSED_IMAGE_TOPIC, IMAGE_TOPIC, START, TRUTH_TOPIC
+from activesam_ros.datasets.layouts import BENCHMARKS
 from activesam_ros.datasets.recordings import Recording
 from activesam_ros.datasets.samples import SampleReader, default_image_topic
 from activesam_ros.toytown import CLASSES
@@ -224,7 +224,7 @@ def test_a_rendered_street(tmp_path, recorded, capsys, storage):
 
 def test_it_needs_no_torch_and_no_ros():
     code = (
-        "import sys; import activesam_ros.cli.make_bag, activesam_ros.datasets.conversion; "
+        "import sys; import activesam_ros.cli.make_bag, activesam_ros.datasets.labelled_bag; "
         "import activesam_ros.demo.drive; "
         "assert not {'torch', 'rclpy', 'sensor_msgs'} & sys.modules.keys()"
     )

@@ -6,10 +6,16 @@ from PIL import Image
 
 pytest.importorskip("rosbags")
 
-from activesam_ros.datasets.conversion import BagOptions, BagReport, make_bag
-from activesam_ros.datasets.label_ids import LabelIds
-from activesam_ros.datasets.labelled_bag import COMPRESSED_IMAGE_TOPIC, IMAGE_TOPIC, START
-from activesam_ros.datasets.pairs import Pair
+from activesam_ros.datasets.image_files import LabelIds
+from activesam_ros.datasets.labelled_bag import (
+    COMPRESSED_IMAGE_TOPIC,
+    IMAGE_TOPIC,
+    START,
+    BagOptions,
+    BagReport,
+    make_bag,
+)
+from activesam_ros.datasets.layouts import Pair
 from activesam_ros.errors import DatasetError
 
 NAMES = {0: "road", 1: "car"}
@@ -69,7 +75,7 @@ def test_an_interrupt_leaves_nothing(tree, pairs, monkeypatch):
     def interrupt(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("activesam_ros.datasets.conversion.read_labels", interrupt)
+    monkeypatch.setattr("activesam_ros.datasets.labelled_bag.read_labels", interrupt)
     with pytest.raises(KeyboardInterrupt):
         make_bag(pairs, IDS, NAMES, tree.root / "bag", BagOptions())
     assert not [path for path in tree.root.iterdir() if path.is_dir()]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from activesam_ros.cli.make_bag import main
-from activesam_ros.datasets.benchmarks import BENCHMARKS
+from activesam_ros.datasets.layouts import BENCHMARKS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
 

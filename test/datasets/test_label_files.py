@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from activesam_ros.datasets.label_files import read_labels
+from activesam_ros.datasets.image_files import read_labels
 from activesam_ros.errors import DatasetError
 
 

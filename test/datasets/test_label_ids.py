@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from activesam_ros.datasets.label_ids import LabelIds
+from activesam_ros.datasets.image_files import LabelIds
 from activesam_ros.errors import DatasetError
 
 

@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("rosbags")
 
+from activesam_ros.datasets.image_files import EncodedImage
 from activesam_ros.datasets.labelled_bag import (
     COMPRESSED_IMAGE_TOPIC,
     IMAGE_TOPIC,
@@ -14,7 +15,6 @@ from activesam_ros.datasets.labelled_bag import (
     TRUTH_TOPIC,
     LabelledBag,
 )
-from activesam_ros.datasets.picture_files import EncodedPicture
 
 NAMES = {0: "road", 7: "car"}
 RGB = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
@@ -68,7 +68,7 @@ def test_names_are_latched_and_precede_the_frames(tmp_path, recorded):
 
 def test_picture_files_are_recorded_as_they_are(tmp_path, recorded):
     with LabelledBag(tmp_path / "bag", NAMES, encoded=True) as bag:
-        bag.write(START, EncodedPicture(b"\xff\xd8\xff rest", "jpeg"), None)
+        bag.write(START, EncodedImage(b"\xff\xd8\xff rest", "jpeg"), None)
     bag = recorded(tmp_path / "bag")
     assert IMAGE_TOPIC not in bag.messages
     ((_, message),) = bag.messages[COMPRESSED_IMAGE_TOPIC]

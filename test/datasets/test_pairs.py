@@ -4,8 +4,7 @@ import shutil
 
 import pytest
 
-from activesam_ros.datasets.benchmarks import BENCHMARKS
-from activesam_ros.datasets.pairs import benchmark_pairs, benchmark_pairs_of, own_pairs
+from activesam_ros.datasets.layouts import BENCHMARKS, benchmark_pairs, benchmark_pairs_in, own_pairs
 from activesam_ros.errors import DatasetError
 
 VOC = ("JPEGImages/{}.jpg", "SegmentationClass/{}.png", "ImageSets/Segmentation/val.txt")
@@ -147,17 +146,17 @@ def test_lists_with_a_second_column(tree):
 def test_folders_of_a_benchmark_that_do_not_lie_together(tree):
     lay_out(tree, ("voc/JPEGImages/{}.jpg", "elsewhere/{}.mat", "voc/ImageSets/Main/val.txt"))
     images, labels = tree.root / "voc" / "JPEGImages", tree.root / "elsewhere"
-    found = benchmark_pairs_of(BENCHMARKS["context59"], images, labels, "val")
+    found = benchmark_pairs_in(BENCHMARKS["context59"], images, labels, "val")
     assert [pair.label for pair in found.pairs] == [labels / "b.mat", labels / "a.mat"]
     assert found.ids is BENCHMARKS["context59"].layouts[1].ids
     chosen = tree.text("my.txt", "a\n")
-    found = benchmark_pairs_of(BENCHMARKS["context59"], images, labels, "val", chosen)
+    found = benchmark_pairs_in(BENCHMARKS["context59"], images, labels, "val", chosen)
     assert [pair.image.stem for pair in found.pairs] == ["a"]
     (tree.root / "voc" / "ImageSets/Main/val.txt").unlink()
     with pytest.raises(DatasetError, match="Main/val.txt is missing, .*; give it with --list"):
-        benchmark_pairs_of(BENCHMARKS["context59"], images, labels, "val")
+        benchmark_pairs_in(BENCHMARKS["context59"], images, labels, "val")
     with pytest.raises(DatasetError, match=r"has no label files of ADE20K; expected \*\.png"):
-        benchmark_pairs_of(BENCHMARKS["ade20k"], images, labels, "val")
+        benchmark_pairs_in(BENCHMARKS["ade20k"], images, labels, "val")
 
 
 def test_own_images_may_lack_labels(tree):
