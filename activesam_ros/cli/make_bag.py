@@ -1,33 +1,20 @@
-"""The command `activesam-make-bag`: images and labels, or a rendered street, become a recording."""
+"""The command `activesam-make-bag`: make a recording of images and labels, or of a rendered street."""
 
 from __future__ import annotations
 
 import argparse
-import math
 import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activesam_ros.datasets.image_files import LabelIds
-from activesam_ros.datasets.layouts import (
-    BENCHMARKS,
-    PairList,
-    benchmark_pairs,
-    benchmark_pairs_in,
-    own_pairs,
-)
-from activesam_ros.errors import ActiveSamError
-from activesam_ros.vocabulary.files import load_vocabulary_file
+from activesam_ros.cli import command
+from activesam_ros.datasets.layouts import BENCHMARKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-FAILED = 2
-"""Exit code of a command that could not do what was asked."""
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as a shell has it."""
+    from activesam_ros.datasets.layouts import PairList
 
 _ABSENT_SHOWN = 8
 # A street that the demo model has not been trained on.
@@ -37,19 +24,10 @@ _TOYTOWN_IMAGES = 200
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = _parser()
-    given = parser.parse_intermixed_args(arguments)
-    _check_usage(parser, given)
-    try:
-        _make(given)
-    except ActiveSamError as error:
-        print(f"activesam-make-bag: {error}", file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        print("activesam-make-bag: interrupted; nothing was written", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    """Run the command; return its exit code."""
+    return command.run(
+        _parser(), _make, arguments, interrupted="interrupted; nothing was written", intermixed=True
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -92,10 +70,16 @@ def _parser() -> argparse.ArgumentParser:
         "--label-suffix", default=".png", metavar="END", help="what stands there in their label files' (.png)"
     )
     parser.add_argument(
-        "--rate", type=_rate, default=10.0, help="frames a second of the stamps (default: 10)"
+        "--rate",
+        type=command.number(0.001, 1000),
+        default=10.0,
+        help="frames a second of the stamps (default: 10)",
     )
     parser.add_argument(
-        "--limit", type=_count, metavar="N", help="take the first N images only; of --toytown: 200"
+        "--limit",
+        type=command.whole_number(1),
+        metavar="N",
+        help="take the first N images only; of --toytown: 200",
     )
     parser.add_argument(
         "--storage",
@@ -112,44 +96,37 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check_usage(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+def _check_usage(given: argparse.Namespace) -> None:
     folders = len(given.folders)
     if given.toytown and folders != 1:
-        parser.error("give the recording to write, and nothing else")
+        raise command.UsageError("give the recording to write, and nothing else")
     if given.toytown and (given.compressed or given.listing):
-        parser.error("--compressed and --list are for files; --toytown renders its images")
+        raise command.UsageError("--compressed and --list are for files; --toytown renders its images")
     if given.dataset and folders not in (2, 3):
-        parser.error("give the benchmark's folder and the recording to write, or IMAGES LABELS OUT")
+        raise command.UsageError(
+            "give the benchmark's folder and the recording to write, or IMAGES LABELS OUT"
+        )
     if given.classes and folders != 3:
-        parser.error("give the folder of the images, that of the label files, and the recording to write")
+        raise command.UsageError(
+            "give the folder of the images, that of the label files, and the recording to write"
+        )
     if not given.classes and (given.image_suffix or given.label_suffix != ".png"):
-        parser.error("--image-suffix and --label-suffix are for --classes alone")
+        raise command.UsageError("--image-suffix and --label-suffix are for --classes alone")
     if given.dataset and folders == 2 and given.listing:
-        parser.error("--list goes with IMAGES LABELS OUT; in its own folder a benchmark has its own list")
+        raise command.UsageError(
+            "--list goes with IMAGES LABELS OUT; in its own folder a benchmark has its own list"
+        )
 
 
-def _rate(text: str) -> float:
-    rate = float(text)
-    if not 0 < rate <= 1000 or math.isnan(rate):
-        raise argparse.ArgumentTypeError(f"{text} is no rate; expected above 0 and at most 1000")
-    return rate
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number of images; expected at least 1")
-    return count
-
-
-def _make(given: argparse.Namespace) -> None:
-    # Needs rosbags, which the library does without.
-    from activesam_ros.datasets.labelled_bag import BagOptions, make_bag
+def _make(given: argparse.Namespace) -> int:
+    _check_usage(given)
+    with command.loading():
+        from activesam_ros.datasets.labelled_bag import BagOptions, make_bag
 
     *sources, out = given.folders
     if given.toytown:
         _make_toytown(given, out)
-        return
+        return command.DONE
     found, names = _benchmark(given, sources) if given.dataset else _own(given, sources)
     pairs = found.pairs[: given.limit]
     notes = {"dataset": f"{given.dataset} {given.split}" if given.dataset else given.classes.name}
@@ -169,6 +146,7 @@ def _make(given: argparse.Namespace) -> None:
             "do not count"
         )
     _tell_evaluation(out, given.dataset or "VOCABULARY", "facebook/sam3")
+    return command.DONE
 
 
 def _make_toytown(given: argparse.Namespace, out: Path) -> None:
@@ -196,22 +174,28 @@ def _tell_evaluation(out: Path, vocabulary: str, model: str) -> None:
 
 
 def _benchmark(given: argparse.Namespace, sources: Sequence[Path]) -> tuple[PairList, Mapping[int, str]]:
+    from activesam_ros.datasets.layouts import benchmark_pairs, benchmark_pairs_in
+    from activesam_ros.vocabulary.files import load_vocabulary_file
+
     benchmark = BENCHMARKS[given.dataset]
     vocabulary = load_vocabulary_file(benchmark.name).vocabulary()
     names = dict(zip(vocabulary.class_ids, vocabulary.names, strict=True))
     if len(sources) == 1:
         return benchmark_pairs(benchmark, sources[0], given.split), names
-    return benchmark_pairs_in(benchmark, *sources, given.split, given.listing), names
+    images, labels = sources
+    return benchmark_pairs_in(benchmark, images, labels, given.split, given.listing), names
 
 
 def _own(given: argparse.Namespace, sources: Sequence[Path]) -> tuple[PairList, Mapping[int, str]]:
-    # Needs rosbags, which the library does without.
     from activesam_ros.datasets.class_map import read_class_map
+    from activesam_ros.datasets.image_files import LabelIds
+    from activesam_ros.datasets.layouts import PairList, own_pairs
 
     class_map = read_class_map(given.classes)
     names = {value: name for value, name in class_map.names.items() if value not in class_map.ignore}
     ids = LabelIds({value: value for value in names}, class_map.ignore)
-    pairs = own_pairs(*sources, given.image_suffix, given.label_suffix, given.listing)
+    images, labels = sources
+    pairs = own_pairs(images, labels, given.image_suffix, given.label_suffix, given.listing)
     return PairList(pairs, ids), names
 
 

@@ -1,18 +1,17 @@
-"""The command `activesam-segment`: labels image files, and writes overlays and label images."""
+"""The command `activesam-segment`: label image files, and write overlays and label images."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import logging
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from activesam_ros.cli import command
 from activesam_ros.errors import ActiveSamError, DatasetError, ImageError, VocabularyError
-from activesam_ros.system.threads import let_waiting_threads_sleep
+from activesam_ros.settings import SegmenterSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,59 +20,27 @@ if TYPE_CHECKING:
     from activesam_ros.segmenter import ActiveSegmenter
     from activesam_ros.vocabulary import Vocabulary
 
-FAILED = 2
-"""Exit code of a command that could not do what was asked, or not for every image."""
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as a shell has it."""
-
+NAME = "activesam-segment"
 BACKGROUND_THRESHOLD = 0.4
 """As the node's parameter has it; a vocabulary file may name another."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    given = _parser().parse_args(arguments)
-    let_waiting_threads_sleep()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        return _segment(given)
-    except ActiveSamError as error:
-        _complain(str(error))
-        return FAILED
-    except BrokenPipeError:
-        # The reader, such as `head`, has seen enough. Python would complain about it once more at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        _complain("interrupted; the images labelled so far are written")
-        return INTERRUPTED
-
-
-def _parser() -> argparse.ArgumentParser:
+    """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(
-        prog="activesam-segment",
-        description="Label images with the words of your choice. Writes for each an overlay with a legend, and a PNG "
-        "with the class id of every pixel; prints which classes were found.",
+        prog=NAME,
+        description="Label images with the classes of your choice. Writes for each an overlay with a legend, and a "
+        "PNG with the class id of every pixel; prints which classes were found.",
     )
     parser.add_argument(
         "images", nargs="+", type=Path, metavar="IMAGE", help="JPEG, PNG, or what Pillow reads"
     )
-    words = parser.add_mutually_exclusive_group(required=True)
-    words.add_argument(
-        "--words", metavar="WORDS", help="the classes, with commas between them: 'road, car, sky'"
+    classes = parser.add_mutually_exclusive_group(required=True)
+    classes.add_argument(
+        "--words", metavar="NAMES", help="the classes, with commas between them: 'road, car, sky'"
     )
-    words.add_argument(
-        "--vocabulary",
-        metavar="FILE|PRESET|WORDS",
-        help="a path to YAML or text, a preset's name, or words: semicolons between classes, commas between "
-        "aliases ('road; car, automobile; sky')",
-    )
-    parser.add_argument(
-        "--model",
-        default="facebook/sam3",
-        help="model folder or hub id (default: facebook/sam3), or 'toytown' for the demo model",
-    )
+    command.add_vocabulary(classes)
+    command.add_model(parser, "facebook/sam3")
     parser.add_argument(
         "--out",
         type=Path,
@@ -99,14 +66,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NUMBER",
         help="of instance masks, 0 to 1 (default: 0.3)",
     )
-    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
-    return parser
+    command.add_device(parser)
+    return command.run(
+        parser, _segment, arguments, interrupted="interrupted; the images labelled so far are written"
+    )
 
 
 def _segment(given: argparse.Namespace) -> int:
     from activesam_ros.results_files import result_paths
 
-    vocabulary, threshold = _words(given)
+    vocabulary, threshold = _vocabulary(given)
     stems: dict[str, Path] = {}
     for image in given.images:
         if not image.is_file():
@@ -123,12 +92,16 @@ def _segment(given: argparse.Namespace) -> int:
         raise ActiveSamError(
             f"{there[0]} exists already; give --overwrite to replace it, or another folder with --out"
         )
-    segmenter = _segmenter(given, vocabulary, threshold)
+    settings = _settings(given, threshold)
+    with command.loading():
+        from activesam_ros.segmenter import ActiveSegmenter
+    segmenter = ActiveSegmenter.from_pretrained(given.model, device=given.device, settings=settings)
+    segmenter.set_vocabulary(vocabulary)
     return _label_all(given, segmenter, outputs)
 
 
-def _words(given: argparse.Namespace) -> tuple[Vocabulary, float | None]:
-    """The vocabulary, and the background threshold that its file names."""
+def _vocabulary(given: argparse.Namespace) -> tuple[Vocabulary, float | None]:
+    """Return the vocabulary, and the background threshold that its file names."""
     from activesam_ros.vocabulary import Vocabulary, check_size
     from activesam_ros.vocabulary.files import load_vocabulary_file, words_of
 
@@ -145,31 +118,21 @@ def _words(given: argparse.Namespace) -> tuple[Vocabulary, float | None]:
     return vocabulary, threshold
 
 
-def _segmenter(given: argparse.Namespace, vocabulary: Vocabulary, threshold: float | None) -> ActiveSegmenter:
-    from activesam_ros.settings import SegmenterSettings
-
+def _settings(given: argparse.Namespace, threshold: float | None) -> SegmenterSettings:
     stated = (given.background_threshold, threshold, BACKGROUND_THRESHOLD)
     settings = SegmenterSettings(background_threshold=next(one for one in stated if one is not None))
     if given.confidence_threshold is not None:
         settings = replace(settings, confidence_threshold=given.confidence_threshold)
-    # Imports torch and transformers, which take seconds.
-    from activesam_ros.segmenter import ActiveSegmenter
-
-    segmenter = ActiveSegmenter.from_pretrained(given.model, device=given.device, settings=settings)
-    segmenter.set_vocabulary(vocabulary)
-    return segmenter
+    return settings
 
 
 def _label_all(given: argparse.Namespace, segmenter: ActiveSegmenter, outputs: list[dict[str, Path]]) -> int:
-    from tqdm import tqdm
-
     from activesam_ros.datasets.image_files import has_exif_rotation, read_image
     from activesam_ros.results_files import write_result
 
     reports = []
     failed = 0
-    # Only on a terminal, and on stderr, so that what is printed can be piped.
-    with tqdm(total=len(given.images), desc="images", unit="image", disable=None) as bar:
+    with command.progress_bar(len(given.images), "images", "image") as bar:
         for image, paths in zip(given.images, outputs, strict=True):
             try:
                 rgb = read_image(image).rgb
@@ -177,22 +140,22 @@ def _label_all(given: argparse.Namespace, segmenter: ActiveSegmenter, outputs: l
             except (DatasetError, ImageError) as error:
                 # One bad file must not cost the others.
                 failed += 1
-                _complain(str(error) if str(image) in str(error) else f"{image}: {error}")
+                command.complain(NAME, str(error) if str(image) in str(error) else f"{image}: {error}")
             else:
                 write_result(paths, rgb, result)
                 if has_exif_rotation(image):
-                    _complain(f"{image} was taken with a turned camera, and is labelled as it is stored")
+                    command.complain(
+                        NAME, f"{image} was taken with a turned camera, and is labelled as it is stored"
+                    )
                 reports.append(_report(image, paths, result))
             bar.update()
     if given.json:
-        print(
-            json.dumps({"classes": _classes(segmenter.vocabulary), "images": reports}, indent=2), flush=True
-        )
+        print(json.dumps({"classes": _classes(segmenter.vocabulary), "images": reports}, indent=2))
     else:
-        print("\n\n".join(_table(report) for report in reports), flush=True)
+        print("\n\n".join(_table(report) for report in reports))
     if failed:
-        _complain(f"{failed} of {len(given.images)} images could not be labelled")
-    return FAILED if failed else 0
+        command.complain(NAME, f"{failed} of {len(given.images)} images could not be labelled")
+    return command.FAILED if failed else command.DONE
 
 
 def _classes(vocabulary: Vocabulary | None) -> list[dict[str, Any]]:
@@ -236,10 +199,6 @@ def _table(report: dict[str, Any]) -> str:
     return "\n".join(
         [f"{report['image']}  →  {report['overlay']}", *align(["id", "class", "presence", "area"], rows)]
     )
-
-
-def _complain(sentence: str) -> None:
-    print(f"activesam-segment: {sentence}", file=sys.stderr)
 
 
 if __name__ == "__main__":
