@@ -11,30 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from activesam_ros.cli import main
 from activesam_ros.ros.parameters import DEFAULTS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
 
-MODULES = {
-    "activesam-bench": "activesam_ros.cli.bench",
-    "activesam-cache": "activesam_ros.cli.cache",
-    "activesam-evaluate": "activesam_ros.cli.evaluate",
-    "activesam-make-bag": "activesam_ros.cli.make_bag",
-    "activesam-segment": "activesam_ros.cli.segment",
-    "activesam-vocabulary": "activesam_ros.cli.vocabulary",
-    "activesam-train-toytown": "activesam_ros.toytown.train",
-    "activesam-evaluate-toytown": "activesam_ros.toytown.evaluate",
-}
-EXECUTABLES = {
-    "bench": "activesam-bench",
-    "evaluate_bag": "activesam-evaluate",
-    "make_bag": "activesam-make-bag",
-    "prompt_cache": "activesam-cache",
-    "segment": "activesam-segment",
-}
-NODES = {"activesam", "evaluator", "replay", "toytown_camera"}
+MODULES = {f"activesam-{name.replace('_', '-')}": module for name, module in main.COMMANDS.items()}
+EXECUTABLES = {**{name: name for name in main.COMMANDS}, **main.ALIASES}
 
 # What cannot be run by a test, and what it needs.
 NEEDS = {
@@ -145,13 +130,12 @@ def check_ros2(words: list[str]) -> None:
         check_launch(words[2:])
     elif verb == ["run", "activesam_ros"]:
         name, rest = words[2], words[3:]
-        assert (ROOT / "scripts" / name).is_file()
         if name in EXECUTABLES:
-            check_program(EXECUTABLES[name], rest)
-        elif name == "activesam":
-            check_node(rest)
+            check_program(f"activesam-{EXECUTABLES[name].replace('_', '-')}", rest)
         else:
-            assert name in NODES
+            assert name in main.NODES
+            if name == "activesam":
+                check_node(rest)
     elif verb in (["param", "set"], ["param", "describe"], ["param", "get"]) and words[2] == "/activesam":
         assert words[3] in DEFAULTS
     elif verb == ["lifecycle", "set"]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import configparser
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 
+from activesam_ros.cli import main
 from activesam_ros.ros.parameters import PARAMETERS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -49,11 +49,6 @@ def test_the_services_are_those_of_the_policy() -> None:
 
 
 def test_the_commands_are_those_that_are_installed() -> None:
-    setup = configparser.ConfigParser()
-    setup.read(REPOSITORY / "setup.cfg")
-    lines = setup["options.entry_points"]["console_scripts"].strip().splitlines()
-    installed = {line.split("=")[0].strip() for line in lines}
-    assert set(re.findall(r"`(activesam[a-z-]*)`", section("Commands"))) == installed
-    scripts = {path.name for path in (REPOSITORY / "scripts").iterdir()}
-    named = set(re.findall(r"`(?:ros2 run activesam_ros|…) ([a-z_]+)`", section("Commands")))
-    assert named == scripts
+    named = re.findall(r"`activesam-?([a-z-]*)`", section("Commands"))
+    assert {name.replace("-", "_") or "activesam" for name in named} == {*main.COMMANDS, *main.NODES}
+    assert set(main.ALIASES) <= set(re.findall(r"also `([a-z_]+)`", section("Commands")))

@@ -1,4 +1,4 @@
-"""`activesam-bench`, or `activesam-bench`"""
+"""The command `activesam-bench`: measure the library and the node."""
 
 from __future__ import annotations
 

@@ -147,7 +147,6 @@ def test_an_interruption_before_that_is_told(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "no recording is given; expected activesam-evaluate BAG"),
         (["{tmp}/nowhere"], "there is no recording .*nowhere"),
         (["{bag}", "--image", "/front"], r"no topic /front; it has /camera/image \(sensor_msgs/msg/Image\)"),
         (["{bag}", "--labels", "/truth"], r"no topic /truth; it has .*/ground_truth/labels \(sensor"),
@@ -179,14 +178,16 @@ def test_what_is_wrong_is_said_in_one_sentence(bag, tmp_path, capsys, arguments,
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--every", "0"], "0 is less than 1"),
-        (["--every", "few"], "invalid whole value: 'few'"),
-        (["--tolerance", "-1"], "-1 is not a number from 0"),
-        (["--tolerance", "nan"], "nan is not a number from 0"),
-        (["--end", "inf"], "inf is not a number from 0"),
-        (["--severity", "x"], "'x' is no list of whole numbers"),
-        (["--seed", "-1"], "-1 is less than 0"),
-        (["--threads", "0"], "0 is less than 1"),
+        (["--every", "0"], "'0'; expected a whole number from 1"),
+        (["--every", "few"], "'few'; expected a whole number from 1"),
+        (["--tolerance", "-1"], "'-1'; expected a number from 0"),
+        (["--tolerance", "nan"], "'nan'; expected a number from 0"),
+        (["--end", "inf"], "'inf'; expected a number from 0"),
+        (["--severity", "x"], "'x'; expected whole numbers"),
+        (["--seed", "-1"], "'-1'; expected a whole number from 0"),
+        (["--threads", "0"], "'0'; expected a whole number from 1"),
+        (["--device", "tpu"], "'tpu'; expected auto, cpu, cuda or cuda:N"),
+        (["--dtype", "half"], "invalid choice: 'half'"),
         (["--quick"], "unrecognized arguments: --quick"),
     ],
 )

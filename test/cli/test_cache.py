@@ -7,6 +7,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from activesam_ros.cli import cache as cache_command
+from activesam_ros.cli.command import vocabulary_of
 from activesam_ros.model.checkpoint import TextCheckpoint
 from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter
@@ -78,7 +79,7 @@ def test_a_node_with_these_words_never_loads_the_text_encoder(capsys, cache, req
             "toytown", device="cpu", prompt_cache=cache, hypernyms=source
         )
         for words in ("cityscapes", WORDS):
-            prompts = segmenter.encode(cache_command.vocabulary_of(words))
+            prompts = segmenter.encode(vocabulary_of(words))
             assert prompts.report.misses == 0 and prompts.report.hits > 0
         assert not segmenter.text_encoder_loaded
 
@@ -156,10 +157,3 @@ def test_a_disk_that_fills_up_is_no_success(capsys, cache, monkeypatch):
     monkeypatch.setattr("activesam_ros.prompts.cache.write_atomically", full)
     code, _, err = run(capsys, "--model", "toytown", "--vocabulary", WORDS, "--prompt-cache", cache)
     assert code == 2 and "did not keep" in err
-
-
-def test_a_device_that_is_not_there(capsys, cache):
-    message = refused(
-        capsys, "--model", "toytown", "--vocabulary", WORDS, "--prompt-cache", cache, "--device", "tpu"
-    )
-    assert "'tpu'" in message
