@@ -16,13 +16,14 @@ from activesam_ros.model.checkpoint import Checkpoint, load_checkpoint
 from activesam_ros.model.fused.heads import BUCKET_STEP, FusedPromptHeads, PreparedImage
 from activesam_ros.model.prompt_heads import PromptHeads
 from activesam_ros.model.vision_encoder import ImageFeatures, Levels, VisionEncoder
-from activesam_ros.prompts.assembly import make_embedder, prompt_folder
+from activesam_ros.prompts.cache import prompt_folder
 from activesam_ros.prompts.hypernyms import default_hypernyms
 from activesam_ros.prompts.prompt_set import (
     HypernymLookup,
     PromptSet,
     encode_vocabulary,
 )
+from activesam_ros.prompts.text_encoder import TextEncoder
 from activesam_ros.results import (
     EMPTY_SCHEDULE,
     ActiveClass,
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from activesam_ros.model.compiling import Compiler
-    from activesam_ros.prompts.embedder import Residence
+    from activesam_ros.prompts.text_encoder import Residence
     from activesam_ros.vocabulary import Vocabulary
 
 __all__ = [
@@ -123,7 +124,7 @@ class ActiveSegmenter:
         self._configure(settings or SegmenterSettings())
         self._prompt_room = AdaptiveBatchSize("prompt")
         self._image_room = AdaptiveBatchSize("image")
-        self._text = make_embedder(
+        self._text = TextEncoder(
             checkpoint,
             checkpoint.model.text_projection,
             checkpoint.device,

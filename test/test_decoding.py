@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from activesam_ros.model.prompt_heads import DecodedPrompt
-from activesam_ros.prompts.embedder import EncodingReport
-from activesam_ros.prompts.expansion import ContextTokens
-from activesam_ros.prompts.prompt_set import PromptSet
+from activesam_ros.prompts.prompt_set import ContextTokens, PromptSet
+from activesam_ros.prompts.text_encoder import EncodingReport
 from activesam_ros.stages.decoding import EncodedImage, ask_presence, decode_planes
 from activesam_ros.stages.timing import StageTimer
 from activesam_ros.vocabulary import Vocabulary

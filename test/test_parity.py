@@ -70,7 +70,7 @@ def computed(parity_folder, parity_checkpoint, hypernyms):
 def test_queries_and_canonical_names(computed):
     for name, case in computed.items():
         prompts = case.segmenter.prompts
-        assert list(prompts.phrases) == case.expected["canonical_names"], name
+        assert list(prompts.canonical) == case.expected["canonical_names"], name
         assert list(prompts.vocabulary.prompt_classes) == case.expected["query_class"], name
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes activesam_ros/data/hypernyms.json from an installed WordNet (Debian's package wordnet-base).
+"""Writes activesam_ros/prompts/hypernyms.json from an installed WordNet (Debian's package wordnet-base).
 
 It covers the classes of Toy Town, the prompts of every preset and the phrases of the canonical names; further words can
 be given as arguments.
@@ -14,8 +14,8 @@ from activesam_ros.prompts.hypernyms import WORDNET_ROOT, WordNetHypernyms
 from activesam_ros.vocabulary.canonical import canonical_name
 from activesam_ros.vocabulary.files import load_vocabulary_file, preset_names
 
-TABLE = Path(__file__).parent.parent / "activesam_ros" / "data" / "hypernyms.json"
-CANONICAL = TABLE.with_name("canonical_names.json")
+TABLE = Path(__file__).parent.parent / "activesam_ros" / "prompts" / "hypernyms.json"
+CANONICAL = TABLE.parent.parent / "vocabulary" / "canonical_names.json"
 
 
 def main() -> None:

@@ -14,15 +14,15 @@ import torch
 from torch import nn
 
 from activesam_ros.benchmarks.words import NEW_WORDS, other_names, with_one_changed
-from activesam_ros.prompts.assembly import make_embedder
 from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.prompts.prompt_set import encode_vocabulary
+from activesam_ros.prompts.text_encoder import TextEncoder
 from activesam_ros.settings import SegmenterSettings
 from activesam_ros.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from activesam_ros.model.checkpoint import TextCheckpoint
-    from activesam_ros.prompts.embedder import PhraseEmbedder, Residence
+    from activesam_ros.prompts.text_encoder import Residence, TextEncoder
 
 _WARM_UP = "to load the text encoder"
 
@@ -125,10 +125,10 @@ class _Bench:
             found.append(self._encode(embedder, target))
         return _median(found)
 
-    def _embedder(self, residence: Residence, folder: Path | None) -> PhraseEmbedder:
-        return make_embedder(self._text, self._projection, torch.device("cpu"), residence, folder)
+    def _embedder(self, residence: Residence, folder: Path | None) -> TextEncoder:
+        return TextEncoder(self._text, self._projection, torch.device("cpu"), residence, folder)
 
-    def _encode(self, embedder: PhraseEmbedder, vocabulary: Vocabulary) -> Encoding:
+    def _encode(self, embedder: TextEncoder, vocabulary: Vocabulary) -> Encoding:
         settings = self._settings
         started = time.perf_counter()
         prompts = encode_vocabulary(

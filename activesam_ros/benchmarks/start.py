@@ -14,7 +14,7 @@ from activesam_ros.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from activesam_ros.prompts.embedder import Residence
+    from activesam_ros.prompts.text_encoder import Residence
 
 
 @dataclass(frozen=True)

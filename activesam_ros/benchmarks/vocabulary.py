@@ -19,7 +19,7 @@ from activesam_ros.system.machine import machine
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from activesam_ros.prompts.embedder import EncodingReport, Residence
+    from activesam_ros.prompts.text_encoder import EncodingReport, Residence
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,12 @@ def _fill(model: str, names: list[str], cache: Path) -> EncodingReport:
     import torch
 
     from activesam_ros.model.checkpoint import open_text_checkpoint
-    from activesam_ros.prompts.filling import fill_prompt_cache, needed_phrases
     from activesam_ros.prompts.hypernyms import TableHypernyms
+    from activesam_ros.prompts.prompt_set import needed_prompts
+    from activesam_ros.prompts.text_encoder import fill_prompt_cache
     from activesam_ros.vocabulary import Vocabulary
 
-    phrases = needed_phrases([Vocabulary.from_names(names)], [TableHypernyms.shipped()])
+    phrases = needed_prompts([Vocabulary.from_names(names)], [TableHypernyms.shipped()])
     return fill_prompt_cache(open_text_checkpoint(model), cache, phrases, torch.device("cpu"))
 
 

@@ -37,12 +37,13 @@ def _fill(given: argparse.Namespace) -> int:
     vocabularies = [command.vocabulary_of(text) for text in given.vocabulary]
     with command.loading():
         from activesam_ros.model.checkpoint import open_text_checkpoint, resolve_device
-        from activesam_ros.prompts.assembly import fingerprint_memo, prompt_folder
-        from activesam_ros.prompts.filling import fill_prompt_cache, needed_phrases
+        from activesam_ros.prompts.cache import fingerprint_memo, prompt_folder
         from activesam_ros.prompts.hypernyms import TableHypernyms, default_hypernyms
+        from activesam_ros.prompts.prompt_set import needed_prompts
+        from activesam_ros.prompts.text_encoder import fill_prompt_cache
 
     sources = () if given.no_hypernyms else (default_hypernyms(), TableHypernyms.shipped())
-    phrases = needed_phrases(vocabularies, sources)
+    phrases = needed_prompts(vocabularies, sources)
     device = resolve_device(given.device)
     text = open_text_checkpoint(given.model)
     folder = given.prompt_cache.expanduser() if given.prompt_cache else prompt_folder()

@@ -190,7 +190,7 @@ def _report(image: Path, paths: dict[str, Path], result: SegmentationResult) -> 
 
 
 def _table(report: dict[str, Any]) -> str:
-    from activesam_ros.vocabulary.report import align
+    from activesam_ros.prompts.report import align
 
     shown = [one for one in report["classes"] if one["area"]]
     rows = [[str(one["id"]), one["name"], f"{one['presence']:.2f}", f"{one['area']:.1%}"] for one in shown]

@@ -37,8 +37,8 @@ def _print(given: argparse.Namespace) -> int:
 
 
 def _list(given: argparse.Namespace) -> str:
+    from activesam_ros.prompts.report import align
     from activesam_ros.vocabulary.files import load_vocabulary_file, preset_names
-    from activesam_ros.vocabulary.report import align
 
     rows = []
     for name in preset_names():
@@ -51,16 +51,16 @@ def _list(given: argparse.Namespace) -> str:
 
 def _show(given: argparse.Namespace) -> str:
     from activesam_ros.prompts.hypernyms import default_hypernyms
+    from activesam_ros.prompts.report import report_of, to_json, to_text
     from activesam_ros.vocabulary.files import load_vocabulary_file
-    from activesam_ros.vocabulary.report import report_of, to_json, to_text
 
     file = load_vocabulary_file(given.source)
     model = None
     if given.model is not None:
         with command.loading():
-            from activesam_ros.prompts.token_table import TokenTable
+            from activesam_ros.prompts.text_encoder import TokenTable
 
-        model = TokenTable.load(given.model)
+        model = TokenTable(given.model)
     report = report_of(file, default_hypernyms(), model, given.model)
     return to_json(report) + "\n" if given.json else to_text(report)
 

@@ -6,13 +6,14 @@ import logging
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
 from torch import nn
 
 from activesam_ros.errors import ModelError
+from activesam_ros.model.fingerprint import text_fingerprint
 from activesam_ros.model.folder import (
     first_line,
     read_detector_config,
@@ -22,7 +23,6 @@ from activesam_ros.model.folder import (
 )
 from activesam_ros.model.progress import counted_loading, step, weights_on_disk
 from activesam_ros.model.trust import inert, require_safetensors
-from activesam_ros.prompts.fingerprint import text_fingerprint
 from activesam_ros.system.memory import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ class TextCheckpoint:
         folder: where its files are.
     """
 
-    tokenizer: object
-    config: object
-    text_config: dict
+    tokenizer: Any
+    config: Any
+    text_config: dict[str, Any]
     source: str
     folder: Path
 
@@ -94,7 +94,7 @@ class TextCheckpoint:
         return part.eval().requires_grad_(False).text_projection
 
     def text_fingerprint(self, memo: Path | None = None) -> str:
-        """What identifies the text encoder; see `activesam_ros.prompts.fingerprint`.
+        """What identifies the text encoder; see `activesam_ros.model.fingerprint`.
 
         Raises:
             ModelError: the folder is gone or damaged.

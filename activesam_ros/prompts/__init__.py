@@ -1,1 +1,1 @@
-"""From words to prompt embeddings."""
+"""From the prompts of a vocabulary to the embeddings that the model's heads take."""

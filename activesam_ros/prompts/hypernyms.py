@@ -50,8 +50,8 @@ class TableHypernyms:
 
     @classmethod
     def shipped(cls) -> TableHypernyms:
-        """The table in `data/hypernyms.json`, which covers the shipped vocabularies."""
-        source = resources.files("activesam_ros").joinpath("data", "hypernyms.json")
+        """The table in `hypernyms.json`, which covers the shipped vocabularies."""
+        source = resources.files("activesam_ros.prompts").joinpath("hypernyms.json")
         return cls(json.loads(source.read_text(encoding="utf-8"))["hypernyms"])
 
     def __call__(self, name: str) -> tuple[str, ...]:

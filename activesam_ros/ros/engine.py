@@ -233,7 +233,7 @@ class Engine:
 
 def prompt_cache_folder(choice: ModelChoice) -> Path | None:
     """Where known prompts are kept; None: nowhere."""
-    from activesam_ros.prompts.assembly import prompt_folder
+    from activesam_ros.prompts.cache import prompt_folder
 
     if choice.prompt_cache == NO_CACHE:
         return None

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from activesam_ros.prompts.embedder import EncodingReport
     from activesam_ros.prompts.prompt_set import PromptSet
+    from activesam_ros.prompts.text_encoder import EncodingReport
     from activesam_ros.ros.parameters import Wanted
     from activesam_ros.segmenter import ActiveSegmenter
     from activesam_ros.settings import SegmenterSettings

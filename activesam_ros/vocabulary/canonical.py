@@ -1,6 +1,6 @@
 """Lexical canonicalisation: dataset labels turned into phrases that a person would say.
 
-The replacements live in `data/canonical_names.json`, which a user can read and extend.
+The replacements live in `canonical_names.json`, which a user can read and extend.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def canonical_name(name: str) -> str:
 
 @cache
 def _table() -> dict[str, str]:
-    source = resources.files("activesam_ros").joinpath("data", "canonical_names.json")
+    source = resources.files("activesam_ros.vocabulary").joinpath("canonical_names.json")
     groups = json.loads(source.read_text(encoding="utf-8"))
     table: dict[str, str] = {}
     for phrase in groups["split"]:

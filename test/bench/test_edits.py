@@ -5,8 +5,9 @@ import pytest
 from activesam_ros.benchmarks.edits import measure_edits
 from activesam_ros.benchmarks.words import NEW_WORDS, base_names, other_names
 from activesam_ros.model.checkpoint import open_text_checkpoint
-from activesam_ros.prompts.filling import fill_prompt_cache, needed_phrases
 from activesam_ros.prompts.hypernyms import TableHypernyms
+from activesam_ros.prompts.prompt_set import needed_prompts
+from activesam_ros.prompts.text_encoder import fill_prompt_cache
 from activesam_ros.vocabulary import Vocabulary
 
 CLASSES = 4
@@ -18,7 +19,7 @@ def text():
 
 
 def phrases(names):
-    return needed_phrases([Vocabulary.from_names(names)], [TableHypernyms.shipped()])
+    return needed_prompts([Vocabulary.from_names(names)], [TableHypernyms.shipped()])
 
 
 def test_edits(text, tmp_path):

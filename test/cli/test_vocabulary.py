@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from activesam_ros.cli.vocabulary import main
+from activesam_ros.prompts.report import WIDTH
 from activesam_ros.vocabulary.files import preset_names
-from activesam_ros.vocabulary.report import WIDTH
 
 
 def test_list_has_every_preset_with_its_sizes(capsys):

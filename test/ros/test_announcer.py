@@ -11,7 +11,7 @@ pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run
 from rclpy.qos import DurabilityPolicy
 from std_msgs.msg import Header
 
-from activesam_ros.prompts.embedder import EncodingReport
+from activesam_ros.prompts.text_encoder import EncodingReport
 from activesam_ros.ros.announcer import Announcer
 from activesam_ros.ros.preparation import Served
 from activesam_ros.settings import SegmenterSettings

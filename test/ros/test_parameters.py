@@ -4,7 +4,7 @@ from typing import get_args
 import pytest
 
 from activesam_ros.errors import SettingsError, VocabularyError
-from activesam_ros.prompts.embedder import Residence
+from activesam_ros.prompts.text_encoder import Residence
 from activesam_ros.ros.parameters import (
     CHANGEABLE,
     DEFAULTS,

@@ -2,7 +2,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
-from activesam_ros.prompts.embedder import EncodingReport
+from activesam_ros.prompts.text_encoder import EncodingReport
 from activesam_ros.ros.diagnostics import Level
 from activesam_ros.ros.preparation import Served
 from activesam_ros.ros.vocabulary_status import RULES, VocabularyView, vocabulary_status

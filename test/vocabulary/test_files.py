@@ -171,7 +171,7 @@ def test_there_is_no_such_preset(name):
 
 @pytest.mark.parametrize("site", ["lib/python3.11/site-packages", "local/lib/python3.12/dist-packages", "."])
 def test_an_installed_package_finds_its_presets(tmp_path, site):
-    source = Path(vocabulary_file.__file__).parent
+    source = Path(vocabulary_file.__file__).parents[1]
     package = tmp_path / "prefix" / site / "activesam_ros"
     ignore = shutil.ignore_patterns("__pycache__", "*.safetensors")
     shutil.copytree(source, package, ignore=ignore)
@@ -191,7 +191,7 @@ def test_an_installed_package_finds_its_presets(tmp_path, site):
 
 
 def test_an_installation_without_presets_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(vocabulary_file, "__file__", str(tmp_path / "activesam_ros" / "vocabulary_file.py"))
+    monkeypatch.setattr(vocabulary_file, "__file__", str(tmp_path / "activesam_ros" / "vocabulary" / "files.py"))
     assert preset_names() == ()
     with pytest.raises(VocabularyError, match="install the package again"):
         load_vocabulary_file("voc20")

@@ -49,6 +49,6 @@ def test_wordnet(wordnet):
 
 
 def test_the_table_is_wordnets(wordnet):
-    source = resources.files("activesam_ros").joinpath("data", "hypernyms.json")
+    source = resources.files("activesam_ros.prompts").joinpath("hypernyms.json")
     table = json.loads(source.read_text(encoding="utf-8"))["hypernyms"]
     assert {name: tuple(kinds) for name, kinds in table.items()} == {name: wordnet(name) for name in table}

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from activesam_ros.prompts.report import WIDTH, NeighborReport, align, report_of, to_json, to_text
 from activesam_ros.settings import SegmenterSettings
 from activesam_ros.vocabulary import ClassSpec
 from activesam_ros.vocabulary.files import VocabularyFile
-from activesam_ros.vocabulary.report import WIDTH, NeighborReport, align, report_of, to_json, to_text
 
 FILE = VocabularyFile(
     "v.yaml",

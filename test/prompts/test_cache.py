@@ -10,8 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from activesam_ros.prompts.cache import PromptCache
-from activesam_ros.prompts.embedding import PromptEmbedding
+from activesam_ros.prompts.cache import PromptCache, PromptEmbedding
 
 SHAPE = (4, 3)
 
@@ -173,7 +172,7 @@ import sys
 from pathlib import Path
 import torch
 from activesam_ros.prompts.cache import PromptCache
-from activesam_ros.prompts.embedding import PromptEmbedding
+from activesam_ros.prompts.cache import PromptEmbedding
 
 cache = PromptCache("f", (4, 3), Path(sys.argv[1]))
 count = 0

@@ -1,4 +1,4 @@
-"""What becomes of the words of a vocabulary: canonical prompts, hypernyms, neighbours and token counts."""
+"""Report what a vocabulary file turns into: canonical prompts, hypernyms, neighbours and token counts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import textwrap
 from dataclasses import dataclass
 from itertools import islice, repeat
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from activesam_ros.settings import SegmenterSettings
 from activesam_ros.vocabulary.canonical import canonical_name
@@ -15,8 +15,7 @@ from activesam_ros.vocabulary.canonical import canonical_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    import torch
-
+    from activesam_ros.prompts.text_encoder import TokenTable
     from activesam_ros.vocabulary.files import VocabularyFile
     from activesam_ros.vocabulary.palette import Colour
 
@@ -41,7 +40,7 @@ class NeighborReport:
 
 @dataclass(frozen=True)
 class PromptReport:
-    """One prompt as the user wrote it and as it is asked, with the words that give it context.
+    """One prompt as the user wrote it and in its canonical form, with what gives it context.
 
     Without a model `tokens` and `neighbors` are None.
     """
@@ -66,11 +65,11 @@ class ClassReport:
 
 @dataclass(frozen=True)
 class VocabularyReport:
-    """A vocabulary file with all that follows from its words.
+    """A vocabulary file with all that follows from its prompts.
 
     Attributes:
         source, description, origin, background, background_threshold: as in `VocabularyFile`.
-        model: whose tokenizer and embeddings were asked; None: none.
+        model: whose tokenizer and embeddings gave tokens and neighbours; None: none.
         context_length: most tokens of a prompt that the model reads; None without a model.
         classes: in order.
     """
@@ -99,49 +98,37 @@ def _too_long(tokens: int | None, context_length: int | None) -> bool:
     return tokens is not None and context_length is not None and tokens > context_length
 
 
-class WordModel(Protocol):
-    """What a report asks of a model; `text.token_table.TokenTable` is one."""
-
-    context_length: int
-
-    def counts(self, phrases: Sequence[str]) -> list[int]:
-        """Number of tokens of each phrase."""
-
-    def pooled(self, phrases: Sequence[str]) -> torch.Tensor:
-        """Pooled embeddings of the phrases, [N, E]."""
-
-
 def report_of(
     file: VocabularyFile,
     hypernyms: Callable[[str], tuple[str, ...]],
-    model: WordModel | None = None,
+    model: TokenTable | None = None,
     model_name: str | None = None,
     settings: SegmenterSettings | None = None,
 ) -> VocabularyReport:
-    """What becomes of the words of `file`.
+    """Report on `file`.
 
     Args:
         file: the vocabulary.
-        hypernyms: canonical name → hypernym phrases.
+        hypernyms: canonical prompt → hypernyms.
         model: gives token counts and neighbours; None: those are left out.
         model_name: how the report calls the model.
         settings: how many hypernyms and neighbours a prompt gets; None: the defaults.
 
     Raises:
-        VocabularyError: the file is no vocabulary.
+        VocabularyError: the file has too many classes or prompts.
     """
     settings = settings or SegmenterSettings()
     vocabulary = file.vocabulary()
-    phrases = [canonical_name(prompt) for prompt in vocabulary.prompts]
+    canonical = [canonical_name(prompt) for prompt in vocabulary.prompts]
     owners = [vocabulary.names[index] for index in vocabulary.prompt_classes]
     most = settings.hypernym_tokens
-    broader = [tuple(canonical_name(kind) for kind in hypernyms(phrase)[:most]) for phrase in phrases]
+    broader = [tuple(canonical_name(name) for name in hypernyms(prompt)[:most]) for prompt in canonical]
     tokens: Iterable[int | None] = repeat(None)
     neighbors: Iterable[tuple[NeighborReport, ...] | None] = repeat(None)
     if model:
-        tokens = model.counts(phrases)
-        neighbors = _neighbors(model, phrases, owners, settings.neighbor_tokens)
-    prompts = map(PromptReport, vocabulary.prompts, phrases, broader, tokens, neighbors)
+        tokens = model.counts(canonical)
+        neighbors = _neighbors(model, canonical, owners, settings.neighbor_tokens)
+    prompts = map(PromptReport, vocabulary.prompts, canonical, broader, tokens, neighbors)
     classes = tuple(
         ClassReport(
             entry.class_id,
@@ -165,15 +152,15 @@ def report_of(
 
 
 def _neighbors(
-    model: WordModel, phrases: Sequence[str], owners: Sequence[str], count: int
+    model: TokenTable, canonical: Sequence[str], owners: Sequence[str], count: int
 ) -> list[tuple[NeighborReport, ...]]:
     # torch takes a second to import, which a report without a model does not need.
-    from activesam_ros.prompts.expansion import find_neighbors
+    from activesam_ros.prompts.prompt_set import find_neighbors
 
-    found = find_neighbors(model.pooled(phrases), count)
+    found = find_neighbors(model.pooled(canonical), count)
     return [
         tuple(
-            NeighborReport(phrases[index], owners[index], round(similarity, 4) + 0.0)
+            NeighborReport(canonical[index], owners[index], round(similarity, 4) + 0.0)
             for index, similarity, valid in zip(*columns, strict=True)
             if valid
         )
@@ -182,12 +169,12 @@ def _neighbors(
 
 
 def to_json(report: VocabularyReport) -> str:
-    """The report as JSON; the keys are the attributes of the classes above."""
+    """Render the report as JSON; the keys are the attributes of the classes above."""
     return json.dumps(dataclasses.asdict(report), indent=2, ensure_ascii=False)
 
 
 def to_text(report: VocabularyReport) -> str:
-    """The report as aligned text of at most `WIDTH` columns."""
+    """Render the report as aligned text of at most `WIDTH` columns."""
     prompts = sum(len(entry.prompts) for entry in report.classes)
     threshold = "not named" if report.background_threshold is None else f"{report.background_threshold:g}"
     lines = [f"{report.source}: {len(report.classes)} classes, {prompts} prompts"]
@@ -234,7 +221,7 @@ def _items(items: Sequence[str]) -> str:
 
 
 def align(header: Sequence[str], rows: Sequence[Sequence[str]], width: int = WIDTH) -> list[str]:
-    """Lines of a table; numbers stand right, and cells wrap where the table would be wider than `width`."""
+    """Lay out a table: numbers right-aligned, cells wrapped where the table would be wider than `width`."""
     table = [header, *rows]
     columns = [[row[column] for row in table] for column in range(len(header))]
     widths = [max(map(len, cells)) for cells in columns]
