@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activesam_ros.ros.parameters import PARAMETERS, ParameterSpec, Takes
+from activesam_ros.configuration import ParameterSpec
+from activesam_ros.ros.parameters import PARAMETERS, TAKES, Takes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,13 +40,13 @@ def replaced(page: str) -> str:
 
 
 def _row(spec: ParameterSpec) -> str:
-    cells = (f"`{spec.name}`", _default(spec), _values(spec), _CHANGES[spec.takes], spec.description)
+    cells = (f"`{spec.name}`", _default(spec), _values(spec), _CHANGES[TAKES[spec.name]], spec.description)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 
 def _default(spec: ParameterSpec) -> str:
     if isinstance(spec.default, tuple):
-        return f"{len(spec.default)} words of a street" if spec.default else "`[]`"
+        return f"{len(spec.default)} classes of a street" if spec.default else "`[]`"
     if isinstance(spec.default, bool):
         return str(spec.default).lower()
     return f"`{spec.default}`" if isinstance(spec.default, str) and spec.default else _number(spec.default)
@@ -54,8 +55,8 @@ def _default(spec: ParameterSpec) -> str:
 def _values(spec: ParameterSpec) -> str:
     if spec.choices:
         return ", ".join(f"`{choice}`" if choice else "empty" for choice in spec.choices)
-    if spec.range:
-        low, high = spec.range
+    if spec.limits:
+        low, high = spec.limits
         return f"{_number(low)} to {_number(high)}"
     return {tuple: "texts", bool: "true, false", str: "text"}[type(spec.default)]
 

@@ -98,13 +98,13 @@ def _run(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace, frames: Mapping[int, RecordedFrame], recording):
     """The library on some of the answered frames, with the node's settings, with and without the preview."""
+    from activesam_ros.configuration import first_configuration
     from activesam_ros.demo import report
     from activesam_ros.evaluation.confusion import ConfusionMatrix
-    from activesam_ros.ros.edits import first_request
     from activesam_ros.segmenter import ActiveSegmenter
     from activesam_ros.vocabulary import Vocabulary
 
-    settings = first_request({}).settings
+    settings = first_configuration({}).settings
     stamps = sorted(recording.answers)
     picked = [stamps[round(at)] for at in np.linspace(0, len(stamps) - 1, min(options.compare, len(stamps)))]
     base = ActiveSegmenter.from_pretrained(options.model, settings=settings)

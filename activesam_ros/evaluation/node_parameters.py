@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from activesam_ros.configuration import CONFIGURABLE, ModelChoice, first_configuration, specs_of
 from activesam_ros.errors import SettingsError
-from activesam_ros.ros.edits import first_request
-from activesam_ros.ros.parameters import CHANGEABLE, DEFAULTS, typed
 from activesam_ros.vocabulary.files import words_of
 
 if TYPE_CHECKING:
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
     from activesam_ros.settings import SegmenterSettings
     from activesam_ros.vocabulary import Vocabulary
 
-_MODEL = ("model", "device", "dtype")
-_USED = (*CHANGEABLE, *_MODEL)
+_MODEL = {spec.name: spec for spec in specs_of(ModelChoice) if spec.name in ("model", "device", "dtype")}
+_USED = (*CONFIGURABLE, *_MODEL)
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,8 @@ def wanted(
         values.pop("vocabulary", None)
         values.pop("vocabulary_file", None)
         values.update(_vocabulary(vocabulary))
-    request = first_request({name: values[name] for name in values if name in CHANGEABLE})
-    model = {name: typed(name, values.get(name, DEFAULTS[name])) for name in _MODEL}
+    request = first_configuration(values)
+    model = {name: spec.read(values.get(name, spec.default)) for name, spec in _MODEL.items()}
     return NodeRequest(request.vocabulary, request.settings, **model)
 
 
@@ -96,7 +95,7 @@ def _of_file(path: Path) -> dict[str, object]:
             "ros__parameters"
         )
     # Overrides of quality of service are nested and mean nothing to a recording.
-    return {str(name): value for name, value in values.items() if name in DEFAULTS}
+    return {str(name): value for name, value in values.items() if name in _USED}
 
 
 def _line(error: Exception) -> str:

@@ -11,7 +11,7 @@ from activesam_ros.errors import SettingsError
 from activesam_ros.launching.drivers import DRIVERS, NO_DRIVER, image_topic
 from activesam_ros.launching.names import full_name, namespace_in_force
 from activesam_ros.launching.parameters import names_cameras
-from activesam_ros.ros.parameters import typed
+from activesam_ros.ros.parameters import read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,18 +97,18 @@ def _cameras(text: str) -> dict[str, str]:
     if not text:
         return {}
     try:
-        read = yaml.safe_load(text)
+        given = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise SettingsError(f"cameras:={text!r} is not YAML: {' '.join(str(error).split())}") from error
-    topics = read if isinstance(read, dict) else dict.fromkeys(read, "") if _is_list_of_texts(read) else None
+    topics = given if isinstance(given, dict) else dict.fromkeys(given, "") if _is_list_of_texts(given) else None
     if not topics or not all(isinstance(one, str) for one in (*topics, *topics.values())):
         raise SettingsError(
             f"cameras:={text!r} names no cameras; expected names, '[front, rear]', or topics by name, "
             "'{front: /front/image_raw, rear: /rear/image_raw}'"
         )
-    typed("cameras", list(topics) if isinstance(read, dict) else read)
+    read("cameras", list(topics) if isinstance(given, dict) else given)
     return topics
 
 
-def _is_list_of_texts(read: object) -> bool:
-    return isinstance(read, list) and all(isinstance(one, str) for one in read)
+def _is_list_of_texts(given: object) -> bool:
+    return isinstance(given, list) and all(isinstance(one, str) for one in given)

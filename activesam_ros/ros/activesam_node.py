@@ -15,12 +15,11 @@ from activesam_ros.ros.announcer import Announcer
 from activesam_ros.ros.answering import Answering
 from activesam_ros.ros.calls import CallQueue
 from activesam_ros.ros.camera import Camera
-from activesam_ros.ros.descriptors import DESCRIBED_TYPES
 from activesam_ros.ros.engine import Engine
 from activesam_ros.ros.heartbeat import Heartbeat, hangs
 from activesam_ros.ros.inbox import FrameCounts, Inbox
 from activesam_ros.ros.lifecycle import ManagedNode, Stage, TransitionFailed
-from activesam_ros.ros.live_parameters import LiveParameters
+from activesam_ros.ros.live_parameters import DESCRIBED_TYPES, LiveParameters
 from activesam_ros.ros.logs import LIBRARY_LOGGER, RosLogHandler
 from activesam_ros.ros.report import NodeReport
 from activesam_ros.ros.segment_service import SegmentService
@@ -32,9 +31,10 @@ if TYPE_CHECKING:
 
     from rcl_interfaces.msg import ParameterDescriptor
 
+    from activesam_ros.configuration import Configuration, ModelChoice
     from activesam_ros.ros.frame import Frame
-    from activesam_ros.ros.parameters import ModelChoice, Policy, Wanted
-    from activesam_ros.ros.preparation import Prepared, Served
+    from activesam_ros.ros.parameters import Policy
+    from activesam_ros.ros.vocabulary_loader import LoadedVocabulary
     from activesam_ros.segmenter import ActiveSegmenter
 
 PULSE_SECONDS = 1.0
@@ -58,7 +58,7 @@ class ActiveSamNode(ManagedNode):
     def __init__(
         self,
         on_fatal: Callable[[], None],
-        load: Callable[[ModelChoice, Wanted], ActiveSegmenter] | None = None,
+        load: Callable[[ModelChoice, Configuration], ActiveSegmenter] | None = None,
         **node_options: object,
     ) -> None:
         """Args:
@@ -79,7 +79,7 @@ class ActiveSamNode(ManagedNode):
         self._left_behind: list[Engine] = []
         self._complain = ReasonThrottle(COMPLAINT_SECONDS, time.monotonic)
         self._silence = ReasonThrottle(SILENCE_SECONDS, time.monotonic)
-        self._live = LiveParameters(self, self._wanted, self._check, lambda: self.stage is Stage.ACTIVE)
+        self._live = LiveParameters(self, self._submit, self._check, lambda: self.stage is Stage.ACTIVE)
         setup = self._live.setup
         self._bringing_up = setup.autostart
 
@@ -298,11 +298,11 @@ class ActiveSamNode(ManagedNode):
 
     # Callbacks: executor's thread.
 
-    def _wanted(self, request: Wanted) -> None:
+    def _submit(self, request: Configuration) -> None:
         if self._engine is not None:
             self._engine.submit(request)
 
-    def _check(self, request: Wanted) -> None:
+    def _check(self, request: Configuration) -> None:
         if self._engine is not None:
             self._engine.check(request)
 
@@ -412,15 +412,15 @@ class ActiveSamNode(ManagedNode):
             f"preview {segmenter.preview_resolution} px"
         )
 
-    def in_force(self, served: Served, prepared: Prepared) -> None:
-        self._live.succeeded(prepared.wanted)
+    def in_force(self, served: LoadedVocabulary) -> None:
+        self._live.succeeded(served.configuration)
         topics = ", ".join(camera.input.topic for camera in self._cameras.values())
         self.get_logger().info(
             f"vocabulary revision {served.revision} in force: {len(served.vocabulary)} classes, prepared in "
-            f"{prepared.seconds:.2f} s; images from {topics}"
+            f"{served.seconds:.2f} s; images from {topics}"
         )
 
-    def change_failed(self, request: Wanted, sentence: str, standing: Wanted, again: bool) -> None:
+    def change_failed(self, request: Configuration, sentence: str, standing: Configuration, again: bool) -> None:
         self._report.failed(sentence)
         self._live.failed(request, sentence, standing, again)
 

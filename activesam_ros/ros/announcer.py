@@ -19,7 +19,7 @@ from activesam_ros.vocabulary.palette import UNLABELED
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
 
-    from activesam_ros.ros.preparation import Served
+    from activesam_ros.ros.vocabulary_loader import LoadedVocabulary
     from activesam_ros.vocabulary import Vocabulary
 
 _NANOSECONDS = 1_000_000_000
@@ -48,7 +48,7 @@ class Announcer:
         self._stamp = 0
         self._newest = -1
 
-    def before(self, headers: list[Header], served: Served) -> None:
+    def before(self, headers: list[Header], served: LoadedVocabulary) -> None:
         """Announce, if need be, before images with these headers are answered."""
         first = min(headers, key=_nanoseconds)
         # Time may jump back, as it does when a recording starts anew; what is said must hold for these images too.
@@ -56,7 +56,7 @@ class Announcer:
             self._announce(served, first)
         self._newest = max(_nanoseconds(header) for header in headers)
 
-    def ahead(self, served: Served) -> None:
+    def ahead(self, served: LoadedVocabulary) -> None:
         """Announce, if need be, before any image has come: who waits for the names finds them."""
         if self._needed(served):
             header = Header()
@@ -75,10 +75,10 @@ class Announcer:
                     self._legend.publish(self._shown)
         self._viewers = viewers
 
-    def _needed(self, served: Served) -> bool:
+    def _needed(self, served: LoadedVocabulary) -> bool:
         return (self._revision, self._threshold) != (served.revision, _threshold(served))
 
-    def _announce(self, served: Served, header: Header) -> None:
+    def _announce(self, served: LoadedVocabulary, header: Header) -> None:
         again = _nanoseconds(header) < self._stamp
         self._label_info.publish(label_info_to_msg(served.vocabulary, _threshold(served), header))
         if self._revision != served.revision or again:
@@ -109,7 +109,7 @@ def legend_picture(vocabulary: Vocabulary) -> np.ndarray:
     )
 
 
-def _threshold(served: Served) -> float:
+def _threshold(served: LoadedVocabulary) -> float:
     return served.segmenter.settings.confidence_threshold
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from activesam_ros.ros.camera import Camera
     from activesam_ros.ros.frame import Frame
     from activesam_ros.ros.parameters import Policy
-    from activesam_ros.ros.preparation import Served
+    from activesam_ros.ros.vocabulary_loader import LoadedVocabulary
     from activesam_ros.stages.temporal_reuse import StreamMemory
 
 
@@ -80,7 +80,7 @@ class Answering:
         self._clock = clock
         self._failed = failed
 
-    def __call__(self, batch: list[tuple[str, Frame]], served: Served, abandoned: Callable[[], bool]) -> None:
+    def __call__(self, batch: list[tuple[str, Frame]], served: LoadedVocabulary, abandoned: Callable[[], bool]) -> None:
         """Args:
         batch: camera names and frames.
         served: what to label with.
@@ -95,12 +95,12 @@ class Answering:
             [picture for picture in pictures if picture.demand is Demand.PREVIEW], served, abandoned
         )
 
-    def idle(self, served: Served) -> None:
+    def idle(self, served: LoadedVocabulary) -> None:
         """Between frames."""
         if self._inbox.is_open:
             self._announcer.ahead(served)
 
-    def _open(self, camera: Camera, frame: Frame, served: Served) -> _Picture | None:
+    def _open(self, camera: Camera, frame: Frame, served: LoadedVocabulary) -> _Picture | None:
         taken = time.monotonic()
         demand = camera.demand
         if demand is Demand.NOTHING:
@@ -120,7 +120,7 @@ class Answering:
             return None
         return _Picture(camera, frame, demand, rgb, taken, time.monotonic())
 
-    def _label(self, pictures: list[_Picture], served: Served, abandoned: Callable[[], bool]) -> None:
+    def _label(self, pictures: list[_Picture], served: LoadedVocabulary, abandoned: Callable[[], bool]) -> None:
         def encode(pictures: list[_Picture]) -> list:
             memories = [picture.remembered() for picture in pictures]
             return served.segmenter.encode_images([picture.rgb for picture in pictures], memories)
@@ -137,7 +137,7 @@ class Answering:
             else:
                 self._publish(picture, result, served.revision, abandoned)
 
-    def _preview(self, pictures: list[_Picture], served: Served, abandoned: Callable[[], bool]) -> None:
+    def _preview(self, pictures: list[_Picture], served: LoadedVocabulary, abandoned: Callable[[], bool]) -> None:
         def preview(pictures: list[_Picture]) -> list:
             return served.segmenter.preview([picture.rgb for picture in pictures])
 

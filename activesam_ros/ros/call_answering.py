@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from activesam_ros.prompts.prompt_set import PromptSet
-    from activesam_ros.ros.preparation import Served
+    from activesam_ros.ros.vocabulary_loader import LoadedVocabulary
     from activesam_ros.segmenter import ActiveSegmenter
     from activesam_ros.settings import SegmenterSettings
 
@@ -58,7 +58,7 @@ class CallAnswering:
             )
             self._thread.start()
 
-    def __call__(self, call: Call, prompts: PromptSet | None, served: Served) -> None:
+    def __call__(self, call: Call, prompts: PromptSet | None, served: LoadedVocabulary) -> None:
         """Label the image of a call, or have its words encoded again and leave it waiting; worker's thread.
 
         Args:
@@ -112,7 +112,7 @@ class CallAnswering:
                 self._tell_ready()
             del segmenter  # Its memory must be free as soon as another one takes its place.
 
-    def _labelled(self, call: Call, prompts: PromptSet | None, served: Served) -> Answer:
+    def _labelled(self, call: Call, prompts: PromptSet | None, served: LoadedVocabulary) -> Answer:
         asked = call.asked
         settings = replace(served.segmenter.settings, **asked.thresholds)
         rgb = image_to_rgb(asked.image, settings.max_pixels)

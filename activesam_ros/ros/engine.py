@@ -1,4 +1,4 @@
-"""One loaded model at work: its worker, the desk where new words are prepared, and what is in force."""
+"""One loaded model at work: its worker, its vocabulary loader, and what is in force."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Protocol
 
 from activesam_ros.errors import describe
 from activesam_ros.ros.call_answering import CallAnswering
-from activesam_ros.ros.changes import ChangeDesk
+from activesam_ros.ros.vocabulary_loader import VocabularyLoader
 from activesam_ros.ros.worker import Task, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from activesam_ros.configuration import Configuration, ModelChoice
     from activesam_ros.prompts.prompt_set import PromptSet
     from activesam_ros.ros.calls import Call, CallQueue
     from activesam_ros.ros.frame import Frame
     from activesam_ros.ros.inbox import Inbox
-    from activesam_ros.ros.parameters import ModelChoice, Wanted
-    from activesam_ros.ros.preparation import Prepared, Preparer, Served
+    from activesam_ros.ros.vocabulary_loader import LoadedVocabulary
     from activesam_ros.segmenter import ActiveSegmenter
     from activesam_ros.vocabulary import Vocabulary
 
@@ -33,10 +33,12 @@ class EngineEvents(Protocol):
     def loaded(self, segmenter: ActiveSegmenter, seconds: float) -> None:
         """The model is there."""
 
-    def in_force(self, served: Served, prepared: Prepared) -> None:
+    def in_force(self, served: LoadedVocabulary) -> None:
         """From the next frame on, `served` labels."""
 
-    def change_failed(self, request: Wanted, sentence: str, standing: Wanted, again: bool) -> None:
+    def change_failed(
+        self, request: Configuration, sentence: str, standing: Configuration, again: bool
+    ) -> None:
         """A change could not be prepared; see `LiveParameters.failed`."""
 
     def call_failed(self, sentence: str) -> None:
@@ -55,13 +57,13 @@ class Engine:
     def __init__(
         self,
         choice: ModelChoice,
-        first: Wanted,
+        first: Configuration,
         inbox: Inbox[Frame],
         calls: CallQueue,
-        answer: Callable[[list[tuple[str, Frame]], Served, Callable[[], bool]], None],
-        idle: Callable[[Served], None],
+        answer: Callable[[list[tuple[str, Frame]], LoadedVocabulary, Callable[[], bool]], None],
+        idle: Callable[[LoadedVocabulary], None],
         events: EngineEvents,
-        load: Callable[[ModelChoice, Wanted], ActiveSegmenter] | None = None,
+        load: Callable[[ModelChoice, Configuration], ActiveSegmenter] | None = None,
     ) -> None:
         """Args:
         choice: which model.
@@ -80,19 +82,19 @@ class Engine:
         self._events = events
         self._wake = inbox.wake
         self._settled = threading.Event()
-        self._preparer: Preparer | None = None
-        self._served: Served | None = None
+        self._loaded = False
+        self._served: LoadedVocabulary | None = None
         self._error: str | None = None
         self._abandoned = False
         self._prompt_cache: str | None = None
-        self._desk: ChangeDesk[Wanted, Prepared] = ChangeDesk(self._change_failed, inbox.wake)
+        self._loader = VocabularyLoader(self._change_failed, inbox.wake)
         loads = load or load_segmenter
         self._call_answering = CallAnswering(calls, self._segmenter, inbox.wake, events.call_failed)
-        self._worker: Worker[Frame] = Worker(inbox, calls, self._desk, lambda: loads(choice, first), self)
+        self._worker: Worker[Frame] = Worker(inbox, calls, self._loader, lambda: loads(choice, first), self)
 
     def start(self) -> None:
         """Begin to load; returns at once."""
-        self._desk.submit(self._first)
+        self._loader.submit(self._first)
         self._worker.start()
 
     def wait(self, timeout: float) -> bool:
@@ -112,7 +114,7 @@ class Engine:
     @property
     def preparing_since(self) -> float | None:
         """When the preparation of words that runs began, `time.monotonic()` seconds; None if none does."""
-        return self._desk.since
+        return self._loader.since
 
     @property
     def error(self) -> str | None:
@@ -120,14 +122,14 @@ class Engine:
         return self._error
 
     @property
-    def served(self) -> Served | None:
+    def served(self) -> LoadedVocabulary | None:
         """What frames are labelled with; None before the first words."""
         return self._served
 
     @property
     def is_loaded(self) -> bool:
         """Whether the model is there."""
-        return self._preparer is not None
+        return self._loaded
 
     @property
     def prompt_cache(self) -> str | None:
@@ -139,15 +141,13 @@ class Engine:
         """What the worker is doing; None while it waits."""
         return self._worker.task
 
-    def submit(self, request: Wanted) -> None:
+    def submit(self, request: Configuration) -> None:
         """Ask for words and settings; returns at once."""
-        self._desk.submit(request)
+        self._loader.submit(request)
 
-    def check(self, request: Wanted) -> None:
+    def check(self, request: Configuration) -> None:
         """Raises ActiveSamError if the model cannot serve `request`, as far as that is known without encoding."""
-        preparer = self._preparer
-        if preparer is not None:
-            preparer.check(request)
+        self._loader.check(request)
 
     def check_words(self, vocabulary: Vocabulary) -> None:
         """Raises VocabularyError if the model cannot read the words of a call; quick."""
@@ -162,9 +162,9 @@ class Engine:
 
     def end(self) -> None:
         """Let it end after what it is doing; returns at once."""
-        # In this order: a worker that the desk lets go finds that it is to end.
+        # In this order: a worker that the loader lets go finds that it is to end.
         self._worker.end()
-        self._desk.close()
+        self._loader.close()
         self._call_answering.close()
 
     def join(self, timeout: float) -> bool:
@@ -174,38 +174,38 @@ class Engine:
         """
         deadline = time.monotonic() + timeout
         ended = self._worker.join(timeout) and all(
-            one.join(max(0.0, deadline - time.monotonic())) for one in (self._desk, self._call_answering)
+            one.join(max(0.0, deadline - time.monotonic())) for one in (self._loader, self._call_answering)
         )
         if ended:
-            self._preparer = self._served = None
+            self._loaded, self._served = False, None
         return ended
 
     def abandon(self) -> None:
         """Leave threads that do not end to themselves: what they still answer is not published."""
         self._abandoned = True
-        self._preparer = self._served = None
+        self._loaded, self._served = False, None
 
     # The worker's events.
 
-    def loaded(self, segmenter: ActiveSegmenter, preparer: Preparer, seconds: float) -> None:
-        self._preparer = preparer
+    def loaded(self, segmenter: ActiveSegmenter, seconds: float) -> None:
+        self._loaded = True
         self._prompt_cache = str(prompt_cache_folder(self.choice) or NO_CACHE)
         self._events.loaded(segmenter, seconds)
 
-    def in_force(self, served: Served, prepared: Prepared) -> None:
+    def in_force(self, served: LoadedVocabulary) -> None:
         self._served = served
-        self._events.in_force(served, prepared)
+        self._events.in_force(served)
         if not self._settled.is_set():
             self._settled.set()
             self._events.engine_settled(self)
 
-    def answer(self, batch: list[tuple[str, Frame]], served: Served) -> None:
+    def answer(self, batch: list[tuple[str, Frame]], served: LoadedVocabulary) -> None:
         self._answer(batch, served, lambda: self._abandoned)
 
-    def idle(self, served: Served) -> None:
+    def idle(self, served: LoadedVocabulary) -> None:
         self._idle(served)
 
-    def answer_call(self, call: Call, prompts: PromptSet | None, served: Served) -> None:
+    def answer_call(self, call: Call, prompts: PromptSet | None, served: LoadedVocabulary) -> None:
         self._call_answering(call, prompts, served)
 
     def failed(self, sentence: str) -> None:
@@ -219,16 +219,15 @@ class Engine:
         served = self._served
         return None if served is None else served.segmenter
 
-    def _change_failed(self, request: Wanted, error: Exception) -> None:
-        preparer = self._preparer
-        if preparer is None or self._worker.ending:
+    def _change_failed(self, request: Configuration, error: Exception, last: Configuration | None) -> None:
+        if self._worker.ending:
             return  # as above
-        sentence, last = describe(error), preparer.last
+        sentence = describe(error)
         if last is None and request is self._first:
             self.failed(f"the parameters do not fit the model: {sentence}")
             self.end()
             return
-        self._events.change_failed(request, sentence, last.wanted if last else self._first, last is None)
+        self._events.change_failed(request, sentence, last or self._first, last is None)
 
 
 def prompt_cache_folder(choice: ModelChoice) -> Path | None:
@@ -240,7 +239,7 @@ def prompt_cache_folder(choice: ModelChoice) -> Path | None:
     return prompt_folder(Path(choice.prompt_cache).expanduser() if choice.prompt_cache else "default")
 
 
-def load_segmenter(choice: ModelChoice, first: Wanted) -> ActiveSegmenter:
+def load_segmenter(choice: ModelChoice, first: Configuration) -> ActiveSegmenter:
     """Loads the model of the parameters with the settings of `first`; raises ActiveSamError."""
     # torch takes seconds to import; in the worker that delays neither the end of the process nor the services.
     from activesam_ros.model.compiling import keep_compiled, torch_compiler

@@ -19,6 +19,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
 
+from activesam_ros.configuration import settings_of
 from activesam_ros.datasets.class_map import (
     ClassMap,
     ClassMatching,
@@ -36,7 +37,6 @@ from activesam_ros.msg import ActiveClasses, Vocabulary
 from activesam_ros.ros import qos
 from activesam_ros.ros.command_line import command_line
 from activesam_ros.ros.frame_sync import FrameSync, Together
-from activesam_ros.ros.parameters import settings_of
 from activesam_ros.ros.replay_end import ReplayEnd, end_of
 from activesam_ros.ros.told import active_of, class_map_of, nanoseconds, vocabulary_of
 from activesam_ros.settings import SegmenterSettings

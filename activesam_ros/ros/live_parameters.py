@@ -1,255 +1,336 @@
-"""The parameters of the running node: declared, checked before they change, and put back if a change fails."""
+"""The parameters of the running node: declared, expanded and checked before they change, undone if loading fails.
+
+A call passes through rclpy's three callbacks. The pre-set callback makes a `Configuration` of it and adds the parameters
+that `profile` and `vocabulary_file` bring along; the on-set callback refuses what does not fit; the post-set callback
+hands the configuration to the vocabulary loader. So one call is one change, whatever it contains.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    ParameterType,
+    SetParametersResult,
+)
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.parameter import Parameter
 
-from activesam_ros.errors import ActiveSamError, SettingsError, describe
-from activesam_ros.ros.descriptors import declared_default, descriptor
-from activesam_ros.ros.edits import first_request, next_request
-from activesam_ros.ros.parameters import (
-    CHANGEABLE,
-    PARAMETERS,
+from activesam_ros.configuration import (
+    SPECS,
+    Configuration,
     ModelChoice,
     ParameterSpec,
-    Policy,
-    Setup,
-    Takes,
     Value,
-    Wanted,
+    first_configuration,
     group_of,
-    typed,
+    next_configuration,
+    specs_of,
 )
+from activesam_ros.errors import ActiveSamError, SettingsError, describe
+from activesam_ros.ros.parameters import DEFAULTS, PARAMETERS, TAKES, Policy, Setup, Takes, read
+from activesam_ros.settings import PROFILES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from rclpy.node import Node
 
-_REMEMBERED = 1000
-_SPECS = {spec.name: spec for spec in PARAMETERS}
+_TYPES = {
+    bool: ParameterType.PARAMETER_BOOL,
+    int: ParameterType.PARAMETER_INTEGER,
+    float: ParameterType.PARAMETER_DOUBLE,
+    str: ParameterType.PARAMETER_STRING,
+    tuple: ParameterType.PARAMETER_STRING_ARRAY,
+}
+
+DESCRIBED_TYPES: Mapping[str, int] = {spec.name: _TYPES[type(spec.default)] for spec in PARAMETERS}
+"""The ParameterType of every parameter, by name."""
+
+_CONFIGURATION = tuple(spec.name for spec in SPECS)
+
+
+def descriptor(spec: ParameterSpec) -> ParameterDescriptor:
+    """Return the message that describes a parameter to ROS tools."""
+    message = ParameterDescriptor(
+        name=spec.name,
+        description=spec.description,
+        read_only=TAKES[spec.name] is Takes.NEVER,
+        type=DESCRIBED_TYPES[spec.name],
+    )
+    # rclpy takes an empty list for a byte array; with dynamic typing our own check can say what is wrong.
+    message.dynamic_typing = isinstance(spec.default, tuple)
+    if spec.limits and type(spec.default) is int:
+        message.integer_range = [IntegerRange(from_value=spec.limits[0], to_value=spec.limits[1], step=1)]
+    elif spec.limits:
+        message.floating_point_range = [
+            FloatingPointRange(from_value=spec.limits[0], to_value=spec.limits[1], step=0.0)
+        ]
+    return message
 
 
 @dataclass(frozen=True)
 class _Failure:
-    """A request that could not be prepared, why, and what stays in force or, at the start, comes into it."""
+    """A request that could not be loaded, why, and what stays in force or, at the start, comes into it."""
 
-    request: Wanted
+    request: Configuration
     sentence: str
-    standing: Wanted
+    standing: Configuration
     again: bool
 
 
 class LiveParameters:
-    """What the parameters ask for, at every moment; executor thread, except `failed`.
+    """The values of the parameters at every moment; executor thread, except `failed` and `succeeded`.
 
     Attributes:
         setup: what the node is built with.
-        policy: which frames are taken, and when to complain.
-        requested: the words and settings that were accepted last.
+        policy: which frames are taken, and when the node warns.
+        requested: the configuration that was accepted last; its values are what the parameters show.
     """
 
     def __init__(
         self,
         node: Node,
-        wanted: Callable[[Wanted], None],
-        check: Callable[[Wanted], None],
+        submit: Callable[[Configuration], None],
+        check: Callable[[Configuration], None],
         active: Callable[[], bool],
     ) -> None:
-        """Declares everything, and reads what was given at the start.
+        """Declare everything, and read what was given at the start.
 
         Args:
             node: whose parameters they are.
-            wanted: takes words and settings that were accepted; they come into force, or `failed` is called.
-            check: raises ActiveSamError if the model cannot serve what is wanted; quick.
+            submit: takes an accepted configuration; it comes into force and `succeeded` is called, or `failed`.
+            check: raises ActiveSamError if the model cannot serve a configuration; quick.
             active: whether the node is active.
 
         Raises:
             ActiveSamError: a parameter given at the start has the wrong type or is refused.
         """
         self._node = node
-        self._wanted = wanted
+        self._submit = submit
         self._check = check
         self._active = active
-        self._next: Wanted | None = None
-        self._writing = False
+        # What the pre-set callback made of the call (None: it has nothing to do with the configuration), and the names
+        # of the parameters that it added.
+        self._next: Configuration | Exception | None = None
+        self._brought: tuple[str, ...] = ()
         self._failure: _Failure | None = None
         # What other threads tell, in the order in which they do; the executor acts on it.
-        self._outcomes: deque[Wanted | _Failure] = deque()
+        self._outcomes: deque[Configuration | _Failure] = deque()
         self._told = node.create_guard_condition(self._take_outcomes)
-        values = self._declare()
+        given = self._declare()
+        values = {**DEFAULTS, **given}
         self.setup = group_of(Setup, values)
         self.policy = group_of(Policy, values)
-        self.requested = first_request(values)
-        self._revisions = self.requested.revision
-        # The last requests, to tell which of two came first.
-        self._accepted: deque[Wanted] = deque([self.requested], maxlen=_REMEMBERED)
-        self._report(self._show(self.requested))
+        self.requested = first_configuration(given)
+        self._revisions, self._accepted = self.requested.revision, 0
+        node.set_parameters_atomically(self._differing(self.requested))
+        self._log(name for name, value in self.requested.values if value != values[name])
 
     def listen(self) -> None:
         """Take changes from now on."""
+        self._node.add_pre_set_parameters_callback(self._expand)
         self._node.add_on_set_parameters_callback(self._validate)
-        self._node.add_post_set_parameters_callback(self._changed)
+        self._node.add_post_set_parameters_callback(self._take_effect)
 
     @property
     def model(self) -> ModelChoice:
         """What the next model is loaded with."""
-        names = [spec.name for spec in PARAMETERS if spec.takes is Takes.INACTIVE]
-        return group_of(ModelChoice, {name: self._node.get_parameter(name).value for name in names})
+        return group_of(ModelChoice, self._values(one.name for one in specs_of(ModelChoice)))
 
     @property
     def failure(self) -> str | None:
         """Why the last change failed; None if it did not, or something else came into force since."""
-        failure = self._failure
-        return failure.sentence if failure is not None else None
+        return None if self._failure is None else self._failure.sentence
 
-    def failed(self, request: Wanted, sentence: str, standing: Wanted, again: bool) -> None:
-        """A request could not be prepared; for any thread. The parameters go back to what stands.
+    def failed(self, request: Configuration, sentence: str, standing: Configuration, again: bool) -> None:
+        """Have a request undone that could not be loaded; for any thread.
 
         Args:
             request: what failed.
             sentence: why.
             standing: what stays in force.
-            again: `standing` has never been prepared, so it is wanted anew.
+            again: `standing` has never been loaded, so it is submitted anew.
         """
         self._outcomes.append(_Failure(request, sentence, standing, again))
         self._told.trigger()
 
-    def succeeded(self, request: Wanted) -> None:
-        """A request came into force; for any thread. What failed before it was made is history."""
+    def succeeded(self, request: Configuration) -> None:
+        """Note that a request came into force, which ends the error of any earlier one; for any thread."""
         self._outcomes.append(request)
         self._told.trigger()
 
+    # Start.
+
     def _declare(self) -> dict[str, Value]:
-        return {spec.name: typed(spec.name, self._declared(spec).value) for spec in PARAMETERS}
+        """Declare all parameters; return those that were given and those of the node's own."""
+        values: dict[str, Value] = {}
+        for spec in PARAMETERS:
+            declared = self._declared(spec)
+            if declared.type_ != Parameter.Type.NOT_SET or isinstance(spec.default, tuple):
+                values[spec.name] = read(spec.name, declared.value)
+        return values
 
     def _declared(self, spec: ParameterSpec) -> Parameter:
+        initial: Any = list(spec.default) if isinstance(spec.default, tuple) else spec.default
+        if spec.name in _CONFIGURATION and not isinstance(spec.default, tuple):
+            # Without a value, so that a given one can be told from the default, which a profile or a file may set.
+            initial = Parameter.Type(DESCRIBED_TYPES[spec.name])
         try:
-            return self._node.declare_parameter(spec.name, declared_default(spec), descriptor(spec))
+            (declared,) = self._node.declare_parameters("", [(spec.name, initial, descriptor(spec))])
         except InvalidParameterTypeException as error:
             hint = (
                 " (write a number with a decimal point, such as 1.0)" if type(spec.default) is float else ""
             )
             raise SettingsError(f"{error}{hint}") from error
         except InvalidParameterValueException as error:
-            low, high = spec.range or (None, None)
+            low, high = spec.limits or (None, None)
             raise SettingsError(
                 f"parameter {spec.name!r} is out of range: expected {low:g} to {high:g}"
             ) from error
+        return declared
 
-    def _validate(self, changes: list[Parameter]) -> SetParametersResult:
+    # A call that sets parameters.
+
+    def _expand(self, parameters: list[Parameter]) -> list[Parameter]:
+        """Pre-set: make a configuration of the call, and add the parameters that it brings along."""
+        changes = {one.name: one.value for one in parameters}
         self._next = None
-        if self._writing:
-            return SetParametersResult(successful=True)
+        if changes.keys().isdisjoint(_CONFIGURATION):
+            return parameters
         try:
-            self._next = self._checked(
-                {change.name: change.value for change in changes if change.name in _SPECS}
-            )
+            self._next = self._configuration(changes)
+            brought = [one for one in self._differing(self._next) if one.name not in changes]
+        except Exception as error:  # a file can hold anything; a parameter call must not take the node down
+            self._next = error
+            return parameters
+        self._brought = tuple(one.name for one in brought)
+        return [*parameters, *brought]
+
+    def _configuration(self, changes: Mapping[str, Any]) -> Configuration:
+        if self._restores(changes):
+            return self.requested
+        request = next_configuration(self.requested, changes, self._revisions + 1)
+        return replace(request, number=self._accepted + 1)
+
+    def _restores(self, changes: Mapping[str, Any]) -> bool:
+        """Whether the parameters, which show something else right now, show `requested` again after the change."""
+        shown, requested = self._values(_CONFIGURATION), dict(self.requested.values)
+        if shown == requested:
+            return False
+        changed = {name: read(name, value) for name, value in changes.items() if name in shown}
+        return {**shown, **changed} == requested
+
+    def _validate(self, parameters: list[Parameter]) -> SetParametersResult:
+        """On-set: refuse the call as a whole if anything in it does not fit."""
+        try:
+            for one in parameters:
+                self._check_own(one.name, one.value)
+            if isinstance(self._next, Exception):
+                raise self._next
+            if self._next is not None and self._next is not self.requested:
+                self._check(self._next)
         except ActiveSamError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        except Exception as error:  # a file can hold anything; a parameter call must not take the node down
+        except Exception as error:
             self._node.get_logger().error(f"checking parameters failed unexpectedly: {describe(error)}")
             return SetParametersResult(successful=False, reason=f"unexpected: {describe(error)}")
         return SetParametersResult(successful=True)
 
-    def _checked(self, changes: dict[str, object]) -> Wanted | None:
-        """What is wanted after `changes`; None if they are not about words and settings. Raises ActiveSamError."""
-        for name, value in changes.items():
-            takes = _SPECS[name].takes
-            if takes in (Takes.AT_ONCE, Takes.INACTIVE):
-                value = typed(name, value)
-            if takes is Takes.INACTIVE and self._active() and value != self._node.get_parameter(name).value:
-                owner = self._node.get_fully_qualified_name()
-                raise SettingsError(
-                    f"{name} cannot change while the node is active: run `ros2 lifecycle set {owner} deactivate`, "
-                    "set it, and activate the node again"
-                )
-        if not changes.keys() & set(CHANGEABLE):
-            return None
-        request = next_request(self.requested, changes, self._revisions + 1)
-        self._check(request)
-        return request
+    def _check_own(self, name: str, value: object) -> None:
+        """Check a parameter that is not of the configuration; others' are none of ours."""
+        takes = TAKES.get(name)
+        if takes not in (Takes.AT_ONCE, Takes.INACTIVE):
+            return
+        value = read(name, value)
+        if takes is Takes.INACTIVE and self._active() and value != self._node.get_parameter(name).value:
+            owner = self._node.get_fully_qualified_name()
+            raise SettingsError(
+                f"{name} cannot change while the node is active: run `ros2 lifecycle set {owner} deactivate`, "
+                "set it, and activate the node again"
+            )
 
-    def _changed(self, _: list[Parameter]) -> None:
-        # Called at once after `_validate` accepted, or after `_show` set them.
-        self.policy = self._read_policy()
+    def _take_effect(self, _: list[Parameter]) -> None:
+        """Post-set: put the policy into force, and submit the configuration if it is a new one."""
+        self.policy = group_of(Policy, self._values(one.name for one in specs_of(Policy)))
         request, self._next = self._next, None
-        if request is None:
+        if not isinstance(request, Configuration) or request is self.requested:
             return
         if request == self.requested:
-            failure = self._failure
-            if failure is not None and self.requested is failure.standing:
+            if self._failure is not None and self.requested.number == self._failure.standing.number:
                 self._failure = None  # What is in force was asked for again, so the failed change is history.
-            # What was set may say the same in other words, such as no profile beside the numbers of one.
-            self._report(self._show(request))
             return
         self.requested = request
-        self._accepted.append(request)
+        self._accepted = request.number
         self._revisions = max(self._revisions, request.revision)
-        self._report(self._show(request))
-        self._wanted(request)
+        self._log(self._brought)
+        self._submit(request)
 
-    def _read_policy(self) -> Policy:
-        names = [spec.name for spec in PARAMETERS if spec.takes is Takes.AT_ONCE]
-        return group_of(Policy, {name: self._node.get_parameter(name).value for name in names})
-
-    def _show(self, request: Wanted) -> list[str]:
-        """Set the parameters that show something else than `request`; their names."""
-        shown = {name: typed(name, self._node.get_parameter(name).value) for name in CHANGEABLE}
-        differing = [
-            Parameter(name, value=list(value) if isinstance(value, tuple) else value)
-            for name, value in request.values
-            if value != shown[name]
-        ]
-        if differing:
-            self._writing = True
-            try:
-                self._node.set_parameters_atomically(differing)
-            finally:
-                self._writing = False
-        return [parameter.name for parameter in differing]
-
-    def _report(self, names: list[str]) -> None:
-        if names:
-            values = dict(self.requested.values)
-            followed = ", ".join(f"{name} {_short(values[name])}" for name in names)
-            self._node.get_logger().info(f"set along with what was given: {followed}")
+    # Undo: executor's thread.
 
     def _take_outcomes(self) -> None:
         while self._outcomes:
             outcome = self._outcomes.popleft()
             if isinstance(outcome, _Failure):
                 self._failure = outcome
-                self._write_back(outcome)
-            elif self._failure is not None and self._is_later(outcome, self._failure.request):
+                self._undo(outcome)
+            elif self._failure is not None and outcome.number > self._failure.request.number:
                 self._failure = None
 
-    def _is_later(self, one: Wanted, other: Wanted) -> bool:
-        """Whether `one` was accepted after `other`; what is no longer remembered was accepted before all that is."""
-        order = [id(request) for request in self._accepted]
-        places = [order.index(id(request)) if id(request) in order else -1 for request in (one, other)]
-        return places[0] > places[1]
-
-    def _write_back(self, failure: _Failure) -> None:
-        """After a failed change: make the parameters show what is in force again."""
+    def _undo(self, failure: _Failure) -> None:
+        """Make the parameters show what is in force again, unless something newer was requested meanwhile."""
         if self.requested is failure.standing:
-            return  # Another change failed before this one did, and has been dealt with.
+            return  # Another change failed before this one did, and has been undone with it.
         if self.requested is not failure.request:
             self._node.get_logger().error(f"a change failed, a newer one replaced it: {failure.sentence}")
             return
         self.requested = failure.standing
-        undone = self._show(self.requested)
+        undone = self._differing(self.requested)
+        if undone:
+            self._node.set_parameters_atomically(undone)
+        names = ", ".join(one.name for one in undone)
         self._node.get_logger().error(
-            f"the change failed and is undone ({', '.join(undone)} as before): {failure.sentence}"
+            f"the change failed and is undone ({names} as before): {failure.sentence}"
         )
         if failure.again:
-            self._wanted(self.requested)
+            self._submit(self.requested)
+
+    # Values.
+
+    def _values(self, names: Iterable[str]) -> dict[str, Value]:
+        return {name: read(name, self._node.get_parameter(name).value) for name in names}
+
+    def _differing(self, configuration: Configuration) -> list[Parameter]:
+        """Return the values of a configuration that the parameters do not show."""
+        differing = []
+        for name, value in configuration.values:
+            shown = self._node.get_parameter_or(name).value
+            if shown is None or read(name, shown) != value:
+                differing.append(Parameter(name, value=list(value) if isinstance(value, tuple) else value))
+        return differing
+
+    def _log(self, brought: Iterable[str]) -> None:
+        """Say which parameters were set beside those that were given, and which a profile left as they were given."""
+        values = dict(self.requested.values)
+        followed = [f"{name} {_short(values[name])}" for name in brought]
+        if followed:
+            self._node.get_logger().info(f"set along with what was given: {', '.join(followed)}")
+        profile = PROFILES.get(str(values["profile"]), values)
+        kept = [
+            f"{name} {_short(values[name])}"
+            for name in sorted(self.requested.given)
+            if values[name] != profile[name]
+        ]
+        if kept:
+            self._node.get_logger().info(
+                f"the profile {values['profile']} leaves what was given: {', '.join(kept)}; setting profile to '' "
+                "forgets what was given"
+            )
 
 
 def _short(value: Value) -> str:

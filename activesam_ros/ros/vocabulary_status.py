@@ -9,7 +9,7 @@ from activesam_ros.ros.diagnostics import Level, Status
 from activesam_ros.ros.rules import Rule, judged, known
 
 if TYPE_CHECKING:
-    from activesam_ros.ros.preparation import Served
+    from activesam_ros.ros.vocabulary_loader import LoadedVocabulary
 
 NAME = "vocabulary"
 
@@ -32,7 +32,7 @@ class VocabularyView:
     accepted: int
     loaded: bool | None = None
     closing: bool = False
-    served: Served | None = None
+    served: LoadedVocabulary | None = None
     preparing_seconds: float | None = None
     late: bool = False
     error: str | None = None

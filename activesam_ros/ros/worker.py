@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from activesam_ros.errors import ActiveSamError, describe
-from activesam_ros.ros.preparation import Prepared, Preparer, Served, swap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from activesam_ros.prompts.prompt_set import PromptSet
     from activesam_ros.ros.calls import Call, CallQueue
-    from activesam_ros.ros.changes import ChangeDesk
     from activesam_ros.ros.inbox import Inbox
-    from activesam_ros.ros.parameters import Wanted
+    from activesam_ros.ros.vocabulary_loader import LoadedVocabulary, VocabularyLoader
     from activesam_ros.segmenter import ActiveSegmenter
 
 F = TypeVar("F")
@@ -41,19 +39,19 @@ class Task:
 class WorkerEvents(Protocol, Generic[F]):
     """What the worker tells its owner; every method is called in the worker's thread."""
 
-    def loaded(self, segmenter: ActiveSegmenter, preparer: Preparer, seconds: float) -> None:
+    def loaded(self, segmenter: ActiveSegmenter, seconds: float) -> None:
         """The model is there; words come next."""
 
-    def in_force(self, served: Served, prepared: Prepared) -> None:
+    def in_force(self, served: LoadedVocabulary) -> None:
         """From the next frame on, `served` labels."""
 
-    def answer(self, batch: list[tuple[str, F]], served: Served) -> None:
+    def answer(self, batch: list[tuple[str, F]], served: LoadedVocabulary) -> None:
         """Answer frames, one of a camera at most, and tell the inbox what became of each."""
 
-    def idle(self, served: Served) -> None:
+    def idle(self, served: LoadedVocabulary) -> None:
         """There is no frame to answer right now."""
 
-    def answer_call(self, call: Call, prompts: PromptSet | None, served: Served) -> None:
+    def answer_call(self, call: Call, prompts: PromptSet | None, served: LoadedVocabulary) -> None:
         """Answer a call, and end it."""
 
     def failed(self, sentence: str) -> None:
@@ -67,20 +65,20 @@ class Worker(Generic[F]):
         self,
         inbox: Inbox[F],
         calls: CallQueue,
-        desk: ChangeDesk[Wanted, Prepared],
+        loader: VocabularyLoader,
         load: Callable[[], ActiveSegmenter],
         events: WorkerEvents[F],
     ) -> None:
         """Args:
         inbox: where frames come from; who puts a call that is ready into `calls` has to wake it.
         calls: where calls come from; between two batches of frames at most one is answered.
-        desk: where words and settings come from; the worker opens it once the model is loaded.
+        loader: where words and settings come from; the worker opens it once the model is loaded.
         load: makes the segmenter; may raise ActiveSamError.
         events: is told what happens, and answers the frames.
         """
         self._inbox = inbox
         self._calls = calls
-        self._desk = desk
+        self._loader = loader
         self._load = load
         self._events = events
         self._ending = threading.Event()
@@ -138,18 +136,18 @@ class Worker(Generic[F]):
             return
         if self._ending.is_set():
             return
-        preparer = Preparer(segmenter, time.monotonic)
-        self._events.loaded(segmenter, preparer, time.monotonic() - started)
+        self._events.loaded(segmenter, time.monotonic() - started)
         self._task = Task("encoding the first vocabulary", time.monotonic(), bounded=False)
-        self._desk.open(preparer)
-        prepared = self._desk.wait()
-        del segmenter, preparer
-        served: Served | None = None
+        self._loader.open(segmenter)
+        ready = self._loader.wait()
+        del segmenter
+        served: LoadedVocabulary | None = None
         batch: list[tuple[str, F]] = []
         while not self._ending.is_set():
-            if prepared is not None:
-                served = swap(prepared)
-                self._events.in_force(served, prepared)
+            if ready is not None:
+                served = ready
+                served.put_in_force()
+                self._events.in_force(served)
             if batch:
                 self._task = Task("labelling frames", time.monotonic(), bounded=True)
                 self._events.answer(batch, served)
@@ -161,9 +159,9 @@ class Worker(Generic[F]):
             if self._ending.is_set():
                 return  # What waits is left to whoever follows.
             batch = self._inbox.take()
-            prepared = self._desk.collect()
+            ready = self._loader.collect()
 
-    def _answer_call(self, served: Served) -> None:
+    def _answer_call(self, served: LoadedVocabulary) -> None:
         """Answer one call, if one is ready; a further one has its turn after the frames that wait."""
         ready = self._calls.take()
         if ready is not None:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from activesam_ros.configuration import first_configuration
 from activesam_ros.errors import ActiveSamError, SettingsError, VocabularyError
 from activesam_ros.evaluation.node_parameters import wanted
-from activesam_ros.ros.edits import first_request
 from activesam_ros.ros.parameters import DEFAULTS
 from activesam_ros.vocabulary.files import load_vocabulary_file
 
@@ -29,7 +29,7 @@ def of_node(**parameters):
 
 
 def test_nothing_given_is_the_node_s_defaults():
-    got, node = wanted(), first_request({})
+    got, node = wanted(), first_configuration({})
     assert (got.vocabulary, got.settings) == (node.vocabulary, node.settings)
     assert (got.model, got.device, got.dtype) == ("facebook/sam3", "auto", "auto")
 

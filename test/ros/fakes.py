@@ -165,3 +165,19 @@ class FakeSegmenter:
         for value in values:
             if (what, value) in self.troubles:
                 raise self.troubles[what, value]
+
+
+def request(*names, **parameters):
+    """The configuration of a node that is started with these classes and parameters."""
+    from activesam_ros.configuration import first_configuration
+
+    return first_configuration({"vocabulary": names, **parameters})
+
+
+def in_force(segmenter, configuration):
+    """A vocabulary loaded with `segmenter` and in force."""
+    from activesam_ros.ros.vocabulary_loader import load_vocabulary
+
+    loaded = load_vocabulary(configuration, segmenter, None)
+    loaded.put_in_force()
+    return loaded

@@ -245,7 +245,7 @@ def test_without_a_model_or_words_it_ends(start, words, capfd):
 
 
 def test_a_client_may_describe_every_parameter(start, client):
-    from activesam_ros.ros.parameters import PARAMETERS, Takes
+    from activesam_ros.ros.parameters import PARAMETERS, TAKES, Takes
 
     start(FakeSegmenter())
     assert client.parameters.wait_for_services(PATIENCE)
@@ -253,7 +253,7 @@ def test_a_client_may_describe_every_parameter(start, client):
         client.parameters.describe_parameters([spec.name for spec in PARAMETERS])
     ).descriptors
     assert {one.name: one.read_only for one in described} == {
-        spec.name: spec.takes is Takes.NEVER for spec in PARAMETERS
+        spec.name: TAKES[spec.name] is Takes.NEVER for spec in PARAMETERS
     }
 
 

@@ -1,6 +1,7 @@
 """When the names behind the ids are told, and what stamp they carry."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,20 +12,18 @@ pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run
 from rclpy.qos import DurabilityPolicy
 from std_msgs.msg import Header
 
-from activesam_ros.prompts.text_encoder import EncodingReport
+from activesam_ros.configuration import first_configuration
 from activesam_ros.ros.announcer import Announcer
-from activesam_ros.ros.preparation import Served
-from activesam_ros.settings import SegmenterSettings
 from activesam_ros.vocabulary import Vocabulary
 
-from .fakes import PATIENCE, FakeSegmenter
+from .fakes import PATIENCE, FakeSegmenter, in_force
 from .recording import RecordingNode
 
 
 def serving(revision, *names, threshold=0.25):
-    vocabulary = Vocabulary.from_names(names or ("road",))
-    segmenter = FakeSegmenter(SegmenterSettings(confidence_threshold=threshold))
-    return Served(segmenter, vocabulary, revision, EncodingReport(0, len(vocabulary), 0.1))
+    given = {"vocabulary": names or ("road",), "confidence_threshold": threshold, "background_threshold": 0.0}
+    configuration = replace(first_configuration(given), revision=revision)
+    return in_force(FakeSegmenter(configuration.settings), configuration)
 
 
 def header(seconds, nanoseconds=0):

@@ -19,11 +19,9 @@ from activesam_ros.ros.frame import Frame
 from activesam_ros.ros.inbox import Drop, FrameCounts, Inbox
 from activesam_ros.ros.latency import Latency
 from activesam_ros.ros.parameters import Policy
-from activesam_ros.ros.preparation import Preparer, swap
 from activesam_ros.stages.temporal_reuse import StreamMemory
 
-from .fakes import FakeSegmenter
-from .test_preparation import request
+from .fakes import FakeSegmenter, in_force, request
 
 NAMES = ("front", "rear", "left")
 
@@ -64,7 +62,7 @@ class Bench:
         self.seconds = 0
         self.failures = []
         self.segmenter = FakeSegmenter(request("road").settings)
-        self.served = swap(Preparer(self.segmenter, lambda: 0.0)(request("road")))
+        self.served = in_force(self.segmenter, request("road"))
         self.segmenter.done.clear()
         self.abandoned = False
         self.answering = Answering(

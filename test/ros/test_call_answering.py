@@ -11,11 +11,9 @@ from sensor_msgs.msg import Image
 from activesam_ros.errors import ModelError, OutOfMemoryError
 from activesam_ros.ros.call_answering import CallAnswering
 from activesam_ros.ros.calls import Asked, CallQueue, Outcome
-from activesam_ros.ros.preparation import Preparer, swap
 from activesam_ros.vocabulary import Vocabulary
 
-from .fakes import PATIENCE, FakeSegmenter, eventually
-from .test_preparation import request
+from .fakes import PATIENCE, FakeSegmenter, eventually, in_force, request
 
 
 class Bench:
@@ -29,7 +27,7 @@ class Bench:
         self.failures = []
         self.ready = []
         self.segmenter = FakeSegmenter(request("road").settings)
-        self.served = swap(Preparer(self.segmenter, lambda: 0.0)(request("road")))
+        self.served = in_force(self.segmenter, request("road"))
         self.segmenter.done.clear()
         self.segmenter.encoded.clear()
         self.segmenter.asked.clear()
@@ -58,7 +56,7 @@ class Bench:
     def change(self, **settings):
         """Have other settings in force, with the same words."""
         changed = request("road", **settings)
-        self.served = swap(Preparer(self.segmenter.with_settings(changed.settings), lambda: 0.0)(changed))
+        self.served = in_force(self.segmenter.with_settings(changed.settings), changed)
         self.segmenter.asked.clear()
 
     def encoded(self, number=1):

@@ -5,10 +5,11 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
 
+from activesam_ros.configuration import group_of
 from activesam_ros.ros.camera import Camera
 from activesam_ros.ros.camera_outputs import Demand
 from activesam_ros.ros.inbox import Inbox
-from activesam_ros.ros.parameters import DEFAULTS, Policy, Setup, group_of
+from activesam_ros.ros.parameters import DEFAULTS, Policy, Setup
 
 from .recording import RecordingNode
 

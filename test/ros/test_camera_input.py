@@ -10,10 +10,11 @@ from rclpy.qos import HistoryPolicy, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from activesam_ros.configuration import group_of
 from activesam_ros.ros import camera_input
 from activesam_ros.ros.camera_input import CameraInput
 from activesam_ros.ros.inbox import Drop, FrameCounts, Inbox
-from activesam_ros.ros.parameters import DEFAULTS, Policy, Setup, group_of
+from activesam_ros.ros.parameters import DEFAULTS, Policy, Setup
 
 from .recording import RecordingNode
 

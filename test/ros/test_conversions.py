@@ -183,7 +183,10 @@ def test_label_info_names_every_class_of_the_vocabulary():
 
 
 def test_a_vocabulary_carries_all_that_belongs_to_its_ids():
-    entries = [ClassSpec("vehicle", ("car", "truck"), (255, 0, 51), ("car", "lorry")), ClassSpec("nothing", ("sky",))]
+    entries = [
+        ClassSpec("vehicle", ("car", "truck"), (255, 0, 51), ("car", "lorry")),
+        ClassSpec("nothing", ("sky",)),
+    ]
     message = vocabulary_to_msg(Vocabulary.from_entries(entries, background="nothing"), 4, HEADER)
     assert message.header == HEADER
     assert (message.revision, message.unlabeled_id, message.background_id) == (4, 255, 1)

@@ -10,15 +10,15 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
+from activesam_ros.configuration import ModelChoice, group_of
 from activesam_ros.errors import ModelError, SettingsError, VocabularyError
 from activesam_ros.ros.calls import Asked, CallQueue, Outcome
 from activesam_ros.ros.engine import Engine, load_segmenter, prompt_cache_folder
 from activesam_ros.ros.inbox import Inbox
-from activesam_ros.ros.parameters import DEFAULTS, ModelChoice, group_of
+from activesam_ros.ros.parameters import DEFAULTS
 from activesam_ros.vocabulary import Vocabulary
 
-from .fakes import PATIENCE, FakeSegmenter, eventually
-from .test_preparation import request
+from .fakes import PATIENCE, FakeSegmenter, eventually, request
 
 CHOICE = replace(group_of(ModelChoice, DEFAULTS), model="street", prompt_cache="off")
 
@@ -35,7 +35,7 @@ class Owner:
     def loaded(self, segmenter, seconds):
         self.events.append("loaded")
 
-    def in_force(self, served, prepared):
+    def in_force(self, served):
         self.events.append(f"revision {served.revision}")
 
     def change_failed(self, request, sentence, standing, again):

@@ -119,17 +119,51 @@ def test_what_is_wanted_already_is_not_wanted_again(start):
     assert owner.asked == [] and owner.live.requested.revision == 1
 
 
-def test_a_profile_is_shown_if_and_only_if_its_numbers_are_in_force(start):
-    owner = start()
-    assert owner.set(profile="") == ""
-    assert owner.get("profile") == "paper" and owner.asked == []
-    for _ in range(2):
-        assert owner.set(profile="realtime", preview_period=30) == ""
-        assert owner.get("profile", "preview_period", "keep_fraction") == ["", 30, 1.0]
-    assert len(owner.asked) == 1
-    assert owner.set(preview_period=60) == "" and owner.get("profile") == "realtime"
-    assert owner.set(profile="") == "" and owner.get("profile") == "realtime"
-    assert len(owner.asked) == 2
+OTHER = {
+    "keep_fraction": 0.5,
+    "presence_floor": 0.1,
+    "preview_period": 30,
+    "preview_way": "sweep",
+    "preview_likely": 5,
+    "leave_after": 4,
+    "change_threshold": 0.5,
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+@pytest.mark.parametrize("equals", ["the default", "nothing"])
+def test_a_given_value_wins_over_the_profile_at_the_start_and_later(start, name, equals):
+    from activesam_ros.configuration import DEFAULTS
+    from activesam_ros.settings import PROFILES
+
+    value = DEFAULTS[name] if equals == "the default" else OTHER[name]
+    expected = {**PROFILES["realtime"], name: value}
+    given = start(profile="realtime", **{name: value})
+    changed = start(**{name: value})
+    assert changed.set(profile="realtime") == ""
+    later = start()
+    assert later.set(**{name: value}) == "" and later.set(profile="realtime") == ""
+    afterwards = start(profile="realtime")
+    assert afterwards.set(**{name: value}) == ""
+    together = start()
+    assert together.set(**{"profile": "realtime", name: value}) == ""
+    for owner in (given, changed, later, afterwards, together):
+        assert dict(zip(expected, owner.get(*expected), strict=True)) == expected
+        assert {one: getattr(owner.live.requested.settings, one) for one in expected} == expected
+        assert owner.get("profile") == "realtime"
+        assert owner.set(profile="paper") == "" and owner.get(name) == value
+        # An empty profile forgets what was given, and changes no value.
+        assert owner.set(profile="") == "" and owner.get("profile", name) == ["", value]
+        assert owner.set(profile="realtime") == "" and owner.get(name) == PROFILES["realtime"][name]
+
+
+def test_a_dump_of_a_node_starts_another_one_as_it_was(start, capfd):
+    owner = start(profile="realtime", keep_fraction=0.5, vocabulary=["road"])
+    assert "the profile realtime leaves what was given: keep_fraction 0.5" in capfd.readouterr().err
+    dump = {name: owner.get(name) for name, _ in owner.live.requested.values}
+    again = start(**dump)
+    assert again.live.requested == owner.live.requested
+    assert again.set(profile="paper") == "" and again.get("keep_fraction", "preview_period") == [0.5, 1]
 
 
 def test_a_file_brings_its_parameters_along_and_the_log_says_so(start, tmp_path, capfd):

@@ -1,142 +1,101 @@
+"""The node's parameters: their declaration, their description to ROS tools, and the shipped file."""
+
+import re
 from dataclasses import fields
-from typing import get_args
+from pathlib import Path
 
 import pytest
+import yaml
 
-from activesam_ros.errors import SettingsError, VocabularyError
-from activesam_ros.prompts.text_encoder import Residence
-from activesam_ros.ros.parameters import (
-    CHANGEABLE,
-    DEFAULTS,
-    PARAMETERS,
-    ModelChoice,
-    Policy,
-    Setup,
-    Takes,
-    group_of,
-    settings_of,
-    typed,
-)
-from activesam_ros.settings import SegmenterSettings
+pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
+from rcl_interfaces.msg import ParameterType
+
+from activesam_ros.configuration import CONFIGURABLE, ModelChoice, group_of
+from activesam_ros.errors import SettingsError
+from activesam_ros.ros.live_parameters import DESCRIBED_TYPES, descriptor
+from activesam_ros.ros.parameters import DEFAULTS, PARAMETERS, TAKES, Policy, Setup, Takes, read
+from activesam_ros.settings import BOUNDS, GOVERNED
+
+FILE = Path(__file__).parents[2] / "config" / "activesam.yaml"
 SPECS = {spec.name: spec for spec in PARAMETERS}
-
-
-def values(**changes):
-    return {**DEFAULTS, **changes}
-
-
-def test_every_setting_of_the_segmenter_is_a_parameter_with_the_papers_default():
-    paper = SegmenterSettings()
-    own = {"background_threshold": 0.4, "full_resolution": 0}
-    for field in fields(SegmenterSettings):
-        assert SPECS[field.name].default == own.get(field.name, getattr(paper, field.name))
-        assert SPECS[field.name].takes is Takes.PREPARED
-
-
-def test_the_defaults_are_accepted():
-    assert settings_of(DEFAULTS) == SegmenterSettings(background_threshold=0.4)
-    assert all(typed(name, value) == value for name, value in DEFAULTS.items())
+BROUGHT = {*GOVERNED, "background_threshold", "background_class"}
 
 
 @pytest.mark.parametrize(
     ("group", "takes"), [(Setup, Takes.NEVER), (ModelChoice, Takes.INACTIVE), (Policy, Takes.AT_ONCE)]
 )
 def test_a_group_holds_the_parameters_that_take_effect_together(group, takes):
-    names = {spec.name for spec in PARAMETERS if spec.takes is takes}
+    names = {name for name, when in TAKES.items() if when is takes}
     assert {field.name for field in fields(group)} == names
-    assert not names & set(CHANGEABLE)
-    made = group_of(group, DEFAULTS)
-    assert {name: getattr(made, name) for name in names} == {name: DEFAULTS[name] for name in names}
+    assert group_of(group, DEFAULTS) == group()
 
 
-def test_every_other_parameter_is_prepared():
-    assert tuple(spec.name for spec in PARAMETERS if spec.takes is Takes.PREPARED) == CHANGEABLE
-    assert len(CHANGEABLE) == len(PARAMETERS) - sum(
-        len(fields(group)) for group in (Setup, ModelChoice, Policy)
-    )
+def test_every_other_parameter_is_loaded_beside_the_stream():
+    assert {name for name, when in TAKES.items() if when is Takes.PREPARED} == set(CONFIGURABLE)
+    assert len(SPECS) == len(PARAMETERS)
 
 
-def test_the_text_encoder_may_stay_where_the_library_lets_it():
-    assert set(SPECS["text_encoder"].choices) == set(get_args(Residence))
-    with pytest.raises(SettingsError, match="text_encoder is 'gone'; expected one of release, offload, keep"):
-        typed("text_encoder", "gone")
+@pytest.mark.parametrize("spec", PARAMETERS, ids=lambda spec: spec.name)
+def test_every_parameter_is_described_with_its_range(spec):
+    message = descriptor(spec)
+    assert message.name == spec.name and message.description.endswith(".")
+    assert message.read_only == (TAKES[spec.name] is Takes.NEVER)
+    ranges = [*message.integer_range, *message.floating_point_range]
+    assert [(one.from_value, one.to_value) for one in ranges] == ([spec.limits] if spec.limits else [])
+    kinds = {
+        bool: ParameterType.PARAMETER_BOOL,
+        int: ParameterType.PARAMETER_INTEGER,
+        float: ParameterType.PARAMETER_DOUBLE,
+        str: ParameterType.PARAMETER_STRING,
+        tuple: ParameterType.PARAMETER_STRING_ARRAY,
+    }
+    assert message.type == DESCRIBED_TYPES[spec.name] == kinds[type(spec.default)]
 
 
-SETTINGS = {field.name for field in fields(SegmenterSettings)}
+def test_the_parameter_file_states_every_default_and_comments_out_what_a_profile_or_a_file_sets():
+    text = FILE.read_text()
+    full = re.sub(r"^    # (?=\w+: [^ ]+$)", "    ", text, flags=re.M)
+    stated, held = (yaml.safe_load(one)["/**"]["ros__parameters"] for one in (full, text))
+    assert stated == {
+        name: list(value) if isinstance(value, tuple) else value for name, value in DEFAULTS.items()
+    }
+    assert list(stated) == list(DEFAULTS)
+    assert set(stated) - set(held) == BROUGHT
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(SETTINGS) if SPECS[name].range])
-def test_the_declared_range_is_the_settings_own(name):
-    low, high = SPECS[name].range
-    settings_of(values(**{name: high}))
-    with pytest.raises(SettingsError, match=name):
-        settings_of(values(**{name: high + 1}))
-    with pytest.raises(SettingsError, match=name):
-        settings_of(values(**{name: low - 1}))
+def test_the_parameter_file_comments_on_every_parameter():
+    lines = FILE.read_text().splitlines()
+    for name in DEFAULTS:
+        pattern = re.compile(rf"    (# )?{name}:")
+        (at,) = (number for number, line in enumerate(lines) if pattern.match(line))
+        assert lines[at - 1].startswith("    # "), f"{name} has no comment of its own"
 
 
-@pytest.mark.parametrize("name", [spec.name for spec in PARAMETERS if spec.limits])
+@pytest.mark.parametrize(
+    "name", [spec.name for spec in PARAMETERS if spec.limits and spec.name not in BOUNDS]
+)
 def test_the_nodes_own_numbers_keep_within_their_limits(name):
-    assert name not in SETTINGS
-    low, high = SPECS[name].range
-    assert typed(name, low) == low and typed(name, high) == high
+    low, high = SPECS[name].limits
+    assert read(name, low) == low and read(name, high) == high
     for outside in (low - 1, high + 1):
         with pytest.raises(SettingsError, match=f"{name} is .*; expected {low:g} to {high:g}"):
-            typed(name, outside)
+            read(name, outside)
     if isinstance(low, float):
         with pytest.raises(SettingsError, match=name):
-            typed(name, float("nan"))
+            read(name, float("nan"))
 
 
 @pytest.mark.parametrize("name", [spec.name for spec in PARAMETERS if spec.choices])
 def test_a_text_that_is_none_of_the_choices_is_refused_with_them(name):
-    assert all(typed(name, choice) == choice for choice in SPECS[name].choices)
+    assert all(read(name, choice) == choice for choice in SPECS[name].choices)
     with pytest.raises(SettingsError, match=f"{name} is 'other'; expected one of {SPECS[name].choices[0]}, "):
-        typed(name, "other")
-
-
-def test_full_resolution_zero_is_the_models_own():
-    assert settings_of(values(full_resolution=0)).full_resolution is None
-    assert settings_of(values(full_resolution=1008)).full_resolution == 1008
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ([b"r"], "quotes"),
-        ([True, False], "quotes"),
-        ("road", "list"),
-        (3, "list"),
-    ],
-)
-def test_a_vocabulary_that_is_no_list_of_texts_is_refused_with_the_reason(given, said):
-    with pytest.raises(VocabularyError, match=said):
-        typed("vocabulary", given)
-
-
-@pytest.mark.parametrize("given", [[], b"", None])
-def test_an_empty_list_arrives_in_several_forms(given):
-    assert typed("vocabulary", given) == ()
-
-
-@pytest.mark.parametrize(
-    ("name", "given"),
-    [("keep_fraction", 1), ("max_active", 3.0), ("max_active", True), ("background_class", 7)],
-)
-def test_a_value_of_another_type_is_refused_by_name(name, given):
-    with pytest.raises(SettingsError, match=name):
-        typed(name, given)
-
-
-def test_a_number_that_is_none_is_refused_by_name():
-    with pytest.raises(SettingsError, match="keep_fraction"):
-        settings_of(values(keep_fraction=float("nan")))
+        read(name, "other")
 
 
 @pytest.mark.parametrize("given", [[], b"", None, ["front"], ["front", "rear_2", "_x", "X"]])
 def test_cameras_are_names(given):
-    assert typed("cameras", given) == tuple(given or ())
+    assert read("cameras", given) == tuple(given or ())
 
 
 @pytest.mark.parametrize(
@@ -157,4 +116,4 @@ def test_cameras_are_names(given):
 )
 def test_what_cannot_be_part_of_a_topic_is_no_camera(given, said):
     with pytest.raises(SettingsError, match=said):
-        typed("cameras", given)
+        read("cameras", given)

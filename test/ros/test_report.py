@@ -9,6 +9,7 @@ pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+from activesam_ros.configuration import ModelChoice, group_of
 from activesam_ros.ros import qos, report
 from activesam_ros.ros.calls import CallQueue
 from activesam_ros.ros.camera_outputs import Demand
@@ -16,15 +17,13 @@ from activesam_ros.ros.inbox import Drop, Inbox
 from activesam_ros.ros.input_watch import IMAGE, Listener
 from activesam_ros.ros.latency import Latency
 from activesam_ros.ros.lifecycle import Stage
-from activesam_ros.ros.parameters import DEFAULTS, ModelChoice, Policy, group_of
-from activesam_ros.ros.preparation import Preparer, swap
+from activesam_ros.ros.parameters import DEFAULTS, Policy
 from activesam_ros.ros.report import NodeReport
 from activesam_ros.ros.worker import Task
 from activesam_ros.stages.temporal_reuse import StreamMemory
 
-from .fakes import FakeSegmenter
+from .fakes import FakeSegmenter, in_force, request
 from .recording import RecordingNode
-from .test_preparation import request
 
 OK, WARN, ERROR, STALE = (bytes([level]) for level in range(4))
 CHOICE = group_of(ModelChoice, {**DEFAULTS, "model": "street"})
@@ -48,7 +47,7 @@ class Bench(RecordingNode):
         self.inbox = Inbox(names, queue_size=9)
         self.inbox.open()
         self.cameras = {name: self._camera(name) for name in names}
-        served = swap(Preparer(FakeSegmenter(request("road").settings), lambda: 0.0)(request("road")))
+        served = in_force(FakeSegmenter(request("road").settings), request("road"))
         self.engine = SimpleNamespace(
             task=None,
             served=served,

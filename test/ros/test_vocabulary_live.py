@@ -158,14 +158,14 @@ def test_words_files_and_presets_change_in_one_revision_each(start_node, client,
 
 
 def test_random_edits_end_where_the_parameters_say(start_node, client, small):
+    from activesam_ros.configuration import first_configuration, next_configuration
     from activesam_ros.errors import ActiveSamError
-    from activesam_ros.ros.edits import first_request, next_request
 
     node = start_node()
     client.connect(small)
     chance = random.Random(20)
     words = [*WORDS, "tree", "dog", "bus", "fence", "grass, lawn", "traffic light", "bench"]
-    expected = first_request({"vocabulary": WORDS})
+    expected = first_configuration({"vocabulary": WORDS})
     revision = 1
     with streaming(client, small):
         for _ in range(15):
@@ -180,7 +180,7 @@ def test_random_edits_end_where_the_parameters_say(start_node, client, small):
                 ]
             )
             try:
-                expected = next_request(expected, changes, revision + 1)
+                expected = next_configuration(expected, changes, revision + 1)
             except ActiveSamError as error:
                 assert client.set(**changes) == (False, str(error))
             else:

@@ -1,21 +1,26 @@
+from dataclasses import replace
+
 import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
+from activesam_ros.configuration import first_configuration
 from activesam_ros.prompts.text_encoder import EncodingReport
 from activesam_ros.ros.diagnostics import Level
-from activesam_ros.ros.preparation import Served
+from activesam_ros.ros.vocabulary_loader import LoadedVocabulary
 from activesam_ros.ros.vocabulary_status import RULES, VocabularyView, vocabulary_status
-from activesam_ros.vocabulary import Vocabulary
 
 from .documented import documented_rules, documented_values
-from .fakes import FakeSegmenter
+from .fakes import FakePrompts, FakeSegmenter
 
 
 def view(revision=3, **fields) -> VocabularyView:
     """A vocabulary in force, unless `revision` is None, but for what is given."""
-    vocabulary = Vocabulary.from_names(["road", "car, automobile"])
-    served = Served(FakeSegmenter(), vocabulary, revision, EncodingReport(2, 1, 0.5)) if revision else None
+    configuration = replace(
+        first_configuration({"vocabulary": ["road", "car, automobile"]}), revision=revision or 0
+    )
+    prompts = FakePrompts(configuration.vocabulary, (2, 2), EncodingReport(2, 1, 0.5))
+    served = LoadedVocabulary(configuration, FakeSegmenter(), prompts, 0.5) if revision else None
     given = {"accepted": 3, "loaded": True, "served": served, "prompt_cache": "/cache/prompts"}
     return VocabularyView(**{**given, **fields})
 

@@ -6,12 +6,11 @@ import pytest
 
 from activesam_ros.errors import ImageError, ModelError, describe
 from activesam_ros.ros.calls import Answer, Asked, CallQueue, Outcome
-from activesam_ros.ros.changes import ChangeDesk
 from activesam_ros.ros.inbox import Inbox
+from activesam_ros.ros.vocabulary_loader import VocabularyLoader
 from activesam_ros.ros.worker import Worker
 
-from .fakes import PATIENCE, FakeSegmenter, eventually
-from .test_preparation import request
+from .fakes import PATIENCE, FakeSegmenter, eventually, request
 
 
 class Owner:
@@ -45,12 +44,14 @@ class Owner:
     def note_task(self):
         self.tasks.append((self.worker.task.name, self.worker.task.bounded))
 
-    def loaded(self, segmenter, preparer, seconds):
-        self.preparer = preparer
+    def loaded(self, segmenter, seconds):
         self.note_task()
         self.tell("loaded")
 
-    def in_force(self, served, prepared):
+    def change_failed(self, request, error, last):
+        self.tell(f"change failed: {error}; revision {last.revision} stays")
+
+    def in_force(self, served):
         self.tell(f"revision {served.revision} {','.join(served.vocabulary.names)}")
 
     def answer(self, batch, served):
@@ -95,17 +96,17 @@ def run():
 
     def start(load):
         owner = Owner()
-        desk = ChangeDesk(lambda request, error: owner.tell(f"change failed: {error}"), owner.inbox.wake)
-        worker = owner.worker = Worker(owner.inbox, owner.calls, desk, load, owner)
-        running.append((worker, desk))
+        loader = VocabularyLoader(owner.change_failed, owner.inbox.wake)
+        worker = owner.worker = Worker(owner.inbox, owner.calls, loader, load, owner)
+        running.append((worker, loader))
         worker.start()
-        return owner, desk, worker
+        return owner, loader, worker
 
     yield start
-    for worker, desk in running:
+    for worker, loader in running:
         worker.end()
-        desk.close()
-        assert worker.join(PATIENCE) and desk.join(PATIENCE)
+        loader.close()
+        assert worker.join(PATIENCE) and loader.join(PATIENCE)
 
 
 def segmenter(**kwargs):
@@ -113,10 +114,10 @@ def segmenter(**kwargs):
 
 
 def test_frames_wait_for_the_first_words_and_are_answered_with_them(run):
-    owner, desk, _ = run(segmenter)
+    owner, loader, _ = run(segmenter)
     owner.inbox.put("front", "early")
     owner.until(lambda: "loaded" in owner.events)
-    desk.submit(request("road"))
+    loader.submit(request("road"))
     owner.until(lambda: owner.answers)
     assert owner.answers == [("early", 1, ("road",))]
     assert owner.events == ["loaded", "revision 1 road"]
@@ -124,10 +125,10 @@ def test_frames_wait_for_the_first_words_and_are_answered_with_them(run):
 
 
 def test_frames_of_several_cameras_are_answered_together(run):
-    owner, desk, _ = run(segmenter)
+    owner, loader, _ = run(segmenter)
     owner.inbox.put("rear", "behind")
     owner.inbox.put("front", "ahead")
-    desk.submit(request("road"))
+    loader.submit(request("road"))
     owner.until(lambda: owner.answers)
     assert owner.answers == [("ahead", "behind", 1, ("road",))]
 
@@ -135,11 +136,11 @@ def test_frames_of_several_cameras_are_answered_together(run):
 def test_frames_keep_the_old_words_while_new_ones_are_encoded(run):
     gate = threading.Event()
     gate.set()
-    owner, desk, _ = run(lambda: segmenter(gate=gate))
-    desk.submit(request("road"))
+    owner, loader, _ = run(lambda: segmenter(gate=gate))
+    loader.submit(request("road"))
     owner.until(lambda: "revision 1 road" in owner.events)
     gate.clear()
-    desk.submit(replace(request("sky"), revision=2))
+    loader.submit(replace(request("sky"), revision=2))
     owner.inbox.put("front", "during")
     owner.until(lambda: len(owner.answers) == 1)
     gate.set()
@@ -151,14 +152,14 @@ def test_frames_keep_the_old_words_while_new_ones_are_encoded(run):
 
 
 def test_words_are_not_swapped_while_a_frame_is_in_work(run):
-    owner, desk, _ = run(segmenter)
-    desk.submit(request("road"))
+    owner, loader, _ = run(segmenter)
+    loader.submit(request("road"))
     owner.until(lambda: owner.idled)
     owner.answering.clear()
     owner.inbox.put("front", "first")
     owner.until(lambda: owner.begun)
-    desk.submit(replace(request("sky"), revision=2))
-    assert desk.join(PATIENCE)
+    loader.submit(replace(request("sky"), revision=2))
+    assert loader.join(PATIENCE)
     owner.inbox.put("front", "second")
     assert owner.events[-1] == "revision 1 road"
     owner.answering.set()
@@ -167,22 +168,22 @@ def test_words_are_not_swapped_while_a_frame_is_in_work(run):
 
 
 def test_words_that_cannot_be_encoded_leave_the_old_in_force(run):
-    owner, desk, _ = run(segmenter)
-    desk.submit(request("road"))
+    owner, loader, _ = run(segmenter)
+    loader.submit(request("road"))
     owner.until(lambda: "revision 1 road" in owner.events)
-    desk.submit(request("unspeakable"))
+    loader.submit(request("unspeakable"))
     owner.until(lambda: any(event.startswith("change failed") for event in owner.events))
     owner.inbox.put("front", "frame")
     owner.until(lambda: owner.answers)
     assert owner.answers == [("frame", 1, ("road",))]
-    assert owner.preparer.last.wanted == request("road")
+    assert owner.events[-1].endswith("; revision 1 stays")
 
 
 def test_without_a_frame_it_is_told_that_there_is_nothing_to_do(run):
-    owner, desk, _ = run(segmenter)
-    desk.submit(request("road"))
+    owner, loader, _ = run(segmenter)
+    loader.submit(request("road"))
     owner.until(lambda: 1 in owner.idled)
-    desk.submit(replace(request("sky"), revision=2))
+    loader.submit(replace(request("sky"), revision=2))
     owner.until(lambda: 2 in owner.idled)
     idled = len(owner.idled)
     owner.inbox.wake()
@@ -191,8 +192,8 @@ def test_without_a_frame_it_is_told_that_there_is_nothing_to_do(run):
 
 
 def test_one_call_at_most_is_answered_between_two_batches_of_frames(run):
-    owner, desk, _ = run(segmenter)
-    desk.submit(request("road"))
+    owner, loader, _ = run(segmenter)
+    loader.submit(request("road"))
     owner.until(lambda: owner.idled)
     owner.answering.clear()
     owner.inbox.put("front", "frame 1")
@@ -208,9 +209,9 @@ def test_one_call_at_most_is_answered_between_two_batches_of_frames(run):
 
 
 def test_a_call_is_answered_without_any_frame(run):
-    owner, desk, _ = run(segmenter)
+    owner, loader, _ = run(segmenter)
     owner.call("early")
-    desk.submit(request("road"))
+    loader.submit(request("road"))
     owner.until(lambda: "early LABELLED" in owner.events)
     assert owner.begun == []
     owner.call("late")
@@ -222,8 +223,8 @@ def test_a_call_in_work_when_it_fails_is_ended(run, monkeypatch):
         raise KeyError("surprise")
 
     monkeypatch.setattr(Owner, "answer_call", surprise)
-    owner, desk, worker = run(segmenter)
-    desk.submit(request("road"))
+    owner, loader, worker = run(segmenter)
+    loader.submit(request("road"))
     owner.call("one")
     assert worker.join(PATIENCE)
     assert owner.events[-2:] == ["one FAILED", "failed: the worker failed: KeyError: 'surprise'"]
@@ -238,13 +239,13 @@ def test_what_it_does_has_a_name_and_only_frames_should_be_done_soon(run):
         assert gate.wait(PATIENCE)
         return model
 
-    owner, desk, worker = run(load)
+    owner, loader, worker = run(load)
     assert loading.wait(PATIENCE)
     assert (worker.task.name, worker.task.bounded) == ("loading the model", False)
     gate.set()
     owner.until(lambda: "loaded" in owner.events)
     gate.clear()
-    desk.submit(request("road"))
+    loader.submit(request("road"))
     eventually(lambda: model.asked)
     assert (worker.task.name, worker.task.bounded) == ("encoding the first vocabulary", False)
     gate.set()
@@ -277,8 +278,8 @@ def test_an_owner_that_raises_ends_it_with_one_sentence(run, monkeypatch, method
         raise KeyError("surprise")
 
     monkeypatch.setattr(Owner, method, surprise)
-    owner, desk, worker = run(segmenter)
-    desk.submit(request("road"))
+    owner, loader, worker = run(segmenter)
+    loader.submit(request("road"))
     if method == "answer":
         owner.until(lambda: owner.idled)
         owner.inbox.put("front", "frame")
@@ -291,20 +292,20 @@ def test_an_owner_that_raises_ends_it_with_one_sentence(run, monkeypatch, method
 
 def test_it_ends_while_it_waits_for_frames_and_while_it_waits_for_words(run):
     for submit in (False, True):
-        owner, desk, worker = run(segmenter)
+        owner, loader, worker = run(segmenter)
         if submit:
-            desk.submit(request("road"))
+            loader.submit(request("road"))
         owner.until(lambda submit=submit, owner=owner: len(owner.events) == 1 + submit)
         assert not worker.ending
         worker.end()
-        desk.close()
+        loader.close()
         assert worker.ending and worker.join(PATIENCE)
         assert owner.inbox.is_open
 
 
 def test_it_ends_after_the_frames_in_work(run):
-    owner, desk, worker = run(segmenter)
-    desk.submit(request("road"))
+    owner, loader, worker = run(segmenter)
+    loader.submit(request("road"))
     owner.until(lambda: owner.idled)
     owner.answering.clear()
     owner.inbox.put("front", "in work")
@@ -327,10 +328,10 @@ def test_one_that_ends_while_it_loads_serves_nothing(run):
         assert gate.wait(PATIENCE)
         return segmenter()
 
-    owner, desk, worker = run(load)
-    desk.submit(request("road"))
+    owner, loader, worker = run(load)
+    loader.submit(request("road"))
     worker.end()
-    desk.close()
+    loader.close()
     gate.set()
     assert worker.join(PATIENCE)
     assert owner.events == [] and owner.answers == []

@@ -74,13 +74,12 @@ def _serve(
 ) -> None:
     import torch
 
-    from activesam_ros.ros.edits import first_request
-    from activesam_ros.ros.parameters import CHANGEABLE
+    from activesam_ros.configuration import first_configuration
     from activesam_ros.segmenter import ActiveSegmenter
 
     if threads is not None:
         torch.set_num_threads(threads)
-    wanted = first_request({name: value for name, value in parameters.items() if name in CHANGEABLE})
+    wanted = first_configuration(parameters)
     segmenter = ActiveSegmenter.from_pretrained(
         parameters["model"], settings=wanted.settings, prompt_cache=None
     )

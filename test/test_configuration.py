@@ -1,14 +1,24 @@
-"""What parameters ask for, one call after the other."""
+"""Vocabulary and settings from parameters, one call after the other."""
 
 import random
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from activesam_ros.configuration import (
+    CONFIGURABLE,
+    DEFAULTS,
+    SPECS,
+    ModelChoice,
+    first_configuration,
+    next_configuration,
+    settings_of,
+    specs_of,
+)
 from activesam_ros.errors import SettingsError, VocabularyError
-from activesam_ros.ros.edits import first_request, next_request
-from activesam_ros.ros.parameters import CHANGEABLE, DEFAULTS
-from activesam_ros.settings import PROFILES, SegmenterSettings
+from activesam_ros.prompts.text_encoder import Residence
+from activesam_ros.settings import BOUNDS, CHOICES, GOVERNED, PROFILES, SegmenterSettings
 from activesam_ros.vocabulary import ClassSpec
 from activesam_ros.vocabulary.files import VocabularyFile
 
@@ -16,7 +26,10 @@ FILES = {
     "street": VocabularyFile(
         "street",
         Path("street.yaml"),
-        (ClassSpec("road", ("road", "lane")), ClassSpec("plants", ("tree", "grass"), (1, 2, 3), ("tree", "lawn"))),
+        (
+            ClassSpec("road", ("road", "lane")),
+            ClassSpec("plants", ("tree", "grass"), (1, 2, 3), ("tree", "lawn")),
+        ),
         background="plants",
         background_threshold=0.1,
     ),
@@ -31,11 +44,11 @@ def load(source):
 
 
 def first(**given):
-    return first_request(given, load)
+    return first_configuration(given, load)
 
 
 def then(last, revision=None, **changes):
-    return next_request(last, changes, revision or last.revision + 1, load)
+    return next_configuration(last, changes, revision or last.revision + 1, load)
 
 
 def shown(request, *names):
@@ -52,7 +65,7 @@ FILE_SETS = ("vocabulary_file", "vocabulary", "background_class", "background_th
 
 def test_without_parameters_the_defaults_are_wanted():
     request = first()
-    assert dict(request.values) == {name: DEFAULTS[name] for name in CHANGEABLE}
+    assert dict(request.values) == DEFAULTS and request.given == frozenset()
     assert request.revision == 1 and request.vocabulary.class_ids == tuple(range(19))
     assert request.settings == SegmenterSettings(background_threshold=0.4)
 
@@ -170,16 +183,15 @@ def test_both_in_one_call_or_at_the_start_are_refused():
 
 def test_an_unreadable_file_is_refused_with_its_line():
     for request in (lambda **changes: then(first(), **changes), first):
-        with pytest.raises(VocabularyError, match="bad.yaml, line 3"):
+        with pytest.raises(VocabularyError, match=r"bad\.yaml, line 3"):
             request(vocabulary_file="bad.yaml")
 
 
-def test_at_the_start_a_file_sets_what_has_its_default():
-    request = first(**{**DEFAULTS, "vocabulary_file": "street"})
-    assert shown(request, *FILE_SETS) == ("street", ("road, lane", "plants"), "plants", 0.1)
-    assert request.revision == 1 and request.vocabulary.class_ids == (0, 1)
+def test_at_the_start_a_given_value_wins_over_the_files_even_if_it_is_the_default():
     own = first(vocabulary_file="street", background_class="road", background_threshold=0.2)
     assert shown(own, *FILE_SETS[2:]) == ("road", 0.2) and own.vocabulary.background_id == 0
+    same = first(vocabulary_file="street", background_class="", background_threshold=0.4)
+    assert shown(same, *FILE_SETS[2:]) == ("", 0.4) and same.vocabulary.background_id is None
 
 
 def test_a_refused_value_is_named():
@@ -232,8 +244,8 @@ def test_a_dump_of_a_node_that_runs_from_a_file_starts_it_again():
     assert shown(again, *FILE_SETS) == shown(running, *FILE_SETS)
 
 
-@pytest.mark.parametrize("nothing", [None, [], ()])
-def test_an_empty_vocabulary_beside_a_file_is_none(nothing):
+@pytest.mark.parametrize("nothing", [None, [], (), DEFAULTS["vocabulary"]])
+def test_an_empty_or_the_default_vocabulary_beside_a_file_counts_as_not_given(nothing):
     assert (
         first(vocabulary_file="street", vocabulary=nothing).vocabulary
         == first(vocabulary_file="street").vocabulary
@@ -254,14 +266,22 @@ def test_more_prompts_than_a_model_is_asked_are_refused():
         then(first(), vocabulary=[f"word {index}" for index in range(10_001)])
 
 
-GOVERNED = tuple(PROFILES["paper"])
+OTHER = {
+    "keep_fraction": 0.5,
+    "presence_floor": 0.1,
+    "preview_period": 30,
+    "preview_way": "sweep",
+    "preview_likely": 5,
+    "leave_after": 4,
+    "change_threshold": 0.5,
+}
 
 
 def governed(request):
     return {name: getattr(request.settings, name) for name in GOVERNED}
 
 
-def test_a_profile_sets_the_numbers_that_it_governs_and_no_others():
+def test_a_profile_sets_the_settings_that_it_governs_and_no_others():
     request = then(first(confidence_threshold=0.4), profile="realtime")
     assert governed(request) == PROFILES["realtime"]
     assert shown(request, "profile", *GOVERNED) == ("realtime", *PROFILES["realtime"].values())
@@ -270,29 +290,103 @@ def test_a_profile_sets_the_numbers_that_it_governs_and_no_others():
     assert governed(request) == PROFILES["paper"] and shown(request, "profile") == ("paper",)
 
 
-def test_a_number_that_comes_with_a_profile_wins_and_the_profile_shows_as_none():
+@pytest.mark.parametrize("name", GOVERNED)
+@pytest.mark.parametrize("value", ["the paper's", "the stream's", "another"])
+def test_a_given_value_wins_over_a_profile_at_the_start_and_later(name, value):
+    own = {"the paper's": PROFILES["paper"], "the stream's": PROFILES["realtime"], "another": OTHER}[value]
+    given = {name: own[name]}
+    expected = {**PROFILES["realtime"], **given}
     for request in (
-        first(profile="realtime", preview_period=30),
-        then(first(), profile="realtime", preview_period=30),
-        then(first(profile="realtime"), preview_period=30),
+        first(profile="realtime", **given),
+        then(first(), profile="realtime", **given),
+        then(first(profile="realtime"), **given),
+        then(first(**given), profile="realtime"),
+        then(then(first(), **given), profile="realtime"),
+        then(then(first(profile="realtime", **given), profile="paper"), profile="realtime"),
     ):
-        assert governed(request) == {**PROFILES["realtime"], "preview_period": 30}
-        assert shown(request, "profile") == ("",)
-    # A dump of that node begins where it was.
-    assert first(**dict(request.values)) == first(profile="realtime", preview_period=30)
-    back = then(request, preview_period=PROFILES["realtime"]["preview_period"])
-    assert shown(back, "profile") == ("realtime",)
+        assert governed(request) == expected
+        assert shown(request, "profile", name) == ("realtime", own[name])
+        assert governed(then(request, profile="paper")) == {**PROFILES["paper"], **given}
+        # A dump of the node starts where it was, and its profile can be changed as before.
+        again = first(**dict(request.values))
+        assert again.settings == request.settings and shown(again, "profile") == ("realtime",)
+        if value == "another":
+            assert governed(then(again, profile="paper")) == {**PROFILES["paper"], **given}
 
 
-def test_a_parameter_file_with_every_default_may_name_a_profile():
-    request = first(**{**{name: DEFAULTS[name] for name in CHANGEABLE}, "profile": "realtime"})
-    assert governed(request) == PROFILES["realtime"] and shown(request, "profile") == ("realtime",)
-    assert first(**dict(request.values)) == request
+def test_an_empty_profile_keeps_the_values_and_forgets_which_were_given():
+    request = then(first(profile="realtime", keep_fraction=0.5), profile="")
+    assert governed(request) == {**PROFILES["realtime"], "keep_fraction": 0.5}
+    assert shown(request, "profile") == ("",)
+    assert first(**dict(request.values)).settings == request.settings
+    for start in (request, first(**dict(request.values))):
+        assert governed(then(start, profile="paper")) == PROFILES["paper"]
+    # What the same call gives is given.
+    assert governed(then(then(request, profile="", leave_after=3), profile="paper", keep_fraction=0.5)) == {
+        **PROFILES["paper"],
+        "keep_fraction": 0.5,
+    }
 
 
-def test_an_unknown_profile_is_refused_and_no_profile_changes_nothing():
+def test_all_settings_of_a_profile_without_its_name_are_given():
+    request = then(first(**PROFILES["paper"]), profile="realtime")
+    assert governed(request) == PROFILES["paper"] and request.given == frozenset(GOVERNED)
+
+
+def test_an_unknown_profile_is_refused():
     with pytest.raises(
         SettingsError, match="profile is 'fast'; expected one of paper, realtime, an empty text"
     ):
         first(profile="fast")
-    assert then(first(), profile="") == first()
+
+
+READ = {spec.name: spec.read for spec in (*SPECS, *specs_of(ModelChoice))}
+LIMITS = {spec.name: spec.limits for spec in SPECS if spec.limits}
+
+
+def test_every_setting_of_the_segmenter_is_a_parameter_with_the_papers_default():
+    assert set(CONFIGURABLE) == set(DEFAULTS) > set(BOUNDS) | set(CHOICES)
+    assert set(LIMITS) == set(BOUNDS)
+    assert settings_of(DEFAULTS) == SegmenterSettings(background_threshold=0.4)
+    assert settings_of({**DEFAULTS, "full_resolution": 1008}).full_resolution == 1008
+    assert all(READ[name](value) == value for name, value in DEFAULTS.items())
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_the_declared_range_is_the_settings_own(name):
+    low, high = LIMITS[name]
+    settings_of({**DEFAULTS, name: high})
+    for outside in (high + 1, low - 1, float("nan")):
+        with pytest.raises(SettingsError, match=name):
+            settings_of({**DEFAULTS, name: outside})
+
+
+def test_the_text_encoder_may_stay_where_the_library_lets_it():
+    (spec,) = (spec for spec in specs_of(ModelChoice) if spec.name == "text_encoder")
+    assert set(spec.choices) == set(get_args(Residence))
+    with pytest.raises(SettingsError, match="text_encoder is 'gone'; expected one of release, offload, keep"):
+        spec.read("gone")
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "error", "said"),
+    [
+        ("vocabulary", [b"r"], VocabularyError, "quotes"),
+        ("vocabulary", [True, False], VocabularyError, "quotes"),
+        ("vocabulary", "road", VocabularyError, "list"),
+        ("vocabulary", 3, VocabularyError, "list"),
+        ("keep_fraction", 1, SettingsError, "keep_fraction"),
+        ("max_active", 3.0, SettingsError, "max_active"),
+        ("max_active", True, SettingsError, "max_active"),
+        ("background_class", 7, SettingsError, "background_class"),
+        ("preview_way", "other", SettingsError, "expected one of share, sweep"),
+    ],
+)
+def test_a_value_of_another_type_or_none_of_the_choices_is_refused_by_name(name, given, error, said):
+    with pytest.raises(error, match=said):
+        READ[name](given)
+
+
+@pytest.mark.parametrize("given", [[], b"", None])
+def test_an_empty_list_arrives_in_several_forms(given):
+    assert READ["vocabulary"](given) == ()

@@ -1,0 +1,357 @@
+"""Vocabulary and settings from parameters, read in the same way by the node and by the evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+from activesam_ros.errors import SettingsError, VocabularyError
+from activesam_ros.settings import BOUNDS, CHOICES, DESCRIPTIONS, GOVERNED, PROFILES, SegmenterSettings
+from activesam_ros.vocabulary import (
+    MAX_CLASSES,
+    MAX_PROMPTS,
+    ClassSpec,
+    Vocabulary,
+    check_size,
+    parse_class,
+)
+from activesam_ros.vocabulary.canonical import match_key
+from activesam_ros.vocabulary.files import VocabularyFile, load_vocabulary_file
+
+Value = bool | int | float | str | tuple[str, ...]
+Load = Callable[[str], VocabularyFile]
+G = TypeVar("G")
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """Declaration of one parameter; its type is that of its default.
+
+    Attributes:
+        name, default, description: as users see them.
+        choices: allowed texts; empty: any.
+        limits: lowest and highest value of a number, inclusive.
+    """
+
+    name: str
+    default: Value
+    description: str
+    choices: tuple[str, ...] = ()
+    limits: tuple[float, float] | None = None
+
+    def read(self, value: object) -> Value:
+        """Return a value as rclpy or YAML gives it, in the type of the default.
+
+        Raises:
+            ActiveSamError: wrong type, none of the choices or out of range (SettingsError, VocabularyError).
+        """
+        if isinstance(self.default, tuple):
+            return self._read_texts(value)
+        # bool is an int in Python but not in ROS.
+        if type(value) is not type(self.default):
+            raise SettingsError(f"{self.name} is {value!r}; expected a value like {self.default!r}")
+        if self.choices and value not in self.choices:
+            choices = ", ".join(choice or "an empty text" for choice in self.choices)
+            raise SettingsError(f"{self.name} is {value!r}; expected one of {choices}")
+        # The segmenter's settings check their own bounds, some of which are open.
+        if self.limits and self.name not in BOUNDS and not self.limits[0] <= value <= self.limits[1]:
+            raise SettingsError(
+                f"{self.name} is {value!r}; expected {self.limits[0]:g} to {self.limits[1]:g}"
+            )
+        return value
+
+    def _read_texts(self, value: object) -> tuple[str, ...]:
+        # An empty list on the command line arrives as no value at all, in a service call as bytes.
+        if value is None:
+            return ()
+        if isinstance(value, (str, bool, int, float)):
+            raise VocabularyError(
+                f'{self.name} is {value!r}; expected a list of texts such as [road, "car, automobile", sky]'
+            )
+        # YAML reads a list such as [no, 7] as booleans and numbers.
+        texts = tuple(value)
+        strange = [text for text in texts if not isinstance(text, str)]
+        if strange:
+            raise VocabularyError(f"{self.name} holds {strange[0]!r}, which is not text; put it into quotes")
+        return texts
+
+
+def parameter(
+    default: Value,
+    description: str,
+    choices: tuple[str, ...] = (),
+    limits: tuple[float, float] | None = None,
+) -> Any:
+    """Declare a parameter as a field of a dataclass; see `ParameterSpec` for the arguments."""
+    metadata = {"description": description, "choices": choices, "limits": limits}
+    return field(default=default, metadata=metadata)
+
+
+def specs_of(group: type) -> tuple[ParameterSpec, ...]:
+    """Return the parameters that a dataclass declares with `parameter`."""
+    return tuple(ParameterSpec(one.name, one.default, **one.metadata) for one in fields(group))
+
+
+def group_of(group: type[G], values: Mapping[str, Any]) -> G:
+    """Return a group of parameters with its values out of those of all parameters."""
+    return group(**{one.name: values[one.name] for one in fields(group)})
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """What a model is loaded with; each field is a parameter."""
+
+    model: str = parameter(
+        "facebook/sam3",
+        "Model folder or hub id in the transformers format, or 'toytown' for the small demo model.",
+    )
+    device: str = parameter("auto", "Device the model runs on: auto, cpu, cuda or cuda:N.")
+    dtype: str = parameter("auto", "Number format of the weights: auto, float32, bfloat16, float16.")
+    compile: bool = parameter(
+        False,
+        "Whether large parts of the model are compiled with torch.compile: a first start of minutes for frames that "
+        "may be faster on a GPU; measure it.",
+    )
+    text_encoder: str = parameter(
+        "release",
+        "What happens to the text encoder once it has encoded prompts that the prompt cache lacks: release "
+        "frees its memory, offload moves it to host memory, keep leaves it on the device.",
+        choices=("release", "offload", "keep"),
+    )
+    prompt_cache: str = parameter(
+        "",
+        "Folder that keeps the embeddings of known prompts; empty: the program's own in the user's cache "
+        "folder; off: prompts are remembered only while the node runs.",
+    )
+
+
+# Classes for a street camera; every robot has its own.
+_DEFAULT_VOCABULARY = (
+    "road",
+    "sidewalk",
+    "building",
+    "wall",
+    "fence",
+    "pole",
+    "traffic light",
+    "traffic sign",
+    "vegetation",
+    "terrain",
+    "sky",
+    "person",
+    "rider",
+    "car",
+    "truck",
+    "bus",
+    "train",
+    "motorcycle",
+    "bicycle",
+)
+
+
+def _setting(name: str, default: Value) -> ParameterSpec:
+    description, limits = DESCRIPTIONS[name], None
+    if name in BOUNDS:
+        number = type(default)
+        limits = (number(BOUNDS[name].low), number(BOUNDS[name].high))
+    if name == "full_resolution":
+        description, limits = description.replace("None:", "0:"), (0, limits[1])
+    return ParameterSpec(name, default, description, CHOICES.get(name, ()), limits)
+
+
+# Parameters have no None, and an unlabelled remainder is what a robot expects.
+_OTHER_DEFAULTS: Mapping[str, Value] = {"full_resolution": 0, "background_threshold": 0.4}
+
+SPECS: tuple[ParameterSpec, ...] = (
+    ParameterSpec(
+        "vocabulary",
+        _DEFAULT_VOCABULARY,
+        "The classes to look for; commas separate aliases of one class, the first names it. At the start ids "
+        "are 0, 1, 2 ... in this order; later a name that stays keeps its id and a new one gets the next. "
+        f"At most {MAX_CLASSES} classes and {MAX_PROMPTS} prompts. Setting it empties vocabulary_file.",
+    ),
+    ParameterSpec(
+        "vocabulary_file",
+        "",
+        "A preset's name, or the path of a vocabulary in YAML or text; empty: none. Setting it reads the "
+        "file and sets vocabulary (shown there without prompts that differ from the name), "
+        "background_class and, if the file names one, background_threshold, except what the same call "
+        "gives. Setting it again reads the file again.",
+    ),
+    ParameterSpec(
+        "background_class",
+        "",
+        "Name of the class that pixels without a clear winner become; empty: they stay unlabelled.",
+    ),
+    ParameterSpec(
+        "profile",
+        "paper",
+        "paper: every frame by itself, as published; realtime: a stream, which reuses what is known from the frames "
+        f"before. Sets {', '.join(GOVERNED)}, except those that were given a value themselves, at the start or later. "
+        "Empty: the values in force stay, and the next profile sets them all.",
+        choices=(*PROFILES, ""),
+    ),
+    *(
+        _setting(one.name, _OTHER_DEFAULTS.get(one.name, getattr(SegmenterSettings(), one.name)))
+        for one in fields(SegmenterSettings)
+    ),
+)
+"""The parameters that vocabulary and settings are made of."""
+
+CONFIGURABLE: tuple[str, ...] = tuple(spec.name for spec in SPECS)
+
+DEFAULTS: Mapping[str, Value] = {spec.name: spec.default for spec in SPECS}
+
+_SPECS = {spec.name: spec for spec in SPECS}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What is segmented and how; never changed, only replaced by the next one.
+
+    Attributes:
+        values: of all parameters in `SPECS`, by name and in their order.
+        given: the settings of a profile that were given a value themselves, which no profile changes.
+        vocabulary: the classes with their ids and colours; more than `values` can show.
+        settings: of the segmenter.
+        revision: of the vocabulary, from 1; a change of other settings keeps it.
+        number: of the accepted configuration, rising; the order in which a node accepted them.
+    """
+
+    values: tuple[tuple[str, Value], ...]
+    given: frozenset[str]
+    vocabulary: Vocabulary
+    settings: SegmenterSettings
+    revision: int
+    number: int = field(default=0, compare=False)
+
+
+def settings_of(values: Mapping[str, Any]) -> SegmenterSettings:
+    """Return the settings in the values of all parameters.
+
+    Raises:
+        SettingsError: a number is out of its range.
+    """
+    given = {one.name: values[one.name] for one in fields(SegmenterSettings)}
+    return SegmenterSettings(**{**given, "full_resolution": given["full_resolution"] or None})
+
+
+def first_configuration(given: Mapping[str, object], load: Load = load_vocabulary_file) -> Configuration:
+    """Return the configuration at the start; its revision is 1.
+
+    Every given value counts, also one that equals its default. The one exception is `vocabulary` beside
+    `vocabulary_file`: one that is empty, equals the default, or holds the file's own names counts as not given, so that
+    a dump of a running node and a file of all parameters can be used as they are.
+
+    Args:
+        given: the given parameters as rclpy or YAML gives them; other names are ignored.
+        load: reads a vocabulary file.
+
+    Raises:
+        ActiveSamError: what is wrong with which value (SettingsError, VocabularyError).
+    """
+    changes = {name: _SPECS[name].read(value) for name, value in given.items() if name in _SPECS}
+    if not changes.get("vocabulary_file"):
+        changes.setdefault("vocabulary", DEFAULTS["vocabulary"])
+    elif "vocabulary" in changes and changes["vocabulary"] in (
+        (),
+        DEFAULTS["vocabulary"],
+        _texts_of(load(str(changes["vocabulary_file"]))),
+    ):
+        del changes["vocabulary"]
+    nothing = Configuration(
+        tuple(DEFAULTS.items()), frozenset(), Vocabulary(()), settings_of(DEFAULTS), revision=0
+    )
+    return next_configuration(nothing, changes, 1, load)
+
+
+def next_configuration(
+    last: Configuration, changes: Mapping[str, object], revision: int, load: Load = load_vocabulary_file
+) -> Configuration:
+    """Return the configuration after one call that sets parameters.
+
+    - `vocabulary_file` brings the classes, the background class and, if the file names one, the background threshold,
+      except what `changes` gives. `vocabulary` empties `vocabulary_file`.
+    - `profile` brings the settings in `GOVERNED`, except those that are given, by `changes` or before. An empty one
+      forgets which were given.
+
+    Args:
+        last: the configuration before.
+        changes: parameters that are set in one call, as rclpy or YAML gives them; other names are ignored.
+        revision: of the new vocabulary, unless it equals that of `last`.
+        load: reads a vocabulary file.
+
+    Raises:
+        ActiveSamError: what is wrong with which value (SettingsError, VocabularyError).
+    """
+    changed = {name: _SPECS[name].read(value) for name, value in changes.items() if name in _SPECS}
+    values: dict[str, Value] = dict(last.values)
+    given = _given(last, changed)
+    if profile := changed.get("profile"):
+        values |= {name: value for name, value in PROFILES[str(profile)].items() if name not in given}
+    values |= changed
+    classes: Sequence[str] | Sequence[ClassSpec] | None = None
+    if changed.get("vocabulary_file"):
+        if "vocabulary" in changed:
+            raise SettingsError(
+                "vocabulary and vocabulary_file are both given; give one of them, since a file brings its "
+                "own classes"
+            )
+        file = load(values["vocabulary_file"])
+        values |= {name: value for name, value in _values_of(file).items() if name not in changed}
+        classes = file.entries
+    elif "vocabulary" in changed:
+        classes = changed["vocabulary"]
+        if "background_class" not in changed:
+            _require_background(values, classes)
+        values["vocabulary_file"] = ""
+    elif "background_class" in changed:
+        classes = [
+            ClassSpec(one.name, one.prompts, one.colour, one.members) for one in last.vocabulary.classes
+        ]
+    settings = settings_of(values)
+    vocabulary = last.vocabulary
+    if classes is not None:
+        vocabulary = vocabulary.updated(classes, values["background_class"] or None)
+        check_size(vocabulary)
+    if vocabulary == last.vocabulary:
+        revision = last.revision
+    return Configuration(tuple(values.items()), given, vocabulary, settings, revision)
+
+
+def _given(last: Configuration, changed: Mapping[str, Value]) -> frozenset[str]:
+    """Return which settings of a profile count as given after `changed`."""
+    stated = frozenset(changed) & frozenset(GOVERNED)
+    if "profile" in changed and len(stated) == len(GOVERNED):
+        # All of them beside their profile, as `ros2 param dump` writes: what the profile would set too is not given.
+        profile = PROFILES.get(str(changed["profile"]), changed)
+        return frozenset(name for name in stated if changed[name] != profile[name])
+    return stated if changed.get("profile") == "" else last.given | stated
+
+
+def _require_background(values: Mapping[str, Value], texts: Sequence[str]) -> None:
+    """Refuse a vocabulary that lacks the background class of before, and say where that came from."""
+    background, file = values["background_class"], values["vocabulary_file"]
+    if background and match_key(background) not in {match_key(parse_class(text).name) for text in texts}:
+        origin = f", as vocabulary_file {file!r} set it" if file else ""
+        raise VocabularyError(
+            f"background_class is {background!r}{origin}, and the new vocabulary has no such class; set "
+            "background_class to '' or to one of the new names, before or in the same call"
+        )
+
+
+def _values_of(file: VocabularyFile) -> dict[str, Value]:
+    """Return the parameters that a vocabulary file sets."""
+    values: dict[str, Value] = {"vocabulary": _texts_of(file), "background_class": file.background or ""}
+    if file.background_threshold is not None:
+        values["background_threshold"] = float(file.background_threshold)
+    return values
+
+
+def _texts_of(file: VocabularyFile) -> tuple[str, ...]:
+    """Return the classes as `vocabulary` shows them: with their aliases if the first of them is the name."""
+    return tuple(
+        ", ".join(entry.prompts) if entry.prompts[:1] == (entry.name,) else entry.name
+        for entry in file.entries
+    )
