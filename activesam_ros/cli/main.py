@@ -18,10 +18,10 @@ COMMANDS = {
     "bench": "activesam_ros.cli.bench",
     "cache": "activesam_ros.cli.cache",
     "evaluate": "activesam_ros.cli.evaluate",
-    "evaluate_toytown": "activesam_ros.toytown.evaluate",
+    "evaluate_toytown": "activesam_ros.cli.evaluate_toytown",
     "make_bag": "activesam_ros.cli.make_bag",
     "segment": "activesam_ros.cli.segment",
-    "train_toytown": "activesam_ros.toytown.train",
+    "train_toytown": "activesam_ros.cli.train_toytown",
     "vocabulary": "activesam_ros.cli.vocabulary",
 }
 NODES = {

@@ -1,6 +1,4 @@
-"""Training examples: a scene, prepared as the pipeline prepares images, with words to ask and the right
-answers.
-"""
+"""Training examples: rendered scenes, preprocessed as the segmenter does, with prompts and their targets."""
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -29,20 +27,9 @@ from activesam_ros.toytown import (
 from activesam_ros.toytown.network import tokenize
 from activesam_ros.toytown.world import HELD_OUT_SEED, RenderedFrame, scene
 
-THIN = tuple(
-    CLASS_ID[name]
-    for name in (
-        "pole",
-        "traffic light",
-        "traffic sign",
-        "person",
-        "rider",
-        "motorcycle",
-        "bicycle",
-        "wall",
-        "fence",
-    )
-)
+_THIN_NAMES = "pole traffic_light traffic_sign person rider motorcycle bicycle wall fence"
+THIN = tuple(CLASS_ID[name.replace("_", " ")] for name in _THIN_NAMES.split())
+"""Classes of small or thin things, which get more weight."""
 _SCENES_PER_TASK = 40
 _MOST_INSTANCES = 10
 _FOREIGN_IN_VOCABULARY = 8
@@ -51,9 +38,7 @@ _JUNK_IN_VOCABULARY = 5
 
 @dataclass(frozen=True)
 class SceneStore:
-    """Arrays of n scenes: ``rgb`` uint8 [n, H, W, 3], ``labels`` uint8 [n, H, W], ``instances`` uint16 [n, H,
-    W].
-    """
+    """Arrays of n scenes: ``rgb`` uint8 [n, H, W, 3], ``labels`` uint8 [n, H, W], ``instances`` uint16 [n, H, W]."""
 
     rgb: np.ndarray
     labels: np.ndarray
@@ -82,16 +67,16 @@ def load_or_render(folder: Path, count: int, seed: int, processes: int, progress
             f"at most 100000 scenes and seeds 0 to 99 are for training, got {count} scenes of seed {seed}"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    names = {part: folder / f"scenes-{seed}-{count}-{part}.npy" for part in ("rgb", "labels", "instances")}
+    shapes: dict[str, tuple[tuple[int, ...], type]] = {
+        "rgb": ((count, 240, 320, 3), np.uint8),
+        "labels": ((count, 240, 320), np.uint8),
+        "instances": ((count, 240, 320), np.uint16),
+    }
+    files = {part: folder / f"scenes-{seed}-{count}-{part}.npy" for part in shapes}
     done = folder / f"scenes-{seed}-{count}.done"
     if not done.exists():
-        shapes = {
-            "rgb": ((count, 240, 320, 3), np.uint8),
-            "labels": ((count, 240, 320), np.uint8),
-            "instances": ((count, 240, 320), np.uint16),
-        }
         arrays = {
-            part: np.lib.format.open_memmap(names[part], "w+", dtype, shape)
+            part: np.lib.format.open_memmap(files[part], "w+", dtype, shape)
             for part, (shape, dtype) in shapes.items()
         }
         starts = range(0, count, _SCENES_PER_TASK)
@@ -101,15 +86,14 @@ def load_or_render(folder: Path, count: int, seed: int, processes: int, progress
         ):
             chunks = pool.map(_render_chunk, [first + start for start in starts], repeat(first + count))
             for start, frames in zip(starts, chunks, strict=True):
-                for offset, frame in enumerate(frames):
-                    arrays["rgb"][start + offset] = frame.rgb
-                    arrays["labels"][start + offset] = frame.labels
-                    arrays["instances"][start + offset] = frame.instances
+                for index, frame in enumerate(frames, start):
+                    for part, array in arrays.items():
+                        array[index] = getattr(frame, part)
                 bar.update(len(frames))
         for array in arrays.values():
             array.flush()
         done.touch()
-    return SceneStore(*(np.load(names[part], mmap_mode="r") for part in ("rgb", "labels", "instances")))
+    return SceneStore(**{part: np.load(file, mmap_mode="r") for part, file in files.items()})
 
 
 def _render_chunk(start: int, end: int) -> list[RenderedFrame]:
@@ -118,11 +102,10 @@ def _render_chunk(start: int, end: int) -> list[RenderedFrame]:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What is to be found for a word that is present: soft masks at a quarter of the image's size.
+class Target:
+    """Ground truth of a prompt that is present: soft masks at a quarter of the image's size.
 
-    ``semantic`` float [h, w]; ``boxes`` float [instances, 4] (centre, size in 0..1); ``masks`` float
-    [instances, h, w].
+    ``semantic`` float [h, w]; ``boxes`` float [instances, 4] (centre, size in 0..1); ``masks`` float [instances, h, w].
     """
 
     semantic: Tensor
@@ -134,45 +117,41 @@ class Answer:
 class Batch:
     """Images float [images, 3, size, size] with soft class maps float [images, 19, size / 4, size / 4].
 
-    ``words`` are the token ids of a vocabulary that covers the 19 classes first, then words that name nothing
-    here. ``prompts`` (token ids), ``image_index`` and ``answers`` (None: absent) are per prompt;
-    ``hypernyms`` holds up to two token id lists per prompt. They are empty in batches for dense pre-training.
+    ``vocabulary`` holds the token ids of the 19 classes, then of prompts that name nothing here. ``prompts`` (token
+    ids), ``image_index`` and ``targets`` (None: absent) are per prompt; ``hypernyms`` holds up to two token id lists
+    per prompt. They are empty in batches for dense pre-training.
     """
 
     size: int
     pixels: Tensor
     dense: Tensor
-    words: list[list[int]]
+    vocabulary: list[list[int]]
     prompts: list[list[int]]
     hypernyms: list[list[list[int]]]
     image_index: Tensor
-    answers: list[Answer | None]
+    targets: list[Target | None]
 
 
-def prepare(rgb: np.ndarray, size: int) -> Tensor:
-    """Image uint8 [H, W, 3] as the pipeline feeds it: antialiased bilinear resize of the uint8 image to a
-    square.
-
-    Returns float [3, size, size] in -1..1.
-    """
+def preprocess(rgb: np.ndarray, size: int) -> Tensor:
+    """Resize an image uint8 [H, W, 3] as the segmenter does (antialiased bilinear); float [3, size, size] in -1..1."""
     pixels = torch.from_numpy(np.array(rgb, order="C")).permute(2, 0, 1)
     resized = transforms.resize(pixels, [size, size], antialias=True)
     return resized.float() / 127.5 - 1
 
 
-def phrase(r: np.random.Generator, word: str) -> str:
-    """A way to say a class: its name or a synonym, now and then in the plural or with an article."""
-    said = word if r.random() < 0.5 else str(r.choice(SYNONYMS.get(word, (word,))))
+def prompt_for(r: np.random.Generator, name: str) -> str:
+    """Draw a prompt for a class: its name or a synonym, now and then in the plural or with an article."""
+    prompt = name if r.random() < 0.5 else str(r.choice(SYNONYMS.get(name, (name,))))
     u = r.random()
     if u < 0.06:
-        return said if said.endswith("s") else said + "s"
+        return prompt if prompt.endswith("s") else prompt + "s"
     if u < 0.12:
-        return "a " + said
-    return "the " + said if u < 0.17 else said
+        return "a " + prompt
+    return "the " + prompt if u < 0.17 else prompt
 
 
 def junk(r: np.random.Generator, tokens: int) -> list[int]:
-    """Token ids of a string that means nothing."""
+    """Draw token ids that mean nothing."""
     count = int(r.choice([1, 1, 1, 2, 2, 3, 4]))
     return [0, *(int(i) for i in r.integers(2, tokens, count)), 1]
 
@@ -183,8 +162,8 @@ class Sampler:
     Args:
         store: the scenes.
         tokenizer: the network's tokenizer.
-        positives: present words asked per image.
-        negatives: absent words asked per image.
+        positives: present prompts per image.
+        negatives: absent prompts per image.
     """
 
     def __init__(
@@ -196,62 +175,48 @@ class Sampler:
         self._rarity[[CLASS_ID["road"], CLASS_ID["sky"], CLASS_ID["building"]]] = 0.6
 
     def dense(self, r: np.random.Generator, images: int, size: int) -> Batch:
-        """A batch for dense pre-training: images, class maps and a vocabulary."""
-        parts = [self._image(r, size) for _ in range(images)]
-        return Batch(
-            size,
-            torch.stack([p[0] for p in parts]),
-            torch.stack([_class_map(p[1]) for p in parts]),
-            self._vocabulary(r),
-            [],
-            [],
-            torch.zeros(0, dtype=torch.long),
-            [],
-        )
+        """Draw a batch for dense pre-training: images, class maps and a vocabulary."""
+        drawn = [self._image(r, size) for _ in range(images)]
+        pixels = torch.stack([one[0] for one in drawn])
+        dense = torch.stack([_class_map(one[1]) for one in drawn])
+        return Batch(size, pixels, dense, self._vocabulary(r), [], [], torch.zeros(0, dtype=torch.long), [])
 
     def prompted(self, r: np.random.Generator, images: int, size: int) -> Batch:
-        """A batch for the whole network: also prompts with their answers."""
-        pixels, dense, ids, hypernyms, answers = [], [], [], [], []
+        """Draw a batch for the whole network: also prompts with their targets."""
+        pixels, dense, ids, hypernyms, targets = [], [], [], [], []
         for _ in range(images):
-            picture, labels, instances = self._image(r, size)
-            pixels.append(picture)
+            image, labels, instances = self._image(r, size)
+            pixels.append(image)
             dense.append(_class_map(labels))
-            for said, classes in self._prompts(r, labels, size):
+            for prompt, classes in self._prompts(r, labels, size):
                 ids.append(
-                    junk(r, len(self._tokenizer)) if said is None else tokenize(self._tokenizer, [said])[0]
+                    junk(r, len(self._tokenizer))
+                    if prompt is None
+                    else tokenize(self._tokenizer, [prompt])[0]
                 )
-                answers.append(_answer(labels, instances, classes, size) if classes else None)
-                hypernyms.append(tokenize(self._tokenizer, self._hypernyms(r, said, classes)) if said else [])
-        count = len(ids) // images
+                targets.append(_target(labels, instances, classes, size) if classes else None)
+                hypernyms.append(tokenize(self._tokenizer, self._hypernyms(r, prompt)) if prompt else [])
+        index = torch.arange(images).repeat_interleave(len(ids) // images)
         return Batch(
-            size,
-            torch.stack(pixels),
-            torch.stack(dense),
-            self._vocabulary(r),
-            ids,
-            hypernyms,
-            torch.arange(images).repeat_interleave(count),
-            answers,
+            size, torch.stack(pixels), torch.stack(dense), self._vocabulary(r), ids, hypernyms, index, targets
         )
 
     def _vocabulary(self, r: np.random.Generator) -> list[list[int]]:
-        words = [phrase(r, name) for name in CLASSES] + [
-            str(w) for w in r.choice(FOREIGN, _FOREIGN_IN_VOCABULARY)
-        ]
-        return tokenize(self._tokenizer, words) + [
-            junk(r, len(self._tokenizer)) for _ in range(_JUNK_IN_VOCABULARY)
-        ]
+        prompts = [prompt_for(r, name) for name in CLASSES]
+        prompts += [str(name) for name in r.choice(FOREIGN, _FOREIGN_IN_VOCABULARY)]
+        nonsense = [junk(r, len(self._tokenizer)) for _ in range(_JUNK_IN_VOCABULARY)]
+        return tokenize(self._tokenizer, prompts) + nonsense
 
     @staticmethod
-    def _hypernyms(r: np.random.Generator, said: str, classes: list[int]) -> list[str]:
+    def _hypernyms(r: np.random.Generator, prompt: str) -> list[str]:
         u = r.random()
         if u < 0.25:
             return []
-        bare = said.removeprefix("a ").removeprefix("the ").removesuffix("s")
+        bare = prompt.removeprefix("a ").removeprefix("the ").removesuffix("s")
         for name, synonyms in SYNONYMS.items():
-            if u < 0.85 and (bare in synonyms or said in synonyms):
+            if u < 0.85 and (bare in synonyms or prompt in synonyms):
                 return list(HYPERNYMS[name])
-        return [str(w) for w in r.choice(OTHER_HYPERNYMS, int(r.integers(1, 3)), replace=False)]
+        return [str(name) for name in r.choice(OTHER_HYPERNYMS, int(r.integers(1, 3)), replace=False)]
 
     def _image(self, r: np.random.Generator, size: int) -> tuple[Tensor, np.ndarray, np.ndarray]:
         index = int(r.integers(len(self._store)))
@@ -266,7 +231,7 @@ class Sampler:
             rgb, labels, instances = (a[y : y + h, x : x + w] for a in (rgb, labels, instances))
         if r.random() < 0.5:
             rgb, labels, instances = (a[:, ::-1] for a in (rgb, labels, instances))
-        pixels = prepare(rgb, size)
+        pixels = preprocess(rgb, size)
         gain = torch.tensor(r.uniform(0.9, 1.1) * r.uniform(0.96, 1.04, 3), dtype=torch.float32)[
             :, None, None
         ]
@@ -280,32 +245,32 @@ class Sampler:
     def _prompts(
         self, r: np.random.Generator, labels: np.ndarray, size: int
     ) -> list[tuple[str | None, list[int]]]:
-        """Words to ask (None: junk) with the classes each one names that are present."""
+        """Draw prompts (None: junk) with the present classes that each one names."""
         count = np.bincount(labels.ravel(), minlength=256)[: len(CLASSES)]
         enough = _enough(size)
         present, absent = np.flatnonzero(count >= enough), np.flatnonzero(count == 0)
         weight = self._rarity[present]
         chosen = r.choice(present, min(self._positives, len(present)), replace=False, p=weight / weight.sum())
-        prompts: list[tuple[str | None, list[int]]] = [(phrase(r, CLASSES[c]), [int(c)]) for c in chosen]
+        prompts: list[tuple[str | None, list[int]]] = [(prompt_for(r, CLASSES[c]), [int(c)]) for c in chosen]
         while len(prompts) < self._positives + self._negatives:
             u = r.random()
             if u < 0.62 and len(absent):
-                prompts.append((phrase(r, CLASSES[int(r.choice(absent))]), []))
+                prompts.append((prompt_for(r, CLASSES[int(r.choice(absent))]), []))
             elif u < 0.84:
-                prompts.append((phrase(r, str(r.choice(FOREIGN))), []))
+                prompts.append((prompt_for(r, str(r.choice(FOREIGN))), []))
             elif u < 0.94:
                 prompts.append((None, []))
             else:
-                word = str(r.choice(list(SUPERCLASSES)))
-                classes = [CLASS_ID[name] for name in SUPERCLASSES[word]]
+                name = str(r.choice(list(SUPERCLASSES)))
+                classes = [CLASS_ID[member] for member in SUPERCLASSES[name]]
                 total = count[classes].sum()
                 if total == 0 or total >= enough:
-                    prompts.append((word, classes if total else []))
+                    prompts.append((name, classes if total else []))
         return prompts
 
 
 def _enough(size: int) -> float:
-    """Fewest pixels of a ``size`` x ``size`` image that count as something to find."""
+    """Return the fewest pixels of a ``size`` x ``size`` image that count as something to find."""
     return 20 * (size / 192) ** 2
 
 
@@ -322,10 +287,8 @@ def _quarter(mask: np.ndarray) -> np.ndarray:
     return mask.reshape(size, 4, size, 4).mean((1, 3), dtype=np.float32)
 
 
-def _answer(labels: np.ndarray, instances: np.ndarray, classes: list[int], size: int) -> Answer:
-    """Semantic mask of the classes; one instance per thing, and one for the whole of what is not made of
-    things.
-    """
+def _target(labels: np.ndarray, instances: np.ndarray, classes: list[int], size: int) -> Target:
+    """Build the target of a prompt: one instance per thing, a single one for what is not made of things."""
     mask = np.isin(labels, classes) if len(classes) > 1 else labels == classes[0]
     found = [mask]
     if classes[0] in THINGS:
@@ -337,11 +300,10 @@ def _answer(labels: np.ndarray, instances: np.ndarray, classes: list[int], size:
         rows, columns = np.flatnonzero(one.any(1)), np.flatnonzero(one.any(0))
         y0, y1, x0, x1 = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
         boxes.append([(x0 + x1) / 2 / size, (y0 + y1) / 2 / size, (x1 - x0) / size, (y1 - y0) / size])
-    quarters = (
-        np.stack([_quarter(m) for m in found]) if found else np.zeros((0, size // 4, size // 4), np.float32)
-    )
-    return Answer(
+    empty = np.zeros((0, size // 4, size // 4), np.float32)
+    masks = np.stack([_quarter(m) for m in found]) if found else empty
+    return Target(
         torch.from_numpy(_quarter(mask)),
         torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-        torch.from_numpy(quarters),
+        torch.from_numpy(masks),
     )

@@ -24,9 +24,7 @@ CONTEXT_LENGTH = 32
 
 
 def make_config(vocabulary_size: int) -> Sam3Config:
-    """Configuration of the demo network (1.4 M parameters: image 192, patch 8, width 64 behind the image
-    encoder).
-    """
+    """Return the demo network's configuration (1.4 M parameters; image 192, patch 8, width 64)."""
     grid = IMAGE_SIZE // 8
     common = {"hidden_size": 64, "num_attention_heads": 4, "dropout": 0.0}
     return Sam3Config(
@@ -70,7 +68,7 @@ def make_config(vocabulary_size: int) -> Sam3Config:
 
 
 def make_model(vocabulary_size: int) -> Sam3Model:
-    """A freshly initialised network whose object queries are spread over the image."""
+    """Initialise a network whose object queries are spread over the image."""
     model = Sam3Model(make_config(vocabulary_size))
     with torch.no_grad():
         count = model.config.detr_decoder_config.num_queries
@@ -86,36 +84,30 @@ def make_model(vocabulary_size: int) -> Sam3Model:
 
 
 def save(model: Sam3Model, tokenizer: CLIPTokenizer, folder: Path) -> None:
-    """Write the folder that `Sam3Model.from_pretrained` reads: weights as float16, tokenizer, image
-    preparation.
-    """
+    """Write a folder for `Sam3Model.from_pretrained`: float16 weights, tokenizer, image preprocessing."""
     folder.mkdir(parents=True, exist_ok=True)
     half = deepcopy(model).half()
     set_resolution(half, IMAGE_SIZE)
     half.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
-    mask = {"height": IMAGE_SIZE // 4, "width": IMAGE_SIZE // 4}
-    preparation = {
+    preprocessing = {
         "image_processor_type": "Sam3ImageProcessor",
         "do_convert_rgb": True,
         "do_resize": True,
         "do_rescale": True,
         "do_normalize": True,
-        "size": size,
-        "mask_size": mask,
+        "size": {"height": IMAGE_SIZE, "width": IMAGE_SIZE},
+        "mask_size": {"height": IMAGE_SIZE // 4, "width": IMAGE_SIZE // 4},
         "resample": 2,
         "rescale_factor": 1 / 255,
         "image_mean": [0.5] * 3,
         "image_std": [0.5] * 3,
     }
-    (folder / "preprocessor_config.json").write_text(json.dumps(preparation, indent=2) + "\n")
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing, indent=2) + "\n")
 
 
 def set_resolution(model: Sam3Model, size: int) -> None:
-    """Make the image encoder take ``size`` x ``size`` images: global layers get the rotary positions of that
-    grid.
-    """
+    """Make the image encoder take ``size`` x ``size`` images: recompute the global layers' rotary positions."""
     backbone = model.vision_encoder.backbone
     config = deepcopy(backbone.config)
     config.image_size = size
@@ -125,31 +117,31 @@ def set_resolution(model: Sam3Model, size: int) -> None:
             layer.position_ids = Sam3ViTLayer.precompute_positions(config, 0).to(layer.position_ids.device)
 
 
-def tokenize(tokenizer: CLIPTokenizer, words: Sequence[str]) -> list[list[int]]:
-    """Token ids of each word, with start and end."""
-    if not words:
+def tokenize(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> list[list[int]]:
+    """Return the token ids of each prompt, with start and end."""
+    if not prompts:
         return []
-    return tokenizer(list(words), truncation=True, max_length=CONTEXT_LENGTH).input_ids
+    return tokenizer(list(prompts), truncation=True, max_length=CONTEXT_LENGTH).input_ids
 
 
 def pad(ids: Sequence[Sequence[int]], fill: int = 1) -> tuple[Tensor, Tensor]:
-    """Token ids int64 [words, length] and the mask bool [words, length] of the real ones."""
+    """Return token ids int64 [prompts, length] and their mask bool [prompts, length]."""
     length = max(map(len, ids))
     tokens = torch.full((len(ids), length), fill, dtype=torch.long)
     mask = torch.zeros(len(ids), length, dtype=torch.bool)
-    for row, word in enumerate(ids):
-        tokens[row, : len(word)] = torch.tensor(word)
-        mask[row, : len(word)] = True
+    for row, prompt in enumerate(ids):
+        tokens[row, : len(prompt)] = torch.tensor(prompt)
+        mask[row, : len(prompt)] = True
     return tokens, mask
 
 
 def text_features(model: Sam3Model, tokens: Tensor, mask: Tensor) -> Tensor:
-    """Projected text features float [words, length, 64]."""
+    """Return projected text features float [prompts, length, 64]."""
     return model.get_text_features(input_ids=tokens, attention_mask=mask.long()).pooler_output
 
 
 def pooled_embeddings(model: Sam3Model, tokens: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the token embeddings before the text transformer, float [words, 64]."""
+    """Return the mean token embedding before the text transformer, float [prompts, 64]."""
     weight = mask[..., None].float()
     embedded = model.text_encoder.get_input_embeddings()(tokens)
     return (embedded * weight).sum(1) / weight.sum(1)
@@ -158,18 +150,17 @@ def pooled_embeddings(model: Sam3Model, tokens: Tensor, mask: Tensor) -> Tensor:
 def context_tokens(
     model: Sam3Model, pooled: Tensor, hypernyms: Tensor, hypernym_mask: Tensor, neighbours: int = 2
 ) -> tuple[Tensor, Tensor]:
-    """Context tokens of a vocabulary: its nearest other words, weighted, then hypernyms, through the text
-    projection.
+    """Return the context tokens of a vocabulary: weighted nearest other prompts, then hypernyms, projected.
 
     Args:
         model: the network.
-        pooled: float [words, 64], from `pooled_embeddings`.
-        hypernyms: float [words, 2, 64], pooled in the same way.
-        hypernym_mask: bool [words, 2], true where there is one.
-        neighbours: how many nearest words.
+        pooled: float [prompts, 64], from `pooled_embeddings`.
+        hypernyms: float [prompts, 2, 64], pooled in the same way.
+        hypernym_mask: bool [prompts, 2], true where there is one.
+        neighbours: number of nearest prompts.
 
     Returns:
-        float [words, neighbours + 2, 64] and its mask.
+        float [prompts, neighbours + 2, 64] and its mask.
     """
     unit = F.normalize(pooled, dim=-1)
     similarity = (unit @ unit.T).fill_diagonal_(-torch.inf)
@@ -181,7 +172,7 @@ def context_tokens(
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """What the image encoder gives for images: feature pyramid, positions, geometry class token."""
+    """Output of the image encoder: feature pyramid, positions, geometry class token."""
 
     pyramid: list[Tensor]
     position: Tensor

@@ -201,77 +201,44 @@ class World:
         return sorted(items, key=depth, reverse=True)
 
     def _slot(self, number: int) -> list[Item]:
-        r = np.random.default_rng([self.seed, 1, number + 1_000_000])
-        z = number * SLOT
-        items: list[Item] = []
-        next_owner = 2 + 2 * (number % 700) * 40
-
-        def owner() -> int:
-            nonlocal next_owner
-            next_owner += 2
-            return next_owner
-
-        def vehicle(kind: str, x: float, away: bool, speed: float) -> None:
-            number = owner()
-            spot = z + r.uniform(0, max(SLOT - users.LENGTHS[kind] - 0.8, 0.1))
-            items.append(users.make_vehicle(r, kind, number, x, spot, away, speed))
-
+        slot = _Slot(self.seed, number)
+        r = slot.r
         if self._road_right > 3:
-            name = _VEHICLES[r.choice(len(_VEHICLES), p=[0.30, 0.24, 0.14, 0.14, 0.1, 0.08])]
-            if name:
-                vehicle(name, 2.95, True, self._flow_right)
+            kind = _VEHICLES[r.choice(len(_VEHICLES), p=[0.30, 0.24, 0.14, 0.14, 0.1, 0.08])]
+            slot.add_vehicle(kind, 2.95, True, self._flow_right)
         plain, with_trams = (
             [0.34, 0.21, 0.14, 0.14, 0.09, 0.08, 0.0],
             [0.34, 0.07, 0.06, 0.06, 0.05, 0.05, 0.37],
         )
         shares = with_trams if self._has_trams else plain
-        name = (*_VEHICLES, "train")[r.choice(len(shares), p=shares)]
-        if name:
-            vehicle(name, -2.9, False, self._flow_left)
+        slot.add_vehicle((*_VEHICLES, "train")[r.choice(len(shares), p=shares)], -2.9, False, self._flow_left)
         for sign, edge in ((-1, self._road_left), (1, self._road_right)):
-            self._curb(r, items, owner, sign, edge, z)
-            self._back(r, items, owner, sign, edge, number)
-        return items
+            self._line_curb(slot, sign, edge)
+            if number % 2 == 0:
+                self._line_street(slot, sign, edge)
+        return slot.items
 
-    def _curb(
-        self,
-        r: np.random.Generator,
-        items: list[Item],
-        owner: Callable[[], int],
-        sign: int,
-        edge: float,
-        z: float,
-    ) -> None:
+    def _line_curb(self, slot: "_Slot", sign: int, edge: float) -> None:
         """Add street furniture, people and parked two-wheelers along one edge of the road."""
-        kind = _KINDS_AT_CURB[r.choice(4, p=[0.42, 0.16, 0.21, 0.21])]
-        if kind:
-            number, x = owner(), edge + sign * r.uniform(0.5, 0.8)
-            items.append(scenery.make_furniture(r, kind, number, x, z + r.uniform(0, 3), -sign))
+        r, z, items = slot.r, slot.z, slot.items
+        furniture = _KINDS_AT_CURB[r.choice(4, p=[0.42, 0.16, 0.21, 0.21])]
+        if furniture:
+            owner, x = slot.next_owner(), edge + sign * r.uniform(0.5, 0.8)
+            items.append(scenery.make_furniture(r, furniture, owner, x, z + r.uniform(0, 3), -sign))
         strip = max(self._sidewalk or self._verge, 1.4)
-        spots = [z + 1.5 + r.uniform(0, 1.5), z + 5 + r.uniform(0, 2.5)]
-        for spot in spots:
+        for spot in [z + 1.5 + r.uniform(0, 1.5), z + 5 + r.uniform(0, 2.5)]:
             x = edge + sign * r.uniform(0.9, strip - 0.2)
             choice = r.random()
             if choice < 0.26:
                 speed = r.choice([-1, 1]) * r.uniform(0.4, 1.0) if r.random() < 0.6 else 0.0
-                items.append(users.make_person(r, owner(), x, spot, speed))
+                items.append(users.make_person(r, slot.next_owner(), x, spot, speed))
             elif choice < 0.46:
-                kind = "bicycle" if choice < 0.36 else "motorcycle"
-                items.append(users.make_two_wheeler(r, kind, owner(), edge + sign * 1.1, spot, False, 0.0))
+                kind, x = "bicycle" if choice < 0.36 else "motorcycle", edge + sign * 1.1
+                items.append(users.make_two_wheeler(r, kind, slot.next_owner(), x, spot, False, 0.0))
 
-    def _back(
-        self,
-        r: np.random.Generator,
-        items: list[Item],
-        owner: Callable[[], int],
-        sign: int,
-        edge: float,
-        number: int,
-    ) -> None:
-        """Add what lines the street, decided for two slots at a time, so that walls and fences are long."""
-        if number % 2:
-            return
-        z, length = number * SLOT, 2 * SLOT
+    def _line_street(self, slot: "_Slot", sign: int, edge: float) -> None:
+        """Add what lines the street, for two slots at a time, so that walls and fences are long."""
+        r, z, items, length, owner = slot.r, slot.z, slot.items, 2 * SLOT, slot.next_owner
         line = edge + sign * (self._sidewalk + self._verge + 0.3)
         kind = str(r.choice(["building", "wall", "fence", "green", "open"], p=[0.42, 0.18, 0.18, 0.16, 0.06]))
         if self._background < 0.12 and kind == "building":
@@ -402,6 +369,28 @@ class World:
             noise = r.standard_normal(image.shape[:2], dtype=np.float32)
             image += noise[:, :, None] * np.float32(self._grain)
         return np.clip(image, 0, 255).astype(np.uint8)
+
+
+class _Slot:
+    """The items of a slot while it is filled, with random numbers and object numbers of its own."""
+
+    def __init__(self, seed: int, number: int) -> None:
+        self.r = np.random.default_rng([seed, 1, number + 1_000_000])
+        self.z = number * SLOT
+        self.items: list[Item] = []
+        self._owner = 2 + 2 * (number % 700) * 40
+
+    def next_owner(self) -> int:
+        """Return the next object number; the odd ones are for riders."""
+        self._owner += 2
+        return self._owner
+
+    def add_vehicle(self, kind: str | None, x: float, away: bool, speed: float) -> None:
+        """Add a vehicle somewhere along the slot; None adds nothing."""
+        if kind:
+            owner = self.next_owner()
+            z = self.z + self.r.uniform(0, max(SLOT - users.LENGTHS[kind] - 0.8, 0.1))
+            self.items.append(users.make_vehicle(self.r, kind, owner, x, z, away, speed))
 
 
 def scene(seed: int) -> RenderedFrame:

@@ -1,21 +1,38 @@
-"""The training command and its examples, on a toy scale."""
+"""Training of the demo model on a small scale: losses, examples, forward pass, resuming, the command."""
 
 from __future__ import annotations
 
 from functools import partial
+from itertools import permutations
 
 import numpy as np
 import pytest
 import torch
 from transformers import CLIPTokenizer, Sam3Model
 
+from activesam_ros.cli.train_toytown import main
 from activesam_ros.toytown import model_folder
-from activesam_ros.toytown.examples import Sampler, load_or_render, prepare
-from activesam_ros.toytown.network import image_features as encode_image
-from activesam_ros.toytown.network import make_model, pad, predict, set_resolution, text_features
-from activesam_ros.toytown.objective import DENSE, PROMPTED, Plan, TrainSettings, plan
-from activesam_ros.toytown.train import Trainer, main, open_sampler, run
-from activesam_ros.toytown.workers import LocalGradients, PooledGradients
+from activesam_ros.toytown.examples import Sampler, Target, load_or_render, preprocess
+from activesam_ros.toytown.network import (
+    Prediction,
+    image_features,
+    make_model,
+    pad,
+    predict,
+    set_resolution,
+    text_features,
+)
+from activesam_ros.toytown.objective import (
+    DENSE,
+    PROMPTED,
+    LossWeights,
+    Plan,
+    TrainSettings,
+    assign,
+    plan,
+    prompt_losses,
+)
+from activesam_ros.toytown.train import LocalGradients, PooledGradients, Trainer, open_sampler, run
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +97,11 @@ def test_processes_compute_the_gradient_that_one_process_does(scenes, store, tok
 def test_a_process_that_fails_says_why(tokenizer, tmp_path):
     trainer = _trainer(tokenizer)
     sampler = partial(open_sampler, (tmp_path, 0, 0), tokenizer)
-    with PooledGradients(trainer.objective, sampler, trainer.settings) as gradients:
-        with pytest.raises(RuntimeError, match="ValueError: .*0 scenes"):
-            gradients.compute(Plan(0, DENSE, 128, with_context=False))
+    with (
+        PooledGradients(trainer.objective, sampler, trainer.settings) as gradients,
+        pytest.raises(RuntimeError, match=r"ValueError: .*0 scenes"),
+    ):
+        gradients.compute(Plan(0, DENSE, 128, with_context=False))
 
 
 def test_the_written_folder_is_a_small_half_precision_sam3_model(store, tokenizer, tmp_path):
@@ -99,18 +118,18 @@ def test_batches_depend_on_the_generator_alone(store, tokenizer):
     a, b = (Sampler(store, tokenizer).prompted(np.random.default_rng(5), 2, 128) for _ in range(2))
     assert torch.equal(a.pixels, b.pixels) and a.prompts == b.prompts and a.hypernyms == b.hypernyms
     assert a.pixels.shape == (2, 3, 128, 128) and a.dense.shape == (2, 19, 32, 32)
-    assert len(a.prompts) == len(a.answers) == len(a.image_index) == 14
-    for answer in a.answers:
-        if answer is not None:
-            assert answer.semantic.max() > 0
-            assert answer.boxes.shape[0] == answer.masks.shape[0]
-            assert answer.boxes.min() >= 0 and answer.boxes.max() <= 1
+    assert len(a.prompts) == len(a.targets) == len(a.image_index) == 14
+    for target in a.targets:
+        if target is not None:
+            assert target.semantic.max() > 0
+            assert target.boxes.shape[0] == target.masks.shape[0]
+            assert target.boxes.min() >= 0 and target.boxes.max() <= 1
 
 
-def test_images_are_prepared_to_a_square_in_minus_one_to_one():
-    picture = np.zeros((30, 40, 3), np.uint8)
-    picture[:, 20:] = 255
-    pixels = prepare(picture, 16)
+def test_images_are_preprocessed_to_a_square_in_minus_one_to_one():
+    image = np.zeros((30, 40, 3), np.uint8)
+    image[:, 20:] = 255
+    pixels = preprocess(image, 16)
     assert pixels.shape == (3, 16, 16)
     assert pixels.min() == -1 and pixels.max() == 1
     assert pixels[0, 0, 0] == -1 and pixels[0, 0, -1] == 1
@@ -123,7 +142,7 @@ def test_the_training_forward_pass_is_the_models_own(tokenizer):
     tokens, mask = pad([tokenizer("traffic light").input_ids, tokenizer("sky").input_ids])
     pixels = torch.randn(1, 3, 192, 192)
     with torch.no_grad():
-        image = encode_image(model, pixels)
+        image = image_features(model, pixels)
         text = text_features(model, tokens, mask)
         bare = type(image)(image.pyramid, image.position, image.geometry[:, :0])
         ours = predict(model, bare, torch.zeros(2, dtype=torch.long), text, mask)
@@ -141,7 +160,7 @@ def test_masks_of_some_prompts_equal_masks_of_all(tokenizer):
     set_resolution(model, 128)
     tokens, mask = pad(tokenizer(["car", "bus", "tree"]).input_ids)
     with torch.no_grad():
-        image = encode_image(model, torch.randn(2, 3, 128, 128))
+        image = image_features(model, torch.randn(2, 3, 128, 128))
         text, index = text_features(model, tokens, mask), torch.tensor([0, 1, 1])
         everything = predict(model, image, index, text, mask)
         some = predict(model, image, index, text, mask, torch.tensor([0, 2]))
@@ -173,3 +192,45 @@ def test_the_command_trains_and_refuses_to_overwrite(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(arguments)
     assert "--resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("targets", [1, 2, 3, 4])
+def test_assignment_is_the_cheapest(targets):
+    r = np.random.default_rng(targets)
+    for _ in range(40):
+        cost = r.normal(size=(6, targets))
+        rows, columns = assign(cost)
+        assert len(set(rows)) == targets and sorted(columns) == list(range(targets))
+        cheapest = min(sum(cost[row, t] for t, row in enumerate(p)) for p in permutations(range(6), targets))
+        assert cost[rows, columns].sum() == pytest.approx(cheapest)
+
+
+def test_more_targets_than_queries_are_refused():
+    with pytest.raises(ValueError, match="3 targets to 2 queries"):
+        assign(np.zeros((2, 3)))
+
+
+def _prediction(sure: float) -> Prediction:
+    """One present prompt (a left-half mask) and one absent, predicted right with the given certainty."""
+    logits = torch.full((1, 2, 3), -sure)
+    logits[0, 0, 1] = sure
+    boxes = torch.full((1, 2, 3, 4), 0.9)
+    boxes[0, 0, 1] = torch.tensor([0.25, 0.5, 0.5, 1.0])
+    half = torch.full((4, 4), -sure)
+    half[:, :2] = sure
+    masks = torch.full((2, 3, 4, 4), -sure)
+    masks[0, 1] = half
+    semantic = torch.stack([half, torch.full((4, 4), -sure)])
+    return Prediction(boxes, logits, torch.tensor([[sure, -sure]]), torch.arange(2), semantic, masks)
+
+
+def test_a_right_prediction_costs_nothing_and_a_wrong_one_much():
+    mask = torch.zeros(4, 4)
+    mask[:, :2] = 1
+    targets = [Target(mask, torch.tensor([[0.25, 0.5, 0.5, 1.0]]), mask[None]), None]
+    right = prompt_losses(_prediction(12.0), targets, LossWeights())
+    assert sum(right.values()).item() < 1e-2
+    swapped = [None, targets[0]]
+    wrong = prompt_losses(_prediction(12.0), swapped, LossWeights())
+    for name in ("presence", "semantic", "fused", "score", "mask", "box"):
+        assert wrong[name] > right[name] + 0.5, name

@@ -1,16 +1,15 @@
-"""Measure a demo model on held-out scenes: ``python -m activesam_ros.toytown.evaluate --model FOLDER``.
+"""Accuracy of a demo model on held-out scenes of Toy Town.
 
-Everything is measured through the public segmenter with its default settings, except where a line needs
-another setting: without instance masks (``confidence_threshold`` 1) and presence of all 60 words at full
-resolution (``max_active`` 60, so that the preview is skipped).
+Everything is measured through `ActiveSegmenter` with its default settings, except where a line needs another setting:
+without instance masks (``confidence_threshold`` 1), and presence of all 60 classes at full resolution (``max_active``
+60, so that the preview is skipped).
 """
 
-import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -18,9 +17,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from activesam_ros.errors import ModelError
 from activesam_ros.evaluation.confusion import ConfusionMatrix
-from activesam_ros.segmenter import ActiveSegmenter, SegmentationResult
+from activesam_ros.results import SegmentationResult
+from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.toytown import CLASSES, DEMO_CLASSES, SYNONYMS, UNSEEN_FOREIGN
 from activesam_ros.toytown.world import held_out_scene
 from activesam_ros.vocabulary import Vocabulary
@@ -30,13 +29,13 @@ _ACCEPTED = 0.5
 
 
 @dataclass(frozen=True)
-class Metrics:
-    """What `evaluate` measured; shares and scores in 0..1, NaN where nothing could be counted.
+class ToytownMetrics:
+    """Accuracy of a demo model; shares and scores in 0..1, NaN where nothing could be counted.
 
-    AUC is the mean of one area under the ROC curve per class, so that knowing how frequent a class is counts
-    for nothing; classes that are in every scene have none. ``false_accepts_*`` are shares of absent words
-    with presence above 0.5. ``survival`` is the share of classes covering at least 1 % of their image that
-    the preview of a 60-word vocabulary keeps.
+    AUC is the mean of one area under the ROC curve per class, so that knowing how frequent a class is does not help;
+    classes that are in every scene have none. ``false_accepts_*`` are shares of absent classes with presence above
+    0.5. ``survival`` is the share of classes covering at least 1 % of their image that the preview of a vocabulary of
+    60 keeps.
     """
 
     scenes: int
@@ -57,7 +56,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Goal:
-    """A line of the table: what is measured, its goal, and whether more or less is better."""
+    """A line of the table: the metric, its goal, and whether more or less is better."""
 
     metric: str
     title: str
@@ -65,7 +64,7 @@ class Goal:
     at_least: bool = True
 
     def met(self, value: float) -> bool:
-        """Whether the value reaches the goal; NaN does not."""
+        """Tell whether the value reaches the goal; NaN does not."""
         return value >= self.bound if self.at_least else value <= self.bound
 
 
@@ -74,16 +73,16 @@ GOALS: tuple[Goal, ...] = (
     Goal("miou_synonyms", "mIoU, one random synonym for each class", 0.60),
     Goal("auc_full", "macro presence AUC, full size (192)", 0.93),
     Goal("auc_preview", "macro presence AUC, preview size (128)", 0.90),
-    Goal("false_accepts_street_full", "absent street words accepted, full size", 0.15, False),
-    Goal("false_accepts_street_preview", "absent street words accepted, preview size", 0.15, False),
-    Goal("false_accepts_foreign_full", "foreign words accepted, full size", 0.02, False),
-    Goal("false_accepts_foreign_preview", "foreign words accepted, preview size", 0.02, False),
+    Goal("false_accepts_street_full", "absent street classes accepted, full size", 0.15, False),
+    Goal("false_accepts_street_preview", "absent street classes accepted, preview size", 0.15, False),
+    Goal("false_accepts_foreign_full", "foreign classes accepted, full size", 0.02, False),
+    Goal("false_accepts_foreign_preview", "foreign classes accepted, preview size", 0.02, False),
     Goal("survival", "classes of >= 1 % of the image kept by the preview", 0.95),
 )
 
 
 def area_under_curve(scores: np.ndarray, present: np.ndarray) -> float:
-    """Probability that a present case scores above an absent one; NaN if there is no such pair."""
+    """Return the area under the ROC curve: P(present scores above absent); NaN if there is no such pair."""
     yes, no = scores[present], scores[~present]
     if not len(yes) or not len(no):
         return float("nan")
@@ -92,11 +91,11 @@ def area_under_curve(scores: np.ndarray, present: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Tally:
-    """What was counted on some scenes, to be joined with other scenes' by `summarise`.
+    """Counts on some scenes, to be joined with other scenes' by `summarise`.
 
-    ``confusion`` holds counts int64 [3, 19, 20] (names, synonyms, without instances; truth; answer, the last
-    column for unlabelled); the rest has one row per scene: presence of the 19 names, of the 60 words in the
-    preview and at full size, share of the image per class, and which classes the preview kept.
+    ``confusion`` holds counts int64 [3, 19, 20] (names, synonyms, without instances; truth; prediction, the last
+    column for unlabelled). The rest has one row per scene: presence of the 19 names, of the 60 classes in the preview
+    and at full size, share of the image per class, and which classes the preview kept.
     """
 
     confusion: np.ndarray
@@ -132,25 +131,25 @@ def tally(segmenter: ActiveSegmenter, first: int, last: int, progress: bool = Tr
         r = np.random.default_rng([index, 4])
         other.set_vocabulary(Vocabulary.from_names([str(r.choice(SYNONYMS[name])) for name in CLASSES]))
         result = plain.segment(frame.rgb)
-        answers = (result, other.segment(frame.rgb), bare.segment(frame.rgb))
-        for confusion, answer in zip(confusions, answers, strict=True):
-            confusion.add(frame.labels, answer.labels)
-        glance = previewed.segment(frame.rgb)
+        results = (result, other.segment(frame.rgb), bare.segment(frame.rgb))
+        for confusion, each in zip(confusions, results, strict=True):
+            confusion.add(frame.labels, each.labels)
+        kept = previewed.segment(frame.rgb)
         rows.append(
             (
                 _presence(result, len(CLASSES)),
-                np.asarray(glance.preview_presence),
+                np.asarray(kept.preview_presence),
                 _presence(complete.segment(frame.rgb), len(DEMO_CLASSES)),
                 np.bincount(frame.labels.ravel(), minlength=256)[: len(CLASSES)] / frame.labels.size,
-                np.isin(np.arange(len(CLASSES)), list(glance.active_prompts)),
+                np.isin(np.arange(len(CLASSES)), list(kept.active_prompts)),
             )
         )
     counts = np.stack([confusion.counts for confusion in confusions])
     return Tally(counts, *(np.stack(column) for column in zip(*rows, strict=True)))
 
 
-def summarise(tallies: Sequence[Tally]) -> Metrics:
-    """The metrics over all scenes of the tallies."""
+def summarise(tallies: Sequence[Tally]) -> ToytownMetrics:
+    """Return the metrics over all scenes of the tallies."""
     counts = sum(t.confusion for t in tallies)
     plain, synonyms, bare = (ConfusionMatrix(len(CLASSES), each) for each in counts)
     names, preview, complete, area, kept = (
@@ -162,7 +161,7 @@ def summarise(tallies: Sequence[Tally]) -> Metrics:
     auc = [area_under_curve(names[:, c], there[:, c]) for c in classes]
     foreign = np.arange(len(CLASSES), len(DEMO_CLASSES))
     unseen = np.array([i for i in foreign if DEMO_CLASSES[i] in UNSEEN_FOREIGN])
-    return Metrics(
+    return ToytownMetrics(
         scenes=len(area),
         miou=plain.mean_iou,
         miou_synonyms=synonyms.mean_iou,
@@ -180,7 +179,9 @@ def summarise(tallies: Sequence[Tally]) -> Metrics:
     )
 
 
-def evaluate(model: str | Path, scenes: int = 200, processes: int = 2, progress: bool = True) -> Metrics:
+def evaluate(
+    model: str | Path, scenes: int = 200, processes: int = 2, progress: bool = True
+) -> ToytownMetrics:
     """Measure a model on held-out scenes.
 
     Args:
@@ -197,7 +198,7 @@ def evaluate(model: str | Path, scenes: int = 200, processes: int = 2, progress:
         raise ValueError(f"at least one scene is needed to measure anything, got {scenes}")
     processes = max(1, min(processes, scenes))
     bounds = [scenes * i // processes for i in range(processes + 1)]
-    jobs = [(str(model), a, b, progress and a == 0) for a, b in zip(bounds, bounds[1:], strict=False)]
+    jobs = [(str(model), a, b, progress and a == 0) for a, b in pairwise(bounds)]
     if processes == 1:
         return summarise([_tally_model(*jobs[0])])
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
@@ -209,8 +210,8 @@ def _tally_model(model: str, first: int, last: int, progress: bool) -> Tally:
     return tally(ActiveSegmenter.from_pretrained(model, device="cpu"), first, last, progress)
 
 
-def table(metrics: Metrics) -> str:
-    """The metrics as a Markdown table with goals, followed by one line per class."""
+def table(metrics: ToytownMetrics) -> str:
+    """Return the metrics as a Markdown table with goals, followed by one line per class."""
     rows = ["| measured | value | goal | |", "|---|---|---|---|"]
     for goal in GOALS:
         value = getattr(metrics, goal.metric)
@@ -223,7 +224,7 @@ def table(metrics: Metrics) -> str:
         f"{'yes' if metrics.miou_without_instances < metrics.miou else 'no'} |"
     )
     rows.append(
-        "| foreign words never trained on accepted, full size | "
+        "| foreign classes never trained on accepted, full size | "
         f"{metrics.false_accepts_unseen_full:.3f} | | |"
     )
     rows += ["", "| class | IoU | presence AUC |", "|---|---|---|"]
@@ -235,8 +236,8 @@ def table(metrics: Metrics) -> str:
     return "\n".join(rows)
 
 
-def as_json(metrics: Metrics) -> str:
-    """The metrics as a JSON object; null stands for what could not be counted."""
+def as_json(metrics: ToytownMetrics) -> str:
+    """Return the metrics as a JSON object; null stands for what could not be counted."""
     values = asdict(metrics)
     values["auc"] = {name: None if np.isnan(auc) else auc for name, auc in metrics.auc.items()}
     return json.dumps(values, indent=2) + "\n"
@@ -251,29 +252,3 @@ def _presence(result: SegmentationResult, count: int) -> np.ndarray:
 
 def _share(scores: np.ndarray) -> float:
     return float((scores > _ACCEPTED).mean()) if scores.size else float("nan")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="activesam-evaluate-toytown", description="Measure a Toy Town model on held-out scenes."
-    )
-    parser.add_argument("--model", default="toytown", help="model folder (default: the shipped model)")
-    parser.add_argument("--scenes", type=int, default=200, help="number of held-out scenes (default 200)")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    parser.add_argument("--processes", type=int, default=2, help="how many share the scenes (default 2)")
-    given = parser.parse_args(arguments)
-    if given.scenes < 1:
-        parser.error(f"--scenes must be at least 1, got {given.scenes}")
-    try:
-        metrics = evaluate(given.model, given.scenes, given.processes)
-    except ModelError as error:
-        parser.error(str(error))
-    print(table(metrics))
-    if given.json:
-        given.json.write_text(as_json(metrics), encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

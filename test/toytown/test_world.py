@@ -1,12 +1,48 @@
-"""The street world: deterministic, exactly labelled, coherent along a drive."""
+"""The toy world: its classes, and scenes that are deterministic, exactly labelled and coherent along a drive."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from activesam_ros.toytown import CLASS_ID, CLASSES, THINGS, VOID
+from activesam_ros.toytown import (
+    CLASS_ID,
+    CLASSES,
+    DEMO_CLASSES,
+    FOREIGN,
+    HYPERNYMS,
+    SUPERCLASSES,
+    SYNONYMS,
+    THINGS,
+    UNSEEN_FOREIGN,
+    VOID,
+)
 from activesam_ros.toytown.world import World
+from activesam_ros.vocabulary import Vocabulary
+
+
+def test_nineteen_classes_each_first_among_its_own_synonyms():
+    assert len(CLASSES) == 19
+    assert all(synonyms[0] == name and len(synonyms) >= 4 for name, synonyms in SYNONYMS.items())
+    assert set(HYPERNYMS) == set(CLASSES)
+    assert all(set(parts) < set(CLASSES) for parts in SUPERCLASSES.values())
+
+
+def test_foreign_classes_name_nothing_in_the_world():
+    street = {prompt for synonyms in SYNONYMS.values() for prompt in synonyms}
+    assert not street & {*FOREIGN, *UNSEEN_FOREIGN}
+    assert not set(FOREIGN) & set(UNSEEN_FOREIGN)
+    assert len(set(FOREIGN)) == len(FOREIGN) and len(set(UNSEEN_FOREIGN)) == len(UNSEEN_FOREIGN)
+
+
+def test_the_demo_vocabulary_has_sixty_classes_some_never_trained_on():
+    assert len(set(DEMO_CLASSES)) == 60
+    assert DEMO_CLASSES[:19] == CLASSES
+    assert set(DEMO_CLASSES[19:]) <= {*FOREIGN, *UNSEEN_FOREIGN}
+    assert sum(name in UNSEEN_FOREIGN for name in DEMO_CLASSES) == 10
+    assert len(Vocabulary.from_names(list(DEMO_CLASSES))) == 60
 
 
 def test_equal_seed_and_time_give_equal_frames_whatever_was_rendered_before():
@@ -84,13 +120,11 @@ def test_labels_follow_the_picture():
 def test_a_drive_is_coherent_and_moves_on():
     world = World(11)
     frames = [world.render(6 + i / 10) for i in range(12)]
-    changes = [(a.labels != b.labels).mean() for a, b in zip(frames, frames[1:], strict=False)]
+    changes = [(a.labels != b.labels).mean() for a, b in pairwise(frames)]
     assert 0 < np.median(changes) < 0.1
     assert (frames[0].labels != world.render(26.0).labels).mean() > np.median(changes)
     shared = [
-        len(np.intersect1d(a.instances, b.instances)) - 1
-        for a, b in zip(frames, frames[1:], strict=False)
-        if a.instances.any()
+        len(np.intersect1d(a.instances, b.instances)) - 1 for a, b in pairwise(frames) if a.instances.any()
     ]
     assert sum(shared) > 0
 
