@@ -19,7 +19,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     command.add_model(parser, "toytown")
     positive = command.whole_number(1)
-    parser.add_argument("--scenes", type=positive, default=200, help="number of held-out scenes (default 200)")
+    parser.add_argument(
+        "--scenes", type=positive, default=200, help="number of held-out scenes (default 200)"
+    )
     command.add_json(parser)
     processes = "how many processes share the scenes (default 2)"
     parser.add_argument("--processes", type=positive, default=2, help=processes)

@@ -16,21 +16,27 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(prog="activesam-train-toytown", description="Train the Toy Town demo model.")
+    parser = argparse.ArgumentParser(
+        prog="activesam-train-toytown", description="Train the Toy Town demo model."
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the model and the training state")
     goal = parser.add_mutually_exclusive_group()
     goal.add_argument("--minutes", type=float, help="training time, rendering not counted (default 90)")
     goal.add_argument("--steps", type=int, help="train this many steps instead: repeatable on any machine")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, scenes and batches (default 0)")
     parser.add_argument("--resume", action="store_true", help="go on from the state saved in --out")
-    parser.add_argument("--init", type=Path, help="model folder with the initial weights instead of random ones")
+    parser.add_argument(
+        "--init", type=Path, help="model folder with the initial weights instead of random ones"
+    )
     threads = "CPU threads: 1, or 2 (default) to share each step"
     parser.add_argument("--threads", type=int, default=2, choices=(1, 2), help=threads)
     parser.add_argument("--scenes", type=int, default=7000, help="number of training scenes (default 7000)")
     parser.add_argument("--cache", type=Path, help="folder for rendered scenes, 3 GB (default: OUT/scenes)")
     tokenizer = "folder with the tokenizer files (default: the shipped model's)"
     parser.add_argument("--tokenizer", type=Path, default=model_folder(), help=tokenizer)
-    return command.run(parser, _train, arguments, interrupted="interrupted; --resume goes on from the last saved state")
+    return command.run(
+        parser, _train, arguments, interrupted="interrupted; --resume goes on from the last saved state"
+    )
 
 
 def _train(given: argparse.Namespace) -> int:
