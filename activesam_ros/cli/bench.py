@@ -4,101 +4,73 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import sys
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from activesam_ros.benchmarks import video_command
-from activesam_ros.benchmarks.cost import commands as cost
-from activesam_ros.benchmarks.node import commands as node
+from activesam_ros.cli import command
+from activesam_ros.cli.command import image_size, number, whole_number
 from activesam_ros.errors import ActiveSamError
-from activesam_ros.system.threads import let_waiting_threads_sleep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+FULL_SIZE_MASKS = 15
+"""With random weights no instance passes the usual threshold; a trained model keeps about as many."""
+PATH_NAMES = ("plain", "lean", "realtime", "bfloat16", "compiled")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code: 1 if what was measured is not as it should be, 2 without a measurement."""
-    given = _parser().parse_args(arguments)
-    let_waiting_threads_sleep()
-    try:
-        return given.benchmark(given)
-    except (ActiveSamError, OSError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("bench: interrupted", file=sys.stderr)
-        return 130
-
-
-def _parser() -> argparse.ArgumentParser:
+    """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(prog="activesam-bench", description="Benchmarks.")
-    names = parser.add_subparsers(required=True, metavar="NAME")
-    vocabulary = names.add_parser(
+    benchmarks = parser.add_subparsers(required=True, metavar="NAME")
+    for add in (_add_vocabulary, _add_soak, _add_cameras, _add_overhead, _add_work, _add_speed, _add_video):
+        add(benchmarks)
+    return command.run(parser, lambda given: given.measure(given), arguments)
+
+
+# What needs no ROS.
+
+
+def _add_vocabulary(benchmarks: Any) -> None:
+    vocabulary = benchmarks.add_parser(
         "vocabulary",
-        help="what words cost",
-        description="Time of changes of words and of a start, memory with and without the text encoder, and "
-        "gaps between outputs while words are encoded; on the CPU.",
+        help="what classes cost",
+        description="Time of changes of the vocabulary and of a start, memory with and without the text encoder, and "
+        "gaps between outputs while prompts are encoded; on the CPU.",
     )
-    which = vocabulary.add_mutually_exclusive_group()
-    which.add_argument("--model", default="toytown", help="model folder or hub id (default: the demo model)")
-    which.add_argument(
-        "--full-size",
-        action="store_true",
-        help="a SAM 3 of the published size with random weights, made once",
-    )
-    vocabulary.add_argument("--dtype", default="auto", help="auto (default), float32 or bfloat16")
-    vocabulary.add_argument("--classes", type=_at_least(3), help="of the vocabulary (default: all 171)")
+    _add_model(vocabulary)
+    command.add_dtype(vocabulary)
+    vocabulary.add_argument("--classes", type=whole_number(3), help="of the vocabulary (default: all 171)")
     vocabulary.add_argument(
-        "--repeats", type=int, choices=range(1, 7), default=3, help="of each change of words (default: 3)"
+        "--repeats", type=int, choices=range(1, 7), default=3, help="of each change of classes (default: 3)"
     )
-    vocabulary.add_argument("--threads", type=_at_least(1), help="of torch (default: its choice)")
+    command.add_threads(vocabulary)
     vocabulary.add_argument(
-        "--stream-classes", type=_at_least(2), default=19, help="of the stream (default: 19)"
+        "--stream-classes", type=whole_number(2), default=19, help="of the stream (default: 19)"
     )
     vocabulary.add_argument(
-        "--stream-resolution", type=_at_least(1), help="of the stream, in pixels (default: the model's)"
+        "--stream-resolution", type=whole_number(1), help="of the stream, in pixels (default: the model's)"
     )
     vocabulary.add_argument(
-        "--stream-frames", type=_at_least(2), default=10, help="images between words (default: 10)"
+        "--stream-frames", type=whole_number(2), default=10, help="images between changes (default: 10)"
     )
     vocabulary.add_argument(
-        "--stream-edits", type=_at_least(1), default=5, help="words beside the stream (default: 5)"
+        "--stream-edits", type=whole_number(1), default=5, help="changes beside the stream (default: 5)"
     )
-    vocabulary.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to a file")
-    vocabulary.set_defaults(benchmark=_vocabulary)
-    node.add_commands(names, _at_least)
-    cost.add_commands(names, _at_least, node.image_size)
-    video_command.add_command(names, _at_least)
-    return parser
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{value} is less than {least}")
-        return value
-
-    return number
+    command.add_json(vocabulary)
+    vocabulary.set_defaults(measure=_vocabulary)
 
 
 def _vocabulary(given: argparse.Namespace) -> int:
-    # Imports torch, after the threads' policy is set.
-    from activesam_ros.benchmarks.full_size import ensure_random_model, full_size_folder
-    from activesam_ros.benchmarks.report import to_markdown
-    from activesam_ros.benchmarks.vocabulary import Options, measure_vocabulary
+    with command.loading():
+        from activesam_ros.benchmarks.report import to_markdown
+        from activesam_ros.benchmarks.vocabulary import Options, measure_vocabulary
 
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    model = given.model
-    if given.full_size:
-        _say("making sure of the model of full size")
-        model = str(ensure_random_model(full_size_folder()))
     options = Options(
-        model,
+        _full_size_model() if given.full_size else given.model,
         given.dtype,
         given.classes,
         given.repeats,
@@ -108,15 +80,329 @@ def _vocabulary(given: argparse.Namespace) -> int:
         given.stream_frames,
         given.stream_edits,
     )
-    found = measure_vocabulary(options, _say)
-    print(to_markdown(found), end="")
+    found = measure_vocabulary(options, command.say)
+    return _finish(given, to_markdown(found), asdict(found))
+
+
+def _add_work(benchmarks: Any) -> None:
+    work = benchmarks.add_parser(
+        "work",
+        help="counted operations of every way to label an image",
+        description="Counts the floating-point operations of SAM 3's published architecture, without weights, for "
+        "several vocabularies and image sizes.",
+    )
+    work.add_argument(
+        "--tokens",
+        type=whole_number(2),
+        default=10,
+        help="of a prompt: text, context and class token (default: 10)",
+    )
+    work.add_argument(
+        "--kept", type=whole_number(1), default=20, help="masks of each decoded prompt (default: 20)"
+    )
+    work.add_argument(
+        "--shown", type=whole_number(1), default=11, help="classes that a video shows (default: 11)"
+    )
+    _add_out(work, "work.md, work.json and work.png")
+    work.set_defaults(measure=_work)
+
+
+def _work(given: argparse.Namespace) -> int:
+    with command.loading():
+        from activesam_ros.benchmarks.cost.plots import work_plot
+        from activesam_ros.benchmarks.cost.report import work_to_markdown
+        from activesam_ros.benchmarks.cost.ways import Inputs
+        from activesam_ros.benchmarks.cost.work import count_work
+
+    found = count_work(Inputs(given.tokens, given.kept, given.shown), command.say)
+    page = work_to_markdown(found)
+    print(page, end="")
+    if given.out:
+        _write(given.out, "work", page, asdict(found))
+        (given.out / "work.png").write_bytes(work_plot(found))
+    return command.DONE
+
+
+def _add_speed(benchmarks: Any) -> None:
+    speed = benchmarks.add_parser(
+        "speed",
+        help="time and memory of the published path and of ours",
+        description="Labels the same images on several paths, each in a process of its own, in turns.",
+    )
+    _add_model(speed)
+    speed.add_argument(
+        "--paths",
+        type=_paths,
+        help=f"of {', '.join(PATH_NAMES)}; the first is what others are compared with (default: plain,lean, and "
+        "realtime unless weights are random)",
+    )
+    command.add_device(speed)
+    command.add_dtype(speed)
+    speed.add_argument("--classes", type=whole_number(2), default=60, help="of the vocabulary (default: 60)")
+    speed.add_argument("--size", type=image_size, default=(640, 480), help="of the images (default: 640x480)")
+    speed.add_argument("--images", type=whole_number(1), default=5, help="that are measured (default: 5)")
+    speed.add_argument(
+        "--cold",
+        action="store_true",
+        help="measure the first image too, which pays for what later ones reuse (default: one more comes before)",
+    )
+    command.add_threads(speed)
+    masks = speed.add_mutually_exclusive_group()
+    masks.add_argument("--threshold", type=number(0, 1), help="confidence threshold (default: the usual one)")
+    masks.add_argument(
+        "--masks",
+        type=whole_number(1),
+        help="choose the confidence threshold so that each prompt keeps so many (default: the usual threshold, or "
+        f"{FULL_SIZE_MASKS} with --full-size)",
+    )
+    _add_out(speed, "speed.md and speed.json")
+    speed.set_defaults(measure=_speed)
+
+
+def _paths(text: str) -> tuple[str, ...]:
+    names = command.names(text)
+    for name in names:
+        if name not in PATH_NAMES:
+            raise argparse.ArgumentTypeError(f"{name!r}; expected {', '.join(PATH_NAMES)}")
+    if len(set(names)) != len(names):
+        raise argparse.ArgumentTypeError(f"{text!r} names a path twice; expected each once")
+    return names
+
+
+def _speed(given: argparse.Namespace) -> int:
+    with command.loading():
+        from activesam_ros.benchmarks.cost.report import speed_to_markdown
+        from activesam_ros.benchmarks.cost.speed import SpeedOptions, measure_speed
+
+    model, masks, called = given.model, given.masks, None
+    if given.full_size:
+        model = _full_size_model()
+        if given.threshold is None:
+            masks = masks or FULL_SIZE_MASKS
+        called = "SAM 3's published size with random weights"
+    options = SpeedOptions(
+        paths=given.paths or (("plain", "lean") if given.full_size else ("plain", "lean", "realtime")),
+        model=model,
+        device=given.device,
+        dtype=given.dtype,
+        classes=given.classes,
+        size=given.size,
+        images=given.images,
+        cold=given.cold,
+        threads=given.threads,
+        masks=masks,
+        threshold=given.threshold,
+        called=called,
+    )
+    found = measure_speed(options, command.say)
+    page = speed_to_markdown(found)
+    print(page, end="")
+    if given.out:
+        _write(given.out, "speed", page, asdict(found))
+    return command.DONE
+
+
+def _add_video(benchmarks: Any) -> None:
+    video = benchmarks.add_parser(
+        "video",
+        help="what the settings for streams cost in work and labels",
+        description="Labels drives through Toy Town with the demo model and several settings: SAM 3's operations a "
+        "frame, mIoU, recall, and how long a class that came up goes unseen. Half an hour on one core.",
+    )
+    video.add_argument("--drives", type=whole_number(1), default=5, help="so many streets (default: 5)")
+    video.add_argument("--frames", type=whole_number(2), default=40, help="of each drive (default: 40)")
+    video.add_argument("--rate", type=number(0.001, 1e6), default=10.0, help="frames a second (default: 10)")
+    video.add_argument(
+        "--classes", type=whole_number(20), default=150, help="of the vocabulary (default: 150)"
+    )
+    video.add_argument("--quick", action="store_true", help="the profiles alone")
+    command.add_threads(video, 1)
+    command.add_json(video)
+    video.set_defaults(measure=_video)
+
+
+def _video(given: argparse.Namespace) -> int:
+    with command.loading():
+        import torch
+        from transformers import Sam3Config
+
+        from activesam_ros.benchmarks.video import Options, as_json, measure_video, to_markdown
+        from activesam_ros.model.flops import FusedModelFlops
+        from activesam_ros.segmenter import ActiveSegmenter
+
+    torch.set_num_threads(given.threads)
+    shared = (given.drives, given.frames, given.rate, given.classes)
+    options = (
+        Options(*shared, variants=(), floors=(0.0,), change_drives=0) if given.quick else Options(*shared)
+    )
+    segmenter = ActiveSegmenter.from_pretrained("toytown", device="cpu")
+    found = measure_video(segmenter, FusedModelFlops(Sam3Config()), options, command.say)
+    return _finish(given, to_markdown(found), as_json(found))
+
+
+# What runs the node.
+
+
+def _add_soak(benchmarks: Any) -> None:
+    soak = benchmarks.add_parser(
+        "soak",
+        help="thousands of frames through the node, with edits and bad frames",
+        description="Sends frames of two cameras to the real node, with edits of the vocabulary and bad frames among "
+        "them; reports memory, where every frame went, and latency. Exit code 1 if something is unclean.",
+    )
+    soak.add_argument(
+        "--frames", type=whole_number(20), default=5000, help="after the warm-up (default: 5000)"
+    )
+    soak.add_argument(
+        "--warm-up", type=whole_number(1), default=500, help="frames before memory counts (default: 500)"
+    )
+    soak.add_argument("--size", type=image_size, default=(160, 120), help="of the images (default: 160x120)")
+    soak.add_argument("--seed", type=whole_number(0), default=1, help="of the order of things (default: 1)")
+    soak.add_argument(
+        "--bad-rate", type=number(0, 0.4), default=0.05, help="share of frames that are bad (default: 0.05)"
+    )
+    soak.add_argument(
+        "--edit-rate",
+        type=number(0, 1),
+        default=0.02,
+        help="changes of the vocabulary per frame (default: 0.02)",
+    )
+    soak.add_argument(
+        "--unanswered",
+        type=whole_number(2),
+        default=4,
+        help="frames of a camera that are on their way at most (default: 4; the node's queue takes 20)",
+    )
+    _add_node_arguments(soak, _soak)
+
+
+def _soak(given: argparse.Namespace) -> int:
+    from activesam_ros.benchmarks.node.report import soak_to_markdown
+    from activesam_ros.benchmarks.node.soak import SoakOptions, measure_soak
+
+    options = SoakOptions(
+        frames=given.frames,
+        warm_up=given.warm_up,
+        size=given.size,
+        seed=given.seed,
+        bad_rate=given.bad_rate,
+        edit_rate=given.edit_rate,
+        unanswered=given.unanswered,
+        model=given.model,
+        threads=given.threads,
+    )
+    found = measure_soak(options, given.log)
+    return _finish(given, soak_to_markdown(found), asdict(found), found.complaints())
+
+
+def _add_cameras(benchmarks: Any) -> None:
+    cameras = benchmarks.add_parser(
+        "cameras",
+        help="two cameras on one model",
+        description="Sends the images of two cameras side by side to the real node, best effort as cameras do; "
+        "reports where every frame went. Exit code 1 if the counts do not add up.",
+    )
+    cameras.add_argument(
+        "--rate", type=number(0.1, 1000), default=10.0, help="images a second of each (default: 10)"
+    )
+    cameras.add_argument("--seconds", type=number(0.1, 1000), default=30.0, help="how long (default: 30)")
+    cameras.add_argument(
+        "--size", type=image_size, default=(320, 240), help="of the images (default: 320x240)"
+    )
+    _add_node_arguments(cameras, _cameras)
+
+
+def _cameras(given: argparse.Namespace) -> int:
+    from activesam_ros.benchmarks.node.cameras import CamerasOptions, measure_cameras
+    from activesam_ros.benchmarks.node.report import cameras_to_markdown
+
+    options = CamerasOptions(
+        rate=given.rate, seconds=given.seconds, size=given.size, model=given.model, threads=given.threads
+    )
+    found = measure_cameras(options, given.log)
+    return _finish(given, cameras_to_markdown(found), asdict(found), found.complaints())
+
+
+def _add_overhead(benchmarks: Any) -> None:
+    overhead = benchmarks.add_parser(
+        "overhead",
+        help="what the node adds to the bare segmenter",
+        description="Gives the same images to the real node and to the bare segmenter, by turns.",
+    )
+    overhead.add_argument(
+        "--sizes",
+        type=lambda text: tuple(map(image_size, text.split(","))),
+        default=((640, 480), (1280, 720), (1920, 1080)),
+        help="of the images (default: 640x480,1280x720,1920x1080)",
+    )
+    overhead.add_argument("--frames", type=whole_number(2), default=60, help="of each size (default: 60)")
+    _add_node_arguments(overhead, _overhead)
+
+
+def _overhead(given: argparse.Namespace) -> int:
+    from activesam_ros.benchmarks.node.overhead import OverheadOptions, measure_overhead
+    from activesam_ros.benchmarks.node.report import overhead_to_markdown
+
+    options = OverheadOptions(
+        sizes=given.sizes, frames=given.frames, model=given.model, threads=given.threads
+    )
+    found = measure_overhead(options, given.log)
+    return _finish(given, overhead_to_markdown(found), asdict(found))
+
+
+# What several have.
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group()
+    command.add_model(which, "toytown")
+    which.add_argument(
+        "--full-size",
+        action="store_true",
+        help="a SAM 3 of the published size with random weights, made once",
+    )
+
+
+def _add_out(parser: argparse.ArgumentParser, files: str) -> None:
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help=f"also write {files} there")
+
+
+def _add_node_arguments(
+    parser: argparse.ArgumentParser, measure: Callable[[argparse.Namespace], int]
+) -> None:
+    command.add_model(parser, "toytown")
+    command.add_threads(parser)
+    parser.add_argument("--log", type=Path, metavar="FOLDER", help="keep the node's log there")
+    command.add_json(parser)
+    parser.set_defaults(measure=lambda given: _with_ros(measure, given))
+
+
+def _with_ros(measure: Callable[[argparse.Namespace], int], given: argparse.Namespace) -> int:
+    if find_spec("rclpy") is None:
+        raise ActiveSamError("ROS is missing; run `make setup` once and `source env.sh` in this shell")
+    return measure(given)
+
+
+def _full_size_model() -> str:
+    from activesam_ros.benchmarks.full_size import ensure_random_model, full_size_folder
+
+    command.say("making sure of the model of full size")
+    return str(ensure_random_model(full_size_folder()))
+
+
+def _finish(
+    given: argparse.Namespace, page: str, figures: Mapping[str, Any], complaints: Sequence[str] = ()
+) -> int:
+    print(page, end="")
     if given.json:
-        given.json.write_text(json.dumps(asdict(found), indent=2) + "\n", encoding="utf-8")
-    return 0
+        given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    return command.UNFIT if complaints else command.DONE
 
 
-def _say(text: str) -> None:
-    print(f"… {text}", file=sys.stderr, flush=True)
+def _write(folder: Path, name: str, page: str, figures: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.md").write_text(page, encoding="utf-8")
+    (folder / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -122,16 +122,16 @@ def test_every_variant_is_one_of_the_profile():
 def test_the_command_refuses_a_vocabulary_without_the_street(capsys):
     with pytest.raises(SystemExit):
         main(["video", "--classes", "10"])
-    assert "10 is less than 20" in capsys.readouterr().err
+    assert "'10'; expected a whole number from 20" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["--rate", "0"], "0 is no rate; expected a number above 0"),
-        (["--rate", "-1"], "-1 is no rate"),
-        (["--rate", "inf"], "inf is no rate"),
-        (["--rate", "nan"], "nan is no rate"),
+        (["--rate", "0"], "'0'; expected a number from 0.001"),
+        (["--rate", "-1"], "'-1'; expected a number"),
+        (["--rate", "inf"], "'inf'; expected a number"),
+        (["--rate", "nan"], "'nan'; expected a number"),
         (["--json", "{folder}"], "is a folder; expected a file"),
         (["--json", "{folder}/missing/found.json"], "there is no folder"),
     ],

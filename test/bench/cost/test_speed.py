@@ -7,11 +7,11 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from activesam_ros.benchmarks.cost import commands, paths, speed
+from activesam_ros.benchmarks.cost import paths, speed
 from activesam_ros.benchmarks.cost.paths import PATHS, Loaded, MeasuredPath, Run
 from activesam_ros.benchmarks.cost.report import speed_to_markdown
 from activesam_ros.benchmarks.cost.speed import SpeedOptions, drive, measure_speed, vocabulary_names
-from activesam_ros.cli.bench import main
+from activesam_ros.cli.bench import PATH_NAMES, main
 
 TINY = SpeedOptions(("plain", "lean", "realtime"), classes=4, size=(64, 48), images=2, masks=3)
 
@@ -123,7 +123,7 @@ def test_paths_that_are_refused(capsys, text, named):
 
 
 def test_the_command_line_knows_every_path():
-    assert set(commands.PATH_NAMES) == set(PATHS)
+    assert set(PATH_NAMES) == set(PATHS)
 
 
 def test_a_model_that_is_not_there(capsys, tmp_path):
