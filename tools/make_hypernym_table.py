@@ -19,6 +19,7 @@ CANONICAL = TABLE.parent.parent / "vocabulary" / "canonical_names.json"
 
 
 def main() -> None:
+    """Write the table."""
     names = {word for group in toytown.SYNONYMS.values() for word in group}
     names |= {*toytown.SUPERCLASSES, *toytown.FOREIGN, *toytown.UNSEEN_FOREIGN, *toytown.DEMO_CLASSES}
     for preset in preset_names():

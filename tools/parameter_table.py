@@ -9,11 +9,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activesam_ros.configuration import ParameterSpec
 from activesam_ros.ros.parameters import PARAMETERS, TAKES, Takes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from activesam_ros.configuration import ParameterSpec
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "interface.md"
 HEAD = "| parameter | default | values | changes | what |\n| --- | --- | --- | --- | --- |\n"
@@ -27,12 +28,12 @@ _CHANGES = {
 
 
 def table(parameters: Sequence[ParameterSpec] = PARAMETERS) -> str:
-    """The table in Markdown, one row a parameter, in the order of their declaration."""
+    """Return the table in Markdown, one row a parameter, in the order of their declaration."""
     return HEAD + "".join(_row(spec) for spec in parameters)
 
 
 def replaced(page: str) -> str:
-    """A page with the table in the place of the one that it has."""
+    """Return a page with its table replaced."""
     old = re.search(re.escape(HEAD) + r"(?:\|.*\n)*", page)
     if old is None:
         raise ValueError(f"the page has no table that begins with {HEAD.splitlines()[0]!r}")

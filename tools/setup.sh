@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Finds a Python that can run the set-up and hands over to tools/devsetup.
+# Finds a Python that can run the set-up and hands over to tools/set_up.py.
 # ACTIVESAM_PYTHON names the interpreter to use instead of the first suitable one.
 set -euo pipefail
 

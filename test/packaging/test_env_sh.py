@@ -8,8 +8,8 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from devsetup import overlay, shell
-from devsetup.profiles import ROS, WHEELS, Profile, RosInstallation
+from devsetup import overlay
+from devsetup.machine import ROS, WHEELS, Profile, RosInstallation
 from devsetup.virtualenv import VenvPlan, plan_venv
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def prepare(clone: Path, tmp_path: Path, profile: Profile) -> VenvPlan:
     (plan.path / "bin").mkdir(parents=True)
     (plan.path / "bin" / "activate").write_text(ACTIVATE.replace("{venv}", str(plan.path)))
     (overlay.prefix(clone) / SITE / "activesam_ros" / "msg").mkdir(parents=True)
-    shell.write_environment(clone, plan, profile)
+    overlay.write_environment(clone, plan, profile)
     return plan
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from devsetup import overlay
-from devsetup.profiles import WHEELS, Profile
+from devsetup.machine import WHEELS, Profile
 from devsetup.virtualenv import VenvPlan, plan_venv
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from devsetup import shell
-from devsetup.overlay import prefix
+from devsetup import overlay
 
 import activesam_ros
 from activesam_ros.cli import main
@@ -65,14 +64,14 @@ def test_the_wheel_holds_the_library_with_its_data(clone: Path, tmp_path: Path) 
 
 
 def installed() -> Path:
-    install = prefix(REPOSITORY)
+    install = overlay.prefix(REPOSITORY)
     if not install.is_dir():
         pytest.skip("this clone was not built; run: make setup")
     return install
 
 
 def test_colcon_installs_messages_and_sources_into_one_python_package() -> None:
-    package = installed() / shell.install_site(REPOSITORY) / "activesam_ros"
+    package = installed() / overlay.install_site(REPOSITORY) / "activesam_ros"
     assert (package / "msg" / "_active_classes.py").exists()
     assert (package / "__init__.py").read_text() == (REPOSITORY / "activesam_ros" / "__init__.py").read_text()
     assert (package / "segmenter.py").exists()

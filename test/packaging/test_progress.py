@@ -1,15 +1,24 @@
+"""The output of the set-up, and its lock."""
+
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
-from devsetup.errors import SetupError
-from devsetup.progress import Progress
+from devsetup.progress import Progress, SetupError, exclusive
 
-if TYPE_CHECKING:
-    from pathlib import Path
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+
+SECOND = """\
+import sys
+from pathlib import Path
+from devsetup.progress import Progress, SetupError, exclusive
+with exclusive(Path(sys.argv[1]), Progress(Path(sys.argv[2]))):
+    print("mine now", flush=True)
+"""
 
 
 def test_output_goes_to_the_log_and_steps_to_the_screen(
@@ -44,3 +53,27 @@ def test_a_known_reason_replaces_the_exit_code(tmp_path: Path) -> None:
             "doing it",
             explain=lambda output: "the network is down" if "no route" in output else None,
         )
+
+
+def test_a_second_set_up_waits_and_says_so(tmp_path: Path) -> None:
+    lock = tmp_path / "folder" / "lock"
+    with exclusive(lock, Progress(tmp_path / "log")):
+        second = subprocess.Popen(
+            [sys.executable, "-c", SECOND, lock, tmp_path / "log2"],
+            cwd=TOOLS,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert "another set-up is at work" in second.stdout.readline()
+        assert second.poll() is None
+    out, _ = second.communicate(timeout=60)
+    assert out == "mine now\n"
+    assert second.returncode == 0
+
+
+def test_the_lock_is_free_after_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(tmp_path / "log")
+    with pytest.raises(ZeroDivisionError), exclusive(tmp_path / "lock", progress):
+        raise ZeroDivisionError
+    with exclusive(tmp_path / "lock", progress):
+        assert capsys.readouterr().out == "", "nobody was waited for"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from devsetup import virtualenv
-from devsetup.checks import check_space
-from devsetup.errors import SetupError
+from devsetup.machine import check_space
+from devsetup.progress import SetupError
 
 if TYPE_CHECKING:
     from pathlib import Path

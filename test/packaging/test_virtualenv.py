@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 from devsetup import virtualenv
-from devsetup.errors import SetupError
-from devsetup.profiles import ROS, WHEELS, Profile, RosInstallation
-from devsetup.progress import Progress
+from devsetup.machine import ROS, WHEELS, Profile, RosInstallation
+from devsetup.progress import Progress, SetupError
 
 WITHOUT_ROS = Profile(WHEELS)
 WITH_ROS = Profile(ROS, RosInstallation("jazzy", Path("/opt/ros/jazzy")))

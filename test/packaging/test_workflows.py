@@ -66,7 +66,7 @@ def test_every_distribution_is_built_and_tested_with_colcon() -> None:
 
 
 def test_the_library_is_tested_with_every_python_that_set_up_takes() -> None:
-    from devsetup.checks import WHEEL_PYTHONS
+    from devsetup.machine import WHEEL_PYTHONS
 
     pythons = jobs(WORKFLOWS[0])["python"]["strategy"]["matrix"]["python"]
     assert pythons == [f"{major}.{minor}" for major, minor in WHEEL_PYTHONS]

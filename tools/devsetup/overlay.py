@@ -1,35 +1,49 @@
-"""The clone's own colcon build: its messages, and links to its sources, in `.build/` of the clone."""
+"""What is the clone's own, in `.build/`: the colcon build, the commands, and the code that `env.sh` reads."""
 
+import configparser
 import hashlib
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from devsetup.errors import SetupError
-from devsetup.profiles import Profile
-from devsetup.progress import Progress
-from devsetup.virtualenv import VenvPlan, wheel_environ
+from devsetup.machine import Profile
+from devsetup.progress import Progress, SetupError
+from devsetup.virtualenv import VenvPlan, library_folders, wheel_environ
 
 PACKAGE = "activesam_ros"
 BUILD_FOLDER = ".build"
 STAMP = "overlay.json"
 ENVIRONMENT = "environment.sh"
 
-# Compiled or read by CMake: a change of contents matters.
-_COMPILED = ("msg", "srv", "package.xml", "CMakeLists.txt")
+_COMMAND = """\
+#!/usr/bin/env python3
+import sys
+
+from {module} import {function}
+
+# A process that it starts with "spawn" imports this file too.
+if __name__ == "__main__":
+    sys.exit({function}())
+"""
+
+_MESSAGES = "import rclpy; from activesam_ros.msg import ActiveClass, ActiveClasses; ActiveClasses()"
+
+# Compiled, copied or read by CMake: a change of contents matters.
+_COMPILED = ("msg", "srv", "scripts", "package.xml", "CMakeLists.txt")
 # Linked into the install folder: only a new or removed file matters.
-_LINKED = (PACKAGE, "launch", "config", "scripts")
+_LINKED = (PACKAGE, "launch", "config")
 
 
 def prefix(root: Path) -> Path:
-    """The install prefix of the clone's package."""
+    """Return the install prefix of the clone's package."""
     return root / BUILD_FOLDER / "install" / PACKAGE
 
 
 def overlay_state(root: Path, plan: VenvPlan) -> dict[str, str]:
-    """What the overlay was built from.
+    """Return what the overlay was built from.
 
     `place` decides whether a build folder can be used at all, `inputs` whether it is up to date.
     """
@@ -101,3 +115,123 @@ def finish(root: Path, state: Mapping[str, str]) -> None:
     """Record that the overlay of this state is complete."""
     text = json.dumps(dict(state), indent=2) + "\n"
     (root / BUILD_FOLDER / STAMP).write_text(text, encoding="utf-8")
+
+
+def console_scripts(root: Path) -> dict[str, tuple[str, str]]:
+    """Command name -> (module, function), as setup.cfg declares them."""
+    config = configparser.ConfigParser()
+    config.read(root / "setup.cfg", encoding="utf-8")
+    commands = {}
+    for line in config["options.entry_points"]["console_scripts"].strip().splitlines():
+        name, target = (part.strip() for part in line.split("=", 1))
+        module, function = target.split(":")
+        commands[name] = (module, function)
+    return commands
+
+
+def write_commands(root: Path) -> None:
+    """Write one small program per console script.
+
+    pip would install them into the virtual environment, which other clones share.
+    """
+    folder = root / BUILD_FOLDER / "bin"
+    folder.mkdir(parents=True, exist_ok=True)
+    commands = console_scripts(root)
+    for path in folder.iterdir():
+        if path.name not in commands:
+            path.unlink()
+    for name, (module, function) in commands.items():
+        text = _COMMAND.format(module=module, function=function)
+        path = folder / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+        path.chmod(0o755)
+
+
+def link_sources(root: Path) -> Path:
+    """Make a folder for PYTHONPATH that holds nothing but a link to the clone's Python package."""
+    # The clone itself would also offer its folders launch/ and test/ to `import`.
+    folder = root / BUILD_FOLDER / "python"
+    folder.mkdir(parents=True, exist_ok=True)
+    link = folder / PACKAGE
+    target = Path("..") / ".." / PACKAGE
+    if not link.is_symlink() or link.readlink() != target:
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+    return folder
+
+
+def environment_code(root: Path, plan: VenvPlan, profile: Profile, site: str) -> str:
+    """Return the shell code.
+
+    `site` is the install folder of Python packages below a prefix, such as `lib/python3.11/site-packages`.
+    """
+    overlay = prefix(root)
+    build = root / BUILD_FOLDER
+    lines = [f"ACTIVESAM_PROFILE={profile.name}"]
+
+    def quote(path: object) -> str:
+        return shlex.quote(str(path))
+
+    if profile.ros is not None:
+        lines.append(f"_activesam_source_ros {quote(profile.ros.prefix)} || return 1")
+    else:
+        lines.append("_activesam_refuse_ros || return 1")
+    lines.append(f"_activesam_activate {quote(plan.path)} || return 1")
+    paths: list[tuple[str, list[Path]]] = [
+        ("PATH", [build / "bin"]),
+        ("PYTHONPATH", [build / "python", overlay / site]),
+        ("LD_LIBRARY_PATH", [overlay / "lib"]),
+        ("AMENT_PREFIX_PATH", [overlay]),
+        ("CMAKE_PREFIX_PATH", [overlay]),
+    ]
+    if profile.ros is None:
+        paths[2][1].extend(library_folders(plan))
+        paths[3][1].append(plan.path)
+        paths[4][1].append(plan.path)
+    for variable, folders in paths:
+        # Each goes to the front, so the last one given is the first one searched.
+        lines += [f"_activesam_prepend {variable} {quote(folder)}" for folder in reversed(folders)]
+    if profile.ros is None:
+        lines += [
+            "# The wheels start every Python a second time to set the library path, unless told that it is.",
+            "export _ROS_WHEELS_BOOTSTRAP_COMPLETE=1",
+        ]
+    else:
+        lines.append("export PYTHONNOUSERSITE=1")
+    return "\n".join(lines) + "\n"
+
+
+def write_environment(root: Path, plan: VenvPlan, profile: Profile) -> None:
+    """Write `.build/environment.sh`, `.build/bin/` and `.build/python/`."""
+    write_commands(root)
+    link_sources(root)
+    code = environment_code(root, plan, profile, install_site(root))
+    path = root / BUILD_FOLDER / ENVIRONMENT
+    if not path.exists() or path.read_text(encoding="utf-8") != code:
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(code, encoding="utf-8")
+        temporary.replace(path)
+
+
+def install_site(root: Path) -> str:
+    """Find where colcon has put the package's Python modules, relative to its prefix."""
+    # Debian's Python installs to lib/python3.x/site-packages or to local/lib/python3.x/dist-packages.
+    for pattern in ("lib/python3*/*-packages", "local/lib/python3*/*-packages"):
+        for path in sorted(prefix(root).glob(pattern)):
+            if (path / PACKAGE / "msg").is_dir():
+                return str(path.relative_to(prefix(root)))
+    raise FileNotFoundError(f"no generated messages below {prefix(root)}")
+
+
+def verify(root: Path, environ: Mapping[str, str], progress: Progress) -> None:
+    """Import the clone's messages in a shell that has entered the environment as a user does.
+
+    Raises SetupError.
+    """
+    progress.run(
+        ["bash", "-c", 'set -eu; . "$1"; exec python -c "$2"', "bash", root / "env.sh", _MESSAGES],
+        environ,
+        "importing the messages",
+        cwd=Path("/"),
+    )

@@ -1,17 +1,22 @@
-"""What set-up says while it works: one line per step, with the elapsed time."""
+"""What set-up shares: its one error, its progress output, and its lock."""
 
+import fcntl
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from devsetup.errors import SetupError
-
+_POLL_SECONDS = 0.2
 _QUIET_SECONDS = 20.0
 _TAIL_LINES = 15
+
+
+class SetupError(Exception):
+    """Set-up cannot go on; the message says what was wrong, what was expected and what to do."""
 
 
 class Progress:
@@ -90,3 +95,21 @@ class Progress:
             raise SetupError(
                 f"{what}: {reason}\n  Its last lines (all of them: {self.log}):\n{tail.rstrip()}"
             )
+
+
+@contextmanager
+def exclusive(path: Path, progress: Progress) -> Iterator[None]:
+    """Hold the lock file `path`, waiting audibly for another holder; the kernel frees it if one dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        told = None
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if told is None or time.monotonic() - told > _QUIET_SECONDS:
+                    progress.say(f"another set-up is at work, waiting for it (lock: {path})")
+                    told = time.monotonic()
+                time.sleep(_POLL_SECONDS)
+        yield

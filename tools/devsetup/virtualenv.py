@@ -1,4 +1,4 @@
-"""The virtual environment: where it lies, what goes into it, how it is made and recognised."""
+"""The virtual environment: where it lies, what goes into it, how it is made, checked and recognised."""
 
 import hashlib
 import json
@@ -12,15 +12,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from devsetup.errors import SetupError
-from devsetup.profiles import Profile
-from devsetup.progress import Progress
+from devsetup.machine import Profile
+from devsetup.progress import Progress, SetupError
 
 STAMP = "activesam_ros.json"
 _STARTED = "activesam_ros.unfinished"
 
 # Bump to have every environment made anew although no requirement has changed.
 _RECIPE = "1"
+
+_TOGETHER = """\
+import sys
+import cv_bridge, cv2, numpy, rclpy, torch, torchvision, transformers
+from sensor_msgs.msg import Image
+from transformers import Sam3Model
+from vision_msgs.msg import LabelInfo, VisionClass
+
+bridge = cv_bridge.CvBridge()
+picture = numpy.arange(18, dtype=numpy.uint8).reshape(2, 3, 3)
+message = bridge.cv2_to_imgmsg(picture, "rgb8")
+assert (bridge.imgmsg_to_cv2(message, "rgb8") == picture).all()
+versions = {module.__name__: module.__version__ for module in (torch, torchvision, transformers, numpy, cv2)}
+print(sys.version.split()[0], versions)
+"""
+
+_DISTRIBUTION_STAYS = """
+for module in (numpy, cv2, cv_bridge, rclpy):
+    if module.__file__.startswith(sys.prefix + "/"):
+        sys.exit(f"{module.__name__} in {sys.prefix} hides the one of the distribution")
+"""
 
 
 @dataclass(frozen=True)
@@ -47,7 +67,7 @@ class VenvPlan:
 
 
 def base_python() -> str:
-    """The Python that set-up runs with, without its virtual environment: that may be the one to replace."""
+    """Return the Python that set-up runs with, outside its virtual environment, which may be the one to replace."""
     return getattr(sys, "_base_executable", "") or sys.executable
 
 
@@ -84,7 +104,7 @@ def plan_venv(
     else:
         cache = environ.get("XDG_CACHE_HOME", "")
         # The XDG specification: a relative path is invalid and to be ignored.
-        base = Path(cache) if os.path.isabs(cache) else Path("~/.cache").expanduser()
+        base = Path(cache) if cache.startswith("/") else Path("~/.cache").expanduser()
         version = f"py{sys.version_info[0]}.{sys.version_info[1]}"
         path = base / "activesam_ros" / f"{profile.name}-{version}-{key}"
     plan = VenvPlan(path, key, base_python(), venv_arguments, (), pins, vision_msgs)
@@ -150,6 +170,22 @@ def create(plan: VenvPlan, profile: Profile, environ: Mapping[str, str], progres
         _build_vision_msgs(plan, environ, progress)
 
 
+def verify(plan: VenvPlan, profile: Profile, environ: Mapping[str, str], progress: Progress) -> None:
+    """Import cv_bridge, cv2, torch and transformers together in the virtual environment; convert one image.
+
+    With ROS it also makes sure that pip has put nothing in front of the distribution's numpy and OpenCV.
+    Raises SetupError.
+    """
+    code = _TOGETHER + (_DISTRIBUTION_STAYS if profile.ros else "")
+    env = wheel_environ(plan, environ) if profile.ros is None else environ
+    progress.run(
+        [plan.interpreter, "-c", code],
+        env,
+        "importing cv_bridge, cv2, torch and transformers together",
+        cwd=Path("/"),
+    )
+
+
 def finish(plan: VenvPlan) -> None:
     """Record that the environment is complete."""
     stamp = {"key": plan.key, "path": str(plan.path), "python": platform.python_version()}
@@ -205,12 +241,12 @@ def explain_pip(output: str) -> str | None:
 
 
 def python_include(plan: VenvPlan) -> Path:
-    """The folder of Python.h for the environment's Python."""
+    """Return the folder of Python.h for the environment's Python."""
     return Path(_ask(plan, "import sysconfig; print(sysconfig.get_paths()['include'])"))
 
 
 def numpy_include(plan: VenvPlan) -> Path:
-    """The folder of the environment's numpy headers."""
+    """Return the folder of the environment's numpy headers."""
     return Path(_ask(plan, "import numpy; print(numpy.get_include())"))
 
 
@@ -239,14 +275,14 @@ def relocate_include_paths(prefix: Path, python: Path, numpy: Path) -> int:
 
 
 def library_folders(plan: VenvPlan) -> list[Path]:
-    """The folders that the wheels' shared libraries are loaded from."""
+    """Return the folders that the wheels' shared libraries are loaded from."""
     # The wheels keep bundled libraries in ros_*.libs; only their own start-up hook knows these folders.
     bundled = sorted(plan.path.glob("lib/python3.*/site-packages/ros_*.libs"))
     return [plan.path / "lib", *bundled]
 
 
 def wheel_environ(plan: VenvPlan, environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for building against the ROS 2 wheels."""
+    """Return the environment for building against the ROS 2 wheels."""
     return {
         **environ,
         "PATH": f"{plan.path / 'bin'}{os.pathsep}{environ['PATH']}",
