@@ -17,7 +17,7 @@ from activesam_ros.launching.arguments import LOG_LEVEL, NODE_ARGUMENTS, RVIZ, A
 from activesam_ros.launching.cameras import sources
 from activesam_ros.launching.names import namespace_in_force
 from activesam_ros.launching.parameters import require_one_camera
-from activesam_ros.ros.toytown_parameters import CameraParameters
+from activesam_ros.ros.toytown_camera import CameraParameters
 from launch import LaunchContext, LaunchDescription
 
 DEFAULT = CameraParameters()

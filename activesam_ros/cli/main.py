@@ -26,9 +26,9 @@ COMMANDS = {
 }
 NODES = {
     "activesam": "activesam_ros.ros.main",
-    "evaluator": "activesam_ros.ros.evaluator_node",
-    "replay": "activesam_ros.ros.replay_player",
-    "toytown_camera": "activesam_ros.ros.toytown_camera_node",
+    "evaluator": "activesam_ros.cli.live_evaluator",
+    "replay": "activesam_ros.ros.replay",
+    "toytown_camera": "activesam_ros.ros.toytown_camera",
 }
 ALIASES = {"evaluate_bag": "evaluate", "prompt_cache": "cache"}
 """Earlier names for `ros2 run`."""

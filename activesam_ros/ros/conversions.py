@@ -13,19 +13,20 @@ import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import ColorRGBA
+from std_msgs.msg import ColorRGBA, Header
 from vision_msgs.msg import LabelInfo, VisionClass
 
 from activesam_ros import msg
 from activesam_ros.images.checks import check_size
 from activesam_ros.images.compressed import compressed_to_rgb
 from activesam_ros.images.raw import image_to_rgb
+from activesam_ros.results import ActiveClass
+from activesam_ros.vocabulary import Vocabulary, VocabularyClass
 
 if TYPE_CHECKING:
-    from std_msgs.msg import Header
+    from collections.abc import Mapping
 
-    from activesam_ros.results import ActiveClass, PreviewResult, SegmentationResult
-    from activesam_ros.vocabulary import Vocabulary
+    from activesam_ros.results import PreviewResult, SegmentationResult
 
 _NANOSECONDS = 1_000_000_000
 
@@ -145,6 +146,64 @@ def vocabulary_to_msg(vocabulary: Vocabulary, revision: int, header: Header) -> 
             for one in vocabulary.classes
         ],
     )
+
+
+def vocabulary_from_msg(message: msg.Vocabulary) -> Vocabulary:
+    """Convert the vocabulary that a node announces, with its ids and colours."""
+    classes = tuple(
+        VocabularyClass(
+            one.class_id,
+            one.name,
+            tuple(one.prompts),
+            (round(255 * one.color.r), round(255 * one.color.g), round(255 * one.color.b)),
+            tuple(one.members),
+        )
+        for one in message.classes
+    )
+    background = None if message.background_id < 0 else message.background_id
+    return Vocabulary(classes, background, max((one.class_id for one in classes), default=-1) + 1)
+
+
+def active_classes_from_msg(message: msg.ActiveClasses) -> tuple[ActiveClass, ...]:
+    """Convert the decoded classes of an image, in vocabulary order; the message does not count their pixels."""
+    return tuple(ActiveClass(one.class_id, one.name, one.presence, None, None) for one in message.classes)
+
+
+def class_names_from_msg(message: LabelInfo) -> dict[int, str]:
+    """Convert what the ids of label images mean."""
+    return {one.class_id: one.class_name for one in message.class_map}
+
+
+def class_names_to_msg(names: Mapping[int, str], header: Header | None = None) -> LabelInfo:
+    """Convert what the ids of a ground truth mean."""
+    classes = [VisionClass(class_id=number, class_name=name) for number, name in names.items()]
+    return LabelInfo(header=header or Header(), class_map=classes)
+
+
+def recorded_image_to_msg(recorded: Any) -> Image | CompressedImage:
+    """Convert an image or a compressed image as a recording's reader gives it, field by field.
+
+    Args:
+        recorded: with the fields of sensor_msgs/Image or sensor_msgs/CompressedImage, the data as an array of bytes.
+    """
+    stamp = Time(sec=int(recorded.header.stamp.sec), nanosec=int(recorded.header.stamp.nanosec))
+    header = Header(stamp=stamp, frame_id=recorded.header.frame_id)
+    if hasattr(recorded, "format"):
+        made = CompressedImage(header=header, format=recorded.format)
+    else:
+        made = Image(
+            header=header,
+            height=int(recorded.height),
+            width=int(recorded.width),
+            encoding=recorded.encoding,
+            is_bigendian=int(recorded.is_bigendian),
+            step=int(recorded.step),
+        )
+    # The setter checks every element of anything but an array of bytes.
+    data = array.array("B")
+    data.frombytes(memoryview(recorded.data).cast("B"))
+    made.data = data
+    return made
 
 
 def _active_class(active: ActiveClass, area: float) -> msg.ActiveClass:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -17,15 +18,55 @@ from vision_msgs.msg import LabelInfo, VisionClass
 from activesam_ros.errors import SettingsError
 from activesam_ros.ros import qos
 from activesam_ros.ros.conversions import labels_to_msg, rgb_to_msg
-from activesam_ros.ros.toytown_parameters import DESCRIPTIONS, LIMITS, CameraParameters
+from activesam_ros.ros.program import callbacks_of, run_program, wait_for_any
 from activesam_ros.toytown import CLASSES
 from activesam_ros.toytown.world import World
 
 if TYPE_CHECKING:
+    import threading
+    from collections.abc import Sequence
+
     from activesam_ros.toytown.canvas import Camera
 
 # Images that a slow subscriber may fall behind.
 _DEPTH = 5
+
+LIMITS = {"seed": (0, 2**31 - 1), "rate": (0.1, 1000.0), "width": (64, 4096), "height": (64, 4096)}
+"""The least and the greatest number that each numeric parameter may have."""
+
+DESCRIPTIONS = {
+    "seed": "Which street is driven through.",
+    "rate": "Images a second.",
+    "width": "Width of the images in pixels.",
+    "height": "Height of the images in pixels.",
+    "frame_id": "Frame in the header of every message.",
+}
+"""What ROS tools say about each parameter; all are read once, at the start."""
+
+
+@dataclass(frozen=True)
+class CameraParameters:
+    """What is rendered; each field is a parameter of this name.
+
+    Attributes:
+        seed: of the street.
+        rate: images a second.
+        width, height: of the images in pixels.
+        frame_id: of every header.
+    """
+
+    seed: int = 10_000_007
+    rate: float = 5.0
+    width: int = 640
+    height: int = 480
+    frame_id: str = "camera"
+
+    def __post_init__(self) -> None:
+        """Raises SettingsError if a number is out of its range."""
+        for name, (low, high) in LIMITS.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise SettingsError(f"{name} is {value:g}; expected {low:g} to {high:g}")
 
 
 class ToytownCamera(Node):
@@ -132,3 +173,25 @@ def class_names(header: Header) -> LabelInfo:
     """The names behind the ids of the ground truth."""
     names = [VisionClass(class_id=index, class_name=name) for index, name in enumerate(CLASSES)]
     return LabelInfo(header=header, class_map=names)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Publish images until SIGINT or SIGTERM.
+
+    Args:
+        arguments: command line including the program's name; None: that of the process.
+
+    Returns:
+        exit code: 0 after a signal, 1 if there can be no images (one FATAL line says why).
+    """
+    return run_program("toytown_camera", _run, arguments)
+
+
+def _run(ending: threading.Event) -> int:
+    with callbacks_of(ToytownCamera()) as failed:
+        wait_for_any(ending, failed)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

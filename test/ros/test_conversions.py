@@ -11,20 +11,27 @@ pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from activesam_ros import msg
+from activesam_ros.datasets.message_types import known_message_types
 from activesam_ros.errors import ImageError
 from activesam_ros.images.raw import SUPPORTED_ENCODINGS, image_to_rgb
 from activesam_ros.results import ActiveClass, PreviewResult, SegmentationResult
 from activesam_ros.ros import conversions
 from activesam_ros.ros.conversions import (
     BRIDGED_ENCODINGS,
+    active_classes_from_msg,
     active_classes_to_msg,
+    class_names_from_msg,
+    class_names_to_msg,
     confidence_to_msg,
     image_from_msg,
     label_info_to_msg,
     labels_to_msg,
+    recorded_image_to_msg,
     rgb_to_msg,
     to_nanoseconds,
     to_stamp,
+    vocabulary_from_msg,
     vocabulary_to_msg,
 )
 from activesam_ros.vocabulary import ClassSpec, Vocabulary
@@ -204,3 +211,94 @@ def test_a_vocabulary_without_a_background_and_with_large_ids():
     )
     assert (message.unlabeled_id, message.background_id) == (65535, -1)
     assert [one.class_id for one in message.classes] == list(range(300))
+
+
+@pytest.mark.parametrize("background", [None, "sky"])
+def test_a_vocabulary_comes_through_as_it_is(background):
+    entries = [
+        ClassSpec("road", ("road", "street"), (1, 127, 254)),
+        ClassSpec("ground", ("grass", "sand"), members=("lawn", "beach")),
+        ClassSpec("sky"),
+    ]
+    vocabulary = Vocabulary.from_entries(entries, background)
+    assert vocabulary_from_msg(vocabulary_to_msg(vocabulary, 3, Header())) == vocabulary
+
+
+def test_an_edited_vocabulary_keeps_its_ids():
+    vocabulary = Vocabulary.from_names(["road", "car", "sky"]).updated(["sky", "tree"])
+    told = vocabulary_from_msg(vocabulary_to_msg(vocabulary, 2, Header()))
+    assert told.classes == vocabulary.classes
+    assert told.class_ids == (2, 3)
+
+
+def test_active_classes_are_read_in_their_order():
+    message = msg.ActiveClasses(
+        classes=[
+            msg.ActiveClass(class_id=7, name="car", presence=0.5, area=0.25),
+            msg.ActiveClass(class_id=2, name="sky", presence=0.75, area=0.5),
+        ]
+    )
+    assert [(one.class_id, one.name, one.presence) for one in active_classes_from_msg(message)] == [
+        (7, "car", 0.5),
+        (2, "sky", 0.75),
+    ]
+
+
+def test_a_label_info_names_the_ids():
+    message = label_info_to_msg(Vocabulary.from_names(["road", "sky"]), 0.3, Header())
+    assert class_names_from_msg(message) == {0: "road", 1: "sky"}
+    assert class_names_from_msg(class_names_to_msg({0: "road", 9: "sky"})) == {0: "road", 9: "sky"}
+
+
+STORE = known_message_types()
+TYPES = STORE.types
+
+
+def recorded_header():
+    time = TYPES["builtin_interfaces/msg/Time"](sec=12, nanosec=34)
+    return TYPES["std_msgs/msg/Header"](stamp=time, frame_id="camera")
+
+
+def read_back(message, kind):
+    """As rosbags gives it: the arrays are parts of a buffer that cannot be written."""
+    return STORE.deserialize_cdr(STORE.serialize_cdr(message, kind), kind)
+
+
+def test_an_image_keeps_every_field():
+    pixels = np.arange(2 * 3 * 2, dtype=np.uint8)
+    recorded = TYPES["sensor_msgs/msg/Image"](
+        header=recorded_header(), height=2, width=3, encoding="mono16", is_bigendian=1, step=6, data=pixels
+    )
+    image = recorded_image_to_msg(read_back(recorded, "sensor_msgs/msg/Image"))
+    assert isinstance(image, Image)
+    assert (image.header.stamp.sec, image.header.stamp.nanosec, image.header.frame_id) == (12, 34, "camera")
+    assert (image.height, image.width, image.encoding, image.is_bigendian, image.step) == (
+        2,
+        3,
+        "mono16",
+        1,
+        6,
+    )
+    assert bytes(image.data) == pixels.tobytes()
+
+
+def test_a_compressed_image_keeps_every_field():
+    recorded = TYPES["sensor_msgs/msg/CompressedImage"](
+        header=recorded_header(), format="jpeg", data=np.array([255, 216, 0], np.uint8)
+    )
+    image = recorded_image_to_msg(read_back(recorded, "sensor_msgs/msg/CompressedImage"))
+    assert isinstance(image, CompressedImage)
+    assert (image.header.stamp.sec, image.format, bytes(image.data)) == (12, "jpeg", b"\xff\xd8\x00")
+
+
+def test_an_image_without_data_goes_on_too():
+    recorded = TYPES["sensor_msgs/msg/Image"](
+        header=recorded_header(),
+        height=0,
+        width=0,
+        encoding="",
+        is_bigendian=0,
+        step=0,
+        data=np.zeros(0, np.uint8),
+    )
+    assert len(recorded_image_to_msg(read_back(recorded, "sensor_msgs/msg/Image")).data) == 0

@@ -127,7 +127,7 @@ def test_ctrl_c_writes_the_report_of_what_was_done(launched, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments, said",
+    ("arguments", "said"),
     [
         (("bag:=/no/such/bag", *GIVEN), "/no/such/bag"),
         (("model:=/no/such/model", "labels:=/ground_truth/labels"), "the node ended with exit code 1"),

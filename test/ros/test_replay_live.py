@@ -89,7 +89,7 @@ def start(dds_environment, tmp_path):
 
     def start(module, *arguments):
         log = tmp_path / f"{len(running)}_{module}.log"
-        running.append(Program(log, "-m", f"activesam_ros.ros.{module}", "--ros-args", *arguments))
+        running.append(Program(log, "-m", module, "--ros-args", *arguments))
         return running[-1]
 
     yield start
@@ -99,7 +99,7 @@ def start(dds_environment, tmp_path):
 
 def play(start, bag, *arguments):
     given = ["-p", f"bag:={bag}", "-p", "labels:=/ground_truth/labels", "-p", "listeners:=['evaluator']"]
-    return start("replay_player", *given, *arguments)
+    return start("activesam_ros.ros.replay", *given, *arguments)
 
 
 def offline(bag, out):
@@ -123,7 +123,7 @@ def offline(bag, out):
 
 def test_live_and_offline_agree_to_the_pixel(start, start_node, bag, tmp_path):
     node = start_node("-p", "queue:=all", words=list(DEMO_CLASSES))
-    evaluator = start("evaluator_node", "-p", f"out:={tmp_path / 'live'}")
+    evaluator = start("activesam_ros.cli.live_evaluator", "-p", f"out:={tmp_path / 'live'}")
     player = play(start, bag)
     assert player.wait() == 0, player.log
     assert evaluator.wait() == 0, evaluator.log
@@ -157,7 +157,7 @@ def test_an_interrupted_evaluator_reports_what_was_done(start, start_node, bag, 
     start_node("-p", "queue:=all")
     # It never learns of the end, as if more was to come.
     arguments = ("-p", f"out:={tmp_path / 'live'}", "-r", "replay/ended:=/nowhere")
-    evaluator = start("evaluator_node", *arguments)
+    evaluator = start("activesam_ros.cli.live_evaluator", *arguments)
     player = play(start, bag, "-p", "end:=0.35")
     assert player.wait() == 0, player.log
     assert evaluator.end() == 0, evaluator.log
@@ -175,7 +175,7 @@ def test_a_player_that_waits_in_vain_says_for_what(start, bag):
 
 
 @pytest.mark.parametrize(
-    "arguments, said",
+    ("arguments", "said"),
     [
         (["-p", "image:=/front"], "no topic /front; it has /camera/image"),
         (["-p", "labels:=/rear"], "no topic /rear; it has /camera/image"),
@@ -194,7 +194,7 @@ def test_a_player_refuses_what_it_cannot_play_in_one_sentence(start, bag, argume
 
 
 def test_a_player_and_an_evaluator_that_have_nothing_to_do_yet_end_cleanly(start, bag, tmp_path):
-    evaluator = start("evaluator_node", "-p", f"out:={tmp_path / 'live'}")
+    evaluator = start("activesam_ros.cli.live_evaluator", "-p", f"out:={tmp_path / 'live'}")
     player = play(start, bag)
     for program in (evaluator, player):
         program.wait_for_log("waiting for")
@@ -213,7 +213,7 @@ def test_a_recording_may_be_in_the_home_folder(start, bag, monkeypatch):
 
 def test_an_evaluator_leaves_an_earlier_run_alone(start, tmp_path):
     (tmp_path / "records.jsonl").write_text("{}\n")
-    evaluator = start("evaluator_node", "-p", f"out:={tmp_path}")
+    evaluator = start("activesam_ros.cli.live_evaluator", "-p", f"out:={tmp_path}")
     assert evaluator.wait() == 1
     assert "holds an evaluation already" in evaluator.log
     assert "Traceback" not in evaluator.log

@@ -17,8 +17,13 @@ from vision_msgs.msg import LabelInfo
 
 from activesam_ros.errors import SettingsError
 from activesam_ros.ros import qos
-from activesam_ros.ros.toytown_camera import ToytownCamera, camera_info
-from activesam_ros.ros.toytown_parameters import DESCRIPTIONS, LIMITS, CameraParameters
+from activesam_ros.ros.toytown_camera import (
+    DESCRIPTIONS,
+    LIMITS,
+    CameraParameters,
+    ToytownCamera,
+    camera_info,
+)
 from activesam_ros.toytown import CLASSES
 from activesam_ros.toytown.world import World
 

@@ -11,18 +11,21 @@ pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
 
 from activesam_ros.errors import EvaluationError
-from activesam_ros.ros.endings import callbacks_of
+from activesam_ros.ros.program import callbacks_of
 
 from .conftest import PATIENCE
 
 WAITS = """
-from activesam_ros.ros.endings import ending_signals
-ending = ending_signals()
-print("ready", flush=True)
-while not ending.wait(0.1):
-    pass
-print("ending", flush=True)
-input()
+import sys
+from activesam_ros.ros.program import run_program
+def run(ending):
+    print("ready", flush=True)
+    while not ending.wait(0.1):
+        pass
+    print("ending", flush=True)
+    input()
+    return 3
+sys.exit(run_program("waits", run))
 """
 
 
@@ -37,7 +40,7 @@ def test_signals_ask_for_the_end_and_do_not_disturb_it(number):
         process.send_signal(number)
         process.stdin.write("done\n")
         process.stdin.flush()
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(PATIENCE) == 3
 
 
 def test_callbacks_run_meanwhile_and_are_over_afterwards(ros):
@@ -70,10 +73,10 @@ def test_what_a_callback_raises_is_raised_at_the_end(ros):
 def test_what_is_wrong_is_said_in_one_line(error):
     program = f"""
 import sys, activesam_ros.errors
-from activesam_ros.ros.endings import run_with_ros
-def run():
+from activesam_ros.ros.program import run_program
+def run(ending):
     raise {error}('what is\\n wrong')
-sys.exit(run_with_ros("replay", run))
+sys.exit(run_program("replay", run))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1

@@ -17,17 +17,20 @@ from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
 
 from activesam_ros import msg
-from activesam_ros.datasets.class_map import ClassMap
+from activesam_ros.cli.live_evaluator import Evaluator, command_line
 from activesam_ros.evaluation.records import read_records
 from activesam_ros.evaluation.run_folder import RunFolder
 from activesam_ros.ros import qos
-from activesam_ros.ros.conversions import labels_to_msg, rgb_to_msg, vocabulary_to_msg
-from activesam_ros.ros.endings import callbacks_of
-from activesam_ros.ros.evaluator import Evaluator
+from activesam_ros.ros.conversions import (
+    class_names_to_msg,
+    labels_to_msg,
+    rgb_to_msg,
+    to_nanoseconds,
+    vocabulary_to_msg,
+)
 from activesam_ros.ros.parameters import DEFAULTS
-from activesam_ros.ros.recorded import label_info_of
-from activesam_ros.ros.replay_end import ReplayEnd, end_message
-from activesam_ros.ros.told import nanoseconds
+from activesam_ros.ros.program import callbacks_of
+from activesam_ros.ros.replay import ReplayEnd, replay_end_to_msg
 from activesam_ros.vocabulary import Vocabulary
 
 from .conftest import PATIENCE
@@ -71,14 +74,14 @@ class Others:
         self.ended = self.node.create_publisher(DiagnosticStatus, "replay/ended", qos.latched_out())
         self.seen = []
         self.node.create_subscription(
-            Header, "evaluator/seen", lambda one: self.seen.append(nanoseconds(one.stamp) // 10**9), depth
+            Header, "evaluator/seen", lambda one: self.seen.append(to_nanoseconds(one.stamp) // 10**9), depth
         )
 
     def say_words(self, revision=1, vocabulary=VOCABULARY):
         self.words.publish(vocabulary_to_msg(vocabulary, revision, header(0)))
 
     def say_names(self, **names):
-        self.names.publish(label_info_of(ClassMap({number: name for name, number in names.items()})))
+        self.names.publish(class_names_to_msg({number: name for name, number in names.items()}))
 
     def show(self, second, truth=TRUTH):
         wait_for(self.images.get_subscription_count)
@@ -94,7 +97,7 @@ class Others:
         self.active.publish(active)
 
     def end(self, images, *notes):
-        self.ended.publish(end_message(ReplayEnd(images, notes)))
+        self.ended.publish(replay_end_to_msg(ReplayEnd(images, notes)))
 
 
 @pytest.fixture
@@ -221,3 +224,20 @@ def test_classes_that_do_not_match_end_it(others, out):
         others.say_names(dragon=0)
         assert failed.wait(PATIENCE)
     assert not out.exists()
+
+
+def test_parameters_and_remappings_are_given():
+    line = command_line({"out": "my run", "ignore": [0, 255], "overwrite": True}, {"image": "/camera/image"})
+    assert shlex.split(line) == [
+        *("ros2", "run", "activesam_ros", "evaluator", "--ros-args"),
+        *("-p", 'out:="my run"', "-p", "ignore:=[0, 255]", "-p", "overwrite:=true"),
+        *("-r", "image:=/camera/image"),
+    ]
+
+
+def test_a_text_that_looks_like_a_number_stays_a_text():
+    assert shlex.split(command_line({"out": "7"}, {}))[-1] == 'out:="7"'
+
+
+def test_nothing_given_is_nothing_said():
+    assert command_line({}, {}) == "ros2 run activesam_ros evaluator"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from activesam_ros.ros.frame_sync import MOST_KEPT, MOST_LATER, FrameSync
+from activesam_ros.cli.frame_sync import MOST_KEPT, MOST_LATER, FrameSync
 
 
 @pytest.fixture

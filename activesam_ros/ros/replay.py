@@ -1,13 +1,15 @@
-"""Plays a recording to a node that labels it, and waits for its answers."""
+"""The node `replay`: plays a recording to the node that labels it, every image, as fast as it is answered."""
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -22,17 +24,17 @@ from activesam_ros.datasets.samples import COMPRESSED, default_image_topic
 from activesam_ros.errors import EvaluationError
 from activesam_ros.msg import Vocabulary
 from activesam_ros.ros import qos
-from activesam_ros.ros.recorded import image_of, label_info_of
-from activesam_ros.ros.replay_end import ReplayEnd, end_message
-from activesam_ros.ros.replay_pacing import Pacing, Stillness
-from activesam_ros.ros.replay_readiness import Surroundings, missing
-from activesam_ros.ros.told import nanoseconds
+from activesam_ros.ros.conversions import class_names_to_msg, recorded_image_to_msg, to_nanoseconds
+from activesam_ros.ros.program import callbacks_of, run_program
+from activesam_ros.ros.replay_pacing import Pacing, Stillness, Surroundings, missing
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 LABELS = "activesam/labels"
+
+_IMAGES = "images"
+_NOTE = "note"
 
 _TRUTH = "ground_truth/labels"
 _TRUTH_INFO = "ground_truth/label_info"
@@ -44,6 +46,39 @@ _GONE_SECONDS = 5.0
 _TRUTH_LEEWAY_SECONDS = 1.0
 _FLUSH = Duration(seconds=10)
 _TRUTH_DEPTH = 100
+
+
+@dataclass(frozen=True)
+class ReplayEnd:
+    """The end of a replay, which the player publishes latched on `~/ended`.
+
+    Attributes:
+        images: number of images that were sent.
+        notes: sentences that a reader of figures must not miss, such as that the recording was cut off.
+    """
+
+    images: int
+    notes: Sequence[str] = ()
+
+
+def replay_end_to_msg(end: ReplayEnd) -> DiagnosticStatus:
+    """Convert the end of a replay to a status, a warning if there are notes."""
+    values = [
+        KeyValue(key=_IMAGES, value=str(end.images)),
+        *(KeyValue(key=_NOTE, value=one) for one in end.notes),
+    ]
+    return DiagnosticStatus(
+        level=DiagnosticStatus.WARN if end.notes else DiagnosticStatus.OK,
+        name="replay",
+        message=f"{end.images} images were played",
+        values=values,
+    )
+
+
+def replay_end_from_msg(message: DiagnosticStatus) -> ReplayEnd:
+    """The end that `replay_end_to_msg` made a status of."""
+    images = next((int(one.value) for one in message.values if one.key == _IMAGES), 0)
+    return ReplayEnd(images, tuple(one.value for one in message.values if one.key == _NOTE))
 
 
 @dataclass(frozen=True)
@@ -85,7 +120,9 @@ class Player(Node):
     """
 
     def __init__(self, ending: threading.Event) -> None:
-        """Args:
+        """Declare the parameters.
+
+        Args:
             ending: set when the replay shall end.
 
         Raises:
@@ -188,7 +225,7 @@ class Player(Node):
             self.get_logger().warning(f"names of the classes are not played: {error}")
             return
         infos = self.create_publisher(LabelInfo, _TRUTH_INFO, qos.latched_out())
-        infos.publish(label_info_of(classes))
+        infos.publish(class_names_to_msg(classes.names))
 
     def _with_transport(self, name: str, kind: str) -> str:
         topic = self.resolve_topic_name(name)
@@ -269,7 +306,7 @@ class Player(Node):
         try:
             if one.message is None:
                 raise ValueError(one.error)
-            message = image_of(one.message)
+            message = recorded_image_to_msg(one.message)
         except (ValueError, TypeError, AssertionError, OverflowError) as error:  # of the fields' setters
             self._unread += 1
             self.get_logger().warning(f"a message on {one.topic} is not played: {error}")
@@ -281,7 +318,7 @@ class Player(Node):
         if self._times is not None:
             self._times.publish(Clock(clock=stamp))
         self._stillness.sent(time.time_ns())
-        self._pacing.send(nanoseconds(stamp))
+        self._pacing.send(to_nanoseconds(stamp))
         self._progress = time.monotonic()
         self._images.publish(message)
 
@@ -314,7 +351,7 @@ class Player(Node):
         end = ReplayEnd(self._pacing.sent, tuple(notes))
         if self._truths is not None:
             self._truths.wait_for_all_acked(_FLUSH)
-        self._ended.publish(end_message(end))
+        self._ended.publish(replay_end_to_msg(end))
         self._ended.wait_for_all_acked(_FLUSH)
         self.get_logger().info(f"played {end.images} images")
         return end
@@ -329,7 +366,7 @@ class Player(Node):
 
     def _answered(self, name: str, header: Header) -> None:
         self._progress = time.monotonic()
-        self._pacing.answered(name, nanoseconds(header.stamp))
+        self._pacing.answered(name, to_nanoseconds(header.stamp))
 
     def _on_vocabulary(self, message: Vocabulary) -> None:
         self._serves = True
@@ -362,3 +399,26 @@ def _owner(endpoint: Any) -> str:
 
 def _type(kind: str) -> type:
     return CompressedImage if kind == COMPRESSED else Image
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Play a recording until its end, SIGINT or SIGTERM.
+
+    Args:
+        arguments: command line including the program's name; None: that of the process.
+
+    Returns:
+        exit code: 0 at the end or after a signal, 1 if the recording could not be played (one FATAL line says why).
+    """
+    return run_program("replay", _run, arguments)
+
+
+def _run(ending: threading.Event) -> int:
+    player = Player(ending)
+    with callbacks_of(player):
+        player.play()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,7 +1,10 @@
-"""Listens to the node and to ground truth, brings them together, and has them judged."""
+"""The node `evaluator`: compares the labels of the running node with ground truth, and writes a report."""
 
 from __future__ import annotations
 
+import json
+import shlex
+import sys
 import threading
 import time
 from dataclasses import dataclass, fields
@@ -19,6 +22,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
 
+from activesam_ros.cli.frame_sync import FrameSync, MatchedFrame
 from activesam_ros.configuration import settings_of
 from activesam_ros.datasets.class_map import (
     ClassMap,
@@ -35,13 +39,19 @@ from activesam_ros.evaluation.run_folder import RunFolder
 from activesam_ros.images.raw import image_to_ids
 from activesam_ros.msg import ActiveClasses, Vocabulary
 from activesam_ros.ros import qos
-from activesam_ros.ros.command_line import command_line
-from activesam_ros.ros.frame_sync import FrameSync, Together
-from activesam_ros.ros.replay_end import ReplayEnd, end_of
-from activesam_ros.ros.told import active_of, class_map_of, nanoseconds, vocabulary_of
+from activesam_ros.ros.conversions import (
+    active_classes_from_msg,
+    class_names_from_msg,
+    to_nanoseconds,
+    vocabulary_from_msg,
+)
+from activesam_ros.ros.program import callbacks_of, run_program, wait_for_any
+from activesam_ros.ros.replay import ReplayEnd, replay_end_from_msg
 from activesam_ros.settings import SegmenterSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rclpy.task import Future
 
 NODE = "activesam"
@@ -101,9 +111,6 @@ class _Stamped(NamedTuple):
     published: int
 
 
-Frame = Together[_Stamped, _Stamped, ActiveClasses, Any]
-
-
 class Evaluator(Node):
     """The node `evaluator`.
 
@@ -138,9 +145,7 @@ class Evaluator(Node):
         self._asked: Future | None = None
         self._run: LiveRun | None = None
         tolerance = round(self._given.tolerance * 1e9)
-        self._sync: FrameSync[_Stamped, _Stamped, ActiveClasses, Any] = FrameSync(
-            tolerance, self._given.ground_truth
-        )
+        self._sync = FrameSync(tolerance, self._given.ground_truth)
         self._labelled_at = 0
         self._heard = self._said = time.monotonic()
 
@@ -224,7 +229,7 @@ class Evaluator(Node):
             self._node_values = dict(zip((*_MODEL, *_SETTINGS), values, strict=True))
 
     def _begin(self) -> None:
-        vocabulary = vocabulary_of(self._vocabulary)
+        vocabulary = vocabulary_from_msg(self._vocabulary)
         matching: ClassMatching | None = None
         if self._class_map is not None:
             matching = match_classes(vocabulary, self._class_map.ignoring(self._given.ignore), self._mapping)
@@ -272,7 +277,7 @@ class Evaluator(Node):
             resolved = self.resolve_topic_name(name)
             if resolved != f"{namespace.rstrip('/')}/{name}":
                 remappings[name] = resolved
-        return command_line("evaluator", parameters, remappings)
+        return command_line(parameters, remappings)
 
     def _subscribe_images(self, name: str, callback: Any) -> None:
         """Raw and compressed; whichever comes."""
@@ -296,30 +301,30 @@ class Evaluator(Node):
 
     def _on_label_info(self, message: LabelInfo) -> None:
         if self._class_map is None:
-            self._class_map = class_map_of(message)
+            self._class_map = ClassMap(class_names_from_msg(message))
 
     def _on_image(self, message: Image | CompressedImage, info: dict[str, Any]) -> None:
-        self._sync.add_image(nanoseconds(message.header.stamp), _stamped(message, info))
+        self._sync.add_image(to_nanoseconds(message.header.stamp), _stamped(message, info))
         self._seen.publish(message.header)
         self._go_on()
 
     def _on_labels(self, message: Image, info: dict[str, Any]) -> None:
         if self._run is not None:
-            self._sync.add_labels(nanoseconds(message.header.stamp), _stamped(message, info))
+            self._sync.add_labels(to_nanoseconds(message.header.stamp), _stamped(message, info))
             self._go_on()
 
     def _on_active(self, message: ActiveClasses) -> None:
         if self._run is not None and message.stage == ActiveClasses.DECODED:
-            self._sync.add_active(nanoseconds(message.header.stamp), message)
+            self._sync.add_active(to_nanoseconds(message.header.stamp), message)
             self._go_on()
 
     def _on_truth(self, message: Image | CompressedImage) -> None:
         if self._run is not None:
-            self._sync.add_truth(nanoseconds(message.header.stamp), message)
+            self._sync.add_truth(to_nanoseconds(message.header.stamp), message)
             self._go_on()
 
     def _on_ended(self, message: DiagnosticStatus) -> None:
-        self._end = end_of(message)
+        self._end = replay_end_from_msg(message)
         self._heard = time.monotonic()
 
     def _go_on(self) -> None:
@@ -365,7 +370,7 @@ class Evaluator(Node):
         if here or settled:
             self.finished.set()
 
-    def _judge(self, frame: Frame) -> None:
+    def _judge(self, frame: MatchedFrame) -> None:
         sample = decode_sample(frame.index, frame.stamp, frame.image.message, frame.truth)
         if frame.labels is None:
             self._run.add_failed(sample, sample.error or "the node gave no labels")
@@ -378,11 +383,11 @@ class Evaluator(Node):
             )
             return
         labels = image_to_ids(frame.labels.message)
-        active = None if frame.active is None else active_of(frame.active)
+        active = None if frame.active is None else active_classes_from_msg(frame.active)
         answer = Answer(labels, int(np.iinfo(labels.dtype).max), active, self._timings(frame))
         self._run.add(sample, answer, Cost(latency=_seconds(frame.image, frame.labels)))
 
-    def _timings(self, frame: Frame) -> dict[str, float]:
+    def _timings(self, frame: MatchedFrame) -> dict[str, float]:
         """The time in which the node did nothing but this image: from it, or from the labels before if they came later.
 
         Other images of the replay wait meanwhile, so the latency says less of what the node can do.
@@ -402,3 +407,51 @@ def _seconds(image: _Stamped, labels: _Stamped) -> float | None:
     """None if the clocks do not tell."""
     known = image.published and labels.published >= image.published
     return (labels.published - image.published) / 1e9 if known else None
+
+
+def command_line(parameters: Mapping[str, Any], remappings: Mapping[str, str]) -> str:
+    """Return the command that starts the evaluator with parameters and remappings, quoted for a shell.
+
+    Args:
+        parameters: values by name; a list must not be empty.
+        remappings: new name by old name.
+    """
+    words = ["ros2", "run", "activesam_ros", "evaluator"]
+    if parameters or remappings:
+        words.append("--ros-args")
+    # JSON is YAML; its quotes keep a text a text that looks like a number.
+    for name, value in parameters.items():
+        words += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
+    for old, new in remappings.items():
+        words += ["-r", f"{old}:={new}"]
+    return shlex.join(words)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Evaluate until the player tells the end, SIGINT or SIGTERM; then write the report of what was done.
+
+    Args:
+        arguments: command line including the program's name; None: that of the process.
+
+    Returns:
+        exit code: 0 with a report or after a signal, 1 if there cannot be one (one FATAL line says why).
+    """
+    return run_program("evaluator", _run, arguments)
+
+
+def _run(ending: threading.Event) -> int:
+    evaluator = Evaluator()
+    with callbacks_of(evaluator) as failed:
+        wait_for_any(ending, evaluator.finished, failed)
+    interrupted = not evaluator.finished.is_set()
+    if interrupted and not evaluator.frames:
+        print("evaluator: ended before the first image was labelled, so there is no report", flush=True)
+        return 0
+    page, table = evaluator.report(interrupted)
+    print(table)
+    print(f"report: {page.resolve()}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

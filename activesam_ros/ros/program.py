@@ -1,0 +1,100 @@
+"""How the programs beside the node (player, evaluator, rendered camera) run, end, and say why they cannot begin."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import rclpy
+import rclpy.logging
+from rclpy.exceptions import NameValidationException, ParameterException
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.signals import SignalHandlerOptions
+
+from activesam_ros.errors import ActiveSamError, reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rclpy.node import Node
+
+_REFUSALS = (
+    ActiveSamError,
+    OSError,
+    NameValidationException,
+    ParameterException,
+    rclpy_implementation.RCLError,
+    rclpy_implementation.UnknownROSArgsError,
+)
+_SLICE_SECONDS = 0.1
+
+
+def run_program(
+    name: str, run: Callable[[threading.Event], int], arguments: Sequence[str] | None = None
+) -> int:
+    """Run a program with ROS; SIGINT and SIGTERM only ask it to end, however often they come. Main thread only.
+
+    Args:
+        name: of the program.
+        run: takes an event that is set once the program shall end, and returns the exit code.
+        arguments: command line including the program's name; None: that of the process.
+
+    Returns:
+        the exit code; 1 if the program could not do what was asked, which one FATAL line says.
+    """
+    ending = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ending.set())
+    try:
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+        return run(ending)
+    except _REFUSALS as error:
+        # It lists the arguments that it does not know and says nothing else.
+        unknown = isinstance(error, rclpy_implementation.UnknownROSArgsError)
+        sentence = f"unknown arguments after --ros-args: {reason(error)}" if unknown else reason(error)
+        rclpy.logging.get_logger(name).fatal(sentence)
+        return 1
+    finally:
+        rclpy.try_shutdown()
+
+
+def wait_for_any(*events: threading.Event) -> None:
+    """Wait until one of the events is set."""
+    while not any(event.is_set() for event in events):
+        events[0].wait(_SLICE_SECONDS)
+
+
+@contextmanager
+def callbacks_of(node: Node) -> Iterator[threading.Event]:
+    """Run the callbacks of a node in a thread of their own; at the end they are over, and the node is destroyed.
+
+    Yields:
+        set if a callback failed. Its error is raised at the end, unless the program has failed otherwise.
+    """
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    leaving, failed = threading.Event(), threading.Event()
+    errors: list[Exception] = []
+
+    def spin() -> None:
+        try:
+            while not leaving.is_set():
+                executor.spin_once(timeout_sec=0.1)
+        except Exception as error:  # raised again below
+            errors.append(error)
+            failed.set()
+
+    thread = threading.Thread(target=spin, name="callbacks", daemon=True)
+    thread.start()
+    try:
+        yield failed
+    finally:
+        leaving.set()
+        thread.join()
+        executor.shutdown()
+        node.destroy_node()
+    if errors:
+        raise errors[0]
