@@ -150,8 +150,7 @@ def _make(given: argparse.Namespace) -> int:
 
 
 def _make_toytown(given: argparse.Namespace, out: Path) -> None:
-    from activesam_ros.datasets.labelled_bag import whole_recording
-    from activesam_ros.demo.drive import write_drive
+    from activesam_ros.datasets.labelled_bag import whole_recording, write_drive
 
     images = given.limit or _TOYTOWN_IMAGES
     with whole_recording(out, given.overwrite) as folder:

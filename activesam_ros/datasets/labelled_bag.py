@@ -22,6 +22,8 @@ from activesam_ros.datasets.image_files import (
 )
 from activesam_ros.datasets.message_types import known_message_types
 from activesam_ros.errors import DatasetError
+from activesam_ros.toytown import CLASSES
+from activesam_ros.toytown.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -252,6 +254,27 @@ def make_bag(
         dict(tally.unknown_pixels),
         dict(tally.unknown_images),
     )
+
+
+def write_drive(
+    path: Path, seed: int, frames: int, rate: float, size: tuple[int, int], storage: str = "mcap"
+) -> None:
+    """Render a drive through Toy Town and record it with ground truth; an older recording is replaced.
+
+    Args:
+        path: folder of the bag.
+        seed: of the street.
+        frames: number of frames.
+        rate: frames per second.
+        size: width and height in pixels.
+        storage: one of `STORAGES`.
+    """
+    world = World(seed, *size)
+    shutil.rmtree(path, ignore_errors=True)
+    with LabelledBag(path, dict(enumerate(CLASSES)), storage) as bag:
+        for index in tqdm(range(frames), desc="rendering the drive", unit="frame"):
+            frame = world.render(index / rate)
+            bag.write(START + round(index / rate * 1e9), frame.rgb, frame.labels)
 
 
 class _Tally:

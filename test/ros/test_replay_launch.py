@@ -10,8 +10,7 @@ import pytest
 pytest.importorskip("launch", reason="launch is missing; it comes with a ROS installation")
 pytest.importorskip("launch_ros", reason="launch_ros is missing; it comes with a ROS installation")
 
-from activesam_ros.datasets.labelled_bag import LabelledBag
-from activesam_ros.demo.drive import write_drive
+from activesam_ros.datasets.labelled_bag import LabelledBag, write_drive
 from activesam_ros.errors import SettingsError
 
 from .launching import LAUNCH_FILES, launches

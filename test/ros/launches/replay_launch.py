@@ -15,7 +15,7 @@ sys.path.append(str(Path(__file__).parent))
 from described import under_test
 from watching import Watcher
 
-from activesam_ros.demo.drive import write_drive
+from activesam_ros.datasets.labelled_bag import write_drive
 
 FOLDER = Path(tempfile.mkdtemp())
 # More than can be labelled while the tests run.

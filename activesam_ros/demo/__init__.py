@@ -1,1 +1,0 @@
-"""The demonstration: a replayed drive through Toy Town, segmented by a real node."""
