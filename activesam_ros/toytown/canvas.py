@@ -3,7 +3,7 @@
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -13,7 +13,10 @@ NEAR = 0.9
 _SHIFT = 4
 _LIMIT = 4000.0
 
+Rng: TypeAlias = np.random.Generator
 Colour = tuple[float, float, float]
+Pixel = tuple[float, float]
+Point = tuple[float, float, float]
 Range = tuple[float, float] | float
 """Bounds to draw a number from, or the number itself."""
 
@@ -24,12 +27,12 @@ def hsv(hue: float, saturation: float, value: float) -> Colour:
     return r * 255, g * 255, b * 255
 
 
-def draw(r: np.random.Generator, bounds: Range) -> float:
+def draw(r: Rng, bounds: Range) -> float:
     """Draw a number between the bounds; a number stands for itself."""
     return r.uniform(*bounds) if isinstance(bounds, tuple) else bounds
 
 
-def tone(r: np.random.Generator, hue: Range | list[Range], saturation: Range, value: Range) -> Colour:
+def tone(r: Rng, hue: Range | list[Range], saturation: Range, value: Range) -> Colour:
     """Draw a colour; a list of hues offers several families of colours."""
     angle = r.choice([draw(r, bounds) for bounds in hue]) if isinstance(hue, list) else draw(r, hue)
     return hsv(angle, draw(r, saturation), draw(r, value))
@@ -82,7 +85,7 @@ class Camera:
         """Return the pixels per metre at the world depth ``z``."""
         return self.focal / max(z - self.z, NEAR)
 
-    def project(self, x: float, y: float, z: float) -> tuple[float, float]:
+    def project(self, x: float, y: float, z: float) -> Pixel:
         """Project a world point to pixels; points behind the near plane are moved onto it."""
         k = self.scale(z)
         return self.centre[0] + (x - self.x) * k, self.centre[1] - (y - self.y) * k
@@ -116,7 +119,7 @@ class Canvas:
         self.part_owner.append(owner)
         self._part = len(self.part_class) - 1
 
-    def polygon(self, pixels: Sequence[tuple[float, float]], colour: Colour, detail: bool = False) -> None:
+    def polygon(self, pixels: Sequence[Pixel], colour: Colour, detail: bool = False) -> None:
         """Fill a polygon given by pixel positions."""
         if detail and not self._coloured:
             return
@@ -128,13 +131,13 @@ class Canvas:
         if not detail:
             cv2.fillPoly(self.parts, points, self._part, cv2.LINE_8, _SHIFT)
 
-    def label_polygon(self, pixels: Sequence[tuple[float, float]]) -> None:
+    def label_polygon(self, pixels: Sequence[Pixel]) -> None:
         """Label a polygon without colouring it, for things one can see through."""
         points = self._points(pixels)
         if points is not None:
             cv2.fillPoly(self.parts, points, self._part, cv2.LINE_8, _SHIFT)
 
-    def _points(self, pixels: Sequence[tuple[float, float]]) -> list[np.ndarray] | None:
+    def _points(self, pixels: Sequence[Pixel]) -> list[np.ndarray] | None:
         """Return fixed-point corners for OpenCV; None for a polygon outside the image."""
         xs, ys = [x for x, _ in pixels], [y for _, y in pixels]
         width, height = self.camera.width, self.camera.height
@@ -144,9 +147,7 @@ class Canvas:
         fixed = [[round(min(max(v, -_LIMIT), _LIMIT) * scale) for v in point] for point in pixels]
         return [np.array(fixed, np.int32)]
 
-    def face(
-        self, corners: Sequence[tuple[float, float, float]], colour: Colour, detail: bool = False
-    ) -> None:
+    def face(self, corners: Sequence[Point], colour: Colour, detail: bool = False) -> None:
         """Fill a polygon given by world points."""
         if detail and not self._coloured:
             return
@@ -169,14 +170,7 @@ class Canvas:
             x0, x1 = min(x0, x1), max(x0, x1)
             self.face([(x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)], colour, detail)
 
-    def trapezoid(
-        self,
-        x: float,
-        low: tuple[float, float, float],
-        high: tuple[float, float, float],
-        colour: Colour,
-        detail: bool = False,
-    ) -> None:
+    def trapezoid(self, x: float, low: Point, high: Point, colour: Colour, detail: bool = False) -> None:
         """Fill a trapezoid that is symmetric about ``x``; each end is (half width, y, z)."""
         (a, y0, z0), (b, y1, z1) = low, high
         self.face([(x - a, y0, z0), (x + a, y0, z0), (x + b, y1, z1), (x - b, y1, z1)], colour, detail)
@@ -204,9 +198,7 @@ class Canvas:
         self.front(z0, x - half, x + half, y0, y1, colour)
         return near_side
 
-    def ellipse(
-        self, centre: tuple[float, float], rx: float, ry: float, colour: Colour, detail: bool = False
-    ) -> None:
+    def ellipse(self, centre: Pixel, rx: float, ry: float, colour: Colour, detail: bool = False) -> None:
         """Fill an axis-parallel ellipse given in pixels."""
         x, y = centre
         if max(abs(x), abs(y), rx, ry) > _LIMIT or (detail and not self._coloured):
@@ -221,14 +213,7 @@ class Canvas:
         if not detail:
             cv2.ellipse(self.parts, at, axes, 0, 0, 360, self._part, -1, cv2.LINE_8, _SHIFT)
 
-    def bar(
-        self,
-        a: tuple[float, float],
-        b: tuple[float, float],
-        width: float,
-        colour: Colour,
-        detail: bool = False,
-    ) -> None:
+    def bar(self, a: Pixel, b: Pixel, width: float, colour: Colour, detail: bool = False) -> None:
         """Draw a thick straight bar between two pixel positions."""
         dx, dy = b[0] - a[0], b[1] - a[1]
         length = max((dx * dx + dy * dy) ** 0.5, 1e-6)

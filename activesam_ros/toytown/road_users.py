@@ -8,10 +8,8 @@ from dataclasses import replace
 from math import cos, pi, sin
 from typing import Any
 
-import numpy as np
-
 from activesam_ros.toytown import CLASS_ID
-from activesam_ros.toytown.canvas import Canvas, Colour, Item, hsv, shade, tone
+from activesam_ros.toytown.canvas import Canvas, Colour, Item, Pixel, Rng, hsv, shade, tone
 
 LENGTHS = {"car": 3.6, "truck": 5.6, "bus": 7.0, "train": 8.0, "bicycle": 1.0, "motorcycle": 1.0}
 """Length of each vehicle in metres."""
@@ -24,7 +22,7 @@ _STEEL: Colour = (60, 60, 66)
 # ---------------------------------------------------------------------- how they vary
 
 
-def make_person(r: np.random.Generator, owner: int, x: float, z: float, speed: float) -> Item:
+def make_person(r: Rng, owner: int, x: float, z: float, speed: float) -> Item:
     """Draw a pedestrian."""
     hue = r.choice([r.uniform(0, 30), r.uniform(190, 360)])
     looks = {
@@ -38,9 +36,7 @@ def make_person(r: np.random.Generator, owner: int, x: float, z: float, speed: f
     return Item("person", owner, x, z, speed, looks=looks)
 
 
-def make_two_wheeler(
-    r: np.random.Generator, kind: str, owner: int, x: float, z: float, ridden: bool, speed: float
-) -> Item:
+def make_two_wheeler(r: Rng, kind: str, owner: int, x: float, z: float, ridden: bool, speed: float) -> Item:
     """Draw a bicycle or motorcycle, ridden or parked; a rider is the object ``owner + 1``."""
     if kind == "bicycle":
         colour = tone(r, [(0, 12), (170, 215), (290, 330)], (0.7, 1), (0.7, 0.95))
@@ -66,9 +62,7 @@ def make_two_wheeler(
     return Item(kind, owner, x, z, speed, looks=looks)
 
 
-def make_vehicle(
-    r: np.random.Generator, kind: str, owner: int, x: float, z: float, away: bool, speed: float
-) -> Item:
+def make_vehicle(r: Rng, kind: str, owner: int, x: float, z: float, away: bool, speed: float) -> Item:
     """Draw a vehicle on the road; ``away``: seen from behind."""
     if kind in ("bicycle", "motorcycle"):
         return make_two_wheeler(r, kind, owner, x + r.uniform(-0.5, 0.5), z, True, speed)
@@ -102,11 +96,11 @@ def make_vehicle(
     return Item(kind, owner, x, z, speed, LENGTHS[kind], looks)
 
 
-def _skin(r: np.random.Generator) -> Colour:
+def _skin(r: Rng) -> Colour:
     return tone(r, (18, 30), (0.3, 0.6), (0.45, 0.95))
 
 
-def _trousers(r: np.random.Generator) -> Colour:
+def _trousers(r: Rng) -> Colour:
     return tone(r, (200, 260), (0.2, 0.5), (0.15, 0.35))
 
 
@@ -134,13 +128,10 @@ def _wheels(
     for offset in offsets:
         z = item.z + offset
         if side is not None and z - radius > canvas.camera.near:
-            rim = [(side, radius * (1 + sin(i * pi / 6)), z + radius * cos(i * pi / 6)) for i in range(12)]
-            hub = [
-                (side, radius * (1 + 0.45 * sin(i * pi / 4)), z + 0.45 * radius * cos(i * pi / 4))
-                for i in range(8)
-            ]
-            canvas.face(rim, _DARK)
-            canvas.face(hub, (165, 165, 170), detail=True)
+            for size, corners, colour in ((1.0, 12, _DARK), (0.45, 8, (165, 165, 170))):
+                angles = [i * pi / (corners / 2) for i in range(corners)]
+                ring = [(side, radius * (1 + size * sin(a)), z + size * radius * cos(a)) for a in angles]
+                canvas.face(ring, colour, detail=size < 1)
     for sign in (-1, 1):
         outer = item.x + sign * item["width"] / 2
         canvas.front(item.z - 0.01, outer, outer - sign * 0.3, 0, radius * 1.2, _DARK)
@@ -155,11 +146,9 @@ def _lamps(canvas: Canvas, item: Item, y: float, size: float) -> None:
 
 def draw_car(canvas: Canvas, item: Item) -> None:
     """Draw a low body in any colour with a glazed cabin on top."""
-    x, z, length, width, height = item.x, item.z, item.length, item["width"], item["height"]
-    colour: Colour = item["colour"]
+    z, length, waist = item.z, item.length, 0.56 * item["height"]
     _begin_vehicle(canvas, item)
-    waist = 0.56 * height
-    side = canvas.box(x, width, z, z + length, 0.22, waist, colour)
+    side = canvas.box(item.x, item["width"], z, z + length, 0.22, waist, item["colour"])
     _cabin(canvas, item, side, waist)
     _wheels(canvas, item, side, (0.2 * length, 0.8 * length), 0.36)
     _lamps(canvas, item, waist * 0.62, 0.36)
@@ -311,7 +300,7 @@ def draw_train(canvas: Canvas, item: Item) -> None:
         canvas.ellipse(camera.project(x, waist * 0.65, z), 0.26 * k, 0.26 * k, (255, 250, 215), detail=True)
 
 
-def _figure(canvas: Canvas, foot: tuple[float, float], h: float, item: Item, seated: bool) -> None:
+def _figure(canvas: Canvas, foot: Pixel, h: float, item: Item, seated: bool) -> None:
     """Draw a toy figure of ``h`` pixels with a big head, standing at ``foot`` or sitting above it."""
     x, y = foot
     wide = 0.2 * h
@@ -381,7 +370,7 @@ def _motorcycle(canvas: Canvas, item: Item, k: float) -> None:
         canvas.ellipse(at, radius * max(squash, 0.6), radius, _DARK)
         canvas.ellipse(at, radius * 0.35 * squash, radius * 0.35, (140, 140, 146), detail=True)
 
-    def outline(*points: tuple[float, float]) -> list[tuple[float, float]]:
+    def outline(*points: Pixel) -> list[Pixel]:
         return [(x + flip * px * k * squash, y - py * k) for px, py in points]
 
     canvas.polygon(outline(*_TANK), item["colour"])

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from activesam_ros.toytown import CLASS_ID
-from activesam_ros.toytown.canvas import Canvas, Colour, Item, shade, tone
+from activesam_ros.toytown.canvas import Canvas, Colour, Item, Pixel, Rng, shade, tone
 
 # ---------------------------------------------------------------------- how it varies
 
 
-def make_furniture(r: np.random.Generator, kind: str, owner: int, x: float, z: float, inward: int) -> Item:
+def make_furniture(r: Rng, kind: str, owner: int, x: float, z: float, inward: int) -> Item:
     """Draw a lamp, traffic light or traffic sign; ``inward`` (1 or -1) is the direction of the road."""
     looks: dict[str, Any] = {
         "thickness": r.uniform(0.34, 0.44),
@@ -31,7 +31,7 @@ def make_furniture(r: np.random.Generator, kind: str, owner: int, x: float, z: f
     return Item(kind, owner, x, z, looks=looks)
 
 
-def make_tree(r: np.random.Generator, owner: int, x: float, z: float) -> Item:
+def make_tree(r: Rng, owner: int, x: float, z: float) -> Item:
     """Draw a conifer or a broad-leaved tree."""
     bounds = ((-1, 1), (-1, 1), (0.5, 0.75), (0.8, 1.2))
     blobs = np.stack([r.uniform(low, high, 6) for low, high in bounds], 1).tolist()
@@ -45,14 +45,12 @@ def make_tree(r: np.random.Generator, owner: int, x: float, z: float) -> Item:
     return Item("tree", owner, x, z, looks=looks)
 
 
-def make_hedge(r: np.random.Generator, owner: int, x: float, z: float, length: float) -> Item:
+def make_hedge(r: Rng, owner: int, x: float, z: float, length: float) -> Item:
     """Draw a row of bushes along the street."""
     return Item("hedge", owner, x, z, 0, length, {"height": r.uniform(1.0, 1.6), "colour": _leaf(r)})
 
 
-def make_buildings(
-    r: np.random.Generator, next_owner: Callable[[], int], x: float, z: float, length: float
-) -> list[Item]:
+def make_buildings(r: Rng, next_owner: Callable[[], int], x: float, z: float, length: float) -> list[Item]:
     """Draw the houses that fill a stretch of the street."""
     items, end = [], z + length
     while z < end - 3:
@@ -71,7 +69,7 @@ def make_buildings(
     return items
 
 
-def make_barrier(r: np.random.Generator, kind: str, owner: int, x: float, z: float, length: float) -> Item:
+def make_barrier(r: Rng, kind: str, owner: int, x: float, z: float, length: float) -> Item:
     """Draw a wall or a fence; some begin later in their stretch of the street."""
     start = z + (r.uniform(0, 4) if r.random() < 0.4 else 0)
     looks: dict[str, Any]
@@ -90,7 +88,7 @@ def make_barrier(r: np.random.Generator, kind: str, owner: int, x: float, z: flo
     return Item(kind, owner, x, start, 0, z + length - start, looks)
 
 
-def _leaf(r: np.random.Generator) -> Colour:
+def _leaf(r: Rng) -> Colour:
     return tone(r, (110, 155), (0.5, 0.85), (0.26, 0.5))
 
 
@@ -140,7 +138,7 @@ def draw_traffic_sign(canvas: Canvas, item: Item) -> None:
     x, y = canvas.camera.project(item.x, item["height"], item.z)
     r = item["radius"] * canvas.camera.scale(item.z)
 
-    def ring(corners: int, start: float, size: float) -> list[tuple[float, float]]:
+    def ring(corners: int, start: float, size: float) -> list[Pixel]:
         angles = [start + 2 * pi * i / corners for i in range(corners)]
         return [(x + size * cos(angle), y + size * sin(angle)) for angle in angles]
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from activesam_ros.toytown import CLASS_ID, THINGS, VOID, scenery
 from activesam_ros.toytown import road_users as users
-from activesam_ros.toytown.canvas import NEAR, Camera, Canvas, Item, shade, tone
+from activesam_ros.toytown.canvas import NEAR, Camera, Canvas, Item, Rng, shade, tone
 
 HELD_OUT_SEED = 10_000_000
 """Training uses seeds below this one, evaluation seeds from it on."""
@@ -97,7 +97,7 @@ class World:
         self._paint(r)
         self._slots = lru_cache(maxsize=64)(self._slot)
 
-    def _paint(self, r: np.random.Generator) -> None:
+    def _paint(self, r: Rng) -> None:
         self._road = tone(r, (200, 280), (0, 0.1), (0.3, 0.46))
         self._slabs = tone(r, (15, 50), (0.05, 0.28), (0.72, 0.88))
         self._grass = r.random() < 0.72
