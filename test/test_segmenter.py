@@ -12,7 +12,7 @@ import torch
 
 from activesam_ros.errors import ImageError, ModelError, OutOfMemoryError, SettingsError, VocabularyError
 from activesam_ros.model.compiling import torch_compiler
-from activesam_ros.model.fused.encoder import FusedEncoder
+from activesam_ros.model.fused.detr import FusedEncoder
 from activesam_ros.model.vision_encoder import VisionEncoder
 from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings

@@ -6,7 +6,7 @@ import torch
 
 from activesam_ros.errors import OutOfMemoryError, SettingsError
 from activesam_ros.evaluation.flops import asked_by
-from activesam_ros.model.fused.masks import FusedMaskHead
+from activesam_ros.model.fused.heads import FusedMaskHead
 from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.settings import PROFILES, SegmenterSettings

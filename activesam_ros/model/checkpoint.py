@@ -1,10 +1,10 @@
-"""Loading SAM 3 from a folder or the Hugging Face hub, in the format of `transformers`."""
+"""Load SAM 3 from a folder or the Hugging Face hub, in the format of `transformers`."""
 
 from __future__ import annotations
 
 import logging
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +13,20 @@ from safetensors import SafetensorError
 from torch import nn
 
 from activesam_ros.errors import ModelError
-from activesam_ros.model.fingerprint import text_fingerprint
 from activesam_ros.model.folder import (
     first_line,
+    inert,
     read_detector_config,
     read_normalisation,
+    require_safetensors,
     require_tokenizer,
     resolve_folder,
+    text_fingerprint,
 )
-from activesam_ros.model.progress import counted_loading, step, weights_on_disk
-from activesam_ros.model.trust import inert, require_safetensors
 from activesam_ros.system.memory import is_out_of_memory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -69,36 +70,20 @@ class TextCheckpoint:
         return self.config.detr_encoder_config.hidden_size, self.config.text_config.hidden_size
 
     def load_text_side(self) -> nn.Module:
-        """Reads the text encoder and its projection into host memory, in float32.
+        """Read the text encoder and its projection into host memory, in float32; raise ModelError if that fails."""
+        from activesam_ros.model.parts import Sam3TextSide, load_part
 
-        Raises:
-            ModelError: the folder is gone or damaged.
-        """
-        from activesam_ros.model.parts import Sam3TextSide
-
-        return (
-            _load_part("text encoder's weights", Sam3TextSide, self.folder, self.config)
-            .eval()
-            .requires_grad_(False)
-        )
+        return load_part("text encoder's weights", Sam3TextSide, self.folder, self.config)
 
     def load_text_projection(self) -> nn.Module:
-        """Reads the text projection alone into host memory, in float32.
+        """Read the text projection alone into host memory, in float32; raise ModelError if that fails."""
+        from activesam_ros.model.parts import Sam3TextProjection, load_part
 
-        Raises:
-            ModelError: the folder is gone or damaged.
-        """
-        from activesam_ros.model.parts import Sam3TextProjection
-
-        part = _load_part("text projection's weights", Sam3TextProjection, self.folder, self.config)
-        return part.eval().requires_grad_(False).text_projection
+        part = load_part("text projection's weights", Sam3TextProjection, self.folder, self.config)
+        return part.text_projection
 
     def text_fingerprint(self, memo: Path | None = None) -> str:
-        """What identifies the text encoder; see `activesam_ros.model.fingerprint`.
-
-        Raises:
-            ModelError: the folder is gone or damaged.
-        """
+        """Identify the text encoder, see `folder.text_fingerprint`; raise ModelError if it cannot be read."""
         try:
             return text_fingerprint(self.folder, self.text_config, memo)
         except (OSError, SafetensorError) as error:
@@ -139,18 +124,18 @@ class Checkpoint(TextCheckpoint):
         """`dtype` as `load_checkpoint` takes it."""
         return _name_of(self.dtype)
 
-    def precision(self) -> AbstractContextManager:
-        """The context for a forward pass.
+    def precision(self) -> AbstractContextManager[object]:
+        """Make the context for a forward pass.
 
-        In half precision the matrix products run in `dtype`, while normalisation, softmax, positions and
-        reference boxes stay in float32.
+        In half precision the matrix products run in `dtype`, while normalisation, softmax, positions and reference
+        boxes stay in float32.
         """
         if self.dtype is torch.float32:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
 
     def require_finite(self, scores: torch.Tensor) -> None:
-        """Raises ModelError if `scores`, which the model gave, has infinities or NaN."""
+        """Raise ModelError if `scores`, which the model gave, has infinities or NaN."""
         if not scores.isfinite().all():
             raise ModelError(
                 f"the model gave numbers that are not finite; its weights are damaged, or {self.dtype} is too coarse "
@@ -159,7 +144,7 @@ class Checkpoint(TextCheckpoint):
 
 
 def load_checkpoint(model: str | Path, device: str = "auto", dtype: str = "auto") -> Checkpoint:
-    """Loads a SAM 3 checkpoint, and logs what it loads, how far it is and how long each step took.
+    """Load a SAM 3 checkpoint, and log progress and the duration of each step.
 
     Args:
         model: a folder, a hub id such as `facebook/sam3`, or the name of a bundled model (`toytown`). Plain
@@ -179,27 +164,26 @@ def load_checkpoint(model: str | Path, device: str = "auto", dtype: str = "auto"
         "loading %s from %s (%s of weights) for %s in %s",
         model,
         folder,
-        weights_on_disk(folder),
+        _weights_on_disk(folder),
         torch_device,
         _name_of(torch_dtype),
     )
-    with step("transformers imported"):
+    with _step("transformers imported"):
         # It takes seconds, so programs that only read settings do not pay for it.
-        from activesam_ros.model.parts import Sam3WithoutText
-    with step("configuration and tokenizer read"):
+        from activesam_ros.model.parts import Sam3WithoutText, load_part
+    with _step("configuration and tokenizer read"):
         text = _open_text_checkpoint(model, folder)
         mean, std = read_normalisation(folder)
-    with step("weights read"):
-        network = _load_part("weights", Sam3WithoutText, folder, text.config)
-    network.eval().requires_grad_(False)
-    with step(f"weights put on {torch_device}"):
-        _place(network, folder, torch_device, torch_dtype)
+    with _step("weights read"):
+        network = load_part("weights", Sam3WithoutText, folder, text.config)
+    with _step(f"weights put on {torch_device}"):
+        _move(network, folder, torch_device, torch_dtype)
     logger.info("loaded %s in %.1f s", model, time.monotonic() - started)
     return Checkpoint(**vars(text), model=network, mean=mean, std=std, device=torch_device, dtype=torch_dtype)
 
 
 def open_text_checkpoint(model: str | Path) -> TextCheckpoint:
-    """Opens the text side of a SAM 3 checkpoint: reads its configuration and tokenizer, and no weights.
+    """Open the text side of a SAM 3 checkpoint: read its configuration and tokenizer, and no weights.
 
     Args:
         model: as for `load_checkpoint`.
@@ -238,7 +222,7 @@ def _open_text_checkpoint(model: str | Path, folder: Path) -> TextCheckpoint:
     return TextCheckpoint(tokenizer, config, raw_config.get("text_config") or {}, str(model), folder)
 
 
-def _place(network: nn.Module, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
+def _move(network: nn.Module, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
     store_matrices_as(network, dtype)
     try:
         network.to(device)
@@ -251,46 +235,8 @@ def _place(network: nn.Module, folder: Path, device: torch.device, dtype: torch.
         ) from error
 
 
-def _load_part(what: str, part: type, folder: Path, config: object) -> nn.Module:
-    try:
-        with counted_loading(what):
-            network, report = part.from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-                # Refused below, with a sentence that names one.
-                ignore_mismatched_sizes=True,
-            )
-    except Exception as error:  # the loader raises a dozen types for a damaged folder
-        if is_out_of_memory(error):
-            raise ModelError(
-                f"the {what} of the model in {folder} do not fit into the memory of this machine; free memory"
-            ) from error
-        raise ModelError(
-            f"the model in {folder} cannot be loaded ({first_line(error)}); expected config.json, tokenizer files "
-            "and *.safetensors as saved by transformers, so download or copy the folder again"
-        ) from error
-    mismatched = sorted(report["mismatched_keys"])
-    if mismatched:
-        name, found, expected = mismatched[0]
-        raise ModelError(
-            f"{len(mismatched)} weights of the model in {folder} do not fit its config.json, such as {name!r} with "
-            f"{tuple(found)} instead of {tuple(expected)}; copy config.json and weights from one source"
-        )
-    missing = sorted(set(report["missing_keys"]))
-    if missing:
-        raise ModelError(
-            f"the model in {folder} lacks {len(missing)} weights that its config.json asks for, such as "
-            f"{missing[0]!r}; download or copy the folder again"
-        )
-    return network
-
-
 def resolve_device(device: str) -> torch.device:
-    """The torch device of a name; "auto" prefers CUDA. Raises ModelError if there is no such device."""
+    """Turn a name into a torch device ("auto" prefers CUDA); raise ModelError if there is no such device."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -308,7 +254,7 @@ def resolve_device(device: str) -> torch.device:
 
 
 def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """The precision of a name; "auto" is bfloat16 on CUDA, else float32. Raises ModelError if unknown."""
+    """Turn a name into a dtype ("auto": bfloat16 on CUDA, else float32); raise ModelError if it is unknown."""
     if dtype == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     if dtype not in DTYPES:
@@ -317,10 +263,10 @@ def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
 
 
 def store_matrices_as(network: nn.Module, dtype: torch.dtype) -> None:
-    """Keeps the weights of matrix products and convolutions in `dtype`, everything else in float32.
+    """Keep the weights of matrix products and convolutions in `dtype`, everything else in float32.
 
-    So do the geometry encoder, which is small, and whose box pooling has no half precision on a CPU, the text
-    projection, since prompts are prepared in float32, and the heads that presence and boxes come from.
+    Exceptions that stay in float32: the geometry encoder, which is small and whose box pooling has no half precision
+    on a CPU, the text projection, since prompts are embedded in float32, and the presence and box heads.
     """
     if dtype is torch.float32:
         return
@@ -333,3 +279,17 @@ def store_matrices_as(network: nn.Module, dtype: torch.dtype) -> None:
 
 def _name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+@contextmanager
+def _step(what: str) -> Iterator[None]:
+    """Log how long the body took, once it has succeeded."""
+    started = time.monotonic()
+    yield
+    logger.info("%s in %.1f s", what, time.monotonic() - started)
+
+
+def _weights_on_disk(folder: Path) -> str:
+    """Format the size of a model's weights."""
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

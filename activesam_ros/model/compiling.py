@@ -1,10 +1,10 @@
-"""Compiling the large parts of a model with torch.compile."""
+"""Compile the large parts of a model with torch.compile."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
 import torch
 
@@ -12,32 +12,25 @@ from activesam_ros.errors import ModelError
 from activesam_ros.model.folder import first_line
 from activesam_ros.system.files import cache_folder
 
-F = TypeVar("F", bound=Callable[..., object])
-
-Compiler = Callable[[F], F]
-"""Makes a function (or module) of tensors that gives the same, faster."""
+Compiler = Callable[[Any], Any]
+"""Makes a faster function of a function (or module) of tensors."""
 
 SHAPES = 256
-"""So many shapes of one function are compiled; beyond that torch would quietly run it as it is, for all of them."""
+"""Most shapes of one function that are compiled; beyond that torch would silently run it uncompiled."""
 
 
 def torch_compiler(backend: str | Callable[..., object] = "inductor") -> Compiler:
-    """`torch.compile` for tensors of fixed shapes.
+    """Make a compiler from `torch.compile`, for tensors of fixed shapes.
 
-    The first call with each shape takes seconds to minutes. torch keeps what it made in $TORCHINDUCTOR_CACHE_DIR, so
-    that the next process takes less. On a CPU it needs a C++ compiler. Sums are done in another order, so numbers
-    differ by rounding.
-
-    The functions raise ModelError if they cannot be compiled.
-
-    Args:
-        backend: of torch.compile.
+    The first call with each shape takes seconds to minutes; torch keeps the result in $TORCHINDUCTOR_CACHE_DIR for the
+    next process. On a CPU it needs a C++ compiler. Results differ by rounding, since sums are in another order.
+    Compiled functions raise ModelError if they cannot be compiled.
     """
 
-    def compiler(function: F) -> F:
+    def compiler(function: Any) -> Any:
         compiled = torch.compile(function, dynamic=False, backend=backend)
 
-        def call(*given: object) -> object:
+        def call(*given: Any) -> Any:
             from torch._dynamo.config import patch
             from torch._dynamo.exc import TorchDynamoException
 
@@ -50,14 +43,14 @@ def torch_compiler(backend: str | Callable[..., object] = "inductor") -> Compile
                     "on a GPU triton, so install it, or leave compile off"
                 ) from error
 
-        return call  # type: ignore[return-value]
+        return call
 
     return compiler
 
 
 def keep_compiled() -> None:
-    """Has torch keep what it compiles in this program's cache folder, unless the user chose another.
+    """Keep what torch compiles in this program's cache folder, unless the user chose another.
 
-    For programs: it sets the environment of this process, before torch compiles anything.
+    For programs: it sets $TORCHINDUCTOR_CACHE_DIR in this process, before torch compiles anything.
     """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))

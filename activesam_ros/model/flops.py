@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from activesam_ros.model.fused.decoder import FusedDecoder
-from activesam_ros.model.fused.encoder import EncoderStart, FusedEncoder
-from activesam_ros.model.fused.heads import TOKEN_STEP
-from activesam_ros.model.fused.masks import FusedMaskHead
+from activesam_ros.model.fused.detr import EncoderStart, FusedDecoder, FusedEncoder
+from activesam_ros.model.fused.heads import TOKEN_STEP, FusedMaskHead
 from activesam_ros.model.vision_encoder import at_resolution
 
 if TYPE_CHECKING:
@@ -73,7 +71,7 @@ class ModelFlops:
     The cost of a prompt is linear in its tokens and in its kept masks: a few counts, which are cached, give the line.
     """
 
-    def __init__(self, config: object) -> None:
+    def __init__(self, config: Any) -> None:
         # transformers takes seconds to import, and only counting needs it here.
         from transformers.models.sam3.modeling_sam3 import Sam3GeometryEncoder
 
@@ -90,27 +88,27 @@ class ModelFlops:
         self._known: dict[tuple[object, ...], int] = {}
 
     def vision(self, resolution: int) -> int:
-        """The vision encoder with its neck for one image."""
+        """Count the vision encoder with its neck for one image."""
         return self._remembered(("vision", resolution), lambda: self._count_vision(resolution))
 
     def class_token(self, resolution: int) -> int:
-        """The geometry encoder, which makes the class token of an image."""
+        """Count the geometry encoder, which makes the class token of an image."""
         return self._remembered(("class token", resolution), lambda: self._count_class_token(resolution))
 
     def encoder(self, resolution: int, tokens: int) -> int:
-        """The DETR encoder for one prompt."""
+        """Count the DETR encoder for one prompt."""
         return self._line(("encoder", resolution), tokens, lambda n: self._count_encoder(resolution, n))
 
     def decoder(self, resolution: int, tokens: int) -> int:
-        """The DETR decoder for one prompt: presence, instances and boxes."""
+        """Count the DETR decoder for one prompt: presence, instances and boxes."""
         return self._line(("decoder", resolution), tokens, lambda n: self._count_decoder(resolution, n))
 
     def scoring(self, tokens: int) -> int:
-        """The scores of the instances of one prompt."""
+        """Count the scores of the instances of one prompt."""
         return self._line(("scoring",), tokens, self._count_scoring)
 
     def masks(self, resolution: int, tokens: int, kept: int) -> int:
-        """The mask head for one prompt: `kept` instance masks and the semantic mask."""
+        """Count the mask head for one prompt: `kept` instance masks and the semantic mask."""
         part = ("masks", resolution)
         first = self._line(part, tokens, lambda n: self._count_masks(resolution, n, 1))
         each = self._remembered((*part, "each"), lambda: self._count_masks(resolution, 1, 2)) - self._line(
@@ -119,15 +117,15 @@ class ModelFlops:
         return first + (kept - 1) * each
 
     def image(self, resolution: int, masks: bool) -> int:
-        """What runs once per image; `masks`: prompts are decoded, not just scored for presence."""
+        """Count what runs once per image; `masks`: prompts are decoded, not just scored for presence."""
         return self.vision(resolution) + self.class_token(resolution)
 
     def presence(self, resolution: int, tokens: int) -> int:
-        """What each presence-only prompt adds."""
+        """Count what each presence-only prompt adds."""
         return self.encoder(resolution, tokens) + self.decoder(resolution, tokens)
 
     def decoded(self, resolution: int, tokens: int, kept: int) -> int:
-        """What each decoded prompt with `kept` instance masks adds."""
+        """Count what each decoded prompt with `kept` instance masks adds."""
         return (
             self.encoder(resolution, tokens)
             + self.decoder(resolution, tokens)
@@ -136,7 +134,7 @@ class ModelFlops:
         )
 
     def frame(self, asked: Workload) -> FrameFlops:
-        """The operations of one image."""
+        """Count the operations of one image."""
         full, small = asked.full_resolution, asked.preview_resolution
         preview = asked.presence_only and asked.presence_only * self.presence(full, asked.preview_tokens)
         if asked.previewed:
@@ -215,7 +213,7 @@ class ModelFlops:
         )
 
     def _levels(self, resolution: int) -> list[torch.Tensor]:
-        """The feature maps that prompts are asked of, fine to coarse."""
+        """Make the feature maps that the heads take, fine to coarse."""
         vision = self._config.vision_config
         rows, columns = self._grid(resolution)
         # The last map of the neck belongs to the tracker.
@@ -225,7 +223,7 @@ class ModelFlops:
         ]
 
     def _grid(self, resolution: int) -> tuple[int, int]:
-        """Rows and columns of patches."""
+        """Return rows and columns of patches."""
         side = resolution // self._config.vision_config.backbone_config.patch_size
         return side, side
 
@@ -243,52 +241,52 @@ class FusedModelFlops(ModelFlops):
     What depends on the resolution alone is computed once per process and not counted.
     """
 
-    def __init__(self, config: object) -> None:
+    def __init__(self, config: Any) -> None:
         super().__init__(config)
         self._encoder = FusedEncoder(self._model.detr_encoder)
         self._decoder = FusedDecoder(self._model.detr_decoder)
         self._masks = FusedMaskHead(self._model.mask_decoder)
 
     def image(self, resolution: int, masks: bool) -> int:
-        """What runs once per image."""
+        """Count what runs once per image."""
         own = self.vision(resolution) if masks else self.coarse_vision(resolution)
         own += self.class_token(resolution) + self.shared_encoder(resolution)
         return own + (self.shared_masks(resolution) if masks else 0)
 
     def presence(self, resolution: int, tokens: int) -> int:
-        """What each presence-only prompt adds."""
+        """Count what each presence-only prompt adds."""
         return self.encoder(resolution, tokens) + self.presence_decoder(resolution, tokens)
 
     def coarse_vision(self, resolution: int) -> int:
-        """The vision encoder with only the coarsest map of its neck."""
+        """Count the vision encoder with only the coarsest map of its neck."""
         return self._remembered(
             ("coarse vision", resolution), lambda: self._count_vision(resolution, coarse_only=True)
         )
 
     def shared_encoder(self, resolution: int) -> int:
-        """The part of the DETR encoder's first layer that all prompts of an image share."""
+        """Count the part of the DETR encoder's first layer that all prompts of an image share."""
         return self._remembered(
             ("shared encoder", resolution),
             lambda: counted(lambda: self._encoder.start(*self._coarse(resolution))),
         )
 
     def shared_masks(self, resolution: int) -> int:
-        """The part of the mask head's convolutions that all prompts of an image share."""
+        """Count the part of the mask head's convolutions that all prompts of an image share."""
         return self._remembered(
             ("shared masks", resolution),
             lambda: counted(lambda: self._masks.prepare(self._levels(resolution))),
         )
 
     def encoder(self, resolution: int, tokens: int) -> int:
-        """The DETR encoder without its shared part, for one prompt."""
+        """Count the DETR encoder without its shared part, for one prompt."""
         return super().encoder(resolution, _padded(tokens))
 
     def decoder(self, resolution: int, tokens: int) -> int:
-        """The DETR decoder for one decoded prompt."""
+        """Count the DETR decoder for one decoded prompt."""
         return super().decoder(resolution, _padded(tokens))
 
     def presence_decoder(self, resolution: int, tokens: int) -> int:
-        """The DETR decoder for one presence-only prompt."""
+        """Count the DETR decoder for one presence-only prompt."""
         return self._line(
             ("presence decoder", resolution),
             _padded(tokens),
@@ -296,11 +294,11 @@ class FusedModelFlops(ModelFlops):
         )
 
     def scoring(self, tokens: int) -> int:
-        """The scores of the instances of one prompt."""
+        """Count the scores of the instances of one prompt."""
         return super().scoring(_padded(tokens))
 
     def masks(self, resolution: int, tokens: int, kept: int) -> int:
-        """The mask head without its shared part, for one prompt."""
+        """Count the mask head without its shared part, for one prompt."""
         return super().masks(resolution, _padded(tokens), kept)
 
     def _count_vision(self, resolution: int, coarse_only: bool = False) -> int:
@@ -346,7 +344,7 @@ class FusedModelFlops(ModelFlops):
             return self._encoder.start(*self._coarse(resolution))
 
     def _coarse(self, resolution: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The coarsest feature map and its position encoding."""
+        """Make the coarsest feature map and its position encoding."""
         coarse = self._levels(resolution)[-1]
         return coarse, torch.empty_like(coarse)
 
@@ -355,7 +353,7 @@ class FusedModelFlops(ModelFlops):
 
 
 def counted(run: Callable[[], object]) -> int:
-    """The floating-point operations of everything that runs within `run`."""
+    """Count the floating-point operations of everything that runs within `run`."""
     # The counter does not know fused attention on every device.
     with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         run()

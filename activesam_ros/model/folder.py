@@ -1,13 +1,23 @@
-"""The folder of a model: where it is, and what its files say before any weight is read."""
+"""The folder of a model: where it is, what its files say and may not ask for, and what identifies its text encoder.
+
+The folder is data. transformers follows requests in it for code or for files from elsewhere; they end here.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
 
 from activesam_ros.errors import ModelError
+from activesam_ros.system.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -18,15 +28,41 @@ BUNDLED = {"toytown": Path(__file__).parent.parent / "toytown" / "model"}
 
 HUB_FILES = ["*.json", "*.txt", "*.safetensors"]
 
+# Keys that name classes in the folder's own Python files, or kernels that are fetched from the hub and run.
+_CODE = {
+    "attn_implementation",
+    "auto_map",
+    "custom_pipelines",
+    "experts_implementation",
+    "kernel_config",
+    "trust_remote_code",
+    "use_kernels",
+}
+
+# Keys that name other weights than *.safetensors in the folder as they are.
+_OTHER_WEIGHTS = ("transformers_weights", "quantization_config", "gguf_file")
+
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "merges.txt",
+    "special_tokens_map.json",
+)
+_TEXT_WEIGHTS = ("text_encoder.", "text_projection.")
+# Keys of video checkpoints come with the prefix.
+_VIDEO_PREFIX = "detector_model."
+_REMEMBERED = 64
+
 
 def first_line(error: BaseException) -> str:
-    """What an exception of a library says, as a part of a sentence."""
+    """Return the first line of a library's exception, for use inside a sentence."""
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0].rstrip(".")
 
 
 def resolve_folder(model: str | Path) -> Path:
-    """The folder of a model: a bundled one, a local one, or a hub repository, downloaded if need be.
+    """Find the folder of a model: bundled, local, or a hub repository, which is downloaded if need be.
 
     Raises:
         ModelError: there is none.
@@ -98,13 +134,13 @@ def _download(hub_id: str) -> Path:
         ) from error
 
 
-def read_detector_config(folder: Path) -> dict:
-    """The configuration of the image model in a folder, of a plain or a video checkpoint; raises ModelError."""
+def read_detector_config(folder: Path) -> dict[str, Any]:
+    """Read the configuration of the image model of a plain or video checkpoint; raise ModelError if there is none."""
     config = _read_json(folder, "config.json")
     kind = config.get("model_type")
     if kind == "sam3_video":
-        config = config.get("detector_config")
-        if not isinstance(config, dict):
+        config = config.get("detector_config") or {}
+        if not isinstance(config, dict) or not config:
             raise ModelError(
                 f"{folder / 'config.json'} is of a SAM 3 video model without a detector_config; download or copy the "
                 "folder again"
@@ -118,7 +154,7 @@ def read_detector_config(folder: Path) -> dict:
     return config
 
 
-def _read_json(folder: Path, name: str) -> dict:
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
     path = folder / name
     if not path.is_file():
         raise ModelError(
@@ -135,8 +171,7 @@ def _read_json(folder: Path, name: str) -> dict:
 
 
 def require_tokenizer(folder: Path) -> None:
-    """Raises ModelError if there is no tokenizer."""
-    # The loader would make an empty tokenizer without a word.
+    """Raise ModelError if there is no tokenizer; the loader would silently make an empty one."""
     if not (folder / "tokenizer.json").is_file() and not all(
         (folder / name).is_file() for name in ("vocab.json", "merges.txt")
     ):
@@ -146,27 +181,23 @@ def require_tokenizer(folder: Path) -> None:
 
 
 def read_normalisation(folder: Path) -> tuple[Channels, Channels]:
-    """Mean and standard deviation of image channels in [0, 1], RGB, of the model's image preparation.
-
-    Raises:
-        ModelError: the file says something that cannot be.
-    """
+    """Read mean and standard deviation of the image channels (RGB, in [0, 1]); raise ModelError for invalid values."""
     for name, nested in (("processor_config.json", "image_processor"), ("preprocessor_config.json", None)):
         if not (folder / name).is_file():
             continue
         config = _read_json(folder, name)
         if nested:
-            config = config.get(nested)
+            config = config.get(nested) or {}
         if isinstance(config, dict) and {"image_mean", "image_std"} <= set(config):
             return _channels(folder / name, config, "image_mean"), _channels(
                 folder / name, config, "image_std"
             )
-    logger.info("%s says nothing of image_mean and image_std; 0.5 is taken, as SAM 3 has it", folder)
+    logger.info("%s has no image_mean and image_std; using SAM 3's 0.5", folder)
     half = (0.5, 0.5, 0.5)
     return half, half
 
 
-def _channels(path: Path, config: dict, key: str) -> Channels:
+def _channels(path: Path, config: Mapping[str, Any], key: str) -> Channels:
     values = config[key]
     numbers = (
         isinstance(values, list)
@@ -179,4 +210,132 @@ def _channels(path: Path, config: dict, key: str) -> Channels:
             f"{path} has {key} {values!r}; expected three numbers{' above 0' if key == 'image_std' else ''}, so "
             "download or copy the folder again"
         )
-    return tuple(float(value) for value in values)
+    red, green, blue = map(float, values)
+    return red, green, blue
+
+
+def inert(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Copy a configuration, and those inside it, without the keys that name code.
+
+    Args:
+        config: as read from a model's config.json.
+        folder: where that is, for messages.
+
+    Raises:
+        ModelError: it asks for other weights than the folder's *.safetensors.
+    """
+    for key in _OTHER_WEIGHTS:
+        if config.get(key) is not None:
+            raise ModelError(
+                f"{folder / 'config.json'} asks for {key}, which is not followed; expected the plain weights of SAM 3 "
+                "(*.safetensors), such as those of facebook/sam3"
+            )
+    return {
+        key: inert(value, folder) if isinstance(value, Mapping) else value
+        for key, value in config.items()
+        if key.lstrip("_") not in _CODE
+    }
+
+
+def require_safetensors(folder: Path) -> None:
+    """Raise ModelError if the weights are missing, might hold code, or are elsewhere."""
+    if not any(folder.glob("*.safetensors")):
+        others = sorted(path.name for path in folder.glob("*.[pb][ti]*"))
+        found = f" (it has {others[0]}, which is not read since it may hold code)" if others else ""
+        raise ModelError(
+            f"the model folder {folder} has no *.safetensors file{found}; expected SAM 3 weights in it"
+        )
+    if (folder / "adapter_config.json").exists():
+        raise ModelError(
+            f"the model folder {folder} has an adapter (adapter_config.json), which is not read; merge it into the "
+            "weights, or take it out"
+        )
+    for index in folder.glob("*.safetensors.index.json"):
+        _require_plain_names(index)
+
+
+def _require_plain_names(index: Path) -> None:
+    """Refuse an index that names anything but *.safetensors files beside it."""
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(
+            f"{index} is no index of weights ({error!r}); download or copy the folder again"
+        ) from error
+    for name in names:
+        plain = isinstance(name, str) and name == Path(name).name and name.endswith(".safetensors")
+        if not plain:
+            raise ModelError(
+                f"{index} names {name!r}; expected *.safetensors files beside it, so download or copy the folder again"
+            )
+
+
+def text_fingerprint(folder: Path, text_config: dict[str, Any], memo: Path | None = None) -> str:
+    """Hash all that a prompt's embedding depends on; every layout of one checkpoint has the same hash.
+
+    Args:
+        folder: of the checkpoint.
+        text_config: the text encoder's configuration.
+        memo: file that remembers the hash of unchanged files, since hashing SAM 3's text encoder reads 1.4 GB; a
+            damaged one is rewritten. None: none.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    weights = sorted(folder.glob("*.safetensors"))
+    tokenizer = [folder / name for name in _TOKENIZER_FILES if (folder / name).is_file()]
+    config = json.dumps(text_config, sort_keys=True).encode()
+    files = json.dumps([_identity(path) for path in [*weights, *tokenizer]])
+    state = hashlib.blake2b(config + files.encode(), digest_size=16).hexdigest()
+    known = _read_memo(memo)
+    if state not in known:
+        found = _hash_contents(weights, tokenizer, config)
+        if memo is not None:
+            kept = dict([*known.items()][1 - _REMEMBERED :])
+            _write_memo(memo, {**kept, state: found})
+        return found
+    return known[state]
+
+
+def _hash_contents(weights: list[Path], tokenizer: list[Path], config: bytes) -> str:
+    digest = hashlib.blake2b(config, digest_size=16)
+    places = []
+    for path in weights:
+        with safe_open(path, framework="pt") as tensors:
+            places += [(key.removeprefix(_VIDEO_PREFIX), path, key) for key in tensors.keys()]  # noqa: SIM118
+    for name, path, key in sorted(places):
+        if name.startswith(_TEXT_WEIGHTS):
+            with safe_open(path, framework="pt") as tensors:
+                tensor = tensors.get_tensor(key).contiguous()
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    for path in tokenizer:
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _identity(path: Path) -> list[str | int]:
+    status = path.stat()
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+
+
+def _read_memo(memo: Path | None) -> dict[str, str]:
+    if memo is None:
+        return {}
+    try:
+        content = json.loads(memo.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        logger.warning("%s is unreadable (%s); it is made again", memo, error)
+        return {}
+    whole = isinstance(content, dict) and all(isinstance(value, str) for value in content.values())
+    return content if whole else {}
+
+
+def _write_memo(memo: Path, content: dict[str, str]) -> None:
+    try:
+        write_atomically(memo, json.dumps(content, indent=0).encode())
+    except OSError as error:
+        logger.warning("%s cannot be written (%s); the model is hashed again next time", memo, error)

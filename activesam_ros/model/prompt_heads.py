@@ -1,12 +1,12 @@
-"""SAM 3's prompt side as transformers has it: encoder, decoder and mask head, many prompts on one image at once.
+"""The reference path: SAM 3's prompt heads as transformers has them, for many prompts on one image.
 
-The readable reference of `activesam_ros.model.fused`, which gives the same answers at less work.
+`activesam_ros.model.fused` gives the same results with less work.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional as F
@@ -26,19 +26,19 @@ class PromptTokens:
     valid: torch.Tensor
 
     def with_class_token(self, class_token: torch.Tensor) -> PromptTokens:
-        """Appends an image's class token, [1, 1, D], to every prompt, as SAM 3 does."""
+        """Append an image's class token, [1, 1, D], to every prompt, as SAM 3 does."""
         count = self.tokens.shape[0]
         token = class_token.expand(count, -1, -1).to(self.tokens.dtype)
         valid = self.valid.new_ones(count, token.shape[1])
         return PromptTokens(torch.cat([self.tokens, token], dim=1), torch.cat([self.valid, valid], dim=1))
 
     def padded(self, step: int) -> PromptTokens:
-        """The same prompts, padded to the next multiple of `step` tokens."""
+        """Pad the prompts to the next multiple of `step` tokens."""
         more = -self.tokens.shape[1] % step
         return PromptTokens(F.pad(self.tokens, (0, 0, 0, more)), F.pad(self.valid, (0, more)))
 
     def filled(self, step: int) -> PromptTokens:
-        """The same prompts, the last one repeated up to the next multiple of `step` prompts."""
+        """Repeat the last prompt up to the next multiple of `step` prompts."""
         more = -len(self.tokens) % step
         return PromptTokens(
             torch.cat([self.tokens, self.tokens[-1:].expand(more, -1, -1)]),
@@ -48,7 +48,7 @@ class PromptTokens:
 
 @dataclass(frozen=True)
 class DecodedPrompt:
-    """What SAM 3 says of one prompt.
+    """The model's output for one prompt.
 
     Attributes:
         presence: probability that the image shows it, float32 [].
@@ -64,18 +64,18 @@ class DecodedPrompt:
 
 
 class PromptHeads:
-    """Asks buckets of prompts of an encoded image."""
+    """Run buckets of prompts on an encoded image with transformers' own modules."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
         self._model = checkpoint.model
 
     def prepare(self, image: ImageFeatures, masks: bool) -> ImageFeatures:
-        """What prompts share of an image, a batch of one: nothing is worked out ahead here."""
+        """Return the features as they are: nothing is shared among prompts here."""
         return image
 
     def presence(self, image: ImageFeatures, prompts: PromptTokens) -> torch.Tensor:
-        """Presence probabilities, float32 [N], without masks."""
+        """Score presence probabilities, float32 [N], without masks."""
         with self._checkpoint.precision():
             prompts = prompts.with_class_token(image.class_token)
             _, decoded = self._transform(image, prompts)
@@ -84,10 +84,10 @@ class PromptHeads:
     def decode(
         self, image: ImageFeatures, prompts: PromptTokens, confidence_threshold: float
     ) -> Iterator[DecodedPrompt]:
-        """Decodes a bucket and yields its queries in order.
+        """Decode a bucket and yield its prompts in order.
 
-        The mask head runs one query at a time, on the instances above the threshold only, so that memory does not
-        grow with the bucket.
+        The mask head runs for one prompt at a time, on the instances above the threshold only, so that memory does
+        not grow with the bucket.
         """
         with self._checkpoint.precision():
             prompts = prompts.with_class_token(image.class_token)
@@ -96,9 +96,9 @@ class PromptHeads:
             presence = _presence(decoded)
             logits = self._model.dot_product_scoring(last[None], prompts.tokens, prompts.valid)[0, :, :, 0]
             scores = logits.float().sigmoid() * presence[:, None]
-        for query in range(len(presence)):
-            kept = scores[query] > confidence_threshold
-            one = slice(query, query + 1)
+        for index in range(len(presence)):
+            kept = scores[index] > confidence_threshold
+            one = slice(index, index + 1)
             with self._checkpoint.precision():
                 masks = self._model.mask_decoder(
                     decoder_queries=last[one, kept],
@@ -108,10 +108,11 @@ class PromptHeads:
                     prompt_mask=prompts.valid[one],
                 )
             yield DecodedPrompt(
-                presence[query], scores[query, kept], masks.pred_masks[0], masks.semantic_seg[0, 0]
+                presence[index], scores[index, kept], masks.pred_masks[0], masks.semantic_seg[0, 0]
             )
 
-    def _transform(self, image: ImageFeatures, prompts: PromptTokens):
+    def _transform(self, image: ImageFeatures, prompts: PromptTokens) -> tuple[torch.Tensor, Any]:
+        """Compute the conditioned features and the output of the DETR decoder."""
         count = prompts.tokens.shape[0]
         encoded = self._model.detr_encoder(
             vision_features=[image.levels[-1].expand(count, -1, -1, -1)],
@@ -129,5 +130,5 @@ class PromptHeads:
         return encoded.last_hidden_state, decoded
 
 
-def _presence(decoded) -> torch.Tensor:
+def _presence(decoded: Any) -> torch.Tensor:
     return decoded.presence_logits[-1, :, 0].float().sigmoid()

@@ -1,14 +1,13 @@
-"""SAM 3's vision side: an image in, the features that every prompt shares out."""
+"""SAM 3's vision encoder: from images to the features that all prompts share."""
 
 from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from torch import nn
 from torchvision.transforms.v2 import functional as tv
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ Levels = Literal["all", "masks", "coarse"]
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """What all prompts share of an image at one resolution, for a batch of N images.
+    """Features of N images at one resolution.
 
     Attributes:
         levels: feature maps [N, D, Hᵢ, Wᵢ], fine to coarse.
@@ -35,7 +34,7 @@ class ImageFeatures:
     class_token: torch.Tensor
 
     def split(self) -> list[ImageFeatures]:
-        """The features of each image, as batches of one; they share the memory of the whole batch."""
+        """Split the batch into batches of one, which share its memory."""
         return [
             ImageFeatures(
                 tuple(level[one : one + 1] for level in self.levels),
@@ -47,7 +46,7 @@ class ImageFeatures:
 
 
 class VisionEncoder:
-    """Encodes images at one square resolution.
+    """Encode images at one square resolution.
 
     Encoders of several resolutions share the weights of one checkpoint.
     """
@@ -59,12 +58,14 @@ class VisionEncoder:
         levels: Levels = "all",
         compiler: Compiler | None = None,
     ) -> None:
-        """Args:
-        checkpoint: the model.
-        resolution: side in pixels, a multiple of the patch size.
-        levels: which feature maps of the neck are made: "all" as transformers does, those that "masks" take, or
-            only the "coarse" one that prompts are asked of.
-        compiler: makes a faster function of the backbone, unless all maps are made; None: none does.
+        """Make an encoder over the weights of `checkpoint`.
+
+        Args:
+            checkpoint: the model.
+            resolution: side in pixels, a multiple of the patch size.
+            levels: feature maps to compute: "all" as transformers does, those that "masks" need, or only the "coarse"
+                one that presence needs.
+            compiler: makes a faster function of the backbone, unless levels is "all"; None: none does.
         """
         self.resolution = resolution
         self._checkpoint = checkpoint
@@ -80,7 +81,7 @@ class VisionEncoder:
         self._std = torch.tensor(checkpoint.std, device=checkpoint.device).view(1, 3, 1, 1)
 
     def prepare(self, rgb: np.ndarray) -> torch.Tensor:
-        """Resizes uint8 [H, W, 3] to the square and normalises it: float32 [1, 3, S, S] on the model's device.
+        """Resize uint8 [H, W, 3] to the square and normalise it: float32 [1, 3, S, S] on the model's device.
 
         The resize works on uint8 with antialiasing, as the published preparation does: in float arithmetic
         presence moves by up to 0.035, and without antialiasing active sets change.
@@ -92,22 +93,22 @@ class VisionEncoder:
         return (pixels.to(self._checkpoint.device).float() / 255 - self._mean) / self._std
 
     def prepare_all(self, images: Sequence[np.ndarray]) -> torch.Tensor:
-        """The same for images of any sizes at once: float32 [N, 3, S, S]."""
+        """Prepare images of any sizes as one batch: float32 [N, 3, S, S]."""
         return torch.cat([self.prepare(rgb) for rgb in images])
 
     def encode(self, pixels: torch.Tensor) -> ImageFeatures:
-        """Runs the vision encoder and the geometry encoder on float32 [N, 3, S, S]."""
+        """Run the vision encoder and the geometry encoder on float32 [N, 3, S, S]."""
         with self._checkpoint.precision():
             levels = self._levels(pixels)
             coarse = levels[-1]
-            # Asked for in float32, since the neck would round the encoding to the precision of the features.
+            # Computed in float32, since the neck would round the encoding to the precision of the features.
             position = self._encoder.neck.position_encoding(coarse.shape, coarse.device, torch.float32)
         return ImageFeatures(tuple(levels), position, self._class_token(coarse.float(), position))
 
     def _levels(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         if self._neck is None:
             return self._encoder(pixels).fpn_hidden_states[:-1]
-        # What is compiled is for one image, so that a camera more is no other shape.
+        # Compiled functions get one image at a time, so that the number of cameras is no other shape.
         parts = pixels.split(1) if self._one_by_one else (pixels,)
         tokens = torch.cat([self._backbone(part).last_hidden_state for part in parts])
         grid = [side // self._checkpoint.patch_size for side in pixels.shape[-2:]]
@@ -117,7 +118,7 @@ class VisionEncoder:
     def _class_token(self, coarse: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
         images = coarse.shape[0]
         device = coarse.device
-        # `Sam3Model.forward` leaves the geometry encoder out when there are no boxes, where SAM 3 itself asks it.
+        # `Sam3Model.forward` skips the geometry encoder when there are no boxes, where SAM 3 itself runs it.
         return self._geometry_encoder(
             box_embeddings=torch.zeros(images, 0, 4, device=device),
             box_mask=torch.zeros(images, 0, dtype=torch.bool, device=device),
@@ -127,8 +128,8 @@ class VisionEncoder:
         ).last_hidden_state
 
 
-def at_resolution(encoder: nn.Module, resolution: int) -> nn.Module:
-    """A view of a `Sam3VisionModel` for square images of `resolution` pixels: same weights, other positions.
+def at_resolution(encoder: Any, resolution: int) -> Any:
+    """Make a view of a `Sam3VisionModel` for square images of `resolution` pixels: same weights, other positions.
 
     Layers with global attention hold rotary positions for one image size, scaled so that the grid spans the
     window that the model was pretrained with; the view gets them recomputed and shares every parameter.

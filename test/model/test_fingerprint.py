@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from activesam_ros.model.fingerprint import text_fingerprint
+from activesam_ros.model.folder import text_fingerprint
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_unchanged_files_are_not_read_again(copied, tmp_path, monkeypatch):
     def never(*_, **__):
         raise AssertionError("the weights were read again")
 
-    monkeypatch.setattr("activesam_ros.model.fingerprint.safe_open", never)
+    monkeypatch.setattr("activesam_ros.model.folder.safe_open", never)
     assert fingerprint(copied, memo) == first
 
 

@@ -6,8 +6,8 @@ import re
 import pytest
 from transformers.utils import logging as chatter
 
-from activesam_ros.model.checkpoint import load_checkpoint
-from activesam_ros.model.progress import CountedTensors, counted_loading, step, weights_on_disk
+from activesam_ros.model.checkpoint import _step, _weights_on_disk, load_checkpoint
+from activesam_ros.model.parts import CountedTensors, counted_loading
 
 
 def lines(caplog):
@@ -36,7 +36,7 @@ def test_nothing_to_count(caplog):
 
 def test_transformers_really_counts_there(toytown_folder, caplog, monkeypatch):
     """The demo model loads in no time, so the lines may follow at once."""
-    monkeypatch.setattr("activesam_ros.model.progress.QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("activesam_ros.model.parts.QUIET_SECONDS", 0.0)
     with caplog.at_level(logging.INFO):
         load_checkpoint(toytown_folder, device="cpu")
     found = [re.fullmatch(r"weights: (\d+) % of (\d+) tensors", line) for line in lines(caplog)]
@@ -49,7 +49,7 @@ def test_each_step_is_said(toytown_folder, caplog):
     with caplog.at_level(logging.INFO):
         load_checkpoint(toytown_folder, device="cpu", dtype="bfloat16")
     said = [re.sub(r"\d+\.\d s", "N s", message) for message in caplog.messages]
-    size = weights_on_disk(toytown_folder)
+    size = _weights_on_disk(toytown_folder)
     assert said == [
         f"loading {toytown_folder} from {toytown_folder} ({size} of weights) for cpu in bfloat16",
         "transformers imported in N s",
@@ -61,7 +61,7 @@ def test_each_step_is_said(toytown_folder, caplog):
 
 
 def test_a_step_that_fails_says_nothing(caplog):
-    with caplog.at_level(logging.INFO), pytest.raises(ValueError), step("weights read"):
+    with caplog.at_level(logging.INFO), pytest.raises(ValueError), _step("weights read"):
         raise ValueError
     assert not caplog.messages
 
@@ -87,6 +87,6 @@ def test_sizes_for_people(tmp_path):
     ):
         with (tmp_path / name).open("wb") as file:
             file.truncate(size)
-    assert weights_on_disk(tmp_path) == "1.7 GB"
+    assert _weights_on_disk(tmp_path) == "1.7 GB"
     (tmp_path / "a.safetensors").unlink()
-    assert weights_on_disk(tmp_path) == "200.0 MB"
+    assert _weights_on_disk(tmp_path) == "200.0 MB"

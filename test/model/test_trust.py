@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from activesam_ros.errors import ModelError
 from activesam_ros.model.checkpoint import load_checkpoint
-from activesam_ros.model.trust import inert
+from activesam_ros.model.folder import inert
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.vocabulary import Vocabulary
 

@@ -1,5 +1,4 @@
-"""SAM 3's prompt side with every step done as seldom as its inputs allow; equal to `activesam_ros.model.prompt_heads`.
+"""The fused path: SAM 3's prompt heads without repeated work, equal to `activesam_ros.model.prompt_heads`.
 
-Each class here wraps a module of transformers and uses its weights; the arithmetic is the same but for the order of
-sums.
+Each class wraps a module of transformers and uses its weights; only the order of sums differs.
 """

@@ -1,36 +1,39 @@
-"""Attention with the projections of transformers' `Sam3Attention`, in steps that can be shared."""
+"""Attention with the weights of transformers' `Sam3Attention`, in steps whose results can be shared."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
+from typing import Any
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 SLICE_BYTES = 2**28
-"""Most memory that a step takes beside what goes in and comes out; more at once is not faster."""
+"""Most memory of a step beside its inputs and outputs; larger steps are not faster."""
 
 
-def project(attention: nn.Module, linear: nn.Linear, tokens: torch.Tensor) -> torch.Tensor:
-    """Queries, keys or values by head: [N, heads, L, d] from tokens [N, L, D]."""
+def project(attention: Any, linear: Any, tokens: torch.Tensor) -> torch.Tensor:
+    """Project tokens [N, L, D] to queries, keys or values by head: [N, heads, L, d]."""
     count, length, _ = tokens.shape
     split = linear(tokens).view(count, length, attention.num_attention_heads, attention.head_dim)
     return split.transpose(1, 2)
 
 
 def attend(
-    attention: nn.Module,
+    attention: Any,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
     mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The output of an attention, [N, L, D].
+    """Compute the output of an attention, [N, L, D].
 
     Args:
         attention: whose scale and output projection are used.
-        query, key, value: as `project` gives them.
+        query: [N, heads, L, d], as `project` gives it.
+        key: [N, heads, keys, d].
+        value: [N, heads, keys, d].
         mask: broadcastable to [N, heads, L, keys]: bool, False is not attended to, or float, added to the scores.
     """
     mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=attention.scaling)
@@ -38,9 +41,9 @@ def attend(
 
 
 def attend_to_tokens(
-    attention: nn.Module, query: torch.Tensor, tokens: torch.Tensor, valid: torch.Tensor
+    attention: Any, query: torch.Tensor, tokens: torch.Tensor, valid: torch.Tensor
 ) -> torch.Tensor:
-    """Attention to a prompt, [N, L, D].
+    """Attend to the valid tokens of a prompt, [N, L, D].
 
     Args:
         attention: cross-attention.
@@ -54,13 +57,13 @@ def attend_to_tokens(
 
 
 def attend_with_one(
-    attention: nn.Module, query: torch.Tensor, tokens: torch.Tensor, position: torch.Tensor
+    attention: Any, query: torch.Tensor, tokens: torch.Tensor, position: torch.Tensor
 ) -> torch.Tensor:
-    """Attention of a single query to many tokens, without a key or a value of each: [N, 1, D].
+    """Attend from a single query to many tokens without projecting each to a key and a value: [N, 1, D].
 
-    A query's product with a projected token is the product of the projected query with the token, and the mean of
-    projected values is the projected mean of the tokens. The bias of the keys adds the same to every score, which
-    softmax takes out.
+    The product of a query with a projected token is the product of the projected query with the token, and the mean
+    of projected values is the projected mean of the tokens. The keys' bias adds the same to every score, which softmax
+    removes.
 
     Args:
         attention: cross-attention whose keys are tokens + position, and whose values are the tokens.
@@ -81,21 +84,21 @@ def attend_with_one(
     return attention.o_proj(mixed)[:, None]
 
 
-def in_float32(like: torch.Tensor) -> AbstractContextManager:
-    """A context where autocast rounds nothing that is computed on the device of `like`."""
+def in_float32(like: torch.Tensor) -> AbstractContextManager[object]:
+    """Make a context without autocast on the device of `like`."""
     if like.is_meta:
         return nullcontext()
     return torch.autocast(like.device.type, enabled=False)
 
 
-def _by_head(linear: nn.Linear, heads: int) -> torch.Tensor:
-    """The weights of a projection, float32 [heads, d, D]."""
+def _by_head(linear: Any, heads: int) -> torch.Tensor:
+    """Return the weights of a projection, float32 [heads, d, D]."""
     return linear.weight.float().view(heads, -1, linear.in_features)
 
 
 def slices(count: int, bytes_each: int) -> list[slice]:
-    """Cuts `count` things into equal parts of at most `SLICE_BYTES`."""
+    """Cut `count` items into equal parts of at most `SLICE_BYTES`."""
     size = max(1, SLICE_BYTES // max(bytes_each, 1))
     parts = -(-count // size)
     bounds = [round(count * part / parts) for part in range(parts + 1)]
-    return [slice(*pair) for pair in zip(bounds, bounds[1:], strict=False)]
+    return [slice(*pair) for pair in pairwise(bounds)]

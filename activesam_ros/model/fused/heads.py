@@ -1,40 +1,41 @@
-"""SAM 3's prompt side at less work, with the answers of the plain one."""
+"""The prompt heads of the fused path, and their mask head."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
-from activesam_ros.model.fused.decoder import DecoderStart, FusedDecoder
-from activesam_ros.model.fused.encoder import EncoderStart, FusedEncoder
-from activesam_ros.model.fused.masks import FusedMaskHead
+import torch
+from torch.nn import functional as F
+
+from activesam_ros.model.fused.attention import attend_to_tokens, project
+from activesam_ros.model.fused.detr import DecoderStart, EncoderStart, FusedDecoder, FusedEncoder
 from activesam_ros.model.prompt_heads import DecodedPrompt, PromptTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import torch
+    from collections.abc import Iterator, Sequence
 
     from activesam_ros.model.checkpoint import Checkpoint
     from activesam_ros.model.compiling import Compiler
     from activesam_ros.model.vision_encoder import ImageFeatures
 
 TOKEN_STEP = 8
-"""Prompts are padded to multiples of so many tokens, so that few shapes of tensors occur."""
+"""Prompts are padded to multiples of this many tokens, so that few tensor shapes occur."""
 
 BUCKET_STEP = 8
-"""Where functions are compiled, buckets are filled up to multiples of so many prompts."""
+"""With compiled functions, buckets are filled up to multiples of this many prompts."""
 
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """What all prompts share of an image at one resolution, worked out once.
+    """What all prompts of an image share at one resolution.
 
     Attributes:
         grid: rows and columns of the coarsest feature map.
-        encoder: where the DETR encoder begins.
+        encoder: the shared start of the DETR encoder.
         class_token: last token of every prompt, [1, 1, D].
-        skips: the image's share of the mask head's convolutions, coarse to fine; empty if it was not asked for.
+        skips: the image's part of the mask head's convolutions, coarse to fine; empty without masks.
     """
 
     grid: tuple[int, int]
@@ -44,49 +45,51 @@ class PreparedImage:
 
 
 class FusedPromptHeads:
-    """Asks buckets of prompts of an encoded image; the same as `PromptHeads`, but for the order of sums."""
+    """Run buckets of prompts on an encoded image; equal to `PromptHeads` but for the order of sums."""
 
     def __init__(self, checkpoint: Checkpoint, compiler: Compiler | None = None) -> None:
-        """Args:
-        checkpoint: the model.
-        compiler: what makes a faster function of one of tensors, such as `torch.compile`; None: none does.
-            Buckets are then filled up to few sizes, since each size is compiled anew.
+        """Wrap the heads of a model.
+
+        Args:
+            checkpoint: the model.
+            compiler: makes faster functions of tensors, see `torch_compiler`; None: none does. With one, buckets are
+                filled up to few sizes, since each size is compiled anew.
         """
         self._checkpoint = checkpoint
         self._filled = compiler is not None
         self._scoring = checkpoint.model.dot_product_scoring
         self._encoder = FusedEncoder(checkpoint.model.detr_encoder)
         self._decoder = FusedDecoder(checkpoint.model.detr_decoder)
-        self._masks = FusedMaskHead(checkpoint.model.mask_decoder)
+        self._mask_head = FusedMaskHead(checkpoint.model.mask_decoder)
         self._starts: dict[tuple[int, int], DecoderStart] = {}
         made = compiler or (lambda function: function)
-        self._ask_presence = made(self._presence_logits)
-        self._transform = made(self._queries)
+        self._presence = made(self._presence_logits)
+        self._transform = made(self._object_queries)
 
     def prepare(self, image: ImageFeatures, masks: bool) -> PreparedImage:
-        """What prompts share of an image: a batch of one; `masks`: `decode` will be called."""
+        """Compute what the prompts of an image (a batch of one) share; `masks`: for `decode` too."""
         coarse = image.levels[-1]
         with self._checkpoint.precision():
             return PreparedImage(
                 tuple(coarse.shape[-2:]),
                 self._encoder.start(coarse, image.position),
                 image.class_token,
-                self._masks.prepare(image.levels) if masks else (),
+                self._mask_head.prepare(image.levels) if masks else (),
             )
 
     def presence(self, image: PreparedImage, prompts: PromptTokens) -> torch.Tensor:
-        """Presence probabilities, float32 [N], without masks."""
+        """Score presence probabilities, float32 [N], without masks."""
         count = len(prompts.tokens)
         prompts = self._shaped(image, prompts)
         with self._checkpoint.precision():
             start = self._start(image.grid)
-            logits = self._ask_presence(image.encoder, start, image.grid, prompts.tokens, prompts.valid)
+            logits = self._presence(image.encoder, start, image.grid, prompts.tokens, prompts.valid)
         return logits[:count].float().sigmoid()
 
     def decode(
         self, image: PreparedImage, prompts: PromptTokens, confidence_threshold: float
     ) -> Iterator[DecodedPrompt]:
-        """Decodes a bucket and yields its queries in order, as `PromptHeads.decode` does."""
+        """Decode a bucket and yield its prompts in order, as `PromptHeads.decode` does."""
         count = len(prompts.tokens)
         prompts = self._shaped(image, prompts)
         with self._checkpoint.precision():
@@ -96,34 +99,140 @@ class FusedPromptHeads:
             )
         presence = presence.float().sigmoid()
         scores = logits.float().sigmoid() * presence[:, None]
-        for query in range(count):
-            kept = scores[query] > confidence_threshold
-            one = slice(query, query + 1)
+        for index in range(count):
+            kept = scores[index] > confidence_threshold
+            one = slice(index, index + 1)
             with self._checkpoint.precision():
-                pixels = self._masks.pixels(
+                pixels = self._mask_head.pixels(
                     image.skips, encoded[one], image.grid, prompts.tokens[one], prompts.valid[one]
                 )
-                instances, semantic = self._masks.masks(pixels[0], last[query, kept])
-            yield DecodedPrompt(presence[query], scores[query, kept], instances, semantic)
+                instances, semantic = self._mask_head.masks(pixels[0], last[index, kept])
+            yield DecodedPrompt(presence[index], scores[index, kept], instances, semantic)
 
     def _shaped(self, image: PreparedImage, prompts: PromptTokens) -> PromptTokens:
         prompts = prompts.with_class_token(image.class_token).padded(TOKEN_STEP)
         return prompts.filled(BUCKET_STEP) if self._filled else prompts
 
-    def _presence_logits(self, begin, start, grid, tokens, valid) -> torch.Tensor:
+    def _presence_logits(
+        self,
+        begin: EncoderStart,
+        start: DecoderStart,
+        grid: tuple[int, int],
+        tokens: torch.Tensor,
+        valid: torch.Tensor,
+    ) -> torch.Tensor:
         encoded = self._encoder.encode(begin, tokens, valid)
         return self._decoder.presence(start, encoded, begin.position, grid, tokens, valid)
 
-    def _queries(self, begin, start, grid, tokens, valid) -> tuple[torch.Tensor, ...]:
-        """The image as each prompt changes it, the object queries, and the logits of presence and of each query."""
+    def _object_queries(
+        self,
+        begin: EncoderStart,
+        start: DecoderStart,
+        grid: tuple[int, int],
+        tokens: torch.Tensor,
+        valid: torch.Tensor,
+    ) -> tuple[torch.Tensor, ...]:
+        """Compute conditioned features, object queries, presence logits and object logits of each prompt."""
         encoded = self._encoder.encode(begin, tokens, valid)
         last, presence = self._decoder.decode(start, encoded, begin.position, grid, tokens, valid)
         return encoded, last, presence, self._scoring(last[None], tokens, valid)[0, :, :, 0]
 
     def _start(self, grid: tuple[int, int]) -> DecoderStart:
         if grid not in self._starts:
-            # The full resolution and that of the preview; what older settings had is let go.
+            # Keep the full and the preview resolution; drop those of older settings.
             while len(self._starts) > 1:
                 del self._starts[next(iter(self._starts))]
             self._starts[grid] = self._decoder.start(grid)
         return self._starts[grid]
+
+
+class FusedMaskHead:
+    """transformers' `Sam3MaskDecoder`, with the image's part of its convolutions computed once per image.
+
+    A convolution of (upsampled features + skip) is the sum of two convolutions, and that of the skip does not depend
+    on the prompt. A 3×3 convolution after nearest-neighbour doubling adds the same cell up to four times: it equals a
+    transposed 4×4 convolution of the small map with the sums of those weights, at 4/9 of the work.
+    """
+
+    def __init__(self, decoder: Any) -> None:
+        self._decoder = decoder
+        self._pixels = decoder.pixel_decoder
+        # Summed before they are rounded, where the weights are in half precision.
+        self._folded = [
+            folded(conv.weight.float()).to(conv.weight.dtype) for conv in self._pixels.conv_layers
+        ]
+
+    def prepare(self, levels: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """Compute the image's part of the convolutions, coarse to fine.
+
+        Args:
+            levels: feature maps [1, D, Hᵢ, Wᵢ], fine to coarse, each twice the size of the next.
+
+        Raises:
+            ValueError: a level is not twice the size of the next.
+        """
+        for fine, coarse in pairwise(levels):
+            if any(a != 2 * b for a, b in zip(fine.shape[-2:], coarse.shape[-2:], strict=True)):
+                raise ValueError(
+                    f"feature maps of {tuple(fine.shape)} and {tuple(coarse.shape)}; expected doubles"
+                )
+        skips = list(reversed(levels[:-1]))
+        return tuple(conv(skip) for conv, skip in zip(self._pixels.conv_layers, skips, strict=False))
+
+    def pixels(
+        self,
+        skips: Sequence[torch.Tensor],
+        encoded: torch.Tensor,
+        grid: tuple[int, int],
+        tokens: torch.Tensor,
+        valid: torch.Tensor,
+    ) -> torch.Tensor:
+        """Embed the pixels for each prompt, [N, D, H₀, W₀].
+
+        Args:
+            skips: from `prepare`.
+            encoded: image features conditioned on each prompt, [N, L, D].
+            grid: rows and columns of the L cells.
+            tokens: of the prompts, [N, T, D].
+            valid: bool [N, T], False at padding.
+        """
+        attention = self._decoder.prompt_cross_attn
+        query = project(attention, attention.q_proj, self._decoder.prompt_cross_attn_norm(encoded))
+        hidden = encoded + attend_to_tokens(attention, query, tokens, valid)
+        hidden = hidden.transpose(1, 2).unflatten(2, grid)
+        for weight, norm, skip in zip(self._folded, self._pixels.norms, skips, strict=False):
+            doubled = F.conv_transpose2d(hidden, weight, stride=2, padding=1)
+            hidden = F.relu(norm(doubled.add_(skip)), inplace=True)
+        return hidden
+
+    def masks(self, pixels: torch.Tensor, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compute the mask logits of the instances, [K, H₀, W₀], and of the class, [H₀, W₀].
+
+        The 1×1 convolution before the product with the queries moves to the queries, of which there are fewer.
+
+        Args:
+            pixels: pixel embedding of one prompt, [D, H₀, W₀].
+            queries: its object queries that get a mask, [K, D].
+        """
+        instance, semantic = self._decoder.instance_projection, self._decoder.semantic_projection
+        asked = self._decoder.mask_embedder(queries)
+        weights = torch.cat([asked @ instance.weight.flatten(1).to(asked.dtype), semantic.weight.flatten(1)])
+        constants = torch.cat([asked @ instance.bias.to(asked.dtype), semantic.bias])
+        logits = torch.addmm(constants[:, None], weights.to(pixels.dtype), pixels.flatten(1))
+        logits = logits.unflatten(1, pixels.shape[1:])
+        return logits[:-1], logits[-1]
+
+
+def folded(weight: torch.Tensor) -> torch.Tensor:
+    """Fold a 3×3 convolution [O, I, 3, 3] of a doubled map into a transposed one [I, O, 4, 4] of the small map.
+
+    With stride 2 and padding 1, row k of the 4 adds the cell of row i to output row 2i + k − 1. The 3×3 convolution
+    adds it there through its rows r with (2i + k − 1 + r − 1) div 2 = i.
+    """
+    rows = _merged(weight, 2)
+    return _merged(rows, 3).transpose(0, 1).contiguous()
+
+
+def _merged(weight: torch.Tensor, dim: int) -> torch.Tensor:
+    first, middle, last = weight.unbind(dim)
+    return torch.stack([last, middle + last, first + middle, first], dim)

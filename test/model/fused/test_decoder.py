@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from activesam_ros.model.fused import attention
-from activesam_ros.model.fused.decoder import FusedDecoder
+from activesam_ros.model.fused.detr import FusedDecoder
 
 
 @pytest.fixture(params=[(6, 6), (4, 7)])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from activesam_ros.model.fused import attention
-from activesam_ros.model.fused.encoder import FusedEncoder
+from activesam_ros.model.fused.detr import FusedEncoder
 
 
 @pytest.mark.parametrize("room", [1, attention.SLICE_BYTES])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from activesam_ros.model.fused.masks import FusedMaskHead, folded
+from activesam_ros.model.fused.heads import FusedMaskHead, folded
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5)])

@@ -1,0 +1,297 @@
+"""The DETR encoder and decoder of the fused path: from image features and prompts to presence and instances."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from activesam_ros.model.fused.attention import (
+    attend,
+    attend_to_tokens,
+    attend_with_one,
+    in_float32,
+    project,
+    slices,
+)
+
+
+@dataclass(frozen=True)
+class EncoderStart:
+    """The encoder's first layer up to where the prompt comes in: the same for every prompt.
+
+    Attributes:
+        hidden: after self-attention, [1, L, D]; the L cells of the feature map, row by row.
+        query: queries of the cross-attention to the prompt, [1, heads, L, d].
+        position: position encoding of the cells, float32 [1, L, D].
+    """
+
+    hidden: torch.Tensor
+    query: torch.Tensor
+    position: torch.Tensor
+
+
+class FusedEncoder:
+    """transformers' `Sam3DetrEncoder` for features of one level."""
+
+    def __init__(self, encoder: Any) -> None:
+        self._layers = list(encoder.layers)
+
+    def start(self, coarse: torch.Tensor, position: torch.Tensor) -> EncoderStart:
+        """Compute what all prompts of an image share.
+
+        Args:
+            coarse: the coarsest feature map, [1, D, H, W].
+            position: its position encoding, float32 of the same shape.
+        """
+        # Contiguous however the image came, so that compiled functions fit all.
+        position = position.flatten(2).transpose(1, 2).contiguous()
+        first = self._layers[0]
+        hidden = coarse.flatten(2).transpose(1, 2).contiguous()
+        hidden = hidden + _encoder_self_attention(first, hidden, position)
+        return EncoderStart(hidden, _query(first, hidden), position)
+
+    def encode(self, start: EncoderStart, tokens: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        """Condition the image features on each prompt, [N, L, D].
+
+        Args:
+            start: of the image.
+            tokens: of the prompts, [N, T, D].
+            valid: bool [N, T], False at padding.
+        """
+        count = len(tokens)
+        hidden = start.hidden.expand(count, -1, -1).clone()
+        for number, layer in enumerate(self._layers):
+            for part in slices(count, self._bytes(layer, hidden)):
+                some = hidden[part]
+                if number == 0:
+                    query = start.query.expand(len(some), -1, -1, -1)
+                else:
+                    some += _encoder_self_attention(layer, some, start.position)
+                    query = _query(layer, some)
+                some += attend_to_tokens(layer.cross_attn, query, tokens[part], valid[part])
+                some += _mlp(layer.mlp, layer.layer_norm3(some))
+        return hidden
+
+    @staticmethod
+    def _bytes(layer: Any, hidden: torch.Tensor) -> int:
+        """Return the memory of the widest step for one prompt."""
+        return hidden.shape[1] * layer.mlp.fc1.out_features * hidden.element_size()
+
+
+@dataclass(frozen=True)
+class DecoderStart:
+    """The decoder's first layer before any prompt or image: the same for all feature maps of one size.
+
+    The presence token comes first, then the Q object queries.
+
+    Attributes:
+        boxes: reference boxes of the queries (centre and size, in [0, 1]), float32 [1, Q, 4].
+        position: position encoding of those, [1, 1 + Q, D]; 0 for the presence token.
+        hidden: after self-attention, [1, 1 + Q, D].
+        bias: box position bias of the attention to the feature map, [1, heads, 1 + Q, L].
+    """
+
+    boxes: torch.Tensor
+    position: torch.Tensor
+    hidden: torch.Tensor
+    bias: torch.Tensor
+
+
+class FusedDecoder:
+    """transformers' `Sam3DetrDecoder`, without outputs that are not used."""
+
+    def __init__(self, decoder: Any) -> None:
+        self._decoder = decoder
+        self._layers = list(decoder.layers)
+
+    def start(self, grid: tuple[int, int]) -> DecoderStart:
+        """Compute what all feature maps of `grid` rows and columns share."""
+        decoder = self._decoder
+        boxes = decoder.reference_points.weight[None].sigmoid()
+        position = self._position(boxes)
+        hidden = torch.cat([decoder.presence_token.weight, decoder.query_embed.weight])[None]
+        hidden = _decoder_self_attention(self._layers[0], hidden, hidden, position)
+        return DecoderStart(boxes, position, hidden, self._bias(boxes, grid))
+
+    def decode(
+        self,
+        start: DecoderStart,
+        encoded: torch.Tensor,
+        places: torch.Tensor,
+        grid: tuple[int, int],
+        tokens: torch.Tensor,
+        valid: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compute the object queries after the last layer, [N, Q, D], and the presence logits, [N].
+
+        Args:
+            start: of the grid.
+            encoded: image features conditioned on each prompt, [N, L, D].
+            places: position encoding of the L cells, float32 [1, L, D].
+            grid: their rows and columns.
+            tokens: of the prompts, [N, T, D].
+            valid: bool [N, T], False at padding.
+        """
+        hidden = self._run(start, encoded, places, grid, tokens, valid, presence_only=False)
+        return self._decoder.output_layer_norm(hidden[:, 1:]), self._presence(hidden[:, 0])
+
+    def presence(
+        self,
+        start: DecoderStart,
+        encoded: torch.Tensor,
+        places: torch.Tensor,
+        grid: tuple[int, int],
+        tokens: torch.Tensor,
+        valid: torch.Tensor,
+    ) -> torch.Tensor:
+        """Compute the presence logits alone, [N]: the last layer runs for the presence token only."""
+        hidden = self._run(start, encoded, places, grid, tokens, valid, presence_only=True)
+        return self._presence(hidden[:, 0])
+
+    def _run(
+        self,
+        start: DecoderStart,
+        encoded: torch.Tensor,
+        places: torch.Tensor,
+        grid: tuple[int, int],
+        tokens: torch.Tensor,
+        valid: torch.Tensor,
+        presence_only: bool,
+    ) -> torch.Tensor:
+        boxes, position = start.boxes, start.position
+        hidden = start.hidden.expand(len(tokens), -1, -1)
+        last = len(self._layers) - 1
+        for number, layer in enumerate(self._layers):
+            alone = presence_only and number == last
+            if number:
+                position = self._position(boxes)
+                hidden = _decoder_self_attention(layer, hidden[:, :1] if alone else hidden, hidden, position)
+            elif alone:
+                hidden = hidden[:, :1]
+            query = project(
+                layer.text_cross_attn, layer.text_cross_attn.q_proj, hidden + position[:, : hidden.shape[1]]
+            )
+            hidden = layer.text_cross_attn_layer_norm(
+                hidden + attend_to_tokens(layer.text_cross_attn, query, tokens, valid)
+            )
+            if alone:
+                # The position and the bias of the presence token are 0.
+                seen = attend_with_one(layer.vision_cross_attn, hidden, encoded, places)
+            else:
+                attention = layer.vision_cross_attn
+                query = project(attention, attention.q_proj, hidden + position)
+                shared = None if number else start.bias
+                seen = self._attend_to_image(attention, query, encoded, places, grid, boxes, shared)
+            hidden = layer.vision_cross_attn_layer_norm(hidden + seen)
+            hidden = layer.mlp_layer_norm(hidden + layer.mlp(hidden))
+            if number < last:
+                boxes = self._refined(boxes, hidden[:, 1:])
+        return hidden
+
+    def _attend_to_image(
+        self,
+        attention: Any,
+        query: torch.Tensor,
+        encoded: torch.Tensor,
+        places: torch.Tensor,
+        grid: tuple[int, int],
+        boxes: torch.Tensor,
+        bias: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Attend to the feature map, a few prompts at a time: the bias of a whole bucket would fill gigabytes."""
+        each = attention.num_attention_heads * query.shape[2] * encoded.shape[1] * 4
+        seen = []
+        for part in slices(len(encoded), each):
+            some = encoded[part]
+            seen.append(
+                attend(
+                    attention,
+                    query[part],
+                    project(attention, attention.k_proj, some + places),
+                    project(attention, attention.v_proj, some),
+                    (self._bias(boxes[part], grid) if bias is None else bias).to(query.dtype),
+                )
+            )
+        return torch.cat(seen)
+
+    def _position(self, boxes: torch.Tensor) -> torch.Tensor:
+        decoder = self._decoder
+        position = decoder.ref_point_head(decoder.position_encoding.encode_boxes(boxes))
+        return F.pad(position, (0, 0, 1, 0))
+
+    def _bias(self, boxes: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+        """Compute the box position bias, a row part plus a column part, [N, heads, 1 + Q, L]."""
+        height, width = grid
+        cx, cy, w, h = boxes.unbind(-1)
+        x = torch.stack([cx - w / 2, cx + w / 2], dim=-1)
+        y = torch.stack([cy - h / 2, cy + h / 2], dim=-1)
+        columns = self._decoder.box_rpb_embed_x(_distances(x, width)).permute(0, 3, 1, 2)
+        rows = self._decoder.box_rpb_embed_y(_distances(y, height)).permute(0, 3, 1, 2)
+        # The presence token has no box, so no bias.
+        columns, rows = F.pad(columns, (0, 0, 1, 0)), F.pad(rows, (0, 0, 1, 0))
+        return (rows[..., None] + columns[..., None, :]).flatten(3)
+
+    def _refined(self, boxes: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        decoder = self._decoder
+        least = 1e-3
+        before = torch.log(boxes.clamp(min=least) / (1 - boxes).clamp(min=least))
+        with in_float32(hidden):
+            return (decoder.box_head(decoder.output_layer_norm(hidden.float())) + before).sigmoid()
+
+    def _presence(self, token: torch.Tensor) -> torch.Tensor:
+        decoder = self._decoder
+        most = decoder.clamp_presence_logit_max_val
+        # Half precision here would move the active set.
+        with in_float32(token):
+            logits = decoder.presence_head(decoder.presence_layer_norm(token.float()))
+        return logits[:, 0].clamp(-most, most)
+
+
+def _encoder_self_attention(layer: Any, hidden: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+    attention = layer.self_attn
+    value = layer.layer_norm1(hidden)
+    placed = value + position
+    return attend(
+        attention,
+        project(attention, attention.q_proj, placed),
+        project(attention, attention.k_proj, placed),
+        project(attention, attention.v_proj, value),
+    )
+
+
+def _mlp(mlp: Any, hidden: torch.Tensor) -> torch.Tensor:
+    """Run transformers' `Sam3MLP`, overwriting its wide hidden layer where the activation allows it."""
+    wide = mlp.fc1(hidden)
+    wide = F.relu(wide, inplace=True) if isinstance(mlp.activation_fn, nn.ReLU) else mlp.activation_fn(wide)
+    return mlp.fc2(wide)
+
+
+def _query(layer: Any, hidden: torch.Tensor) -> torch.Tensor:
+    return project(layer.cross_attn, layer.cross_attn.q_proj, layer.layer_norm2(hidden))
+
+
+def _decoder_self_attention(
+    layer: Any, asking: torch.Tensor, hidden: torch.Tensor, position: torch.Tensor
+) -> torch.Tensor:
+    """Update the first tokens of `hidden`, as many as `asking` has, by self-attention among all."""
+    attention = layer.self_attn
+    placed = hidden + position
+    mixed = attend(
+        attention,
+        project(attention, attention.q_proj, placed[:, : asking.shape[1]]),
+        project(attention, attention.k_proj, placed),
+        project(attention, attention.v_proj, hidden),
+    )
+    return layer.self_attn_layer_norm(asking + mixed)
+
+
+def _distances(edges: torch.Tensor, length: int) -> torch.Tensor:
+    """Compute signed logarithmic distances from each cell to both edges of each box, [N, Q, length, 2]."""
+    cells = torch.arange(length, dtype=edges.dtype, device=edges.device) / length
+    distance = 8 * (cells[:, None] - edges[:, :, None, :])
+    return distance.sign() * torch.log2(distance.abs() + 1) / math.log2(8)
