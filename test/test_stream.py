@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from activesam_ros.errors import OutOfMemoryError, SettingsError
-from activesam_ros.evaluation.flops import asked_by
+from activesam_ros.evaluation.methods import workload_of
 from activesam_ros.model.fused.heads import FusedMaskHead
 from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter
@@ -62,7 +62,7 @@ def test_a_stream_asks_little_and_says_what(make, drive, way):
             before = None if entry.class_id not in asked else pytest.approx(presence[entry.class_id])
             assert entry.preview_presence == before
         assert len(result.prompt_presence) == len(result.active_prompts) <= 19
-        work = asked_by(segmenter, result)
+        work = workload_of(segmenter, result)
         counts = (len(asked), 0) if result.schedule.mode in ("full", "sweep") else (0, len(asked))
         assert (work.previewed, work.presence_only) == counts
         assert len(work.decoded) == len(result.active_prompts)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from activesam_ros.evaluation.confusion import ConfusionMatrix
+from activesam_ros.evaluation.metrics import ConfusionMatrix
 from activesam_ros.results import SegmentationResult
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.toytown import CLASSES, DEMO_CLASSES, SYNONYMS, UNSEEN_FOREIGN

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from activesam_ros.evaluation.confusion import ConfusionMatrix
+from activesam_ros.evaluation.metrics import ConfusionMatrix
 from activesam_ros.model.flops import ModelFlops, Workload
 from activesam_ros.settings import PROFILES, SegmenterSettings
 from activesam_ros.stages.scene_change import change, thumbnail

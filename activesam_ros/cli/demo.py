@@ -220,7 +220,7 @@ def _preview_figures(
     stamps: Iterable[int],
     bar: Any,
 ) -> PreviewFigures:
-    from activesam_ros.evaluation.confusion import ConfusionMatrix
+    from activesam_ros.evaluation.metrics import ConfusionMatrix
     from activesam_ros.vocabulary import Vocabulary
 
     matrix, timings, same, revision = ConfusionMatrix(len(CLASSES)), [], [], -1
@@ -262,7 +262,7 @@ def to_truth(labels: np.ndarray, names: Mapping[int, str]) -> np.ndarray:
 
 def vocabulary_figures(revision: int, frames: Mapping[int, Sample], replay: Replay) -> VocabularyFigures:
     """Return the figures of the frames that were labelled with one revision."""
-    from activesam_ros.evaluation.confusion import ConfusionMatrix
+    from activesam_ros.evaluation.metrics import ConfusionMatrix
 
     names = replay.class_names[revision]
     outputs = {stamp: output for stamp, output in replay.outputs.items() if output.revision == revision}

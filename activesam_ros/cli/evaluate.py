@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _evaluate(given: argparse.Namespace, line: str) -> int:
     if given.report_only is not None:
         with command.loading():
-            from activesam_ros.evaluation.run import rewrite_report
+            from activesam_ros.evaluation.runner import rewrite_report
 
         print(f"report: {rewrite_report(given.report_only)}")
         return command.DONE
@@ -39,10 +39,9 @@ def _evaluate(given: argparse.Namespace, line: str) -> int:
     with command.loading():
         from activesam_ros.evaluation.corruptions import corruptions_of
         from activesam_ros.evaluation.node_parameters import wanted
-        from activesam_ros.evaluation.request import Request
-        from activesam_ros.evaluation.run import evaluate
+        from activesam_ros.evaluation.runner import EvaluationConfig, evaluate
     asked = wanted(given.params, given.param, given.vocabulary)
-    request = Request(
+    config = EvaluationConfig(
         bag=given.bag,
         out=given.out,
         model=given.model or asked.model,
@@ -66,12 +65,12 @@ def _evaluate(given: argparse.Namespace, line: str) -> int:
         prompt_cache=given.prompt_cache,
         command=line,
     )
-    finished = evaluate(request, overwrite=given.overwrite, say=command.say)
-    print(finished.table)
-    print(f"report: {finished.report}")
-    if finished.interrupted:
+    outcome = evaluate(config, overwrite=given.overwrite, say=command.say)
+    print(outcome.table)
+    print(f"report: {outcome.report}")
+    if outcome.interrupted:
         return command.INTERRUPTED
-    if not finished.labelled:
+    if not outcome.labelled:
         command.complain(NAME, "no frame could be labelled; the report says why")
         return command.FAILED
     return command.DONE

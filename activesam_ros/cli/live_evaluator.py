@@ -33,9 +33,9 @@ from activesam_ros.datasets.class_map import (
 )
 from activesam_ros.datasets.samples import decode_sample
 from activesam_ros.errors import EvaluationError
-from activesam_ros.evaluation.judge import Answer, Cost
-from activesam_ros.evaluation.live import LiveRun, described_live_run, require_free
+from activesam_ros.evaluation.live import LiveRun, describe_live_run, require_free
 from activesam_ros.evaluation.run_folder import RunFolder
+from activesam_ros.evaluation.scoring import FrameCost, FrameLabels
 from activesam_ros.images.raw import image_to_ids
 from activesam_ros.msg import ActiveClasses, Vocabulary
 from activesam_ros.ros import qos
@@ -191,7 +191,7 @@ class Evaluator(Node):
             notes.insert(
                 0, "The run was interrupted; this is about the images that were labelled until then."
             )
-        return self._run.finish(notes)
+        return self._run.finalize(notes)
 
     # Preparation.
 
@@ -247,7 +247,7 @@ class Evaluator(Node):
             "start": self._given.start or None,
             "end": self._given.end or None,
         }
-        description = described_live_run(
+        description = describe_live_run(
             recording={**recording, "played": "to the running node"},
             model={"name": model.pop("model"), **model},
             vocabulary=vocabulary,
@@ -384,8 +384,8 @@ class Evaluator(Node):
             return
         labels = image_to_ids(frame.labels.message)
         active = None if frame.active is None else active_classes_from_msg(frame.active)
-        answer = Answer(labels, int(np.iinfo(labels.dtype).max), active, self._timings(frame))
-        self._run.add(sample, answer, Cost(latency=_seconds(frame.image, frame.labels)))
+        answer = FrameLabels(labels, int(np.iinfo(labels.dtype).max), active, self._timings(frame))
+        self._run.add(sample, answer, FrameCost(latency=_seconds(frame.image, frame.labels)))
 
     def _timings(self, frame: MatchedFrame) -> dict[str, float]:
         """The time in which the node did nothing but this image: from it, or from the labels before if they came later.

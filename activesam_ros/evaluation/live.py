@@ -1,19 +1,17 @@
-"""An evaluation of labels that come from elsewhere, frame by frame, into the folder of a run."""
+"""Evaluate labels that a running node publishes, frame by frame, into the folder of a run."""
 
 from __future__ import annotations
 
 import os
 import platform
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from activesam_ros.datasets.samples import Sample
 from activesam_ros.errors import EvaluationError
-from activesam_ros.evaluation.confusion import ConfusionMatrix
-from activesam_ros.evaluation.finishing import finish
-from activesam_ros.evaluation.judge import NO_COST, Answer, Cost, FrameBefore, FrameJudge
+from activesam_ros.evaluation.metrics import ConfusionMatrix
 from activesam_ros.evaluation.report.gallery import Gallery
-from activesam_ros.evaluation.request import described_run
-from activesam_ros.evaluation.run_folder import PICTURES, RECORDS, RunFolder
+from activesam_ros.evaluation.results import finalize
+from activesam_ros.evaluation.run_folder import PICTURES, RECORDS, RunFolder, describe_run
+from activesam_ros.evaluation.scoring import PreviousFrame, failed_frame, score_frame
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +19,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from activesam_ros.datasets.class_map import ClassMatching
+    from activesam_ros.datasets.samples import Sample
     from activesam_ros.evaluation.records import FrameRecord
+    from activesam_ros.evaluation.scoring import FrameCost, FrameLabels
     from activesam_ros.settings import SegmenterSettings
     from activesam_ros.vocabulary import Vocabulary
 
@@ -30,7 +30,7 @@ METHOD = "node"
 
 
 def require_free(folder: Path, overwrite: bool) -> None:
-    """Refuses a folder that holds a run with any frame: what was played to a node cannot be gone on with.
+    """Refuse a folder that holds a run with any frame: what was played to a node cannot be resumed.
 
     Raises:
         EvaluationError: it does, and it may not be overwritten; or it is a file, or holds something else.
@@ -45,7 +45,7 @@ def require_free(folder: Path, overwrite: bool) -> None:
         raise EvaluationError(f"{folder} {foreign}; give another folder as out")
 
 
-def described_live_run(
+def describe_live_run(
     recording: Mapping[str, Any],
     model: Mapping[str, Any],
     vocabulary: Vocabulary,
@@ -53,13 +53,13 @@ def described_live_run(
     settings: SegmenterSettings,
     command: str,
 ) -> dict[str, Any]:
-    """The content of `run.json`; see `described_run`."""
+    """Return the content of `run.json`; see `describe_run`."""
     method = {
         "name": METHOD,
         "description": "the running node; its times hold everything between the image and its labels",
         "differences": [],
     }
-    return described_run(
+    return describe_run(
         recording=recording,
         model=model,
         vocabulary=vocabulary,
@@ -74,26 +74,27 @@ def described_live_run(
 
 
 class LiveRun:
-    """Scores one frame after another, keeps records, labels and pictures; a context manager."""
+    """Score one frame after another, keep records, labels and pictures; a context manager."""
 
     def __init__(self, folder: RunFolder, vocabulary: Vocabulary, matching: ClassMatching | None) -> None:
-        """Args:
-        folder: of the run, begun.
-        vocabulary: that the frames are labelled with.
-        matching: between its classes and those of the truth; None: there is no truth.
+        """Continue a run that was begun.
+
+        Args:
+            folder: of the run.
+            vocabulary: that the frames are labelled with.
+            matching: between its classes and those of the truth; None: there is no truth.
         """
         self._folder = folder
         self._matching = matching
-        self._judge = FrameJudge(matching)
         self._gallery = Gallery(folder.path / PICTURES, vocabulary, matching)
         self._file = folder.append_to()
-        self._before: FrameBefore | None = None
+        self._before: PreviousFrame | None = None
         self._confusion = None if matching is None else ConfusionMatrix(len(matching.classes))
         self._scored = 0
         self.frames = 0
         self.failed = 0
 
-    def __enter__(self) -> LiveRun:
+    def __enter__(self) -> Self:
         self._file.__enter__()
         return self
 
@@ -104,35 +105,37 @@ class LiveRun:
 
     @property
     def mean_iou(self) -> float | None:
-        """Over the frames so far; None if none of them has truth."""
+        """mIoU over the frames so far; None if none of them has truth."""
         return self._confusion.mean_iou if self._confusion is not None and self._scored else None
 
-    def add(self, sample: Sample, answer: Answer, cost: Cost = NO_COST) -> FrameRecord:
-        """The next frame and its labels."""
-        height, width = answer.labels.shape
-        if sample.rgb is None or sample.rgb.shape[:2] != (height, width):
+    def add(self, sample: Sample, result: FrameLabels, cost: FrameCost | None = None) -> FrameRecord:
+        """Add the next frame and its labels."""
+        height, width = result.labels.shape
+        if sample.rgb is None:
+            return self.add_failed(sample, f"the labels are {width}x{height}, but {sample.error}")
+        if sample.rgb.shape[:2] != (height, width):
             size = sample.error or f"the image is {sample.rgb.shape[1]}x{sample.rgb.shape[0]}"
             return self.add_failed(sample, f"the labels are {width}x{height}, but {size}")
-        record = self._judge.judge(sample, answer, self._before, method=METHOD, cost=cost)
-        self._folder.save_prediction(METHOD, "", sample.index, answer.labels)
+        record = score_frame(sample, result, self._matching, self._before, method=METHOD, cost=cost)
+        self._folder.save_prediction(METHOD, "", sample.index, result.labels)
         truth = None
         if sample.truth is not None and self._matching is not None:
             truth = self._matching.truth_of(sample.truth)
-        self._gallery.offer(record, sample.rgb, answer.labels, truth)
-        self._before = FrameBefore(sample.truth, answer.labels)
+        self._gallery.offer(record, sample.rgb, result.labels, truth)
+        self._before = PreviousFrame(sample.truth, result.labels)
         self._keep(record)
         return record
 
     def add_failed(self, sample: Sample, error: str) -> FrameRecord:
-        """The next frame, which has no labels, and why."""
+        """Add the next frame, which has no labels, and why."""
         self._before = None
-        record = self._judge.failed(sample, error, method=METHOD)
+        record = failed_frame(sample, error, method=METHOD)
         self._keep(record)
         return record
 
-    def finish(self, notes: Sequence[str] = ()) -> tuple[Path, str]:
-        """Writes figures and page; see `finish`."""
-        return finish(self._folder, notes)
+    def finalize(self, notes: Sequence[str] = ()) -> tuple[Path, str]:
+        """Write figures and page; see `results.finalize`."""
+        return finalize(self._folder, notes)
 
     def _keep(self, record: FrameRecord) -> None:
         self._file.append(record)
@@ -140,6 +143,4 @@ class LiveRun:
         self.failed += record.error is not None
         if record.truth is not None and self._confusion is not None:
             self._scored += 1
-            self._confusion = ConfusionMatrix(
-                len(self._matching.classes), self._confusion.counts + record.truth.matrix.counts
-            )
+            self._confusion.counts += record.truth.matrix.counts

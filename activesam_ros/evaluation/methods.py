@@ -1,25 +1,27 @@
-"""The methods that an evaluation compares, over the same weights and words."""
+"""The methods that an evaluation compares, over the same weights and classes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from activesam_ros.errors import EvaluationError
-from activesam_ros.evaluation.flops import PathWork, asked_by
-from activesam_ros.evaluation.per_class import BARE, PerClassSegmenter
+from activesam_ros.evaluation.per_class import PerClassSegmenter
+from activesam_ros.model.flops import FrameFlops, FusedModelFlops, ModelFlops, Workload
+from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.settings import BOUNDS, PROFILES, SegmenterSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
-    import numpy as np
-
-    from activesam_ros.model.flops import FrameFlops, Workload
     from activesam_ros.results import SegmentationResult
-    from activesam_ros.segmenter import ActiveSegmenter
     from activesam_ros.vocabulary import Vocabulary
+
+MethodSegmenter = ActiveSegmenter | PerClassSegmenter
 
 PUBLISHED_PATH = (
     "As published, the model is asked prompt by prompt: what prompts have in common is done again for each."
@@ -30,22 +32,6 @@ NO_EXPANSION = {"neighbor_tokens": 0, "hypernym_tokens": 0}
 NO_CALIBRATION = {"background_threshold": 0.0}
 
 
-class Labeller(Protocol):
-    """What labels images with one method and one vocabulary.
-
-    Attributes:
-        settings: those in force, after the changes that make the method.
-    """
-
-    settings: SegmenterSettings
-
-    def segment(self, rgb: np.ndarray) -> SegmentationResult:
-        """Labels uint8 [H, W, 3]; raises as `ActiveSegmenter.segment`.
-
-        Where `settings.reuses_frames`, `segment(rgb, memory)` labels the next image of a stream.
-        """
-
-
 @dataclass(frozen=True)
 class Method:
     """A way to label images.
@@ -54,44 +40,50 @@ class Method:
         name: what it is asked for by.
         description: one line, for tables.
         differences: what it does otherwise than `active`, one sentence each.
-        settings: from the settings that were given to those that make the method.
-        labeller: from a segmenter with those settings and a vocabulary to what labels images.
-        asked: from such a labeller and a result of it to what the model was asked.
-        plain: whether it calls transformers' own modules for every prompt, as published; the others share what
-            prompts have in common, with the same labels.
+        changes: settings with other values than those given.
+        kept: names of the given settings that stay; None: all that are not changed.
+        per_class: whether a `PerClassSegmenter` labels.
+        plain: whether it runs the reference path, transformers' own modules for every prompt, as published; the others
+            run the fused path, which shares what prompts have in common, with the same labels.
     """
 
     name: str
     description: str
-    differences: tuple[str, ...]
-    settings: Callable[[SegmenterSettings], SegmenterSettings]
-    labeller: Callable[[ActiveSegmenter], Labeller] = lambda segmenter: segmenter
-    asked: Callable[[Labeller, SegmentationResult], Workload] = asked_by
+    differences: tuple[str, ...] = ()
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    kept: tuple[str, ...] | None = None
+    per_class: bool = False
     plain: bool = False
 
     @property
     def path(self) -> str:
-        """How the model is asked, and so what its work is counted on: "plain", see above, or "lean"."""
+        """How results name the path: "plain" (reference) or "lean" (fused)."""
         return "plain" if self.plain else "lean"
 
+    def settings(self, given: SegmenterSettings) -> SegmenterSettings:
+        """Return the settings that make the method."""
+        if self.kept is None:
+            return replace(given, **self.changes)
+        return SegmenterSettings(**{name: getattr(given, name) for name in self.kept}, **self.changes)
 
-def _changed(**values: object) -> Callable[[SegmenterSettings], SegmenterSettings]:
-    return lambda given: replace(given, **values)
+    def build(self, segmenter: ActiveSegmenter, vocabulary: Vocabulary) -> MethodSegmenter:
+        """Return a segmenter with the weights, hypernyms and prompt cache of `segmenter`, which stays as it is.
 
-
-def _published(given: SegmenterSettings) -> SegmenterSettings:
-    return SegmenterSettings(
-        bucket_size=given.bucket_size,
-        max_pixels=given.max_pixels,
-        background_threshold=given.background_threshold,
-    )
+        Raises:
+            SettingsError, VocabularyError, ModelError, OutOfMemoryError: as `ActiveSegmenter.with_settings` and
+                `set_vocabulary`.
+        """
+        other = segmenter.with_settings(self.settings(segmenter.settings), self.plain)
+        if other.vocabulary != vocabulary:
+            other.set_vocabulary(vocabulary)
+        return PerClassSegmenter(other) if self.per_class else other
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
         method.name: method
         for method in (
-            Method("active", "ActiveSAM with the settings given", (), _changed()),
+            Method("active", "ActiveSAM with the settings given"),
             Method(
                 "paper",
                 "ActiveSAM with the published settings",
@@ -99,7 +91,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                     "Every setting that labels depend on is the published one, whatever was given, but for "
                     "background_threshold, which the paper sets for each data set, as our presets do.",
                 ),
-                _published,
+                kept=("bucket_size", "max_pixels", "background_threshold"),
             ),
             Method(
                 "realtime",
@@ -108,7 +100,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                     "Not every class is looked for in every frame, and what is not present enough is not decoded: the "
                     "settings of the profile realtime, whatever was given for them.",
                 ),
-                _changed(**PROFILES["realtime"]),
+                PROFILES["realtime"],
             ),
             Method(
                 "full-vocabulary",
@@ -119,7 +111,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                     "No calibration: every pixel gets its best class.",
                     PUBLISHED_PATH,
                 ),
-                _changed(full_resolution=None, **NO_PREVIEW, **NO_EXPANSION, **NO_CALIBRATION),
+                {"full_resolution": None, **NO_PREVIEW, **NO_EXPANSION, **NO_CALIBRATION},
                 plain=True,
             ),
             Method(
@@ -131,28 +123,22 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                     "No context tokens and no calibration.",
                     PUBLISHED_PATH,
                 ),
-                _changed(full_resolution=None, **BARE, **SINGLE),
-                PerClassSegmenter,
-                PerClassSegmenter.asked,
+                {"full_resolution": None, **NO_EXPANSION, **NO_CALIBRATION, **SINGLE},
+                per_class=True,
                 plain=True,
             ),
             Method(
                 "no-expansion",
                 "ActiveSAM without context tokens",
                 ("Neighbour and hypernym tokens are left out.",),
-                _changed(**NO_EXPANSION),
+                NO_EXPANSION,
             ),
-            Method(
-                "no-preview",
-                "ActiveSAM without the preview",
-                ("Every prompt is decoded.",),
-                _changed(**NO_PREVIEW),
-            ),
+            Method("no-preview", "ActiveSAM without the preview", ("Every prompt is decoded.",), NO_PREVIEW),
             Method(
                 "no-calibration",
                 "ActiveSAM without background calibration",
                 ("Every pixel gets its best class.",),
-                _changed(**NO_CALIBRATION),
+                NO_CALIBRATION,
             ),
         )
     }
@@ -161,7 +147,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 
 
 def known_methods(names: Iterable[str]) -> list[Method]:
-    """The methods of these names, in order.
+    """Return the methods of these names, in order.
 
     Raises:
         EvaluationError: there is no such method, or one is named twice.
@@ -175,34 +161,60 @@ def known_methods(names: Iterable[str]) -> list[Method]:
     return [METHODS[name] for name in names]
 
 
-def build(name: str, segmenter: ActiveSegmenter, vocabulary: Vocabulary) -> Labeller:
-    """A method over the weights of `segmenter`, which stays as it is.
+class FlopsCounter:
+    """Count the FLOPs of frames; shared between methods, since it remembers the counts of the model's parts."""
+
+    def __init__(self, config: object) -> None:
+        """Args: config: the model's `Sam3Config`."""
+        self._config = config
+
+    @cached_property
+    def _reference(self) -> ModelFlops:
+        return ModelFlops(self._config)
+
+    @cached_property
+    def _fused(self) -> FusedModelFlops:
+        return FusedModelFlops(self._config)
+
+    def count(self, method: Method, segmenter: MethodSegmenter, result: SegmentationResult) -> FrameFlops:
+        """Count one image, of which `segmenter`, built by `method`, made `result`."""
+        workload = (
+            segmenter.workload(result)
+            if isinstance(segmenter, PerClassSegmenter)
+            else workload_of(segmenter, result)
+        )
+        return (self._reference if method.plain else self._fused).frame(workload)
+
+
+def workload_of(segmenter: ActiveSegmenter, result: SegmentationResult) -> Workload:
+    """Return what the model was asked for a result.
 
     Args:
-        name: of the method.
-        segmenter: gives the weights, the hypernyms, the prompt cache and the settings.
-        vocabulary: what to label with.
+        segmenter: whose result it is; the vocabulary that it was made with is still in force.
+        result: what `segment` or `decode` gave.
 
     Raises:
-        EvaluationError: there is no such method.
-        SettingsError, VocabularyError, ModelError, OutOfMemoryError: as `ActiveSegmenter.with_settings` and
-            `set_vocabulary`.
+        ValueError: another vocabulary is in force, or the result does not say what was asked or kept.
     """
-    (method,) = known_methods([name])
-    other = segmenter.with_settings(method.settings(segmenter.settings), method.plain)
-    if other.vocabulary != vocabulary:
-        other.set_vocabulary(vocabulary)
-    return method.labeller(other)
-
-
-def frame_work(name: str, labeller: Labeller, result: SegmentationResult, work: PathWork) -> FrameFlops:
-    """The counted work of one image.
-
-    Args:
-        name: of the method.
-        labeller: what `build` gave for it.
-        result: one of its results.
-        work: counts of the model's parts; shared between images and methods, since it remembers them.
-    """
-    method = METHODS[name]
-    return work.of(method.plain).frame(method.asked(labeller, result))
+    prompts = segmenter.prompts
+    if prompts is None or prompts.vocabulary != result.vocabulary:
+        raise ValueError("the result has another vocabulary than the segmenter; count before it is changed")
+    if result.instances is None or result.schedule is None:
+        raise ValueError(
+            "the result does not say what was asked, or how many instance masks were kept; expected one of a segmenter"
+        )
+    asked = 0
+    if result.preview_presence is not None:
+        asked = int(np.count_nonzero(~np.isnan(result.preview_presence)))
+    at_full_resolution = result.schedule.mode == "share"
+    # The image's class token is the last of every prompt.
+    text = prompts.text.shape[1] + 1
+    context = prompts.context.tokens.shape[1]
+    return Workload(
+        full_resolution=segmenter.full_resolution,
+        preview_resolution=segmenter.preview_resolution,
+        previewed=0 if at_full_resolution else asked,
+        preview_tokens=text,
+        decoded=tuple((text + context, kept) for kept in result.instances),
+        presence_only=asked if at_full_resolution else 0,
+    )

@@ -1,4 +1,4 @@
-"""SAM 3 asked class by class, as its public wrappers do: the baseline without any of ActiveSAM."""
+"""SAM 3 prompted class by class, as its public wrappers do: the baseline without any of ActiveSAM."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     from activesam_ros.segmenter import ActiveSegmenter
 
-BARE = {"neighbor_tokens": 0, "hypernym_tokens": 0, "background_threshold": 0.0}
-"""Settings of what SAM 3 itself does not do, switched off."""
+# Settings of what SAM 3 itself does not do, switched off.
+_BARE = {"neighbor_tokens": 0, "hypernym_tokens": 0, "background_threshold": 0.0}
 
 
 class PerClassSegmenter:
-    """Asks for one prompt at a time and paints the instances that come back.
+    """Prompt for one class at a time and paint the instances that come back.
 
     For every prompt the image is encoded again and all is decoded at full resolution. Of the instances whose object
     score × presence is above `confidence_threshold`, the masks, resized as logits and cut at a probability of 0.5, are
@@ -41,13 +41,12 @@ class PerClassSegmenter:
     """
 
     def __init__(self, segmenter: ActiveSegmenter) -> None:
-        """Args:
-            segmenter: gives the weights, the vocabulary in force and the settings.
+        """Take the weights, the vocabulary in force and the settings of `segmenter`.
 
         Raises:
             VocabularyError: no vocabulary is set.
         """
-        bare = segmenter.with_settings(replace(segmenter.settings, **BARE))
+        bare = segmenter.with_settings(replace(segmenter.settings, **_BARE))
         if bare.prompts is None:
             raise VocabularyError("no vocabulary is set; call set_vocabulary first")
         self.settings = bare.settings
@@ -59,7 +58,7 @@ class PerClassSegmenter:
         self._room = AdaptiveBatchSize("prompt")
 
     def segment(self, rgb: np.ndarray) -> SegmentationResult:
-        """Labels an image; every query is an active one, and there is no preview.
+        """Label an image; every prompt is an active one, and there is no preview.
 
         Args:
             rgb: uint8 [H, W, 3].
@@ -70,8 +69,8 @@ class PerClassSegmenter:
         check_image(rgb, self.settings.max_pixels)
         return self._room.run(1, lambda _: self._segment(rgb))
 
-    def asked(self, result: SegmentationResult) -> Workload:
-        """What the model was asked for a result of this segmenter."""
+    def workload(self, result: SegmentationResult) -> Workload:
+        """Return what the model was asked for a result of this segmenter."""
         tokens = self.prompts.text_valid.sum(dim=1).tolist()
         return Workload(
             full_resolution=self.full_resolution,
@@ -111,7 +110,7 @@ class PerClassSegmenter:
     def _planes(
         self, rgb: np.ndarray, presence: dict[int, float], instances: dict[int, int], clock: StageTimer
     ) -> Iterator[tuple[int, torch.Tensor]]:
-        """Yields (class index, scores [H, W]) of each query; fills `presence` and `instances` on the way."""
+        """Yield (class index, scores [H, W]) of each prompt; fill `presence` and `instances` on the way."""
         for query, owner in enumerate(self.prompts.vocabulary.prompt_classes):
             answer = self._ask(rgb, query, clock)
             self._checkpoint.require_finite(answer.presence)
@@ -132,7 +131,7 @@ class PerClassSegmenter:
 
 
 def painted_instances(query: DecodedPrompt, size: tuple[int, int]) -> torch.Tensor:
-    """The highest score among the instances that cover a pixel, float32 [H, W]; 0 where none does."""
+    """Return the highest score among the instances that cover a pixel, float32 [H, W]; 0 where none does."""
     painted = torch.zeros(size, device=query.presence.device)
     for score, logits in zip(query.instance_scores, query.instance_logits, strict=True):
         resized = F.interpolate(logits.float()[None, None], size=size, mode="bilinear", align_corners=False)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from activesam_ros.errors import EvaluationError
-from activesam_ros.evaluation.confusion import ConfusionMatrix
+from activesam_ros.evaluation.metrics import ConfusionMatrix
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The files that hold the figures of a run: `results.json` and `frames.csv` (see docs/evaluation-results.md)."""
+"""Write the results of a run: `results.json`, `frames.csv` (see docs/evaluation-results.md), and the report."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from activesam_ros.errors import EvaluationError
-from activesam_ros.evaluation.active_set import active_set_scores
-from activesam_ros.evaluation.summary import Results, frame_scores
+from activesam_ros.evaluation.metrics import active_set_scores
+from activesam_ros.evaluation.records import read_records
+from activesam_ros.evaluation.report.formatting import percent, points, rate, work
+from activesam_ros.evaluation.report.page import write_report
+from activesam_ros.evaluation.run_folder import FRAMES, RESULTS
+from activesam_ros.evaluation.summary import Results, Summary, frame_scores, summarise
 from activesam_ros.system.files import write_atomically
 
 if TYPE_CHECKING:
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from activesam_ros.evaluation.records import FrameRecord
+    from activesam_ros.evaluation.run_folder import RunFolder
 
 VERSION = 2
 """Of the schema of `results.json`; readers refuse others."""
@@ -51,8 +56,38 @@ COLUMNS = (
 """Of `frames.csv`; one column per stage follows, such as `decode_s`."""
 
 
+def finalize(folder: RunFolder, notes: Sequence[str] = ()) -> tuple[Path, str]:
+    """Write `results.json`, `frames.csv` and `report.html` of whatever has been done.
+
+    Args:
+        folder: of the run.
+        notes: sentences that a reader must not miss.
+
+    Returns:
+        the path of the page, and the headline as plain text.
+
+    Raises:
+        EvaluationError: no frame has been done yet, or the folder is damaged.
+        OSError: the folder cannot be written to.
+    """
+    run = folder.description()
+    records = read_records(folder.records_path)
+    if not records:
+        raise EvaluationError(
+            f"{folder.path} has no frame that was done; see that the part asked for has images"
+        )
+    classes = (run.get("matching") or {}).get("classes", [])
+    names = {one["id"]: one["name"] for one in run["vocabulary"]}
+    results = summarise(records, classes, [one["name"] for one in run["methods"]], ["", *run["corruptions"]])
+    said = list(dict.fromkeys([*notes, *_notes(results)]))
+    write_results(folder.path / RESULTS, results, {**run, "notes": said})
+    write_frames(folder.path / FRAMES, records, classes, names)
+    page = write_report(folder.path, results, records, run, said)
+    return page, _table(results)
+
+
 def results_to_json(results: Results, run: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Plain data for `json.dumps`.
+    """Return plain data for `json.dumps`.
 
     Args:
         results: the figures.
@@ -65,7 +100,7 @@ def results_to_json(results: Results, run: Mapping[str, Any] | None = None) -> d
 
 
 def write_results(path: Path, results: Results, run: Mapping[str, Any] | None = None) -> None:
-    """Writes `results.json`, whole or not at all.
+    """Write `results.json`, whole or not at all.
 
     Raises:
         OSError: the folder cannot be written to.
@@ -75,7 +110,7 @@ def write_results(path: Path, results: Results, run: Mapping[str, Any] | None = 
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """What `write_results` wrote.
+    """Read what `write_results` wrote.
 
     Raises:
         EvaluationError: the file is missing, no JSON, or of another version.
@@ -92,10 +127,18 @@ def read_results(path: Path) -> dict[str, Any]:
     return plain
 
 
+def read_notes(folder: RunFolder) -> list[str]:
+    """Return what the reader of an earlier report of the run was told; empty if there is none."""
+    try:
+        return list(read_results(folder.path / RESULTS)["run"]["notes"])
+    except (EvaluationError, KeyError, TypeError):  # none, or another version's: then it is made anew
+        return []
+
+
 def write_frames(
     path: Path, records: Iterable[FrameRecord], classes: Sequence[str], names: Mapping[int, str]
 ) -> None:
-    """Writes `frames.csv`, whole or not at all: one row a record, empty cells where nothing is known.
+    """Write `frames.csv`, whole or not at all: one row a record, empty cells where nothing is known.
 
     Args:
         path: the file.
@@ -154,3 +197,48 @@ def _row(record: FrameRecord, classes: Sequence[str], names: Mapping[int, str]) 
 
 def _cell(value: object) -> object:
     return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _notes(results: Results) -> list[str]:
+    """Return what a reader of the figures has to know about the frames."""
+    first = results.summary(results.methods[0])
+    unknown = first.truth.unknown if first is not None and first.truth is not None else ()
+    if not unknown:
+        return []
+    ids = ", ".join(f"{number} ({pixels} pixels)" for number, pixels in unknown[:5])
+    return [f"The ground truth has ids without a name, which do not count: {ids}."]
+
+
+def _table(results: Results) -> str:
+    rows = [("", "frames", "mIoU", "to the first", "agreement", "frames/s", "work/frame")]
+    for summary in results.summaries:
+        rows.append(_table_row(summary))
+    failures = [_failure(summary) for summary in results.summaries if summary.errors]
+    column_widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if not place else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, column_widths, strict=True))
+        )  # fmt: skip
+        for row in rows
+    ]
+    return "\n".join([*lines, *failures])
+
+
+def _failure(summary: Summary) -> str:
+    sentence, frames = summary.errors[0]
+    name = f"{summary.method} {summary.corruption}".strip()
+    return f"{name}: {summary.failed} with an error, most often ({frames}): {sentence}"
+
+
+def _table_row(summary: Summary) -> tuple[str, ...]:
+    against = summary.against_clean or summary.against_first
+    return (
+        f"{summary.method} {summary.corruption}".strip(),
+        str(summary.labelled) + (f" (+{summary.failed} failed)" if summary.failed else ""),
+        percent(summary.truth.mean_iou) if summary.truth else "–",
+        points(against.mean_iou) if against else "",
+        percent(summary.agreement) if summary.agreement is not None else "–",
+        rate(summary.rate),
+        work(summary.work),
+    )

@@ -1,23 +1,31 @@
-"""The folder of an evaluation: what was asked, what is known of each frame, and what was predicted."""
+"""The folder of an evaluation: its description, the records of its frames, and the labels that were predicted."""
 
 from __future__ import annotations
 
 import json
+import platform
 import shutil
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import cv2
 
+from activesam_ros import __version__
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.records import FrameRecord, RecordFile, read_records
-from activesam_ros.evaluation.results import read_results
 from activesam_ros.system.files import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
+
+    from activesam_ros.datasets.class_map import ClassMatching
+    from activesam_ros.settings import SegmenterSettings
+    from activesam_ros.vocabulary import Vocabulary
 
 DESCRIPTION = "run.json"
 RECORDS = "records.jsonl"
@@ -28,6 +36,7 @@ RESULTS = "results.json"
 FRAMES = "frames.csv"
 PAGE = "report.html"
 
+_LIBRARIES = ("torch", "torchvision", "transformers", "numpy", "opencv-python-headless", "rosbags")
 # What may differ between a run and the one that goes on with it: it says nothing about the labels.
 _INCIDENTAL = frozenset({"command", "made", "machine", "versions"})
 
@@ -100,20 +109,13 @@ class RunFolder:
                 f"{self.path} is no folder of an evaluation: {DESCRIPTION} is missing or damaged ({error})"
             ) from error
 
-    def notes(self) -> list[str]:
-        """What the reader of an earlier report of the run was told; empty if there is none."""
-        try:
-            return list(read_results(self.path / RESULTS)["run"]["notes"])
-        except (EvaluationError, KeyError, TypeError):  # none, or another version's: then it is made anew
-            return []
-
     def append_to(self) -> RecordFile:
         """The file that takes further records; a context manager."""
         return RecordFile(self.records_path)
 
     def save_prediction(self, method: str, corruption: str, index: int, labels: np.ndarray) -> None:
         """Keep the labels of a frame, uint8 or uint16 [H, W], as PNG."""
-        path = self.prediction_path(method, corruption, index)
+        path = self._prediction_path(method, corruption, index)
         path.parent.mkdir(parents=True, exist_ok=True)
         # Fast: label images compress well at any level.
         if not cv2.imwrite(str(path), labels, [cv2.IMWRITE_PNG_COMPRESSION, 1]):
@@ -121,7 +123,7 @@ class RunFolder:
 
     def prediction(self, method: str, corruption: str, index: int) -> np.ndarray | None:
         """The labels of a frame; None if they are not kept."""
-        path = self.prediction_path(method, corruption, index)
+        path = self._prediction_path(method, corruption, index)
         return cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.exists() else None
 
     def save_memory(self, method: str, corruption: str, index: int, state: dict[str, Any] | None) -> None:
@@ -141,7 +143,7 @@ class RunFolder:
     def _memory_path(self, method: str, corruption: str) -> Path:
         return self.path / MEMORIES / f"{_job(method, corruption)}.json"
 
-    def prediction_path(self, method: str, corruption: str, index: int) -> Path:
+    def _prediction_path(self, method: str, corruption: str, index: int) -> Path:
         """Where the labels of a frame are kept."""
         return self.path / PREDICTIONS / _job(method, corruption) / f"{index:06d}.png"
 
@@ -158,6 +160,81 @@ class RunFolder:
                     f"{self.path} holds a run with another {name}; give another folder with --out, or begin anew with "
                     "--overwrite"
                 )
+
+
+def describe_run(
+    recording: Mapping[str, Any],
+    model: Mapping[str, Any],
+    vocabulary: Vocabulary,
+    matching: ClassMatching | None,
+    settings: Mapping[str, SegmenterSettings],
+    methods: Sequence[Mapping[str, Any]],
+    corruptions: Sequence[str],
+    seed: int,
+    machine: str,
+    command: str,
+) -> dict[str, Any]:
+    """Return the content of `run.json` as plain data.
+
+    Args:
+        recording: path, topics and span.
+        model: name, device, number format and resolutions.
+        vocabulary: what was looked for.
+        matching: with the ground truth; None: there is none.
+        settings: of each method.
+        methods: name, description, differences and path of each.
+        corruptions: such as "fog:3".
+        seed: of the corruptions.
+        machine: that it ran on.
+        command: that asked for it.
+    """
+    return {
+        "recording": dict(recording),
+        "model": dict(model),
+        "vocabulary": [
+            {
+                "id": one.class_id,
+                "name": one.name,
+                "prompts": list(one.prompts),
+                "colour": list(one.colour),
+                "members": list(one.members),
+            }
+            for one in vocabulary.classes
+        ],
+        "unlabeled_id": vocabulary.unlabeled_id,
+        "background_id": vocabulary.background_id,
+        "matching": _describe_matching(matching),
+        "methods": [{**method, "settings": asdict(settings[method["name"]])} for method in methods],
+        "corruptions": list(corruptions),
+        "seed": seed,
+        "versions": _versions(),
+        "machine": machine,
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+    }
+
+
+def _describe_matching(matching: ClassMatching | None) -> dict[str, Any] | None:
+    if matching is None:
+        return None
+    return {
+        "classes": list(matching.classes),
+        "truth_index": {str(number): index for number, index in matching.truth_index.items()},
+        "label_index": {str(number): index for number, index in matching.label_index.items()},
+        "unmatched_truth": list(matching.unmatched_truth),
+        "unmatched_vocabulary": list(matching.unmatched_vocabulary),
+    }
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of this package, of Python and of the libraries that labels depend on."""
+    found = {"activesam_ros": __version__, "Python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # a distribution may install it under another name
+            continue
+    return found
 
 
 def _job(method: str, corruption: str) -> str:

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from activesam_ros.errors import EvaluationError
-from activesam_ros.evaluation.active_set import ActiveSetScores, active_set_scores
-from activesam_ros.evaluation.boundary import boundary_iou
-from activesam_ros.evaluation.confusion import ConfusionMatrix
+from activesam_ros.evaluation.metrics import (
+    ActiveSetScores,
+    ConfusionMatrix,
+    Percentiles,
+    active_set_scores,
+    boundary_iou,
+)
 from activesam_ros.evaluation.records import FrameRecord, TruthScores
-from activesam_ros.evaluation.spread import Spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -146,10 +149,10 @@ class Summary:
     errors: tuple[tuple[str, int], ...]
     truth: TruthSummary | None
     agreement: float | None
-    active_size: Spread | None
+    active_size: Percentiles | None
     decoded: tuple[Decoded, ...]
-    latency: Spread | None
-    timings: dict[str, Spread]
+    latency: Percentiles | None
+    timings: dict[str, Percentiles]
     rate: float | None
     work: float | None
     work_split: dict[str, float]
@@ -286,7 +289,7 @@ def _summary(
     stages = dict.fromkeys(stage for record in labelled for stage in record.timings)
     parts = dict.fromkeys(part for record in labelled for part in record.work_split)
     timings = {
-        stage: Spread.of(record.timings[stage] for record in labelled if stage in record.timings)
+        stage: Percentiles.of(record.timings[stage] for record in labelled if stage in record.timings)
         for stage in stages
     }
     split = [record.work_split for record in labelled if record.work_split]
@@ -300,9 +303,9 @@ def _summary(
         errors=tuple(errors.most_common(MOST_ERRORS)),
         truth=_against_truth(scored, classes) if scored else None,
         agreement=_mean(record.agreement for record in labelled),
-        active_size=Spread.of(len(record.active) for record in labelled if record.active is not None),
+        active_size=Percentiles.of(len(record.active) for record in labelled if record.active is not None),
         decoded=_decoded(labelled),
-        latency=Spread.of(record.latency for record in labelled if record.latency is not None),
+        latency=Percentiles.of(record.latency for record in labelled if record.latency is not None),
         timings={stage: spread for stage, spread in timings.items() if spread is not None},
         rate=_rate(labelled),
         work=_mean(record.work for record in labelled),

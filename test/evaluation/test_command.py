@@ -12,11 +12,10 @@ pytest.importorskip("rosbags")
 from activesam_ros.cli.evaluate import main
 from activesam_ros.datasets.labelled_bag import TRUTH_TOPIC, LabelledBag
 from activesam_ros.errors import EvaluationError
-from activesam_ros.evaluation import run
+from activesam_ros.evaluation import runner
 from activesam_ros.evaluation.corruptions import CORRUPTIONS, Corrupted
 from activesam_ros.evaluation.methods import METHODS
-from activesam_ros.evaluation.request import Request
-from activesam_ros.evaluation.run import Finished
+from activesam_ros.evaluation.runner import EvaluationConfig, EvaluationOutcome
 from activesam_ros.toytown import CLASSES
 from activesam_ros.toytown.world import World
 from activesam_ros.vocabulary.files import load_vocabulary_file
@@ -47,16 +46,18 @@ def bag(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def asked(monkeypatch) -> list[tuple[Request, bool]]:
+def asked(monkeypatch) -> list[tuple[EvaluationConfig, bool]]:
     """What `evaluate` is asked for, which does nothing."""
-    requests: list[tuple[Request, bool]] = []
+    requests: list[tuple[EvaluationConfig, bool]] = []
 
     def evaluate(request, overwrite=False, say=None):
         requests.append((request, overwrite))
         say("loading")
-        return Finished(Path("out/report.html"), "a table", interrupted=request.bag.name == "interrupted")
+        return EvaluationOutcome(
+            Path("out/report.html"), "a table", interrupted=request.bag.name == "interrupted"
+        )
 
-    monkeypatch.setattr(run, "evaluate", evaluate)
+    monkeypatch.setattr(runner, "evaluate", evaluate)
     return requests
 
 
@@ -129,8 +130,8 @@ def test_an_interrupted_run_ends_as_a_shell_expects(asked, capsys):
 
 
 def test_a_run_without_any_labels_fails(monkeypatch, capsys):
-    finished = Finished(Path("report.html"), "a table", interrupted=False, labelled=False)
-    monkeypatch.setattr(run, "evaluate", lambda *arguments, **options: finished)
+    finished = EvaluationOutcome(Path("report.html"), "a table", interrupted=False, labelled=False)
+    monkeypatch.setattr(runner, "evaluate", lambda *arguments, **options: finished)
     assert main(["street"]) == 2
     assert "no frame could be labelled; the report says why" in capsys.readouterr().err
 
@@ -139,7 +140,7 @@ def test_an_interruption_before_that_is_told(monkeypatch, capsys):
     def evaluate(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "evaluate", evaluate)
+    monkeypatch.setattr(runner, "evaluate", evaluate)
     assert main(["street"]) == 130
     assert capsys.readouterr().err.startswith("activesam-evaluate: interrupted")
 

@@ -8,12 +8,11 @@ import pytest
 
 from activesam_ros.cli.evaluate import main
 from activesam_ros.cli.make_bag import main as make_bag
-from activesam_ros.evaluation import run
+from activesam_ros.evaluation import runner
 from activesam_ros.evaluation.corruptions import CORRUPTIONS
-from activesam_ros.evaluation.finishing import FRAMES, RESULTS
 from activesam_ros.evaluation.methods import METHODS
-from activesam_ros.evaluation.run import Finished
-from activesam_ros.evaluation.run_folder import PREDICTIONS, RECORDS
+from activesam_ros.evaluation.run_folder import FRAMES, PREDICTIONS, RECORDS, RESULTS
+from activesam_ros.evaluation.runner import EvaluationOutcome
 from activesam_ros.launching.arguments import NODE_ARGUMENTS
 
 ROOT = Path(__file__).parents[2]
@@ -39,9 +38,9 @@ def test_commands_are_taken(arguments, monkeypatch, capsys):
 
     def evaluate(request, overwrite=False, say=None):
         requests.append(request)
-        return Finished(Path("report.html"), "", interrupted=False)
+        return EvaluationOutcome(Path("report.html"), "", interrupted=False)
 
-    monkeypatch.setattr(run, "evaluate", evaluate)
+    monkeypatch.setattr(runner, "evaluate", evaluate)
     # Some show only the options that they are about.
     given = arguments if not arguments[0].startswith("-") else ["recording", *arguments]
     assert main(given) == 0, capsys.readouterr().err

@@ -7,10 +7,9 @@ from dataclasses import replace
 import pytest
 
 from activesam_ros.errors import EvaluationError
-from activesam_ros.evaluation import finishing
-from activesam_ros.evaluation.finishing import finish
+from activesam_ros.evaluation import results
 from activesam_ros.evaluation.records import FrameRecord, TruthScores
-from activesam_ros.evaluation.results import read_results
+from activesam_ros.evaluation.results import finalize, read_notes, read_results
 from activesam_ros.evaluation.run_folder import RunFolder
 
 NAMES = ("road", "car", "dragon")
@@ -55,7 +54,7 @@ def told(monkeypatch) -> list:
         pages.append(given)
         return given[0] / "report.html"
 
-    monkeypatch.setattr(finishing, "write_report", write_report)
+    monkeypatch.setattr(results, "write_report", write_report)
     return pages
 
 
@@ -79,7 +78,7 @@ def test_the_headline(folder_of, told):
         record(corruption="fog:3", right=0),
         FrameRecord(1, 1, "active", error="no memory"),
     )
-    page, table = finish(folder)
+    page, table = finalize(folder)
     assert page == folder.path / "report.html"
     *lines, failure = table.splitlines()
     assert failure == "active: 1 with an error, most often (1): no memory"
@@ -96,14 +95,14 @@ def test_the_headline(folder_of, told):
 
 def test_without_truth_the_headline_has_none(folder_of, told):
     folder = folder_of(replace(record(), truth=None), matching=None, corruptions=[])
-    _, table = finish(folder)
+    _, table = finalize(folder)
     assert "50.0 %" in table and table.splitlines()[1].split()[:3] == ["active", "1", "–"]
     assert json.loads((folder.path / "results.json").read_text())["classes"] == []
 
 
 def test_files_have_what_was_asked_and_every_record(folder_of, told):
     folder = folder_of(record(), record(index=1), record("paper"))
-    finish(folder, ["it was cut"])
+    finalize(folder, ["it was cut"])
     results = read_results(folder.path / "results.json")
     assert results["run"] == {**DESCRIPTION, "notes": ["it was cut"]}
     assert [one["method"] for one in results["summaries"]] == ["active", "paper"]
@@ -128,16 +127,16 @@ def test_ids_that_the_truth_does_not_explain_are_told_once(folder_of, told):
         "The ground truth has ids without a name, which do not count: 45 (45 pixels), 44 (44 pixels), "
         "43 (43 pixels), 42 (42 pixels), 41 (41 pixels)."
     )
-    finish(folder, ["it was cut"])
-    assert folder.notes() == ["it was cut", sentence]
-    finish(folder, folder.notes())
-    assert folder.notes() == ["it was cut", sentence]
+    finalize(folder, ["it was cut"])
+    assert read_notes(folder) == ["it was cut", sentence]
+    finalize(folder, read_notes(folder))
+    assert read_notes(folder) == ["it was cut", sentence]
 
 
 def test_a_run_without_a_frame_has_no_report(folder_of, told):
     folder = folder_of()
     with pytest.raises(EvaluationError, match="no frame that was done"):
-        finish(folder)
+        finalize(folder)
     assert not told and not (folder.path / "results.json").exists()
 
 
@@ -146,4 +145,4 @@ def test_a_damaged_record_names_its_line(folder_of, told):
     with folder.records_path.open("a") as file:
         file.write("{}\n")
     with pytest.raises(EvaluationError, match="line 2 of .*records.jsonl is no record"):
-        finish(folder)
+        finalize(folder)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from activesam_ros.errors import EvaluationError
-from activesam_ros.evaluation.methods import METHODS, build, known_methods
+from activesam_ros.evaluation.methods import METHODS, known_methods
 from activesam_ros.evaluation.per_class import PerClassSegmenter
 from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
@@ -66,7 +66,7 @@ def segmenter(toytown_checkpoint):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_each_method_changes_what_it_says(segmenter, name):
-    labeller = build(name, segmenter, WORDS)
+    labeller = METHODS[name].build(segmenter, WORDS)
     changed = {
         field.name: getattr(labeller.settings, field.name)
         for field in fields(SegmenterSettings)
@@ -83,7 +83,7 @@ def test_each_method_changes_what_it_says(segmenter, name):
 
 
 def test_the_methods_on_a_picture(segmenter, street_image):
-    results = {name: build(name, segmenter, WORDS).segment(street_image) for name in METHODS}
+    results = {name: METHODS[name].build(segmenter, WORDS).segment(street_image) for name in METHODS}
     for name, result in results.items():
         previewed = name in ("active", "realtime", "no-expansion", "no-calibration")
         assert (result.preview_presence is not None) == previewed, name
@@ -105,8 +105,8 @@ def test_the_methods_on_a_picture(segmenter, street_image):
 def test_the_segmenter_stays_as_it_is(segmenter, toytown_checkpoint):
     segmenter.set_vocabulary(Vocabulary.from_names(["road", "sky"]))
     before = segmenter.prompts
-    labeller = build("active", segmenter, WORDS)
-    assert isinstance(build("per-class", segmenter, WORDS), PerClassSegmenter)
+    labeller = METHODS["active"].build(segmenter, WORDS)
+    assert isinstance(METHODS["per-class"].build(segmenter, WORDS), PerClassSegmenter)
     assert segmenter.prompts is before and segmenter.settings == GIVEN
     assert labeller.checkpoint is segmenter.checkpoint is toytown_checkpoint
 
@@ -114,21 +114,21 @@ def test_the_segmenter_stays_as_it_is(segmenter, toytown_checkpoint):
 def test_prompts_are_encoded_once_if_nothing_about_them_differs(segmenter):
     segmenter.set_vocabulary(WORDS)
     for name in ("active", "no-preview", "no-calibration"):
-        assert build(name, segmenter, WORDS).prompts is segmenter.prompts
+        assert METHODS[name].build(segmenter, WORDS).prompts is segmenter.prompts
 
 
 def test_names_that_are_refused(segmenter):
     with pytest.raises(
         EvaluationError, match="no method 'fast'; expected one of active, paper, realtime, full-vocab"
     ):
-        build("fast", segmenter, WORDS)
+        known_methods(["fast"])
     with pytest.raises(EvaluationError, match="'paper' is named twice"):
         known_methods(["paper", "active", "paper"])
     assert [method.name for method in known_methods(["paper", "active"])] == ["paper", "active"]
 
 
 def test_baselines_run_as_published(segmenter):
-    paths = {name: build(name, segmenter, WORDS) for name in METHODS if name != "per-class"}
+    paths = {name: METHODS[name].build(segmenter, WORDS) for name in METHODS if name != "per-class"}
     assert [name for name, labeller in paths.items() if labeller.plain] == ["full-vocabulary"]
     assert all(METHODS[name].plain == labeller.plain for name, labeller in paths.items())
     assert METHODS["per-class"].plain and not segmenter.plain
@@ -137,7 +137,7 @@ def test_baselines_run_as_published(segmenter):
 def test_what_decodes_everything_does_so_on_a_stream_too(toytown_checkpoint, street_image):
     given = replace(GIVEN, **PROFILES["realtime"])
     segmenter = ActiveSegmenter(toytown_checkpoint, given, TableHypernyms.shipped(), prompt_cache=None)
-    rolling = [name for name in METHODS if build(name, segmenter, WORDS).settings.reuses_frames]
+    rolling = [name for name in METHODS if METHODS[name].build(segmenter, WORDS).settings.reuses_frames]
     assert rolling == ["active", "realtime", "no-expansion", "no-calibration"]
     for name in ("full-vocabulary", "no-preview"):
-        assert build(name, segmenter, WORDS).segment(street_image).active_prompts == tuple(range(20))
+        assert METHODS[name].build(segmenter, WORDS).segment(street_image).active_prompts == tuple(range(20))

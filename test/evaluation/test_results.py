@@ -149,7 +149,7 @@ def documented(heading):
         ("`classes` of `active_set`", active_set.ClassRecall),
         ("`decoded`", summary.Decoded),
         ("A comparison", summary.Comparison),
-        ("A spread", spread.Spread),
+        ("A spread", spread.Percentiles),
         ("`robustness`", summary.Robustness),
     ],
 )

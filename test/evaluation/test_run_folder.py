@@ -7,7 +7,7 @@ import pytest
 
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.records import FrameRecord
-from activesam_ros.evaluation.results import write_results
+from activesam_ros.evaluation.results import read_notes, write_results
 from activesam_ros.evaluation.run_folder import RunFolder
 from activesam_ros.evaluation.summary import summarise
 
@@ -136,15 +136,15 @@ def test_labels_come_back_exactly(folder, kind):
 def test_labels_that_cannot_be_written_are_told(folder):
     folder.path.mkdir(parents=True)
     # A folder is where the file would be.
-    folder.prediction_path("active", "", 0).mkdir(parents=True)
+    folder._prediction_path("active", "", 0).mkdir(parents=True)
     with pytest.raises(EvaluationError, match="000000.png cannot be written; see that the disk has room"):
         folder.save_prediction("active", "", 0, np.zeros((2, 2), np.uint8))
 
 
 def test_notes_are_those_of_the_last_report(begun):
-    assert begun.notes() == []
+    assert read_notes(begun) == []
     results = summarise([RECORD], [], ["active"], [""])
     write_results(begun.path / "results.json", results, {**ASKED, "notes": ["it was cut"]})
-    assert begun.notes() == ["it was cut"]
+    assert read_notes(begun) == ["it was cut"]
     (begun.path / "results.json").write_text('{"version": 99}')
-    assert begun.notes() == []
+    assert read_notes(begun) == []

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from activesam_ros.errors import EvaluationError
+from activesam_ros.evaluation.metrics import Percentiles
 from activesam_ros.evaluation.records import FrameRecord, TruthScores
-from activesam_ros.evaluation.spread import Spread
 from activesam_ros.evaluation.summary import Comparison, Decoded, Robustness, frame_scores, summarise
 
 CLASSES = ("road", "car")
@@ -89,9 +89,9 @@ def test_costs_by_hand():
     assert summary.work == 2e12
     assert summary.work_split == pytest.approx({"decode": 1.9e12, "preview": 4e11 / 3})
     assert summary.peak_memory == 9
-    assert summary.latency == Spread.of([0.6, 1.6])
-    assert summary.timings == {"total": Spread.of([0.5, 1.5, 1.0])}
-    assert summary.active_size == Spread.of([2, 2, 2])
+    assert summary.latency == Percentiles.of([0.6, 1.6])
+    assert summary.timings == {"total": Percentiles.of([0.5, 1.5, 1.0])}
+    assert summary.active_size == Percentiles.of([2, 2, 2])
 
 
 def test_decoded_classes_by_hand():

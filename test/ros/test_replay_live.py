@@ -104,11 +104,10 @@ def play(start, bag, *arguments):
 
 def offline(bag, out):
     """The same by the offline evaluation; the folder of its run."""
-    from activesam_ros.evaluation.request import Request
-    from activesam_ros.evaluation.run import evaluate
+    from activesam_ros.evaluation.runner import EvaluationConfig, evaluate
 
     asked = wanted(vocabulary="; ".join(DEMO_CLASSES))
-    request = Request(
+    request = EvaluationConfig(
         bag=bag,
         out=out,
         model="toytown",

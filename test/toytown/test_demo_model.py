@@ -12,7 +12,7 @@ from transformers import CLIPTokenizer, Sam3Model
 
 from activesam_ros.benchmarks.toytown import GOALS, Goal, area_under_curve, as_json, summarise, table, tally
 from activesam_ros.cli.evaluate_toytown import main
-from activesam_ros.evaluation.confusion import ConfusionMatrix
+from activesam_ros.evaluation.metrics import ConfusionMatrix
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
 from activesam_ros.toytown import CLASSES, DEMO_CLASSES, model_folder
 from activesam_ros.toytown.world import held_out_scene

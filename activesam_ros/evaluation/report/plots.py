@@ -12,9 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from activesam_ros.evaluation.metrics import Percentiles
 from activesam_ros.evaluation.report import formatting
 from activesam_ros.evaluation.report.findings import EVERY_CLASS, NO_CLASS, score_of
-from activesam_ros.evaluation.spread import Spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -251,7 +251,7 @@ def latency(records: Sequence[FrameRecord]) -> Figure | None:
     """Draw the time per frame, over time and as a histogram with median and 95th percentile; None if not timed."""
     timed = [record for record in records if "total" in record.timings]
     values = np.array([1000 * record.timings["total"] for record in timed])
-    spread = Spread.of(values.tolist())
+    spread = Percentiles.of(values.tolist())
     if spread is None:
         return None
     median, high = spread.p50, spread.p95

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from activesam_ros.evaluation.confusion import ConfusionMatrix
+from activesam_ros.evaluation.metrics import ConfusionMatrix
 from activesam_ros.evaluation.records import FrameRecord, TruthScores
 from activesam_ros.evaluation.report.gallery import Gallery
 from activesam_ros.evaluation.report.panels import ClassColours

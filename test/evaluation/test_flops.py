@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from activesam_ros.evaluation.flops import PathWork, asked_by
-from activesam_ros.evaluation.methods import METHODS, build, frame_work
+from activesam_ros.evaluation.methods import METHODS, FlopsCounter, workload_of
 from activesam_ros.model.flops import counted
 from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings, StreamMemory
@@ -29,24 +28,25 @@ def segmenter(toytown_checkpoint):
 
 
 @pytest.fixture(scope="module")
-def work(toytown_checkpoint):
-    return PathWork(toytown_checkpoint.config)
+def flops(toytown_checkpoint):
+    return FlopsCounter(toytown_checkpoint.config)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_formula_equals_a_counted_run(segmenter, work, street_image, name):
-    labeller = build(name, segmenter, WORDS)
+def test_the_formula_equals_a_counted_run(segmenter, flops, street_image, name):
+    method = METHODS[name]
+    labeller = method.build(segmenter, WORDS)
     # What depends on the resolution alone is worked out once in a program's life.
     labeller.segment(street_image)
     results = []
     with sdpa_kernel(SDPBackend.MATH):
         operations = counted(lambda: results.append(labeller.segment(street_image)))
-    assert frame_work(name, labeller, results[0], work).total == operations
+    assert flops.count(method, labeller, results[0]).total == operations
     assert sum(results[0].instances) > 0
 
 
 @pytest.mark.parametrize("way", CHOICES["preview_way"])
-def test_the_formula_equals_a_counted_video(segmenter, work, street_image, way):
+def test_the_formula_equals_a_counted_video(segmenter, flops, street_image, way):
     rolling = {"preview_way": way, "preview_period": 3, "presence_floor": 0.3}
     video = segmenter.with_settings(replace(segmenter.settings, **rolling))
     video.set_vocabulary(WORDS)
@@ -57,9 +57,9 @@ def test_the_formula_equals_a_counted_video(segmenter, work, street_image, way):
         results = []
         with sdpa_kernel(SDPBackend.MATH):
             operations = counted(lambda: results.append(video.segment(street_image, memory)))
-        asked = asked_by(video, results[0])
+        asked = workload_of(video, results[0])
         ways.append((asked.previewed > 0, asked.presence_only > 0))
-        assert work.of(plain=False).frame(asked).total == operations
+        assert flops.count(METHODS["active"], video, results[0]).total == operations
     # First everything, then nothing but what is due.
     assert ways[0] == (True, False)
     assert ((True, False) in ways[1:]) == (way == "sweep") and ((False, True) in ways) == (way == "share")
@@ -68,7 +68,7 @@ def test_the_formula_equals_a_counted_video(segmenter, work, street_image, way):
 def test_what_was_asked(segmenter, street_image):
     segmenter.set_vocabulary(WORDS)
     result = segmenter.segment(street_image)
-    asked = asked_by(segmenter, result)
+    asked = workload_of(segmenter, result)
     assert (asked.full_resolution, asked.preview_resolution, asked.encodings) == (192, 128, 1)
     assert asked.previewed == 12
     assert asked.preview_tokens == segmenter.prompts.text.shape[1] + 1
@@ -80,7 +80,7 @@ def test_what_cannot_be_counted(segmenter, street_image):
     segmenter.set_vocabulary(WORDS)
     result = segmenter.segment(street_image[::4, ::4])
     with pytest.raises(ValueError, match="how many instance masks"):
-        asked_by(segmenter, replace(result, instances=None))
+        workload_of(segmenter, replace(result, instances=None))
     segmenter.set_vocabulary(Vocabulary.from_names(["road"]))
     with pytest.raises(ValueError, match="another vocabulary"):
-        asked_by(segmenter, result)
+        workload_of(segmenter, result)

@@ -17,13 +17,12 @@ from activesam_ros.datasets.labelled_bag import IMAGE_TOPIC, TRUTH_TOPIC, Labell
 from activesam_ros.datasets.recordings import Recording
 from activesam_ros.datasets.samples import SampleReader
 from activesam_ros.errors import EvaluationError, ImageError
-from activesam_ros.evaluation import finishing, run
+from activesam_ros.evaluation import results, runner
 from activesam_ros.evaluation.corruptions import Corrupted, corrupt
-from activesam_ros.evaluation.methods import METHODS
+from activesam_ros.evaluation.methods import METHODS, FlopsCounter, Method
 from activesam_ros.evaluation.records import read_records
-from activesam_ros.evaluation.request import Request
 from activesam_ros.evaluation.run_folder import RunFolder
-from activesam_ros.evaluation.streams import Stream
+from activesam_ros.evaluation.runner import EvaluationConfig, MethodRun
 from activesam_ros.model.flops import FrameFlops
 from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.results import ActiveClass, SegmentationResult
@@ -106,9 +105,6 @@ class Studio:
             checkpoint=SimpleNamespace(config=None),
         )
 
-    def build(self, name, segmenter, vocabulary):
-        return Stub(name, self)
-
 
 @pytest.fixture
 def quick_page(monkeypatch):
@@ -119,22 +115,21 @@ def quick_page(monkeypatch):
         page.write_text("\n".join(notes))
         return page
 
-    monkeypatch.setattr(finishing, "write_report", write_report)
+    monkeypatch.setattr(results, "write_report", write_report)
 
 
 @pytest.fixture
 def studio(monkeypatch, quick_page) -> Studio:
     made = Studio()
-    monkeypatch.setattr(run, "ActiveSegmenter", made)
-    monkeypatch.setattr(run, "build", made.build)
-    monkeypatch.setattr(run, "PathWork", lambda config: None)
-    monkeypatch.setattr(run, "frame_work", lambda *arguments: FrameFlops(1, 2, 3))
+    monkeypatch.setattr(runner, "ActiveSegmenter", made)
+    monkeypatch.setattr(Method, "build", lambda method, *_: Stub(method.name, made))
+    monkeypatch.setattr(FlopsCounter, "count", lambda *_: FrameFlops(1, 2, 3))
     return made
 
 
 @pytest.fixture
 def request_of(bag, tmp_path):
-    def make(**changed) -> Request:
+    def make(**changed) -> EvaluationConfig:
         given = {
             "bag": bag,
             "out": tmp_path / "out",
@@ -143,7 +138,7 @@ def request_of(bag, tmp_path):
             "settings": SegmenterSettings(),
             "labels_topic": TRUTH_TOPIC,
         }
-        return Request(**{**given, **changed})
+        return EvaluationConfig(**{**given, **changed})
 
     return make
 
@@ -171,7 +166,7 @@ def predictions(folder: Path) -> dict[str, bytes]:
 
 def test_every_job_is_done_once_for_each_frame(studio, request_of, bag):
     request = request_of(methods=("active", "paper"), corruptions=(FOG, NOISE))
-    finished = run.evaluate(request)
+    finished = runner.evaluate(request)
     jobs = [("active", ""), ("paper", ""), ("active", "fog:3"), ("active", "gaussian_noise:1")]
     records = read_records(request.out / "records.jsonl")
     assert Counter(one.key for one in records) == {
@@ -200,7 +195,7 @@ def test_every_job_is_done_once_for_each_frame(studio, request_of, bag):
 
 def test_records_are_the_judgement_of_what_was_labelled(studio, request_of):
     request = request_of(corruptions=(FOG,))
-    run.evaluate(request)
+    runner.evaluate(request)
     records = {one.key: one for one in read_records(request.out / "records.jsonl")}
     folder = RunFolder(request.out)
     for (method, corruption, index), record in records.items():
@@ -233,7 +228,7 @@ def test_an_interrupted_run_is_gone_on_with(studio, request_of, tmp_path, calls)
 
     bad = frames_of(whole.bag)[1].tobytes()
     studio.before = fail_one_frame
-    run.evaluate(whole)
+    runner.evaluate(whole)
     studio.calls.clear()
 
     def interrupt(name, rgb):
@@ -244,7 +239,7 @@ def test_an_interrupted_run_is_gone_on_with(studio, request_of, tmp_path, calls)
 
     part = replace(whole, out=tmp_path / "part")
     studio.before = interrupt
-    finished = run.evaluate(part)
+    finished = runner.evaluate(part)
     assert finished.interrupted and finished.report.read_text().startswith("The run was interrupted")
     done = records_of(part.out)
     assert 0 < len(done) < 3 * FRAMES
@@ -252,7 +247,7 @@ def test_an_interrupted_run_is_gone_on_with(studio, request_of, tmp_path, calls)
 
     studio.calls.clear()
     studio.before = fail_one_frame
-    finished = run.evaluate(part)
+    finished = runner.evaluate(part)
     assert not finished.interrupted and "interrupted" not in finished.report.read_text()
     assert records_of(part.out) == records_of(whole.out)
     assert predictions(part.out) == predictions(whole.out)
@@ -271,9 +266,9 @@ def test_an_interrupted_run_is_gone_on_with(studio, request_of, tmp_path, calls)
 
 
 def test_the_same_is_not_done_twice(studio, request_of):
-    run.evaluate(request_of())
+    runner.evaluate(request_of())
     studio.calls.clear()
-    run.evaluate(request_of(command="the same in other words"))
+    runner.evaluate(request_of(command="the same in other words"))
     assert not studio.calls
 
 
@@ -285,11 +280,11 @@ def test_an_interruption_before_the_first_frame_leaves_nothing_to_report(studio,
 
     studio.before = interrupt
     with pytest.raises(KeyboardInterrupt):
-        run.evaluate(request)
+        runner.evaluate(request)
     assert not (request.out / "report.html").exists()
     # Whoever changes their mind then is free to.
     studio.before = lambda name, rgb: None
-    run.evaluate(replace(request, every=2))
+    runner.evaluate(replace(request, every=2))
     assert len(records_of(request.out)) == 3
 
 
@@ -302,7 +297,7 @@ def test_a_failing_frame_is_recorded_and_the_run_goes_on(studio, request_of):
 
     studio.before = fail
     request = request_of(methods=("active", "paper"))
-    finished = run.evaluate(request)
+    finished = runner.evaluate(request)
     records = {one.key: one for one in records_of(request.out)}
     assert {key for key, one in records.items() if one.error} == {("paper", "", 2)}
     failed = records["paper", "", 2]
@@ -321,7 +316,7 @@ def test_a_method_that_always_fails_spoils_no_other(studio, request_of):
 
     studio.before = fail
     request = request_of(methods=("active", "per-class"))
-    run.evaluate(request)
+    runner.evaluate(request)
     assert {one.method for one in records_of(request.out) if one.error} == {"per-class"}
     assert len([one for one in records_of(request.out) if one.error is None]) == FRAMES
 
@@ -333,14 +328,14 @@ def test_a_run_without_any_labels_says_so(studio, request_of):
     studio.before = fail
     request = request_of()
     for _ in range(2):
-        finished = run.evaluate(request)
+        finished = runner.evaluate(request)
         assert not finished.labelled and not finished.interrupted
         assert "5 with an error, most often (5): too large" in finished.table
     studio.before = lambda name, rgb: None
     # What failed has its record; only beginning anew tries again.
-    assert not run.evaluate(request).labelled
-    assert run.evaluate(request, overwrite=True).labelled
-    assert run.evaluate(request).labelled
+    assert not runner.evaluate(request).labelled
+    assert runner.evaluate(request, overwrite=True).labelled
+    assert runner.evaluate(request).labelled
 
 
 def test_an_unreadable_image_is_a_failed_frame_of_every_job(studio, request_of, bags):
@@ -359,7 +354,7 @@ def test_an_unreadable_image_is_a_failed_frame_of_every_job(studio, request_of, 
         methods=("active", "paper"),
         corruptions=(FOG,),
     )
-    run.evaluate(request)
+    runner.evaluate(request)
     failed = [one for one in records_of(request.out) if one.error]
     assert [one.key for one in failed] == [("active", "", 1), ("active", "fog:3", 1), ("paper", "", 1)]
     assert all("nothing" in one.error for one in failed)
@@ -380,11 +375,11 @@ def test_an_unreadable_image_is_a_failed_frame_of_every_job(studio, request_of, 
 )
 def test_another_request_for_the_same_folder_is_refused(studio, request_of, changed, what):
     request = request_of()
-    run.evaluate(request)
+    runner.evaluate(request)
     before = records_of(request.out)
     studio.calls.clear()
     with pytest.raises(EvaluationError, match=f"holds a run with another {what}.*--overwrite"):
-        run.evaluate(replace(request, **changed))
+        runner.evaluate(replace(request, **changed))
     assert not studio.calls and records_of(request.out) == before
 
 
@@ -394,23 +389,23 @@ def test_a_folder_with_something_else_is_refused_before_the_model_is_loaded(stud
     (request.out / "thesis.txt").write_text("years of work")
     said = []
     with pytest.raises(EvaluationError, match="holds files that are no evaluation"):
-        run.evaluate(request, overwrite=True, say=said.append)
+        runner.evaluate(request, overwrite=True, say=said.append)
     assert not said and [path.name for path in request.out.iterdir()] == ["thesis.txt"]
 
 
 def test_a_recording_that_took_the_place_of_another_is_another(studio, request_of, tmp_path):
     bag = write_bag(tmp_path / "bag")
     request = request_of(bag=bag)
-    run.evaluate(request)
+    runner.evaluate(request)
     shutil.rmtree(bag)
     write_bag(bag, size=(40, 32))
     with pytest.raises(EvaluationError, match="another recording"):
-        run.evaluate(request)
+        runner.evaluate(request)
 
 
 def test_the_path_that_work_was_counted_on_is_said_of_every_method(studio, request_of):
     request = request_of(methods=("active", "paper", "per-class", "full-vocabulary"))
-    run.evaluate(request)
+    runner.evaluate(request)
     described = results_of(request.out)["run"]["methods"]
     assert [one["path"] for one in described] == [
         "plain" if METHODS[one["name"]].plain else "lean" for one in described
@@ -419,10 +414,10 @@ def test_the_path_that_work_was_counted_on_is_said_of_every_method(studio, reque
 
 
 def test_overwrite_begins_anew(studio, request_of):
-    run.evaluate(request_of(methods=("active", "paper")))
+    runner.evaluate(request_of(methods=("active", "paper")))
     studio.calls.clear()
     request = request_of(every=2)
-    run.evaluate(request, overwrite=True)
+    runner.evaluate(request, overwrite=True)
     assert [one.key for one in records_of(request.out)] == [("active", "", index) for index in (0, 2, 4)]
     assert len(predictions(request.out)) == 3
     assert len(studio.calls) == 3 + 1
@@ -430,7 +425,7 @@ def test_overwrite_begins_anew(studio, request_of):
 
 def test_without_truth_the_full_vocabulary_joins_as_reference(studio, request_of):
     request = request_of(labels_topic=None, image_topic=IMAGE_TOPIC, corruptions=(FOG,))
-    finished = run.evaluate(request)
+    finished = runner.evaluate(request)
     records = {one.key: one for one in records_of(request.out)}
     folder = RunFolder(request.out)
     for index in range(FRAMES):
@@ -447,13 +442,13 @@ def test_without_truth_the_full_vocabulary_joins_as_reference(studio, request_of
 
 
 def test_with_truth_only_what_is_asked_for_runs(studio, request_of):
-    run.evaluate(request_of())
+    runner.evaluate(request_of())
     assert {name for name, _ in studio.calls} == {"active"}
 
 
 def test_part_of_a_recording(studio, request_of):
     request = request_of(start=0.15, end=0.45, every=2)
-    run.evaluate(request)
+    runner.evaluate(request)
     # Three images lie between; the truth of the first of them is its own.
     assert [one.index for one in records_of(request.out)] == [0, 2]
     assert all(one.truth is not None for one in records_of(request.out))
@@ -474,7 +469,7 @@ def test_part_of_a_recording(studio, request_of):
 def test_what_is_wrong_is_said_before_the_model_is_loaded(studio, request_of, changed, said):
     request = request_of(**changed)
     with pytest.raises(EvaluationError, match=said):
-        run.evaluate(request)
+        runner.evaluate(request)
     assert not studio.loaded and not request.out.exists()
 
 
@@ -487,13 +482,13 @@ def test_a_report_is_made_anew_with_what_its_reader_was_told(studio, request_of,
     cut = whole.with_name("cut.mcap")
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     request = request_of(bag=cut, labels_topic=None)
-    finished = run.evaluate(request)
+    finished = runner.evaluate(request)
     assert "the recording is incomplete" in finished.report.read_text()
     assert 0 < results_of(request.out)["summaries"][0]["frames"] < 40
     told, figures = finished.report.read_text(), results_of(request.out)
     for name in ("report.html", "frames.csv"):
         (request.out / name).unlink()
-    assert run.rewrite_report(request.out) == finished.report
+    assert runner.rewrite_report(request.out) == finished.report
     assert finished.report.read_text() == told
     assert results_of(request.out) == figures
     assert (request.out / "frames.csv").exists()
@@ -501,13 +496,13 @@ def test_a_report_is_made_anew_with_what_its_reader_was_told(studio, request_of,
 
 def test_a_report_of_no_run_cannot_be_made(tmp_path):
     with pytest.raises(EvaluationError, match="no folder of an evaluation"):
-        run.rewrite_report(tmp_path)
+        runner.rewrite_report(tmp_path)
 
 
 def test_labels_are_those_of_the_segmenter(tmp_path, quick_page):
     bag = write_bag(tmp_path / "bag", frames=2, size=(64, 48))
     settings = SegmenterSettings(full_resolution=128, preview_resolution=96, max_active=2)
-    request = Request(
+    request = EvaluationConfig(
         bag=bag,
         out=tmp_path / "out",
         model="toytown",
@@ -519,7 +514,7 @@ def test_labels_are_those_of_the_segmenter(tmp_path, quick_page):
         seed=4,
         threads=1,
     )
-    run.evaluate(request)
+    runner.evaluate(request)
     segmenter = ActiveSegmenter.from_pretrained("toytown", "cpu", settings=settings)
     segmenter.set_vocabulary(WORDS)
     folder = RunFolder(request.out)
@@ -551,11 +546,12 @@ def test_a_stream_that_was_interrupted_is_gone_on_with_as_if_it_was_not(
 ):
     segmenter = ActiveSegmenter(toytown_checkpoint, ROLLING, TableHypernyms.shipped())
     segmenter.set_vocabulary(WORDS)
-    monkeypatch.setattr(run, "ActiveSegmenter", SimpleNamespace(from_pretrained=lambda *_, **__: segmenter))
-    monkeypatch.setattr(run, "PathWork", lambda config: None)
-    monkeypatch.setattr(run, "frame_work", lambda *arguments: FrameFlops(1, 2, 3))
+    monkeypatch.setattr(
+        runner, "ActiveSegmenter", SimpleNamespace(from_pretrained=lambda *_, **__: segmenter)
+    )
+    monkeypatch.setattr(FlopsCounter, "count", lambda *_: FrameFlops(1, 2, 3))
     bag = write_bag(tmp_path / "bag", frames=4, size=(64, 48))
-    whole = Request(
+    whole = EvaluationConfig(
         bag=bag,
         out=tmp_path / "whole",
         model="toytown",
@@ -567,9 +563,9 @@ def test_a_stream_that_was_interrupted_is_gone_on_with_as_if_it_was_not(
         labels_topic=TRUTH_TOPIC,
         threads=1,
     )
-    run.evaluate(whole)
+    runner.evaluate(whole)
     schedules = []
-    streamed = Stream.segment
+    streamed = MethodRun.segment
 
     def segment(stream, rgb, stamp):
         result = streamed(stream, rgb, stamp)
@@ -582,13 +578,13 @@ def test_a_stream_that_was_interrupted_is_gone_on_with_as_if_it_was_not(
         return segment(stream, rgb, stamp)
 
     part = replace(whole, out=tmp_path / "part")
-    monkeypatch.setattr(Stream, "segment", interrupted)
-    assert run.evaluate(part).interrupted
-    monkeypatch.setattr(Stream, "segment", segment)
+    monkeypatch.setattr(MethodRun, "segment", interrupted)
+    assert runner.evaluate(part).interrupted
+    monkeypatch.setattr(MethodRun, "segment", segment)
     if forgotten:
         (part.out / "memories" / "active.json").unlink()
         (part.out / "memories" / "active+fog-3.json").write_text("damaged")
-    run.evaluate(part)
+    runner.evaluate(part)
     assert len(schedules) == 8 + 5 * forgotten
     assert schedules[0].mode == "full" and "share" in {schedule.mode for schedule in schedules}
     known = [[replace(one, timings={}) for one in records_of(each.out)] for each in (part, whole)]
