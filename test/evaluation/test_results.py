@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from activesam_ros.errors import EvaluationError
-from activesam_ros.evaluation import active_set, results, spread, summary
+from activesam_ros.evaluation import metrics, results, summary
 from activesam_ros.evaluation.records import FrameRecord, TruthScores
 from activesam_ros.evaluation.results import (
     COLUMNS,
@@ -145,11 +145,11 @@ def documented(heading):
         ("A summary", summary.Summary),
         ("`truth`", summary.TruthSummary),
         ("`classes` of `truth`", summary.ClassScores),
-        ("`active_set`", active_set.ActiveSetScores),
-        ("`classes` of `active_set`", active_set.ClassRecall),
+        ("`active_set`", metrics.ActiveSetScores),
+        ("`classes` of `active_set`", metrics.ClassRecall),
         ("`decoded`", summary.Decoded),
         ("A comparison", summary.Comparison),
-        ("A spread", spread.Percentiles),
+        ("A spread", metrics.Percentiles),
         ("`robustness`", summary.Robustness),
     ],
 )
