@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, TypeVar
 
 from activesam_ros.errors import SettingsError, VocabularyError
@@ -40,7 +40,7 @@ class ParameterSpec:
     choices: tuple[str, ...] = ()
     limits: tuple[float, float] | None = None
 
-    def read(self, value: object) -> Value:
+    def read(self, value: Any) -> Value:
         """Return a value as rclpy or YAML gives it, in the type of the default.
 
         Raises:
@@ -61,7 +61,7 @@ class ParameterSpec:
             )
         return value
 
-    def _read_texts(self, value: object) -> tuple[str, ...]:
+    def _read_texts(self, value: Any) -> tuple[str, ...]:
         # An empty list on the command line arrives as no value at all, in a service call as bytes.
         if value is None:
             return ()
@@ -77,6 +77,10 @@ class ParameterSpec:
         return texts
 
 
+def _fields(group: Any) -> tuple[Field[Any], ...]:
+    return fields(group)
+
+
 def parameter(
     default: Value,
     description: str,
@@ -90,12 +94,12 @@ def parameter(
 
 def specs_of(group: type) -> tuple[ParameterSpec, ...]:
     """Return the parameters that a dataclass declares with `parameter`."""
-    return tuple(ParameterSpec(one.name, one.default, **one.metadata) for one in fields(group))
+    return tuple(ParameterSpec(one.name, one.default, **one.metadata) for one in _fields(group))
 
 
 def group_of(group: type[G], values: Mapping[str, Any]) -> G:
     """Return a group of parameters with its values out of those of all parameters."""
-    return group(**{one.name: values[one.name] for one in fields(group)})
+    return group(**{one.name: values[one.name] for one in _fields(group)})
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ class ModelChoice:
 
 
 # Classes for a street camera; every robot has its own.
-_DEFAULT_VOCABULARY = (
+DEFAULT_VOCABULARY: tuple[str, ...] = (
     "road",
     "sidewalk",
     "building",
@@ -150,13 +154,13 @@ _DEFAULT_VOCABULARY = (
 )
 
 
-def _setting(name: str, default: Value) -> ParameterSpec:
-    description, limits = DESCRIPTIONS[name], None
+def _setting(name: str, default: Any) -> ParameterSpec:
+    limits = None
     if name in BOUNDS:
-        number = type(default)
-        limits = (number(BOUNDS[name].low), number(BOUNDS[name].high))
-    if name == "full_resolution":
-        description, limits = description.replace("None:", "0:"), (0, limits[1])
+        # In the type of the parameter; 0 stands for None.
+        number, low = type(default), 0 if name == "full_resolution" else BOUNDS[name].low
+        limits = (number(low), number(BOUNDS[name].high))
+    description = DESCRIPTIONS[name].replace("None:", "0:")
     return ParameterSpec(name, default, description, CHOICES.get(name, ()), limits)
 
 
@@ -166,7 +170,7 @@ _OTHER_DEFAULTS: Mapping[str, Value] = {"full_resolution": 0, "background_thresh
 SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "vocabulary",
-        _DEFAULT_VOCABULARY,
+        DEFAULT_VOCABULARY,
         "The classes to look for; commas separate aliases of one class, the first names it. At the start ids "
         "are 0, 1, 2 ... in this order; later a name that stays keeps its id and a new one gets the next. "
         f"At most {MAX_CLASSES} classes and {MAX_PROMPTS} prompts. Setting it empties vocabulary_file.",
@@ -253,10 +257,10 @@ def first_configuration(given: Mapping[str, object], load: Load = load_vocabular
     """
     changes = {name: _SPECS[name].read(value) for name, value in given.items() if name in _SPECS}
     if not changes.get("vocabulary_file"):
-        changes.setdefault("vocabulary", DEFAULTS["vocabulary"])
+        changes.setdefault("vocabulary", DEFAULT_VOCABULARY)
     elif "vocabulary" in changes and changes["vocabulary"] in (
         (),
-        DEFAULTS["vocabulary"],
+        DEFAULT_VOCABULARY,
         _texts_of(load(str(changes["vocabulary_file"]))),
     ):
         del changes["vocabulary"]
@@ -285,11 +289,13 @@ def next_configuration(
     Raises:
         ActiveSamError: what is wrong with which value (SettingsError, VocabularyError).
     """
-    changed = {name: _SPECS[name].read(value) for name, value in changes.items() if name in _SPECS}
-    values: dict[str, Value] = dict(last.values)
+    changed: dict[str, Any] = {
+        name: _SPECS[name].read(value) for name, value in changes.items() if name in _SPECS
+    }
+    values: dict[str, Any] = dict(last.values)
     given = _given(last, changed)
     if profile := changed.get("profile"):
-        values |= {name: value for name, value in PROFILES[str(profile)].items() if name not in given}
+        values |= {name: value for name, value in PROFILES[profile].items() if name not in given}
     values |= changed
     classes: Sequence[str] | Sequence[ClassSpec] | None = None
     if changed.get("vocabulary_file"):
@@ -304,7 +310,7 @@ def next_configuration(
     elif "vocabulary" in changed:
         classes = changed["vocabulary"]
         if "background_class" not in changed:
-            _require_background(values, classes)
+            _require_background(values, changed["vocabulary"])
         values["vocabulary_file"] = ""
     elif "background_class" in changed:
         classes = [
@@ -330,7 +336,7 @@ def _given(last: Configuration, changed: Mapping[str, Value]) -> frozenset[str]:
     return stated if changed.get("profile") == "" else last.given | stated
 
 
-def _require_background(values: Mapping[str, Value], texts: Sequence[str]) -> None:
+def _require_background(values: Mapping[str, Any], texts: Sequence[str]) -> None:
     """Refuse a vocabulary that lacks the background class of before, and say where that came from."""
     background, file = values["background_class"], values["vocabulary_file"]
     if background and match_key(background) not in {match_key(parse_class(text).name) for text in texts}:

@@ -16,8 +16,7 @@ from activesam_ros.launching.actions import (
     segmenting_node,
 )
 from activesam_ros.launching.arguments import LOG_LEVEL, NODE_ARGUMENTS, RVIZ, Argument, value
-from activesam_ros.launching.cameras import sources
-from activesam_ros.launching.drivers import DRIVERS, NO_DRIVER
+from activesam_ros.launching.cameras import DRIVERS, NO_DRIVER, sources
 from launch import LaunchContext, LaunchDescription
 
 ARGUMENTS = (

@@ -13,10 +13,15 @@ from activesam_ros.launching.actions import (
     segmenting_node,
     tell,
 )
-from activesam_ros.launching.arguments import LOG_LEVEL, NODE_ARGUMENTS, RVIZ, Argument, value
-from activesam_ros.launching.cameras import sources
-from activesam_ros.launching.names import namespace_in_force
-from activesam_ros.launching.parameters import require_one_camera
+from activesam_ros.launching.arguments import (
+    LOG_LEVEL,
+    NODE_ARGUMENTS,
+    RVIZ,
+    Argument,
+    require_one_camera,
+    value,
+)
+from activesam_ros.launching.cameras import namespace_in_force, sources
 from activesam_ros.ros.toytown_camera import CameraParameters
 from launch import LaunchContext, LaunchDescription
 
@@ -33,7 +38,7 @@ ARGUMENTS = (
     Argument(
         "vocabulary_file",
         "",
-        "A preset's name or the path of a vocabulary, instead of vocabulary; empty: the preset toytown, 19 words of "
+        "A preset's name or the path of a vocabulary, instead of vocabulary; empty: the preset toytown, 19 classes of "
         "the street and 41 of other worlds.",
         is_path=True,
     ),

@@ -6,8 +6,8 @@
 Ends by itself when the recording does. Ctrl-C ends it sooner, with a report of what was done.
 """
 
-import os
 import shlex
+from pathlib import Path
 
 from launch.actions import OpaqueFunction
 from launch.substitutions import LaunchConfiguration
@@ -17,8 +17,14 @@ from activesam_ros.datasets.recordings import Recording
 from activesam_ros.datasets.samples import COMPRESSED, default_image_topic
 from activesam_ros.errors import SettingsError
 from activesam_ros.launching.actions import carry_images, declared, shutdown, typed, when_over
-from activesam_ros.launching.arguments import NODE_ARGUMENTS, Argument, require_file, value
-from activesam_ros.launching.parameters import node_parameters, require_one_camera
+from activesam_ros.launching.arguments import (
+    NODE_ARGUMENTS,
+    Argument,
+    node_parameters,
+    require_file,
+    require_one_camera,
+    value,
+)
 from launch import LaunchContext, LaunchDescription
 
 ARGUMENTS = (
@@ -79,13 +85,15 @@ def command(given: dict[str, str]) -> str:
 def start(context: LaunchContext) -> list[object]:
     given = {one.name: LaunchConfiguration(one.name).perform(context) for one in ARGUMENTS}
     # A shell leaves a ~ alone that is not at the beginning of a word.
-    bag, params_file = (os.path.expanduser(given[name]) for name in ("bag", "params_file"))
+    bag, params_file = (
+        str(Path(given[name]).expanduser()) if given[name] else "" for name in ("bag", "params_file")
+    )
     require_file("params_file", params_file)
     require_one_camera("replay.launch.py", params_file)
     part = {name: value(name, given[name], float) for name in ("start", "end")}
     clock = value("clock", given["clock"], bool)
     topic, transport = image_topic(bag, given["image"], given["labels"])
-    in_file = os.path.isfile(os.path.expanduser(given["classes"]))
+    in_file = Path(given["classes"]).expanduser().is_file()
     node = program("activesam", segmenting(given, transport, clock), topic, params_file)
     player = program(
         "replay",

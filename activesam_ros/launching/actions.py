@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import (
@@ -20,12 +21,25 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from activesam_ros.launching.arguments import Argument, require_file, value, with_home
-from activesam_ros.launching.cameras import NODE, Source
-from activesam_ros.launching.drivers import DRIVERS, NO_DRIVER, require_installed, require_told_apart
-from activesam_ros.launching.names import PUSHED, full_name, namespace_in_force
-from activesam_ros.launching.parameters import node_parameters
-from activesam_ros.launching.transport import is_chosen
+from activesam_ros.launching.arguments import (
+    Argument,
+    node_parameters,
+    require_file,
+    transport_is_chosen,
+    value,
+    with_home,
+)
+from activesam_ros.launching.cameras import (
+    DRIVERS,
+    NO_DRIVER,
+    NODE,
+    PUSHED,
+    Source,
+    full_name,
+    namespace_in_force,
+    require_installed,
+    require_told_apart,
+)
 from launch import LaunchContext, LaunchDescription
 
 if TYPE_CHECKING:
@@ -35,16 +49,16 @@ if TYPE_CHECKING:
 
 
 def description(
-    arguments: Sequence[Argument], start: Callable[[LaunchContext, dict[str, str]], list]
+    arguments: Sequence[Argument], start: Callable[[LaunchContext, dict[str, str]], list[Any]]
 ) -> LaunchDescription:
-    """A launch file: its arguments, a transport that carries images, and what `start` makes of the arguments' values.
+    """Describe a launch file: its arguments, a transport that carries images, and what `start` makes of the values.
 
     Args:
         arguments: in the order in which `--show-args` lists them.
         start: takes the values by name, and beside them the namespace that an including launch file has pushed.
     """
 
-    def perform(context: LaunchContext) -> list:
+    def perform(context: LaunchContext) -> list[Any]:
         given = {one.name: LaunchConfiguration(one.name).perform(context) for one in arguments}
         given[PUSHED] = context.launch_configurations.get(PUSHED, "")
         return start(context, with_home(arguments, given))
@@ -53,7 +67,7 @@ def description(
 
 
 def declared(arguments: Iterable[Argument]) -> list[DeclareLaunchArgument]:
-    """Arguments as `launch` knows them."""
+    """Declare arguments to `launch`."""
     return [
         DeclareLaunchArgument(
             one.name,
@@ -66,15 +80,15 @@ def declared(arguments: Iterable[Argument]) -> list[DeclareLaunchArgument]:
 
 
 def carry_images() -> list[SetEnvironmentVariable]:
-    """Sets the transport for all that is launched, unless the user has chosen one."""
-    if is_chosen(os.environ):
+    """Set the transport for all that is launched, unless the user has chosen one."""
+    if transport_is_chosen(os.environ):
         return []
     # Fast DDS's default transport loses best-effort images above about 0.5 MB without a word.
     return [SetEnvironmentVariable("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")]
 
 
 def segmenting_node(given: Mapping[str, str], sources: Sequence[Source]) -> Node:
-    """The node `activesam`.
+    """Return the node `activesam`.
 
     Args:
         given: values of `NODE_ARGUMENTS`, `namespace`, `use_sim_time` and `log_level`.
@@ -107,12 +121,12 @@ def segmenting_node(given: Mapping[str, str], sources: Sequence[Source]) -> Node
 def driver_nodes(
     given: Mapping[str, str], sources: Sequence[Source], more: Mapping[str, object] | None = None
 ) -> list[Node]:
-    """The drivers of the cameras, each in a namespace of the camera's name.
+    """Return the drivers of the cameras, each in a namespace of the camera's name.
 
     Args:
         given: values of `camera`, `camera_params_file`, `namespace` and `use_sim_time`.
         sources: the cameras.
-        more: parameters that outdo the driver's usual ones.
+        more: parameters that win over the driver's usual ones.
 
     Raises:
         SettingsError: camera_params_file is not there, the driver is not installed, or several cameras would open
@@ -150,7 +164,7 @@ def driver_nodes(
 
 
 def rviz_nodes(given: Mapping[str, str], sources: Sequence[Source]) -> list[Node]:
-    """RViz with the first camera, if the argument `rviz` says so.
+    """Return RViz with the first camera, if the argument `rviz` says so.
 
     Raises:
         SettingsError: RViz is not installed.
@@ -158,14 +172,14 @@ def rviz_nodes(given: Mapping[str, str], sources: Sequence[Source]) -> list[Node
     if not value("rviz", given["rviz"], bool):
         return []
     require_installed("rviz:=true", "rviz2")
-    config = os.path.join(get_package_share_directory("activesam_ros"), "config", "activesam.rviz")
+    config = Path(get_package_share_directory("activesam_ros")) / "config" / "activesam.rviz"
     return [
         Node(
             package="rviz2",
             executable="rviz2",
             name="rviz2",
             namespace=given["namespace"],
-            arguments=["-d", config],
+            arguments=["-d", str(config)],
             parameters=typed(simulated_time(given)),
             remappings=shown_topics(namespace_in_force(given), sources[0]),
         )
@@ -173,7 +187,7 @@ def rviz_nodes(given: Mapping[str, str], sources: Sequence[Source]) -> list[Node
 
 
 def shown_topics(namespace: str, source: Source) -> list[tuple[str, str]]:
-    """Remappings from the topics of config/activesam.rviz to those of a camera; equal ones are left out."""
+    """Return the remappings from the topics of config/activesam.rviz to those of a camera; equal ones are left out."""
     wanted = [("/camera/image_raw", source.image_in(namespace))]
     wanted += [(f"/{NODE}/{topic}", source.output(namespace, topic)) for topic in ("overlay", "labels_color")]
     wanted.append((f"/{NODE}/legend", Source("", "").output(namespace, "legend")))
@@ -181,7 +195,7 @@ def shown_topics(namespace: str, source: Source) -> list[tuple[str, str]]:
 
 
 def simulated_time(given: Mapping[str, str]) -> dict[str, object]:
-    """The parameter use_sim_time if it is on; if not, it is left to params_file.
+    """Return the parameter use_sim_time if it is on; if not, it is left to params_file.
 
     Raises:
         SettingsError: it is neither true nor false.
@@ -190,7 +204,7 @@ def simulated_time(given: Mapping[str, str]) -> dict[str, object]:
 
 
 def typed(parameters: Mapping[str, object]) -> list[dict[str, object]]:
-    """Parameters for `Node`, in which texts stay texts, also those that look like numbers."""
+    """Return parameters for `Node` in which texts stay texts, also those that look like numbers."""
 
     def described(one: object) -> object:
         if isinstance(one, str):
@@ -204,7 +218,7 @@ def typed(parameters: Mapping[str, object]) -> list[dict[str, object]]:
 
 
 def when_over(process: Node, what: str, then: EmitEvent | None = None) -> RegisterEventHandler:
-    """What follows the end of a process: one that fails ends the launch with an exit code of its own.
+    """Return what follows the end of a process: one that fails ends the launch with an exit code of its own.
 
     Args:
         process: that is started after this.
@@ -223,15 +237,15 @@ def when_over(process: Node, what: str, then: EmitEvent | None = None) -> Regist
 
 
 def all_required(nodes: Iterable[Node]) -> list[RegisterEventHandler]:
-    """Whichever of the nodes fails, the launch ends with it."""
+    """Have the launch end with whichever of the nodes fails."""
     return [when_over(node, f"the program {node.node_executable}") for node in nodes]
 
 
 def shutdown(reason: str) -> EmitEvent:
-    """The end of the launch."""
+    """End the launch."""
     return EmitEvent(event=Shutdown(reason=reason))
 
 
 def tell(text: str) -> LogInfo:
-    """A line for the user."""
+    """Print a line for the user."""
     return LogInfo(msg=text)

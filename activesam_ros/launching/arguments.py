@@ -1,20 +1,28 @@
-"""Launch arguments: texts that `ros2 launch --show-args` prints, and their values read from the command line."""
+"""Launch arguments: their declaration, their values, and the parameters of the node that follow from them."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import yaml
 
-from activesam_ros.errors import SettingsError
+from activesam_ros.configuration import DEFAULT_VOCABULARY
+from activesam_ros.errors import SettingsError, reason
 from activesam_ros.settings import PROFILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 T = TypeVar("T")
+
+TRANSPORT_CHOICES = (
+    "FASTDDS_BUILTIN_TRANSPORTS",
+    "FASTDDS_DEFAULT_PROFILES_FILE",
+    "FASTRTPS_DEFAULT_PROFILES_FILE",
+)
+"""Environment variables that choose a transport of Fast DDS."""
 
 _EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", list: "a list"}
 
@@ -83,30 +91,25 @@ RVIZ = Argument(
 
 
 def with_home(arguments: Iterable[Argument], given: Mapping[str, str]) -> dict[str, str]:
-    """The values, in which ~ stands for the home folder no longer where a path is expected."""
+    """Return the values with ~ expanded where a path is expected."""
     paths = {one.name for one in arguments if one.is_path}
     return {
-        name: os.path.expanduser(text) if name in paths and text.startswith("~/") else text
+        name: str(Path(text).expanduser()) if name in paths and text.startswith("~/") else text
         for name, text in given.items()
     }
 
 
 def require_file(argument: str, path: str) -> None:
-    """Raises SettingsError if a file is not there; without it `launch` would start the nodes on their defaults.
-
-    Args:
-        argument: its name.
-        path: its value; empty: no file is asked for.
-    """
-    if path and not os.path.isfile(path):
+    """Raise SettingsError if a parameter file is not there: `launch` would start the nodes on their defaults."""
+    if path and not Path(path).is_file():
         raise SettingsError(f"{argument}:={path} is no file; expected the path of a YAML file of parameters")
 
 
 def value(name: str, text: str, kind: type[T]) -> T:
-    """An argument as a YAML value of a type: bool, int, float or list.
+    """Return an argument as a YAML value of a type: bool, int, float or list.
 
     Raises:
-        SettingsError: it is none.
+        SettingsError: it is no such value.
     """
     read = _yaml(name, text)
     if kind is float and type(read) is int:
@@ -117,23 +120,76 @@ def value(name: str, text: str, kind: type[T]) -> T:
     return read
 
 
-def words(text: str) -> list[str]:
-    """The argument vocabulary as a list of words.
+def node_parameters(given: Mapping[str, str]) -> dict[str, object]:
+    """Return the parameters that win over those of params_file.
+
+    Args:
+        given: values of `NODE_ARGUMENTS`; empty ones are left to params_file.
 
     Raises:
-        SettingsError: it is none.
+        SettingsError: vocabulary is not a list of texts.
     """
-    listed = _yaml("vocabulary", text)
-    if not isinstance(listed, list) or not listed or not all(isinstance(word, str) for word in listed):
+    plain = ("model", "vocabulary_file", "profile", "device")
+    parameters: dict[str, object] = {name: given[name] for name in plain if given[name]}
+    if given["vocabulary"]:
+        parameters["vocabulary"] = _classes(given["vocabulary"])
+    # The node takes a vocabulary or a file: the one given here also replaces the other of params_file, where a
+    # vocabulary that equals the default counts as not given.
+    if given["vocabulary"] and not given["vocabulary_file"]:
+        parameters["vocabulary_file"] = ""
+    elif given["vocabulary_file"] and not given["vocabulary"]:
+        parameters["vocabulary"] = list(DEFAULT_VOCABULARY)
+    return parameters
+
+
+def names_cameras(params_file: str) -> bool:
+    """Return whether a file of parameters gives the node a list of cameras; what it cannot read, the node refuses."""
+    try:
+        content = yaml.safe_load(Path(params_file).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    return _gives_cameras(content, "")
+
+
+def require_one_camera(launch_file: str, params_file: str) -> None:
+    """Raise SettingsError if a file of parameters names cameras, for a launch file that has only one camera."""
+    if params_file and names_cameras(params_file):
         raise SettingsError(
-            f"vocabulary:={text!r} is not a list of words; expected something like "
-            "'[road, \"car, automobile\", sky]', with words such as on, no or 7 in quotes"
+            f"params_file:={params_file} names cameras, but {launch_file} has one camera, without a name; remove "
+            "the parameter cameras from the file"
+        )
+
+
+def transport_is_chosen(environment: Mapping[str, str]) -> bool:
+    """Return whether the user chose a transport, a profile file, or a middleware that is not Fast DDS."""
+    if not (environment.get("RMW_IMPLEMENTATION") or "rmw_fastrtps_cpp").startswith("rmw_fastrtps"):
+        return True
+    return any(environment.get(name) for name in TRANSPORT_CHOICES)
+
+
+def _classes(text: str) -> list[str]:
+    listed = _yaml("vocabulary", text)
+    if not isinstance(listed, list) or not listed or not all(isinstance(one, str) for one in listed):
+        raise SettingsError(
+            f"vocabulary:={text!r} is not a list of classes; expected something like "
+            "'[road, \"car, automobile\", sky]', with names such as on, no or 7 in quotes"
         )
     return listed
+
+
+def _gives_cameras(content: object, name: str) -> bool:
+    """Look below the names of namespaces and nodes, which a file may nest or write as one with slashes."""
+    if not isinstance(content, dict):
+        return False
+    parameters = content.get("ros__parameters")
+    ours = name.rpartition("/")[2] in ("activesam", "*", "**")
+    if ours and isinstance(parameters, dict) and parameters.get("cameras"):
+        return True
+    return any(_gives_cameras(below, str(key)) for key, below in content.items() if key != "ros__parameters")
 
 
 def _yaml(name: str, text: str) -> object:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise SettingsError(f"{name}:={text!r} is not YAML: {' '.join(str(error).split())}") from error
+        raise SettingsError(f"{name}:={text!r} is not YAML: {reason(error)}") from error

@@ -1,20 +1,143 @@
-"""Which cameras a launch file is asked for, and where their images come from."""
+"""Which cameras a launch file is asked for, which drivers it can start, and what their nodes and topics are called."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import yaml
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 
-from activesam_ros.errors import SettingsError
-from activesam_ros.launching.drivers import DRIVERS, NO_DRIVER, image_topic
-from activesam_ros.launching.names import full_name, namespace_in_force
-from activesam_ros.launching.parameters import names_cameras
+from activesam_ros.errors import SettingsError, reason
+from activesam_ros.launching.arguments import names_cameras
 from activesam_ros.ros.parameters import read
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+PUSHED = "ros_namespace"
+"""What `launch_ros` calls the namespace that an including launch file has pushed."""
+
+
+def full_name(*parts: str) -> str:
+    """Join parts of a name with one slash each, from the root; empty ones are left out.
+
+    >>> full_name("", "camera", "image_raw"), full_name("/robot/", "image")
+    ('/camera/image_raw', '/robot/image')
+    """
+    return "/" + "/".join(stripped for part in parts if (stripped := part.strip("/")))
+
+
+def namespace_in_force(given: Mapping[str, str]) -> str:
+    """Return where nodes with the argument `namespace` run: below a pushed one, unless it begins with a slash.
+
+    >>> namespace_in_force({"ros_namespace": "/fleet", "namespace": "robot"})
+    '/fleet/robot'
+    """
+    pushed, namespace = given.get(PUSHED, ""), given["namespace"]
+    return namespace if not pushed or namespace.startswith("/") else full_name(pushed, namespace)
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A driver's executable.
+
+    Attributes:
+        package, executable: that are run.
+        node: name of the node; the camera's name is its namespace.
+        image: topic of the colour images in that namespace.
+        parameters: its own, from the name of the camera and its number, from 0.
+        device: the parameter that tells several cameras apart, and an example of its value; None: none has to.
+    """
+
+    package: str
+    executable: str
+    node: str
+    image: str
+    parameters: Callable[[str, int], Mapping[str, object]]
+    device: tuple[str, str] | None = None
+
+
+DRIVERS: Mapping[str, Driver] = {
+    "toytown": Driver(
+        "activesam_ros",
+        "toytown_camera",
+        "toytown_camera",
+        "image_raw",
+        # Another street for every camera.
+        lambda name, number: {"frame_id": name, "seed": 10_000_007 + number},
+    ),
+    "v4l2": Driver(
+        "v4l2_camera",
+        "v4l2_camera_node",
+        "v4l2_camera",
+        "image_raw",
+        lambda name, number: {"camera_frame_id": name},
+        ("video_device", "/dev/video0"),
+    ),
+    "usb_cam": Driver(
+        "usb_cam",
+        "usb_cam_node_exe",
+        "usb_cam",
+        "image_raw",
+        lambda name, number: {"frame_id": name, "camera_name": name},
+        ("video_device", "/dev/video0"),
+    ),
+    "realsense": Driver(
+        "realsense2_camera",
+        "realsense2_camera_node",
+        "camera",
+        "camera/color/image_raw",
+        lambda name, number: {"camera_name": name},
+        ("serial_no", "'123456789012'"),
+    ),
+}
+"""By the names that launch files know them by; they publish `camera_info` beside the images."""
+
+NO_DRIVER = "none"
+
+
+def image_topic(driver: Driver, namespace: str, camera: str) -> str:
+    """Return the full name of the topic on which a driver publishes the images of a camera."""
+    return full_name(namespace, camera, driver.image)
+
+
+def require_installed(argument: str, package: str) -> None:
+    """Raise SettingsError, which says how to install it, if a package is not in this workspace.
+
+    Args:
+        argument: what asks for the package, such as "camera:=v4l2".
+        package: its name.
+    """
+    try:
+        get_package_share_directory(package)
+    except PackageNotFoundError as error:
+        distribution = os.environ.get("ROS_DISTRO", "$ROS_DISTRO")
+        raise SettingsError(
+            f"{argument} needs the package {package}, which is not installed here: run `sudo apt install "
+            f"ros-{distribution}-{package.replace('_', '-')}`, or source the workspace that has it"
+        ) from error
+
+
+def require_told_apart(argument: str, driver: Driver, cameras: tuple[str, ...], params_file: str) -> None:
+    """Raise SettingsError if several cameras would all open the same device.
+
+    Args:
+        argument: what asks for the driver.
+        driver: of all of them.
+        cameras: their namespaces.
+        params_file: with parameters of their nodes; empty: none.
+    """
+    if driver.device is None or len(cameras) < 2 or params_file:
+        return
+    name, example = driver.device
+    node = full_name(cameras[0], driver.node)
+    raise SettingsError(
+        f"{argument} for {len(cameras)} cameras needs camera_params_file:=FILE, which says which device is which: for "
+        f"each of them a line such as `{node}: {{ros__parameters: {{{name}: {example}}}}}`"
+    )
+
 
 ONLY = "camera"
 """What the driver's namespace is called if there is one camera."""
@@ -45,17 +168,17 @@ class Source:
         return f"{self.name}/image" if self.name else "image"
 
     def image_in(self, namespace: str) -> str:
-        """Full name of the topic that the node, in that namespace, subscribes."""
+        """Return the full name of the topic that the node, in that namespace, subscribes."""
         topic = self.image or self.input
         return topic if topic.startswith("/") else full_name(namespace, topic)
 
     def output(self, namespace: str, topic: str) -> str:
-        """Full name of a topic of the camera's that the node publishes, such as "overlay"."""
+        """Return the full name of a topic of the camera that the node publishes, such as "overlay"."""
         return full_name(namespace, NODE, self.name, topic)
 
 
 def sources(given: Mapping[str, str]) -> tuple[Source, ...]:
-    """The cameras that launch arguments ask for, at least one.
+    """Return the cameras that launch arguments ask for, at least one.
 
     Args:
         given: values of `image`, `camera`, `cameras`, `rviz`, `namespace` and `params_file`.
@@ -93,14 +216,16 @@ def _source(name: str, topic: str, given: Mapping[str, str]) -> Source:
 
 
 def _cameras(text: str) -> dict[str, str]:
-    """Topics by name of the camera; empty: the default one."""
+    """Return topics by name of the camera; empty: the default one."""
     if not text:
         return {}
     try:
         given = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise SettingsError(f"cameras:={text!r} is not YAML: {' '.join(str(error).split())}") from error
-    topics = given if isinstance(given, dict) else dict.fromkeys(given, "") if _is_list_of_texts(given) else None
+        raise SettingsError(f"cameras:={text!r} is not YAML: {reason(error)}") from error
+    topics = (
+        given if isinstance(given, dict) else dict.fromkeys(given, "") if _is_list_of_texts(given) else None
+    )
     if not topics or not all(isinstance(one, str) for one in (*topics, *topics.values())):
         raise SettingsError(
             f"cameras:={text!r} names no cameras; expected names, '[front, rear]', or topics by name, "

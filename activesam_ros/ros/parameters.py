@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from activesam_ros.configuration import SPECS, ModelChoice, ParameterSpec, Value, parameter, specs_of
 from activesam_ros.errors import SettingsError
@@ -97,7 +98,7 @@ DEFAULTS: Mapping[str, Value] = {spec.name: spec.default for spec in PARAMETERS}
 _SPECS = {spec.name: spec for spec in PARAMETERS}
 
 
-def read(name: str, value: object) -> Value:
+def read(name: str, value: Any) -> Value:
     """Return the value of a parameter as rclpy gives it, in the type of its default.
 
     Raises:
@@ -106,7 +107,7 @@ def read(name: str, value: object) -> Value:
     return _camera_names(value) if name == "cameras" else _SPECS[name].read(value)
 
 
-def _camera_names(value: object) -> tuple[str, ...]:
+def _camera_names(value: Any) -> tuple[str, ...]:
     # An empty list on the command line arrives as no value at all, in a service call as bytes.
     names = () if value is None else value
     if isinstance(names, (str, bool, int, float)) or not all(isinstance(name, str) for name in names):

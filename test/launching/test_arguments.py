@@ -5,11 +5,16 @@ from activesam_ros.launching.arguments import (
     LOG_LEVEL,
     NODE_ARGUMENTS,
     RVIZ,
+    TRANSPORT_CHOICES,
+    names_cameras,
+    node_parameters,
     require_file,
+    require_one_camera,
+    transport_is_chosen,
     value,
     with_home,
-    words,
 )
+from activesam_ros.ros.parameters import DEFAULTS
 from activesam_ros.settings import PROFILES
 
 
@@ -43,14 +48,19 @@ def test_an_argument_of_another_type_is_refused_by_name(kind, text):
         value("name", text, kind)
 
 
-def test_words_keep_their_aliases():
-    assert words("[road, 'car, automobile', \"7\"]") == ["road", "car, automobile", "7"]
+def given(**values):
+    return {**{one.name: one.default for one in NODE_ARGUMENTS}, **values}
+
+
+def test_classes_keep_their_aliases():
+    parameters = node_parameters(given(vocabulary="[road, 'car, automobile', \"7\"]"))
+    assert parameters["vocabulary"] == ["road", "car, automobile", "7"]
 
 
 @pytest.mark.parametrize("text", ["road", "[1, 2]", "[on, off]", "[]", "{a: b}", "[road", "__import__('os')"])
-def test_what_is_no_list_of_words_is_refused(text):
+def test_what_is_no_list_of_classes_is_refused(text):
     with pytest.raises(SettingsError, match="vocabulary:="):
-        words(text)
+        node_parameters(given(vocabulary=text))
 
 
 def test_a_file_that_is_not_there_is_refused_by_the_arguments_name(tmp_path):
@@ -73,3 +83,78 @@ def test_only_paths_begin_in_the_home_folder(monkeypatch):
     given = {"model": "~/sam3", "params_file": "~/mine.yaml", "device": "~/cuda", "vocabulary": "~/road"}
     expected = {**given, "model": "/home/me/sam3", "params_file": "/home/me/mine.yaml"}
     assert with_home(NODE_ARGUMENTS, given) == expected
+
+
+# Parameters of the node.
+
+
+def test_what_is_not_given_is_left_to_the_file():
+    assert node_parameters(given(params_file="mine.yaml")) == {}
+
+
+def test_every_argument_is_a_parameter_of_that_name():
+    names = {one.name for one in NODE_ARGUMENTS} - {"params_file"}
+    assert names <= set(DEFAULTS)
+    values = {name: "[road]" if name == "vocabulary" else "other" for name in names}
+    assert node_parameters(given(**values)) == {**values, "vocabulary": ["road"]}
+
+
+def test_words_outdo_a_file_with_words_and_the_other_way_round():
+    assert node_parameters(given(vocabulary="[road]")) == {"vocabulary": ["road"], "vocabulary_file": ""}
+    assert node_parameters(given(vocabulary_file="indoor")) == {
+        "vocabulary": list(DEFAULTS["vocabulary"]),
+        "vocabulary_file": "indoor",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("/**: {ros__parameters: {cameras: [front, rear]}}", True),
+        ("activesam: {ros__parameters: {cameras: [front]}}", True),
+        ("/robot/activesam: {ros__parameters: {cameras: [front]}}", True),
+        ("robot: {activesam: {ros__parameters: {cameras: [front]}}}", True),
+        ("/**: {ros__parameters: {cameras: []}}", False),
+        ("/**: {ros__parameters: {model: toytown}}", False),
+        ("driver: {ros__parameters: {cameras: [front]}}", False),
+        ("[", False),
+        ("", False),
+    ],
+)
+def test_a_parameter_file_that_names_cameras_is_known(tmp_path, text, named):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    assert names_cameras(str(file)) is named
+
+
+def test_a_parameter_file_that_cannot_be_read_is_left_to_the_node(tmp_path):
+    assert not names_cameras(str(tmp_path / "missing.yaml"))
+    assert not names_cameras(str(tmp_path))
+
+
+def test_cameras_are_refused_where_there_is_one(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("/**: {ros__parameters: {cameras: [front, rear]}}")
+    with pytest.raises(SettingsError, match=r"mine\.yaml names cameras, but demo\.launch\.py has one"):
+        require_one_camera("demo.launch.py", str(file))
+    file.write_text("/**: {ros__parameters: {model: toytown}}")
+    require_one_camera("demo.launch.py", str(file))
+    require_one_camera("demo.launch.py", "")
+
+
+# Transport.
+
+
+@pytest.mark.parametrize(
+    "environment", [{}, {"RMW_IMPLEMENTATION": ""}, {"RMW_IMPLEMENTATION": "rmw_fastrtps_cpp"}]
+)
+def test_fast_dds_without_a_choice_is_left_to_the_launch_files(environment):
+    assert not transport_is_chosen(environment)
+    for name in TRANSPORT_CHOICES:
+        assert transport_is_chosen({**environment, name: "mine"}) and not transport_is_chosen(
+            {**environment, name: ""}
+        )
+
+
+def test_another_middleware_is_a_choice():
+    assert transport_is_chosen({"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"})

@@ -3,7 +3,15 @@ import pytest
 pytest.importorskip("ament_index_python", reason="ament_index_python is missing; source env.sh")
 
 from activesam_ros.errors import SettingsError
-from activesam_ros.launching.cameras import Source, sources
+from activesam_ros.launching.cameras import (
+    DRIVERS,
+    Source,
+    full_name,
+    namespace_in_force,
+    require_installed,
+    require_told_apart,
+    sources,
+)
 
 
 def given(**values):
@@ -96,3 +104,50 @@ def test_topics_have_full_names():
     assert (only.input, only.driver_namespace) == ("image", "camera")
     assert only.image_in("") == "/image_rect" and only.image_in("/robot") == "/robot/image_rect"
     assert only.output("", "overlay") == "/activesam/overlay"
+
+
+@pytest.mark.parametrize(
+    ("pushed", "namespace", "expected"),
+    [
+        ("", "", "/"),
+        ("", "robot", "/robot"),
+        ("/fleet", "", "/fleet"),
+        ("/fleet", "robot", "/fleet/robot"),
+        ("/fleet/", "robot/", "/fleet/robot"),
+        ("/fleet", "/robot", "/robot"),
+    ],
+)
+def test_a_namespace_is_below_the_pushed_one_unless_it_is_absolute(pushed, namespace, expected):
+    assert full_name(namespace_in_force({"ros_namespace": pushed, "namespace": namespace})) == expected
+    if not pushed:
+        assert full_name(namespace_in_force({"namespace": namespace})) == expected
+
+
+# Drivers.
+
+
+def test_what_is_not_installed_is_told_with_what_to_do(monkeypatch):
+    monkeypatch.setenv("ROS_DISTRO", "jazzy")
+    with pytest.raises(
+        SettingsError, match=r"camera:=lidar needs the package no_such_camera.*ros-jazzy-no-such-camera"
+    ):
+        require_installed("camera:=lidar", "no_such_camera")
+    require_installed("camera:=toytown", "ament_index_python")
+
+
+@pytest.mark.parametrize("name", ["v4l2", "usb_cam", "realsense"])
+def test_several_cameras_need_to_be_told_apart(name):
+    driver = DRIVERS[name]
+    with pytest.raises(SettingsError, match=rf"/front/{driver.node}: .*{driver.device[0]}"):
+        require_told_apart(f"camera:={name}", driver, ("front", "rear"), "")
+    with pytest.raises(SettingsError, match=rf"`/robot/front/{driver.node}: "):
+        require_told_apart(f"camera:={name}", driver, ("/robot/front", "/robot/rear"), "")
+    require_told_apart(f"camera:={name}", driver, ("front",), "")
+    require_told_apart(f"camera:={name}", driver, ("front", "rear"), "mine.yaml")
+
+
+def test_rendered_cameras_see_different_streets():
+    driver = DRIVERS["toytown"]
+    require_told_apart("camera:=toytown", driver, ("front", "rear"), "")
+    first, second = driver.parameters("front", 0), driver.parameters("rear", 1)
+    assert first["seed"] != second["seed"] and second["frame_id"] == "rear"

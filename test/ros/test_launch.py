@@ -11,8 +11,8 @@ pytest.importorskip("launch_ros", reason="launch_ros is missing; it comes with a
 
 from launch_ros.actions import PushRosNamespace
 
-from activesam_ros.launching import actions, transport
-from activesam_ros.launching.arguments import NODE_ARGUMENTS
+from activesam_ros.launching import actions
+from activesam_ros.launching.arguments import NODE_ARGUMENTS, TRANSPORT_CHOICES
 from activesam_ros.launching.cameras import Source, sources
 from launch import LaunchContext
 
@@ -51,11 +51,11 @@ def test_every_argument_is_described_and_has_a_default(file):
 
 
 def test_the_transport_is_set_unless_the_user_chose_one(monkeypatch):
-    for name in ("RMW_IMPLEMENTATION", *transport.TRANSPORT_CHOICES):
+    for name in ("RMW_IMPLEMENTATION", *TRANSPORT_CHOICES):
         monkeypatch.delenv(name, raising=False)
     (action,) = actions.carry_images()
     assert type(action).__name__ == "SetEnvironmentVariable"
-    for name in transport.TRANSPORT_CHOICES:
+    for name in TRANSPORT_CHOICES:
         with monkeypatch.context() as chosen:
             chosen.setenv(name, "mine")
             assert actions.carry_images() == []
@@ -93,7 +93,7 @@ def test_full_names_are_below_a_pushed_namespace():
     [
         (("camera:=v4l2", "cameras:=[front, rear]"), "v4l2"),
         (("camera:=webcam",), "webcam"),
-        (("vocabulary:=road",), "is not a list of words"),
+        (("vocabulary:=road",), "is not a list of classes"),
         (("rviz:=perhaps",), "true or false"),
         (("params_file:=/no/such.yaml",), "params_file:=/no/such.yaml is no file"),
         (("camera_params_file:=/no/such.yaml",), "camera_params_file:=/no/such.yaml is no file"),

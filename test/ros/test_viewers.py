@@ -14,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import DurabilityPolicy
 from sensor_msgs.msg import Image
 
-from activesam_ros.launching.drivers import DRIVERS, image_topic
+from activesam_ros.launching.cameras import DRIVERS, image_topic
 from activesam_ros.ros.announcer import Announcer
 from activesam_ros.ros.camera_outputs import CameraOutputs
 
