@@ -1,20 +1,26 @@
-"""What the segmenter says of one image."""
+"""Results of the segmenter, and how they are drawn and saved."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from activesam_ros.errors import ActiveSamError, ImageError
+from activesam_ros.system.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy as np
+    from PIL import Image
 
     from activesam_ros.vocabulary import Vocabulary
 
-
 PreviewMode = Literal["full", "sweep", "share", "none"]
+
+_LEGEND_WIDTH = 320
 
 
 @dataclass(frozen=True)
@@ -36,14 +42,14 @@ EMPTY_SCHEDULE = PreviewSchedule("none")
 
 @dataclass(frozen=True)
 class ActiveClass:
-    """A class of the active set: one that is decoded at full resolution.
+    """A class of the active set: at least one of its prompts is decoded at full resolution.
 
     Attributes:
         class_id: its id in the vocabulary.
         name: its display name.
-        presence: probability in [0, 1] that the image shows it, at full resolution, or from the preview where there
-            is no more; maximum over its active prompts.
-        preview_presence: the same of those of its prompts that were asked before decoding; None if none was.
+        presence: probability in [0, 1] that the image shows it, at full resolution, or from the preview where nothing
+            was decoded; maximum over its active prompts.
+        preview_presence: the same from before decoding; None if none of its active prompts was scored.
         pixels: number of pixels labelled with it; None where nothing was decoded.
     """
 
@@ -61,17 +67,19 @@ class SegmentationResult:
     Attributes:
         labels: class ids, uint8 or uint16 [H, W]; `unlabeled_id` where no class won.
         unlabeled_id: 255 in uint8, 65535 in uint16 labels.
-        confidence: float32 [H, W] in [0, 1], the fused score of the published class; 0 where the calibration
-            took the pixel.
+        confidence: float32 [H, W] in [0, 1], the fused score of the labelled class; 0 where the background
+            calibration took the pixel.
         active: the decoded classes, in vocabulary order.
-        preview_presence: float32 [queries], presence of every query in the preview, NaN for those that were not asked
-            in this frame (see `schedule`); None if none was.
-        active_prompts: indices of the decoded queries, ascending.
+        preview_presence: float32 [P], presence of every prompt in the preview, NaN for those that were not scored in
+            this frame (see `schedule`); None if none was.
+        active_prompts: indices of the decoded prompts, ascending.
         timings: seconds per stage ("prepare", "preview", "encode", "decode", "fuse") and "total".
         vocabulary: the vocabulary that the labels belong to.
-        instances: number of instance masks that each active query kept; None where nobody counted.
-        schedule: what was asked before the active set was known: all, some, or none; None where nobody says.
-        prompt_presence: presence of each active query at full resolution; None where nobody says.
+        instances: number of instance masks kept of each active prompt; None if unknown.
+        schedule: which prompts were scored before the active set was known; None if unknown.
+        prompt_presence: presence of each active prompt at full resolution; None if unknown.
+        image: the image, uint8 [H, W, 3], for `plot` and `save`; None if it was not kept.
+        name: name of the saved files: that of the image file without its ending, or "image".
     """
 
     labels: np.ndarray
@@ -85,6 +93,8 @@ class SegmentationResult:
     instances: tuple[int, ...] | None = None
     schedule: PreviewSchedule | None = None
     prompt_presence: tuple[float, ...] | None = None
+    image: np.ndarray | None = None
+    name: str = "image"
 
     @property
     def active_queries(self) -> tuple[int, ...]:
@@ -93,21 +103,93 @@ class SegmentationResult:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes of the vocabulary, in its order."""
-        return tuple(one.name for one in self.vocabulary.classes)
+        """Names of all classes of the vocabulary, in its order."""
+        return self.vocabulary.names
+
+    def plot(self, image: np.ndarray | None = None) -> Image.Image:
+        """Draw the classes in their colours over the image, and a legend below, the largest class first.
+
+        Args:
+            image: uint8 [H, W, 3] to draw over; None: the image that was labelled.
+
+        Raises:
+            ImageError: the result does not have its image, and none is given.
+        """
+        from PIL import Image
+
+        return Image.fromarray(self._overlay(image))
+
+    def save(self, folder: str | Path, name: str | None = None, confidence: bool = True) -> dict[str, Path]:
+        """Write NAME_overlay.png, NAME_labels.png and NAME_confidence.png, each as a whole or not at all.
+
+        Labels are class ids, 8 or 16 bit grey, `unlabeled_id` where no class won. Confidence is 8 bit grey: 255 is
+        certain, 0 where no class won. Both have the size of the image.
+
+        Args:
+            folder: created if need be.
+            name: what the files' names begin with; None: `self.name`.
+            confidence: whether to write the confidence.
+
+        Returns:
+            The files by what they show, see `result_paths`.
+
+        Raises:
+            ActiveSamError: a file cannot be written.
+            ImageError: the result does not have its image.
+        """
+        import cv2
+
+        paths = result_paths(Path(folder), name or self.name, confidence)
+        pictures = {"overlay": cv2.cvtColor(self._overlay(None), cv2.COLOR_RGB2BGR), "labels": self.labels}
+        if confidence:
+            pictures["confidence"] = cv2.convertScaleAbs(self.confidence, alpha=255.0)
+            pictures["confidence"][self.labels == self.unlabeled_id] = 0
+        for kind, path in paths.items():
+            _, data = cv2.imencode(".png", pictures[kind])
+            try:
+                write_atomically(path, data.tobytes())
+            except OSError as error:
+                raise ActiveSamError(
+                    f"{path} cannot be written ({error.strerror}); choose another folder"
+                ) from error
+        return paths
+
+    def _overlay(self, image: np.ndarray | None) -> np.ndarray:
+        """Return overlay and legend, uint8 [H + …, ≥ W, 3]."""
+        from activesam_ros.visualization import legend, overlay, stack
+        from activesam_ros.vocabulary.palette import colour_table
+
+        if image is None:
+            image = self.image
+        if image is None:
+            raise ImageError("the result does not have its image; give it: result.plot(image)")
+        table = colour_table(self.vocabulary.class_ids, self.vocabulary.colours, self.unlabeled_id)
+        shown = sorted((one for one in self.active if one.pixels), key=lambda one: -(one.pixels or 0))
+        strip = legend(
+            [one.name for one in shown],
+            table[[one.class_id for one in shown]],
+            max(image.shape[1], _LEGEND_WIDTH),
+        )
+        return stack(overlay(image, self.labels, table, self.unlabeled_id), strip)
+
+
+def result_paths(folder: Path, name: str, confidence: bool) -> dict[str, Path]:
+    """Return the files of a saved result by what they show: "overlay", "labels" and, if wanted, "confidence"."""
+    kinds = ("overlay", "labels", "confidence") if confidence else ("overlay", "labels")
+    return {kind: folder / f"{name}_{kind}.png" for kind in kinds}
 
 
 @dataclass(frozen=True, eq=False)
 class PreviewResult:
-    """What the preview alone says of one image.
+    """Result of the preview alone for one image.
 
     Attributes:
-        preview_presence: float32 [queries], presence of every query.
-        active_prompts: indices of the queries that would be decoded, ascending: those that the preview selects, or
-            all where the vocabulary is small enough to be decoded whole.
+        preview_presence: float32 [P], presence of every prompt.
+        active_prompts: indices of the prompts that would be decoded, ascending: those that the preview selects, or
+            all where the vocabulary is small enough to be decoded as a whole.
         active: their classes, in vocabulary order, without pixels.
         timings: seconds per stage ("prepare", "preview") and "total".
-        vocabulary: the vocabulary that was asked.
+        vocabulary: the vocabulary that was scored.
     """
 
     preview_presence: np.ndarray
@@ -128,33 +210,30 @@ def active_classes(
     preview: Sequence[float] | np.ndarray | None,
     pixels: np.ndarray | None,
 ) -> tuple[ActiveClass, ...]:
-    """The classes of the active queries, in vocabulary order.
+    """Return the classes of the active prompts, in vocabulary order.
 
     Args:
-        vocabulary: whose queries they are.
-        presence: of each active query, in ascending order of the queries.
-        preview: presence of every query in the preview, NaN for those not asked; None if it was skipped.
+        vocabulary: that of the prompts.
+        presence: presence of each active prompt by its index, ascending.
+        preview: presence of every prompt in the preview, NaN for those not scored; None if it was skipped.
         pixels: number of pixels of each class id; None: nothing was decoded.
     """
     owner = vocabulary.prompt_classes
-    queries_of: dict[int, list[int]] = {}
-    for query in presence:
-        queries_of.setdefault(owner[query], []).append(query)
-    found = []
-    for index, queries in queries_of.items():
-        entry = vocabulary.classes[index]
-        found.append(
-            ActiveClass(
-                class_id=entry.class_id,
-                name=entry.name,
-                presence=max(presence[query] for query in queries),
-                preview_presence=_highest(preview, queries),
-                pixels=None if pixels is None else int(pixels[entry.class_id]),
-            )
+    prompts_of: dict[int, list[int]] = {}
+    for prompt in presence:
+        prompts_of.setdefault(owner[prompt], []).append(prompt)
+    return tuple(
+        ActiveClass(
+            class_id=vocabulary.classes[index].class_id,
+            name=vocabulary.classes[index].name,
+            presence=max(presence[prompt] for prompt in prompts),
+            preview_presence=_highest(preview, prompts),
+            pixels=None if pixels is None else int(pixels[vocabulary.classes[index].class_id]),
         )
-    return tuple(found)
+        for index, prompts in prompts_of.items()
+    )
 
 
-def _highest(preview: Sequence[float] | np.ndarray | None, queries: Sequence[int]) -> float | None:
-    asked = [float(preview[query]) for query in queries] if preview is not None else []
-    return max((value for value in asked if not math.isnan(value)), default=None)
+def _highest(preview: Sequence[float] | np.ndarray | None, prompts: Sequence[int]) -> float | None:
+    scored = [float(preview[prompt]) for prompt in prompts] if preview is not None else []
+    return max((value for value in scored if not math.isnan(value)), default=None)

@@ -1,28 +1,32 @@
-"""The active-vocabulary segmenter: the library's public entry point."""
+"""The segmenter: the two stages of ActiveSAM put together.
+
+First stage: the *preview* scores prompts for presence at low resolution and selects the *active set*. Second stage: the
+active prompts are decoded in *buckets* at full resolution, fused into class scores, calibrated and labelled.
+"""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from dataclasses import asdict, replace
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeVar
+from math import isfinite
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 import numpy as np
 import torch
 
-from activesam_ros.errors import OutOfMemoryError, SettingsError, VocabularyError
-from activesam_ros.images.checks import check_image
+from activesam_ros.errors import ActiveSamError, ImageError, OutOfMemoryError, SettingsError, VocabularyError
+from activesam_ros.images.load import ImageInput, to_rgb
 from activesam_ros.model.checkpoint import Checkpoint, load_checkpoint
 from activesam_ros.model.fused.heads import BUCKET_STEP, FusedPromptHeads, PreparedImage
 from activesam_ros.model.prompt_heads import PromptHeads
 from activesam_ros.model.vision_encoder import ImageFeatures, Levels, VisionEncoder
 from activesam_ros.prompts.cache import prompt_folder
 from activesam_ros.prompts.hypernyms import default_hypernyms
-from activesam_ros.prompts.prompt_set import (
-    HypernymLookup,
-    PromptSet,
-    encode_vocabulary,
-)
+from activesam_ros.prompts.prompt_set import HypernymLookup, PromptSet, encode_vocabulary
 from activesam_ros.prompts.text_encoder import TextEncoder
 from activesam_ros.results import (
     EMPTY_SCHEDULE,
@@ -31,31 +35,29 @@ from activesam_ros.results import (
     SegmentationResult,
     active_classes,
 )
-from activesam_ros.settings import SegmenterSettings
+from activesam_ros.settings import GOVERNED, SegmenterSettings, settings_for
 from activesam_ros.stages.batch_size import AdaptiveBatchSize
-from activesam_ros.stages.decoding import EncodedImage, ask_presence, decode_planes
-from activesam_ros.stages.fusion import fuse
-from activesam_ros.stages.labelling import label_pixels
-from activesam_ros.stages.preview import select_active
-from activesam_ros.stages.resolutions import resolutions
+from activesam_ros.stages.decoding import EncodedImage, decode_prompts
+from activesam_ros.stages.fusion import ClassFusion, label_pixels, prompt_scores
+from activesam_ros.stages.preview import resolutions, score_presence
 from activesam_ros.stages.temporal_reuse import (
-    Plan,
+    FramePlan,
     StreamMemory,
-    distinct,
     first_frame_schedule,
+    require_distinct,
     single_image_schedule,
 )
-from activesam_ros.stages.timing import StageTimer, added
+from activesam_ros.stages.timing import StageTimer, add_timings
 from activesam_ros.system.memory import DeviceMemory, device_memory, is_out_of_memory
+from activesam_ros.vocabulary import Vocabulary
 from activesam_ros.vocabulary.canonical import canonical_name
+from activesam_ros.vocabulary.files import load_vocabulary_file, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from activesam_ros.model.compiling import Compiler
     from activesam_ros.prompts.text_encoder import Residence
-    from activesam_ros.vocabulary import Vocabulary
 
 __all__ = [
     "ActiveClass",
@@ -64,32 +66,34 @@ __all__ = [
     "PreviewResult",
     "SegmentationResult",
     "SegmenterSettings",
+    "Stream",
     "StreamMemory",
 ]
 
 S = TypeVar("S")
 T = TypeVar("T")
 
+Features = ImageFeatures | PreparedImage
+
+_LARGEST_SECONDS = 1e11
+"""A larger time stamp, of a year after 5000, must be in nanoseconds or milliseconds."""
+
 
 class ActiveSegmenter:
-    """Names every pixel of an image with the words of a vocabulary (ActiveSAM, arXiv 2606.16996).
+    """Open-vocabulary semantic segmentation with SAM 3 (ActiveSAM, arXiv 2606.16996).
 
-    A low-resolution *preview* asks every prompt whether it is present; only the *active set* is decoded at full
-    resolution, many prompts at once.
+    Calling it labels one image, or a list of images in one encoder batch. `stream` labels a video, reusing what is
+    known from the frames before. Where memory runs out, images and prompts are processed in smaller batches, with the
+    same results.
 
-    Several images go through the vision encoder together: `encode_images`, then `decode` each. Where memory runs out
-    fewer images and fewer prompts are worked on at a time, with the same results.
-
-    The frames of a stream may share a `StreamMemory`: with `preview_period` above 1 only a part of the vocabulary is
-    asked in each of them. Without one every image is for itself.
-
-    One thread may call `segment`, `encode_images`, `decode` and `preview` while another calls `encode`; `use` may be
-    called from any thread and takes effect with the next image.
+    One thread may label images while another sets vocabularies; a new one takes effect with the next image.
 
     Example:
-        >>> segmenter = ActiveSegmenter.from_pretrained("facebook/sam3")
-        >>> segmenter.set_vocabulary(Vocabulary.from_names(["road", "car, automobile", "sky"]))
-        >>> labels = segmenter.segment(rgb).labels
+        >>> model = ActiveSegmenter.from_pretrained("facebook/sam3", device="cuda")
+        >>> model.set_vocabulary(["road", "car, automobile", "sky"])
+        >>> result = model("street.jpg")
+        >>> result.labels, result.confidence, result.class_names
+        >>> result.plot().save("overlay.png")
     """
 
     def __init__(
@@ -102,17 +106,19 @@ class ActiveSegmenter:
         plain: bool = False,
         compiler: Compiler | None = None,
     ) -> None:
-        """Args:
+        """Create a segmenter from a loaded model; `from_pretrained` loads one.
+
+        Args:
             checkpoint: the loaded model.
             settings: None: the defaults.
             hypernyms: canonical name → hypernym phrases; None: WordNet, or the shipped table.
-            text_encoder: what happens to the text encoder after it has encoded unknown words: "keep" it on the
+            text_encoder: what happens to the text encoder after it has encoded new prompts: "keep" it on the
                 device, "offload" it to host memory, or "release" it.
-            prompt_cache: folder of the embeddings of known words; "default": `prompts` in this program's cache
-                folder; None: they are remembered in memory only.
-            plain: call transformers' own modules, which share nothing among prompts: the same labels at more work,
-                for comparison.
-            compiler: makes faster functions of the model's large parts, see `torch_compiler`; None: none does.
+            prompt_cache: folder of the embeddings of known prompts; "default": `prompts` in this program's cache
+                folder; None: they are kept in memory only.
+            plain: use transformers' own modules, the reference, which share nothing among prompts: the same labels
+                for more computation.
+            compiler: compiles the model's large parts, see `torch_compiler`; None: they are not compiled.
 
         Raises:
             SettingsError: a resolution does not fit the model, or `text_encoder` is none of the three.
@@ -122,8 +128,8 @@ class ActiveSegmenter:
         self._heads = _heads(checkpoint, plain, compiler)
         self._encoders: dict[tuple[str, int], VisionEncoder] = {}
         self._configure(settings or SegmenterSettings())
-        self._prompt_room = AdaptiveBatchSize("prompt")
-        self._image_room = AdaptiveBatchSize("image")
+        self._prompt_batch = AdaptiveBatchSize("prompt")
+        self._image_batch = AdaptiveBatchSize("image")
         self._text = TextEncoder(
             checkpoint,
             checkpoint.model.text_projection,
@@ -133,25 +139,6 @@ class ActiveSegmenter:
         )
         self._hypernyms = hypernyms
         self._prompts: PromptSet | None = None
-
-    def _configure(self, settings: SegmenterSettings) -> None:
-        self.settings = settings
-        self.full_resolution, self.preview_resolution = resolutions(
-            self._checkpoint.image_size, self._checkpoint.patch_size, settings
-        )
-        full: Levels = "all" if self.plain else "masks"
-        preview: Levels = "all" if self.plain else "coarse"
-        self._full = self._encoder(full, self.full_resolution)
-        self._preview = self._encoder(preview, self.preview_resolution)
-        # What is compiled for a resolution stays compiled while others change.
-        self._encoders = {
-            (full, self.full_resolution): self._full,
-            (preview, self.preview_resolution): self._preview,
-        }
-
-    def _encoder(self, levels: Levels, resolution: int) -> VisionEncoder:
-        known = self._encoders.get((levels, resolution))
-        return known or VisionEncoder(self._checkpoint, resolution, levels, self._compiler)
 
     @classmethod
     def from_pretrained(
@@ -166,7 +153,7 @@ class ActiveSegmenter:
         plain: bool = False,
         compiler: Compiler | None = None,
     ) -> ActiveSegmenter:
-        """Loads a model; see `load_checkpoint` for `model`, `device` and `dtype`, and the constructor for the rest.
+        """Load a model; see `load_checkpoint` for `model`, `device` and `dtype`, and the constructor for the rest.
 
         Raises:
             ModelError: the model cannot be loaded.
@@ -175,85 +162,289 @@ class ActiveSegmenter:
         checkpoint = load_checkpoint(model, device, dtype)
         return cls(checkpoint, settings, hypernyms, text_encoder, prompt_cache, plain, compiler)
 
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """The model."""
-        return self._checkpoint
+    def set_vocabulary(
+        self, vocabulary: Vocabulary | Sequence[str] | str | Path, background: str | None = None
+    ) -> None:
+        """Encode a vocabulary and use it from the next image on.
 
-    @property
-    def plain(self) -> bool:
-        """Whether transformers' own modules are called, which share nothing among prompts."""
-        return isinstance(self._heads, PromptHeads)
+        Args:
+            vocabulary: a list of classes, commas between the aliases of each (`["road", "car, automobile"]`); the
+                path of a vocabulary file or the name of a preset; classes in one text with semicolons between them
+                ("road; car, automobile"); or a `Vocabulary`. Of a file, classes and background are used, but not
+                its background threshold, which is one of the settings.
+            background: with a list or text, the class that pixels without a clear winner become; None: they stay
+                unlabelled.
 
-    @property
-    def compiled(self) -> bool:
-        """Whether large parts of the model are compiled, so that the first images of each kind take long."""
-        return self._compiler is not None and not self.plain
-
-    @property
-    def prompts(self) -> PromptSet | None:
-        """The expanded prompts in force; None before the first vocabulary."""
-        return self._prompts
+        Raises:
+            VocabularyError: the vocabulary is empty, ambiguous, too long for the model, or cannot be read.
+            ModelError: the text encoder cannot be loaded.
+            OutOfMemoryError: there is not enough memory.
+        """
+        self.use(self.encode(_as_vocabulary(vocabulary, background)))
 
     @property
     def vocabulary(self) -> Vocabulary | None:
-        """The vocabulary in force; None before the first."""
+        """The vocabulary in use; None before the first."""
         return self._prompts.vocabulary if self._prompts else None
 
-    @property
-    def device(self) -> str:
-        """Where the model lives, such as "cpu" or "cuda:0"."""
-        return str(self._checkpoint.device)
-
-    @property
-    def dtype(self) -> str:
-        """Precision of its matrix products, such as "bfloat16"."""
-        return self._checkpoint.dtype_name
-
-    @property
-    def bucket_size(self) -> int:
-        """Prompts that are asked at once: the setting, or less while memory is short."""
-        return self._prompt_room.within(self.settings.bucket_size)
-
-    def device_memory(self) -> DeviceMemory | None:
-        """Memory of the model's GPU; None on the CPU. For any thread."""
-        return device_memory(self._checkpoint.device)
-
-    def with_settings(self, settings: SegmenterSettings, plain: bool | None = None) -> ActiveSegmenter:
-        """A segmenter over the same weights with other settings and the vocabulary in force.
-
-        The vocabulary is encoded again only if the number of context tokens changes.
+    @overload
+    def __call__(self, images: ImageInput) -> SegmentationResult: ...
+    @overload
+    def __call__(self, images: Sequence[ImageInput]) -> list[SegmentationResult]: ...
+    def __call__(
+        self, images: ImageInput | Sequence[ImageInput]
+    ) -> SegmentationResult | list[SegmentationResult]:
+        """Label an image, or each image of a list, which go through the vision encoder together.
 
         Args:
-            settings: the other ones.
-            plain: as of the constructor; None: as here.
+            images: a file name, a Pillow image, a uint8 array [H, W, 3] or a uint8 tensor [3, H, W], RGB, see
+                `to_rgb`; or a list or tuple of these, of any sizes.
+
+        Returns:
+            The result, or a list of results in the order of the images.
 
         Raises:
-            SettingsError: a resolution does not fit the model.
+            ImageError, VocabularyError, ModelError, OutOfMemoryError: as `segment`, for any of the images.
         """
-        other = copy.copy(self)
-        if plain is not None and plain != self.plain:
-            other._heads = _heads(self._checkpoint, plain, self._compiler)
-        other._configure(settings)
-        other._prompts = None
-        if self._prompts is not None:
-            other.use(self._prompts if other.fits(self._prompts) else other.encode(self._prompts.vocabulary))
-        return other
+        if not isinstance(images, list | tuple):
+            return self.segment(images)
+        encoded = self.encode_images(images)
+        return [self._named(self.decode(one), image) for one, image in zip(encoded, images, strict=True)]
 
-    def fits(self, prompts: PromptSet) -> bool:
-        """Whether `prompts` were expanded as the settings of this segmenter say."""
-        return (prompts.neighbor_tokens, prompts.hypernym_tokens) == (
-            self.settings.neighbor_tokens,
-            self.settings.hypernym_tokens,
+    def segment(self, rgb: ImageInput, memory: StreamMemory | None = None) -> SegmentationResult:
+        """Label an image.
+
+        Args:
+            rgb: as for calling the segmenter.
+            memory: of the stream whose next frame it is; None: a single image. `stream` handles this by itself.
+
+        Raises:
+            ImageError: the image is unreadable, of another type or shape, empty, or has more than `max_pixels` pixels.
+            VocabularyError: no vocabulary is set.
+            ModelError: the model gave numbers that are not finite.
+            OutOfMemoryError: not even one prompt at a time fits into memory.
+        """
+        return self._named(self.decode(self.encode_images([rgb], [memory])[0]), rgb)
+
+    def stream(self, profile: str = "realtime", **settings: Any) -> Stream:
+        """Open a stream, such as a video, whose frames are labelled in the light of those before.
+
+        The stream has settings of its own: those of this segmenter, with those of the profile on top, and with the
+        given ones on top of these. It follows the vocabulary of this segmenter.
+
+        Args:
+            profile: a name of `PROFILES`.
+            settings: values by the names of the fields of `SegmenterSettings`, which win over the profile.
+
+        Raises:
+            SettingsError: the profile or a setting is unknown, or a value is out of range.
+        """
+        own = {name: value for name, value in asdict(self.settings).items() if name not in GOVERNED}
+        return Stream(self, settings_for(profile, {**own, **settings}))
+
+    # The two stages, for programs that pipeline them.
+
+    @torch.inference_mode()
+    def encode_images(
+        self, images: Sequence[ImageInput], memories: Sequence[StreamMemory | None] | None = None
+    ) -> list[EncodedImage]:
+        """Run the first stage: score the presence of prompts, select the active sets, and encode the images.
+
+        All images go through both passes of the vision encoder together; prompts are scored image by image. `decode`
+        labels with the vocabulary that is in use now.
+
+        Args:
+            images: as for calling the segmenter, of any sizes.
+            memories: for each image that of its stream, or None; None: they are single images. A memory learns of an
+                image when it is decoded.
+
+        Raises:
+            ImageError, VocabularyError, ModelError, OutOfMemoryError: as `segment`, for any of the images.
+            SettingsError: two images have the same memory.
+        """
+        pixels, prompts = self._checked(images)
+        timer = StageTimer(self._checkpoint.device)
+        memories = memories or [None] * len(pixels)
+        require_distinct(memories)
+        frames = [
+            (rgb, self._plan(rgb, prompts, memory)) for rgb, memory in zip(pixels, memories, strict=True)
+        ]
+        encoded = self._in_batches(frames, lambda batch: self._encode(batch, prompts, timer))
+        timings = timer.seconds(max(len(frames), 1))
+        return [replace(one, timings=timings) for one in encoded]
+
+    @torch.inference_mode()
+    def decode(self, encoded: EncodedImage) -> SegmentationResult:
+        """Run the second stage: decode the active set of an image, fuse, calibrate and label.
+
+        Raises:
+            ModelError, OutOfMemoryError: as `segment`.
+        """
+        timer = StageTimer(self._checkpoint.device)
+        result = self._prompt_batch.run(
+            self.settings.bucket_size, lambda size: self._decode(encoded, size, timer)
+        )
+        self._prompt_batch.image_done()
+        decoded = dict(zip(result.active_prompts, result.prompt_presence or (), strict=True))
+        encoded.plan.keep(encoded.preview, encoded.selected, decoded)
+        return replace(result, timings=add_timings(encoded.timings, timer.seconds()))
+
+    @torch.inference_mode()
+    def preview(self, images: Sequence[ImageInput]) -> list[PreviewResult]:
+        """Run the presence preview alone, for any size of vocabulary.
+
+        Args:
+            images: as for calling the segmenter, of any sizes.
+
+        Raises:
+            ImageError, VocabularyError, ModelError, OutOfMemoryError: as `segment`, for any of the images.
+        """
+        pixels, prompts = self._checked(images)
+        timer = StageTimer(self._checkpoint.device)
+        every = range(len(prompts))
+        scores = self._in_batches(
+            pixels, lambda batch: self._preview_presence([(rgb, every) for rgb in batch], prompts, timer)
+        )
+        timings = timer.seconds(max(len(pixels), 1))
+        plan = self._first_plan(prompts)
+        results = []
+        for presence in scores:
+            active, _ = plan.active_set(presence)
+            classes = active_classes(
+                prompts.vocabulary,
+                {prompt: float(presence[prompt]) for prompt in active},
+                presence,
+                pixels=None,
+            )
+            results.append(PreviewResult(presence, active, classes, timings, prompts.vocabulary))
+            self._prompt_batch.image_done()
+        return results
+
+    def _encode(
+        self, frames: Sequence[tuple[np.ndarray, FramePlan]], prompts: PromptSet, timer: StageTimer
+    ) -> list[EncodedImage]:
+        previewed = [
+            (rgb, plan.schedule.prompts) for rgb, plan in frames if plan.schedule.mode in ("full", "sweep")
+        ]
+        previews = iter(self._preview_presence(previewed, prompts, timer))
+        with timer.timed("prepare"):
+            pixels = self._full.prepare_all([rgb for rgb, _ in frames])
+        with timer.timed("encode"):
+            features = [self._heads.prepare(image, masks=True) for image in self._full.encode(pixels).split()]
+        encoded = []
+        for image, (rgb, plan) in zip(features, frames, strict=True):
+            presence = None
+            if plan.schedule.mode in ("full", "sweep"):
+                presence = next(previews)
+            elif plan.schedule.mode == "share":
+                with timer.timed("preview"):
+                    presence = self._presence(image, prompts, plan.schedule.prompts)
+            selected, active = plan.active_set(presence)
+            encoded.append(EncodedImage(image, rgb, prompts, plan, presence, active, selected, {}))
+        return encoded
+
+    def _preview_presence(
+        self, frames: Sequence[tuple[np.ndarray, Sequence[int]]], prompts: PromptSet, timer: StageTimer
+    ) -> list[np.ndarray]:
+        """Return the presence of the given prompts of each image at the preview's resolution, see `_presence`."""
+        if not frames:
+            return []
+        with timer.timed("prepare"):
+            pixels = self._preview.prepare_all([rgb for rgb, _ in frames])
+        with timer.timed("preview"):
+            features = self._preview.encode(pixels).split()
+            return [
+                self._presence(self._heads.prepare(image, masks=False), prompts, indices)
+                for image, (_, indices) in zip(features, frames, strict=True)
+            ]
+
+    def _presence(self, image: Features, prompts: PromptSet, indices: Sequence[int]) -> np.ndarray:
+        """Return the presence of the given prompts, float32 [P], NaN for the others."""
+        scores = self._prompt_batch.run(
+            self.settings.bucket_size,
+            lambda size: score_presence(self._heads, image, prompts, indices, size),
+        )
+        self._checkpoint.require_finite(scores)
+        presence = np.full(len(prompts), np.nan, np.float32)
+        presence[list(indices)] = scores.cpu().numpy()
+        return presence
+
+    def _decode(self, encoded: EncodedImage, bucket_size: int, timer: StageTimer) -> SegmentationResult:
+        settings, vocabulary = self.settings, encoded.prompts.vocabulary
+        owner = vocabulary.prompt_classes
+        presence: dict[int, float] = {}
+        instances: list[int] = []
+        with timer.timed("fuse"):
+            fusion = ClassFusion(len(vocabulary), encoded.size, self._checkpoint.device)
+            for index, prompt in decode_prompts(
+                self._heads, encoded, bucket_size, settings.confidence_threshold, timer
+            ):
+                presence[index] = float(prompt.presence)
+                instances.append(len(prompt.instance_scores))
+                fusion.add(owner[index], prompt_scores(prompt, encoded.size))
+            fused = fusion.finish()
+            self._checkpoint.require_finite(fused.best)
+            labels, confidence = label_pixels(fused, vocabulary, settings)
+            pixels = np.bincount(labels.ravel(), minlength=vocabulary.unlabeled_id + 1)
+        return SegmentationResult(
+            labels=labels,
+            unlabeled_id=vocabulary.unlabeled_id,
+            confidence=confidence,
+            active=active_classes(vocabulary, presence, encoded.preview, pixels),
+            preview_presence=encoded.preview,
+            active_prompts=encoded.active,
+            timings={},
+            vocabulary=vocabulary,
+            instances=tuple(instances),
+            schedule=encoded.plan.schedule,
+            prompt_presence=tuple(presence.values()),
+            image=encoded.image,
         )
 
+    def _checked(self, images: Sequence[ImageInput]) -> tuple[list[np.ndarray], PromptSet]:
+        pixels = [to_rgb(image, self.settings.max_pixels) for image in images]
+        prompts = self._prompts
+        if prompts is None:
+            raise VocabularyError("no vocabulary is set; call set_vocabulary before the first image")
+        return pixels, prompts
+
+    def _plan(self, rgb: np.ndarray, prompts: PromptSet, memory: StreamMemory | None) -> FramePlan:
+        texts = prompts.vocabulary.prompts
+        if memory is not None:
+            return memory.plan(rgb, texts, self.settings)
+        return FramePlan(single_image_schedule(len(texts), self.settings), texts, self.settings)
+
+    def _first_plan(self, prompts: PromptSet) -> FramePlan:
+        texts = prompts.vocabulary.prompts
+        return FramePlan(first_frame_schedule(len(texts), self.settings), texts, self.settings)
+
+    def _in_batches(self, images: Sequence[S], work: Callable[[Sequence[S]], list[T]]) -> list[T]:
+        """Return what `work` gives for each image, called with as many at a time as fit into memory."""
+        if not images:
+            return []
+        found = self._image_batch.run(
+            len(images),
+            lambda size: [
+                one for start in range(0, len(images), size) for one in work(images[start : start + size])
+            ],
+        )
+        for _ in images:
+            self._image_batch.image_done()
+        return found
+
+    @staticmethod
+    def _named(result: SegmentationResult, image: ImageInput) -> SegmentationResult:
+        return replace(result, name=Path(image).stem) if isinstance(image, str | PathLike) else result
+
+    # Vocabularies and settings, for programs that prepare them while images are labelled.
+
     @property
-    def text_encoder_loaded(self) -> bool:
-        """Whether the text encoder is in memory."""
-        return self._text.loaded
+    def prompts(self) -> PromptSet | None:
+        """The encoded prompts in use; None before the first vocabulary."""
+        return self._prompts
 
     def check(self, vocabulary: Vocabulary) -> None:
-        """Whether the model can read a vocabulary; quick, for any thread.
+        """Check quickly that the model can read a vocabulary; from any thread.
 
         Raises:
             VocabularyError: a prompt is longer than the model's context.
@@ -261,21 +452,22 @@ class ActiveSegmenter:
         self._text.check_length([canonical_name(prompt) for prompt in vocabulary.prompts])
 
     def encode(self, vocabulary: Vocabulary) -> PromptSet:
-        """Embeds and expands the prompts of a vocabulary, without putting it in force.
+        """Encode the prompts of a vocabulary without using it yet; may run beside `segment` in another thread.
 
-        Touches only the text side of the model, so that it may run beside `segment`. The text encoder is loaded if
-        the prompt cache lacks a phrase.
+        The text encoder is loaded only if the prompt cache lacks a prompt.
 
         Raises:
             VocabularyError: a prompt is longer than the model's context.
             ModelError: the text encoder cannot be loaded.
             OutOfMemoryError: there is not enough memory.
         """
+        if self._hypernyms is None:
+            self._hypernyms = default_hypernyms()
         try:
             return encode_vocabulary(
                 vocabulary,
                 self._text,
-                self._hypernym_lookup(),
+                self._hypernyms,
                 self.settings.neighbor_tokens,
                 self.settings.hypernym_tokens,
             )
@@ -287,11 +479,19 @@ class ActiveSegmenter:
                 "ask for fewer, or fill the prompt cache ahead on a machine that has more"
             ) from error
 
+    def fits(self, prompts: PromptSet) -> bool:
+        """Return whether `prompts` were encoded with the numbers of context tokens of these settings."""
+        settings = self.settings
+        return (prompts.neighbor_tokens, prompts.hypernym_tokens) == (
+            settings.neighbor_tokens,
+            settings.hypernym_tokens,
+        )
+
     def use(self, prompts: PromptSet) -> None:
-        """Puts encoded prompts in force; an image that is being segmented keeps the old ones.
+        """Use encoded prompts from the next image on; from any thread.
 
         Raises:
-            SettingsError: the prompts were expanded with other settings.
+            SettingsError: the prompts were encoded with other settings.
         """
         if not self.fits(prompts):
             raise SettingsError(
@@ -301,269 +501,207 @@ class ActiveSegmenter:
             )
         self._prompts = prompts
 
-    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
-        """Encodes a vocabulary and puts it in force."""
-        self.use(self.encode(vocabulary))
+    def with_settings(self, settings: SegmenterSettings, plain: bool | None = None) -> ActiveSegmenter:
+        """Return a segmenter with other settings, the same weights and the vocabulary in use.
 
-    def segment(self, rgb: np.ndarray, memory: StreamMemory | None = None) -> SegmentationResult:
-        """Labels an image with the vocabulary in force.
+        The vocabulary is encoded again only if the number of context tokens changes.
 
         Args:
-            rgb: uint8 [H, W, 3].
-            memory: of the stream that it is the next image of; None: of none.
+            settings: the other ones.
+            plain: as in the constructor; None: unchanged.
 
         Raises:
-            ImageError: `rgb` is no such array, is empty or has more than `max_pixels` pixels.
-            VocabularyError: no vocabulary is set.
-            ModelError: the model gave numbers that are not finite.
-            OutOfMemoryError: not even one prompt at a time fits into memory.
+            SettingsError: a resolution does not fit the model.
         """
-        return self.decode(self.encode_images([rgb], [memory])[0])
+        other = copy.copy(self)
+        if plain is not None and plain != self.plain:
+            other._heads = _heads(self._checkpoint, plain, self._compiler)
+        other._configure(settings)
+        other._prompts = None
+        if self._prompts is not None:
+            other.follow(self)
+        return other
+
+    def follow(self, other: ActiveSegmenter) -> None:
+        """Use the vocabulary that another segmenter of the same model uses, encoded as these settings need."""
+        prompts = other.prompts
+        if prompts is not None and prompts is not self._prompts:
+            self.use(prompts if self.fits(prompts) else self.encode(prompts.vocabulary))
+
+    def _configure(self, settings: SegmenterSettings) -> None:
+        self.settings = settings
+        self.full_resolution, self.preview_resolution = resolutions(
+            self._checkpoint.image_size, self._checkpoint.patch_size, settings
+        )
+        full: Levels = "all" if self.plain else "masks"
+        preview: Levels = "all" if self.plain else "coarse"
+        self._full = self._encoder(full, self.full_resolution)
+        self._preview = self._encoder(preview, self.preview_resolution)
+        # What is compiled for a resolution stays compiled while the other changes.
+        self._encoders = {
+            (full, self.full_resolution): self._full,
+            (preview, self.preview_resolution): self._preview,
+        }
+
+    def _encoder(self, levels: Levels, resolution: int) -> VisionEncoder:
+        known = self._encoders.get((levels, resolution))
+        return known or VisionEncoder(self._checkpoint, resolution, levels, self._compiler)
 
     @torch.inference_mode()
     def warm_up(self, prompts: PromptSet) -> None:
-        """Runs every size of bucket that images may need, so that compiling does not hold up the first of them.
+        """Run every bucket size that images may need, so that compiling does not delay the first of them.
 
         Args:
-            prompts: a vocabulary that comes into force.
+            prompts: a vocabulary that is used next.
 
         Raises:
             ModelError: torch cannot compile the model on this machine, or as `segment`.
             OutOfMemoryError: as `segment`.
         """
-        self._image_room.run(1, lambda _: self._run_every_size(prompts))
+        self._image_batch.run(1, lambda _: self._run_every_bucket_size(prompts))
 
-    def _run_every_size(self, prompts: PromptSet) -> None:
+    def _run_every_bucket_size(self, prompts: PromptSet) -> None:
         settings = self.settings
-        clock = StageTimer(self._checkpoint.device)
-        blank = [np.zeros((self.full_resolution, self.full_resolution, 3), np.uint8)]
-        full = self._heads.prepare(self._full.encode(self._full.prepare_all(blank)), masks=True)
-        asked = []
-        if self._prunes(prompts):
-            small = self._preview.encode(self._preview.prepare_all(blank))
-            asked.append(self._heads.prepare(small, masks=False))
+        timer = StageTimer(self._checkpoint.device)
+        blank = np.zeros((self.full_resolution, self.full_resolution, 3), np.uint8)
+        full = self._heads.prepare(self._full.encode(self._full.prepare_all([blank])), masks=True)
+        plan = self._first_plan(prompts)
+        scored_on = []
+        if plan.schedule != EMPTY_SCHEDULE:
+            small = self._preview.encode(self._preview.prepare_all([blank]))
+            scored_on.append(self._heads.prepare(small, masks=False))
             if settings.reuses_frames and settings.preview_way == "share":
-                asked.append(full)
+                scored_on.append(full)
         most = min(len(prompts), settings.bucket_size)
         for size in range(BUCKET_STEP, most + BUCKET_STEP, BUCKET_STEP):
-            queries = tuple(range(min(size, most)))
-            for image in asked:
-                self._ask(image, prompts, queries)
+            indices = tuple(range(min(size, most)))
+            for image in scored_on:
+                self._presence(image, prompts, indices)
             if size - BUCKET_STEP < settings.max_active:
-                some = EncodedImage(full, (1, 1), prompts, None, queries[: settings.max_active], {})
-                self._prompt_room.run(settings.bucket_size, partial(self._decode, some, clock=clock))
+                active = indices[: settings.max_active]
+                encoded = EncodedImage(full, blank[:1, :1], prompts, plan, None, active, active, {})
+                self._prompt_batch.run(settings.bucket_size, partial(self._decode, encoded, timer=timer))
 
-    @torch.inference_mode()
-    def encode_images(
-        self, images: Sequence[np.ndarray], memories: Sequence[StreamMemory | None] | None = None
-    ) -> list[EncodedImage]:
-        """The part of `segment` that images share: selects the active prompts of each, and encodes it.
+    # The model and its state, for reports.
 
-        All go through both passes of the vision encoder at once; prompts are asked image by image. The vocabulary in
-        force now is the one that `decode` labels with.
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The model."""
+        return self._checkpoint
+
+    @property
+    def plain(self) -> bool:
+        """Whether transformers' own modules are used, which share nothing among prompts."""
+        return isinstance(self._heads, PromptHeads)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether large parts of the model are compiled, so that the first images of each kind take long."""
+        return self._compiler is not None and not self.plain
+
+    @property
+    def device(self) -> str:
+        """Device of the model, such as "cpu" or "cuda:0"."""
+        return str(self._checkpoint.device)
+
+    @property
+    def dtype(self) -> str:
+        """Precision of the model's matrix products, such as "bfloat16"."""
+        return self._checkpoint.dtype_name
+
+    @property
+    def bucket_size(self) -> int:
+        """Number of prompts decoded together: the setting, or less while memory is short."""
+        return self._prompt_batch.within(self.settings.bucket_size)
+
+    @property
+    def text_encoder_loaded(self) -> bool:
+        """Whether the text encoder is in memory."""
+        return self._text.loaded
+
+    def device_memory(self) -> DeviceMemory | None:
+        """Return the memory of the model's GPU; None on the CPU. From any thread."""
+        return device_memory(self._checkpoint.device)
+
+
+class Stream:
+    """Labels the frames of one video, reusing what is known from the frames before (`ActiveSegmenter.stream`).
+
+    It uses the vocabulary that its segmenter uses at each frame; a change scores all prompts again. One thread uses it.
+
+    Example:
+        >>> with model.stream(profile="realtime") as stream:
+        ...     for image, seconds in video:
+        ...         result = stream(image, stamp=seconds)
+    """
+
+    def __init__(self, segmenter: ActiveSegmenter, settings: SegmenterSettings) -> None:
+        self._source = segmenter
+        self._segmenter: ActiveSegmenter | None = segmenter.with_settings(settings)
+        self._memory = StreamMemory()
+        self.settings = settings
+
+    def __call__(self, image: ImageInput, stamp: float | datetime | None = None) -> SegmentationResult:
+        """Label the next frame.
 
         Args:
-            images: uint8 [H, W, 3] each, of any sizes.
-            memories: one for each image, of the stream that it belongs to, or None; None: they belong to none. A
-                memory learns of an image when it is decoded.
+            image: as for calling the segmenter.
+            stamp: when it was taken, in seconds since any fixed time, or a datetime. All prompts are scored again
+                if it is before the last frame or more than 5 s after it. None: not known.
 
         Raises:
-            ImageError, VocabularyError, ModelError, OutOfMemoryError: as `segment`, for any of the images.
-            SettingsError: two images have the same memory.
+            ImageError: the image is unusable, or the stamp is not such a time.
+            VocabularyError, ModelError, OutOfMemoryError: as `ActiveSegmenter.segment`.
+            ActiveSamError: the stream is closed.
         """
-        prompts = self._checked(images)
-        clock = StageTimer(self._checkpoint.device)
-        frames = self._planned(images, memories or [None] * len(images), prompts)
-        encoded = self._together(frames, lambda some: self._encode(some, prompts, clock))
-        timings = clock.seconds(max(len(images), 1))
-        return [replace(one, timings=timings) for one in encoded]
+        if self._segmenter is None:
+            raise ActiveSamError("the stream is closed; open another one with ActiveSegmenter.stream()")
+        if stamp is not None:
+            self._memory.at(_nanoseconds(stamp))
+        self._segmenter.follow(self._source)
+        return self._segmenter.segment(image, self._memory)
 
-    @torch.inference_mode()
-    def decode(self, encoded: EncodedImage) -> SegmentationResult:
-        """Decodes the active prompts of an encoded image and labels its pixels.
+    def reset(self) -> None:
+        """Forget the frames before, so that the next one scores all prompts."""
+        self._memory.forget()
 
-        Raises:
-            ModelError, OutOfMemoryError: as `segment`.
-        """
-        clock = StageTimer(self._checkpoint.device)
-        result = self._prompt_room.run(
-            self.settings.bucket_size, lambda size: self._decode(encoded, size, clock)
+    def close(self) -> None:
+        """Release what the stream holds; further frames are refused."""
+        self._segmenter = None
+        self._memory = StreamMemory()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def _nanoseconds(stamp: float | datetime) -> int:
+    if isinstance(stamp, datetime):
+        stamp = stamp.timestamp()
+    if isinstance(stamp, bool) or not isinstance(stamp, int | float | np.number) or not isfinite(stamp):
+        raise ImageError(f"the stamp is {stamp!r}; expected seconds as a finite number, or a datetime")
+    if abs(stamp) > _LARGEST_SECONDS:
+        raise ImageError(f"the stamp is {stamp!r}; expected seconds, so divide nanoseconds by 1e9")
+    return round(float(stamp) * 1e9)
+
+
+def _as_vocabulary(vocabulary: Vocabulary | Sequence[str] | str | Path, background: str | None) -> Vocabulary:
+    names: Sequence[str] | None
+    if isinstance(vocabulary, str):
+        names = words_of(vocabulary)
+    elif isinstance(vocabulary, Vocabulary | Path):
+        names = None
+    else:
+        names = vocabulary
+    if names is not None:
+        return Vocabulary.from_names(names, background)
+    if background is not None:
+        raise VocabularyError(
+            f"the background {background!r} is given with a vocabulary that states its own; give one of them"
         )
-        self._prompt_room.image_done()
-        encoded.remember(result)
-        return replace(result, timings=added(encoded.timings, clock.seconds()))
-
-    @torch.inference_mode()
-    def preview(self, images: Sequence[np.ndarray]) -> list[PreviewResult]:
-        """Asks the preview alone which prompts each image shows, for any size of vocabulary.
-
-        Args:
-            images: uint8 [H, W, 3] each, of any sizes.
-
-        Raises:
-            ImageError, VocabularyError, ModelError, OutOfMemoryError: as `segment`, for any of the images.
-        """
-        prompts = self._checked(images)
-        clock = StageTimer(self._checkpoint.device)
-        everything = range(len(prompts))
-        asked = self._together(
-            images,
-            lambda some: self._ask_preview([(rgb, everything) for rgb in some], prompts, clock),
-        )
-        timings = clock.seconds(max(len(images), 1))
-        results = []
-        for presence in asked:
-            active = tuple(everything)
-            if self._prunes(prompts):
-                active = self._select(presence)
-            values = presence.cpu().numpy()
-            classes = active_classes(
-                prompts.vocabulary, {query: float(values[query]) for query in active}, values, pixels=None
-            )
-            results.append(PreviewResult(values, active, classes, timings, prompts.vocabulary))
-            self._prompt_room.image_done()
-        return results
-
-    def _checked(self, images: Sequence[np.ndarray]) -> PromptSet:
-        for rgb in images:
-            check_image(rgb, self.settings.max_pixels)
-        prompts = self._prompts
-        if prompts is None:
-            raise VocabularyError("no vocabulary is set; call set_vocabulary before the first image")
-        return prompts
-
-    def _planned(
-        self, images: Sequence[np.ndarray], memories: Sequence[StreamMemory | None], prompts: PromptSet
-    ) -> list[tuple[np.ndarray, Plan]]:
-        distinct(memories)
-        settings, queries = self.settings, prompts.vocabulary.prompts
-        alone = Plan(single_image_schedule(len(queries), settings), queries, settings)
-        return [
-            (rgb, alone if memory is None else memory.plan(rgb, queries, settings))
-            for rgb, memory in zip(images, memories, strict=True)
-        ]
-
-    def _together(self, images: Sequence[S], work: Callable[[Sequence[S]], list[T]]) -> list[T]:
-        """What `work` gives for each image, as many at a time as memory has room for."""
-        if not images:
-            return []
-        found = self._image_room.run(
-            len(images),
-            lambda size: [
-                one for start in range(0, len(images), size) for one in work(images[start : start + size])
-            ],
-        )
-        for _ in images:
-            self._image_room.image_done()
-        return found
-
-    def _encode(
-        self, frames: Sequence[tuple[np.ndarray, Plan]], prompts: PromptSet, clock: StageTimer
-    ) -> list[EncodedImage]:
-        small = [one for one, (_, plan) in enumerate(frames) if plan.schedule.mode in ("full", "sweep")]
-        previews = iter(
-            self._ask_preview(
-                [(frames[one][0], frames[one][1].schedule.prompts) for one in small], prompts, clock
-            )
-        )
-        with clock.timed("prepare"):
-            pixels = self._full.prepare_all([rgb for rgb, _ in frames])
-        with clock.timed("encode"):
-            features = [self._heads.prepare(image, masks=True) for image in self._full.encode(pixels).split()]
-        encoded = []
-        for index, (image, (rgb, plan)) in enumerate(zip(features, frames, strict=True)):
-            asked = next(previews) if index in small else None
-            if plan.schedule.mode == "share":
-                with clock.timed("preview"):
-                    asked = self._ask(image, prompts, plan.schedule.prompts)
-            selected, active = self._choose(plan, asked)
-            encoded.append(EncodedImage(image, rgb.shape[:2], prompts, asked, active, {}, plan, selected))
-        return encoded
-
-    def _ask_preview(
-        self, frames: Sequence[tuple[np.ndarray, Sequence[int]]], prompts: PromptSet, clock: StageTimer
-    ) -> list[torch.Tensor]:
-        """Presence of the given queries of each image at the preview's resolution; see `_ask`."""
-        if not frames:
-            return []
-        # The features end with this call, so that they take no memory beside those of the full resolution.
-        with clock.timed("prepare"):
-            pixels = self._preview.prepare_all([rgb for rgb, _ in frames])
-        with clock.timed("preview"):
-            features = self._preview.encode(pixels).split()
-            return [
-                self._ask(self._heads.prepare(image, masks=False), prompts, queries)
-                for image, (_, queries) in zip(features, frames, strict=True)
-            ]
-
-    def _ask(
-        self, image: ImageFeatures | PreparedImage, prompts: PromptSet, queries: Sequence[int]
-    ) -> torch.Tensor:
-        """Presence of the given queries, float32 [Q], NaN for the others."""
-        presence = self._prompt_room.run(
-            self.settings.bucket_size,
-            lambda size: ask_presence(self._heads, image, prompts, size, queries),
-        )
-        self._checkpoint.require_finite(presence)
-        every = presence.new_full((len(prompts),), torch.nan)
-        every[list(queries)] = presence
-        return every
-
-    def _choose(self, plan: Plan, asked: torch.Tensor | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The queries that presence selects, and those to decode, ascending."""
-        if not plan.prunes:
-            everything = tuple(range(len(plan.queries)))
-            return everything, everything
-        if plan.known is None:
-            selected = self._select(asked)
-            return selected, selected
-        presence = plan.presence(None if asked is None else asked.cpu().numpy())
-        selected = self._select(torch.from_numpy(presence))
-        return selected, plan.active(selected, presence)
-
-    def _prunes(self, prompts: PromptSet) -> bool:
-        """Whether the first image of a stream may have classes that are not decoded."""
-        return first_frame_schedule(len(prompts), self.settings) != EMPTY_SCHEDULE
-
-    def _select(self, presence: torch.Tensor) -> tuple[int, ...]:
-        settings = self.settings
-        # Of so few words none has to go for want of room.
-        fraction = settings.keep_fraction if len(presence) > settings.max_active else 1.0
-        return select_active(presence, fraction, settings.max_active, settings.presence_floor)
-
-    def _decode(self, encoded: EncodedImage, bucket_size: int, clock: StageTimer) -> SegmentationResult:
-        settings = self.settings
-        vocabulary = encoded.prompts.vocabulary
-        presence: dict[int, float] = {}
-        instances: dict[int, int] = {}
-        planes = decode_planes(
-            self._heads, encoded, bucket_size, settings.confidence_threshold, presence, clock, instances
-        )
-        with clock.timed("fuse"):
-            top = fuse(planes, len(vocabulary), encoded.size, self._checkpoint.device)
-            self._checkpoint.require_finite(top.best)
-            labels, confidence = label_pixels(top, vocabulary, settings)
-            preview = None if encoded.preview is None else encoded.preview.cpu().numpy()
-            pixels = np.bincount(labels.ravel(), minlength=vocabulary.unlabeled_id + 1)
-
-        return SegmentationResult(
-            labels=labels,
-            unlabeled_id=vocabulary.unlabeled_id,
-            confidence=confidence,
-            active=active_classes(vocabulary, presence, preview, pixels),
-            preview_presence=preview,
-            active_prompts=encoded.active,
-            schedule=encoded.schedule,
-            prompt_presence=tuple(presence.values()),
-            timings={},
-            vocabulary=vocabulary,
-            instances=tuple(instances.values()),
-        )
-
-    def _hypernym_lookup(self) -> HypernymLookup:
-        if self._hypernyms is None:
-            self._hypernyms = default_hypernyms()
-        return self._hypernyms
+    return vocabulary if isinstance(vocabulary, Vocabulary) else load_vocabulary_file(vocabulary).vocabulary()
 
 
 def _heads(checkpoint: Checkpoint, plain: bool, compiler: Compiler | None) -> PromptHeads | FusedPromptHeads:

@@ -10,8 +10,7 @@ import numpy as np
 from activesam_ros.evaluation.metrics import ConfusionMatrix
 from activesam_ros.model.flops import ModelFlops, Workload
 from activesam_ros.settings import PROFILES, SegmenterSettings
-from activesam_ros.stages.scene_change import change, thumbnail
-from activesam_ros.stages.temporal_reuse import StreamMemory
+from activesam_ros.stages.temporal_reuse import StreamMemory, scene_change, thumbnail
 from activesam_ros.toytown import CLASSES, FOREIGN
 from activesam_ros.toytown.world import HELD_OUT_SEED, RenderedFrame, World
 from activesam_ros.vocabulary import Vocabulary
@@ -217,12 +216,12 @@ def change_rows(drives: Sequence[Sequence[np.ndarray]]) -> tuple[ChangeRow, ...]
     rows = [
         _change_row(
             f"of a drive, at {CHANGE_RATE / step:g} Hz",
-            [change(*pair) for drive in small for pair in zip(drive, drive[step:], strict=False)],
+            [scene_change(*pair) for drive in small for pair in zip(drive, drive[step:], strict=False)],
         )
         for step in (1, 2, 3)
     ]
     others = [
-        change(*pair)
+        scene_change(*pair)
         for one in small
         for other in small
         if one is not other
@@ -237,7 +236,7 @@ def change_rows(drives: Sequence[Sequence[np.ndarray]]) -> tuple[ChangeRow, ...]
     }
     for name, make in alone.items():
         made = [
-            change(before, thumbnail(make(rgb)))
+            scene_change(before, thumbnail(make(rgb)))
             for drive, befores in zip(drives, small, strict=True)
             for rgb, before in zip(drive, befores, strict=True)
         ]

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from activesam_ros.errors import ActiveSamError
-from activesam_ros.system.threads import let_waiting_threads_sleep
+from activesam_ros.system.machine import let_waiting_threads_sleep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _segment(given: argparse.Namespace) -> int:
-    from activesam_ros.results_files import result_paths
+    from activesam_ros.results import result_paths
 
     vocabulary, threshold = _vocabulary(given)
     stems: dict[str, Path] = {}
@@ -128,7 +128,6 @@ def _settings(given: argparse.Namespace, threshold: float | None) -> SegmenterSe
 
 def _label_all(given: argparse.Namespace, segmenter: ActiveSegmenter, outputs: list[dict[str, Path]]) -> int:
     from activesam_ros.datasets.image_files import has_exif_rotation, read_image
-    from activesam_ros.results_files import write_result
 
     reports = []
     failed = 0
@@ -142,7 +141,7 @@ def _label_all(given: argparse.Namespace, segmenter: ActiveSegmenter, outputs: l
                 failed += 1
                 command.complain(NAME, str(error) if str(image) in str(error) else f"{image}: {error}")
             else:
-                write_result(paths, rgb, result)
+                result.save(given.out, image.stem, given.confidence)
                 if has_exif_rotation(image):
                     command.complain(
                         NAME, f"{image} was taken with a turned camera, and is labelled as it is stored"

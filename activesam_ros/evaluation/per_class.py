@@ -10,14 +10,13 @@ import torch
 from torch.nn import functional as F
 
 from activesam_ros.errors import VocabularyError
-from activesam_ros.images.checks import check_image
+from activesam_ros.images.load import to_rgb
 from activesam_ros.model.flops import Workload
 from activesam_ros.model.prompt_heads import DecodedPrompt, PromptHeads, PromptTokens
 from activesam_ros.model.vision_encoder import VisionEncoder
 from activesam_ros.results import SegmentationResult, active_classes
 from activesam_ros.stages.batch_size import AdaptiveBatchSize
-from activesam_ros.stages.fusion import fuse
-from activesam_ros.stages.labelling import label_pixels
+from activesam_ros.stages.fusion import ClassFusion, label_pixels
 from activesam_ros.stages.timing import StageTimer
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class PerClassSegmenter:
         Raises:
             ImageError, ModelError, OutOfMemoryError: as `ActiveSegmenter.segment`.
         """
-        check_image(rgb, self.settings.max_pixels)
+        rgb = to_rgb(rgb, self.settings.max_pixels)
         return self._room.run(1, lambda _: self._segment(rgb))
 
     def workload(self, result: SegmentationResult) -> Workload:
@@ -88,8 +87,10 @@ class PerClassSegmenter:
         presence: dict[int, float] = {}
         instances: dict[int, int] = {}
         with clock.timed("fuse"):
-            planes = self._planes(rgb, presence, instances, clock)
-            top = fuse(planes, len(vocabulary), rgb.shape[:2], self._checkpoint.device)
+            fusion = ClassFusion(len(vocabulary), rgb.shape[:2], self._checkpoint.device)
+            for index, scores in self._planes(rgb, presence, instances, clock):
+                fusion.add(index, scores)
+            top = fusion.finish()
             unclaimed = (top.best <= 0).cpu().numpy()
             labels, confidence = label_pixels(top, vocabulary, self.settings)
             fallback = vocabulary.background_id

@@ -1,1 +1,1 @@
-"""Image messages and files to RGB."""
+"""Image messages, files, arrays and tensors to RGB."""

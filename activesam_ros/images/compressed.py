@@ -10,8 +10,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from activesam_ros.errors import ImageError, reason
-from activesam_ros.images.checks import check_size
-from activesam_ros.images.raw import BAYER_ENCODINGS, demosaic, refuse_measurements
+from activesam_ros.images.raw import BAYER_ENCODINGS, check_size, demosaic, refuse_measurements
 
 if TYPE_CHECKING:
     from collections.abc import Callable

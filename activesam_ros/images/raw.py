@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 
 from activesam_ros.errors import ImageError
-from activesam_ros.images.checks import check_size
 
 # Channels of the 8-bit encodings, and how they become RGB; rgb8 is that.
 _EIGHT_BIT = {
@@ -52,6 +51,17 @@ SUPPORTED_ENCODINGS: tuple[str, ...] = (
 )
 
 ID_ENCODINGS: tuple[str, ...] = ("mono8", "mono16", "8UC1", "16UC1")
+
+
+def check_size(width: int, height: int, max_pixels: int | None) -> None:
+    """Raise ImageError for an image without pixels, or with more than `max_pixels`; None: no limit."""
+    if height == 0 or width == 0:
+        raise ImageError(f"the image is empty ({width}x{height} pixels): expected at least one pixel")
+    if max_pixels is not None and width * height > max_pixels:
+        raise ImageError(
+            f"the image is {width}x{height} = {width * height} pixels; at most {max_pixels} are taken, so scale "
+            "it down or raise max_pixels"
+        )
 
 
 class ImageMessage(Protocol):

@@ -17,9 +17,8 @@ from std_msgs.msg import ColorRGBA, Header
 from vision_msgs.msg import LabelInfo, VisionClass
 
 from activesam_ros import msg
-from activesam_ros.images.checks import check_size
 from activesam_ros.images.compressed import compressed_to_rgb
-from activesam_ros.images.raw import image_to_rgb
+from activesam_ros.images.raw import check_size, image_to_rgb
 from activesam_ros.results import ActiveClass
 from activesam_ros.vocabulary import Vocabulary, VocabularyClass
 

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from activesam_ros.system.threads import let_waiting_threads_sleep
+from activesam_ros.system.machine import let_waiting_threads_sleep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,1 +1,1 @@
-"""The steps of the two-stage method."""
+"""Stages of the ActiveSAM method, which `activesam_ros.segmenter` puts together."""

@@ -1,4 +1,4 @@
-"""How many things memory has room for at once, found out by trying."""
+"""Adaptive batch size: halve on out-of-memory, and grow back after a quiet period."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PATIENCE = 20
-"""Images without trouble after which twice as much is tried again."""
+"""Number of successive images without running out of memory after which the size is doubled."""
 
 
 class AdaptiveBatchSize:
-    """The size of a step that shrinks when memory runs out and recovers when it has not for a while.
+    """Batch size that is halved when memory runs out, and doubled after `PATIENCE` images without that.
 
-    It is halved each time until the step fits, and doubled after `PATIENCE` images without trouble, up to what was
-    asked for. One thread works with it; `within` may be asked by any.
+    One thread works with it; `within` may be called from any.
     """
 
     def __init__(self, what: str, release: Callable[[], None] = release_memory) -> None:
-        """Args:
-        what: the things that are counted, in the singular, for messages.
-        release: gives unused memory back between two tries.
+        """Create a batch size without a limit.
+
+        Args:
+            what: what is counted, in the singular, for messages.
+            release: frees unused memory between two tries.
         """
         self._what = what
         self._release = release
@@ -39,20 +40,20 @@ class AdaptiveBatchSize:
         self._clean = 0
 
     def within(self, most: int) -> int:
-        """The size in force where `most` is asked for."""
+        """Return the size in force where `most` is wanted."""
         limit = self._limit
         return most if limit is None else min(limit, most)
 
     def run(self, most: int, work: Callable[[int], T]) -> T:
-        """Answers `work(size)`, called again with half the size while memory runs out.
+        """Return `work(size)`, called again with half the size while memory runs out.
 
         Args:
-            most: the size to work with where memory allows.
-            work: holds nothing after it has raised.
+            most: the size to use where memory allows.
+            work: must hold no memory after it has raised.
 
         Raises:
             OutOfMemoryError: memory runs out even with a size of 1.
-            Exception: whatever else `work` raises.
+            Exception: any other exception of `work`.
         """
         while True:
             size = self.within(most)
@@ -63,8 +64,8 @@ class AdaptiveBatchSize:
                     raise
                 if size == 1 and isinstance(error, OutOfMemoryError):
                     raise
-                reason = _short(error)
-            # Out here nothing refers to the traceback any more, which holds the tensors of the failed try.
+                reason = _summary(error)
+            # Outside of the handler, where nothing refers to the traceback, which holds the tensors of the failed try.
             self._release()
             if size == 1:
                 raise OutOfMemoryError(
@@ -77,7 +78,7 @@ class AdaptiveBatchSize:
             )
 
     def image_done(self) -> None:
-        """Counts an image that went through without trouble."""
+        """Count an image that did not run out of memory."""
         if self._limit is None:
             return
         self._clean += 1
@@ -86,7 +87,7 @@ class AdaptiveBatchSize:
         self._clean = 0
         self._limit = None if 2 * self._limit >= self._wanted else 2 * self._limit
         logger.info(
-            "%d images without trouble; up to %d %ss at a time",
+            "%d images without running out of memory; up to %d %ss at a time",
             PATIENCE,
             self.within(self._wanted),
             self._what,
@@ -98,8 +99,8 @@ class AdaptiveBatchSize:
         self._clean = 0
 
 
-def _short(error: BaseException) -> str:
-    """What an exception says of the memory, as a part of a sentence; torch's go on for a paragraph."""
+def _summary(error: BaseException) -> str:
+    """Shorten the message of an exception to a part of a sentence; torch's are a paragraph."""
     text = str(error).strip() or type(error).__name__
     wanted = re.search(r"tried to allocate [\d.]+ \w+", text, re.IGNORECASE)
     return f"t{wanted[0][1:]}" if wanted else text.splitlines()[0].rstrip(".")

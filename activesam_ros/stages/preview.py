@@ -1,33 +1,105 @@
-"""Which queries of the presence preview are worth decoding."""
+"""Presence preview: score prompts at low resolution, and select the active set that is decoded."""
 
 from __future__ import annotations
 
+import logging
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
 import torch
 
+from activesam_ros.errors import SettingsError
+from activesam_ros.model.fused.heads import FusedPromptHeads, PreparedImage
+from activesam_ros.model.prompt_heads import PromptHeads, PromptTokens
 
-def select_active(
-    presence: torch.Tensor, keep_fraction: float, max_active: int, presence_floor: float = 0.0
-) -> tuple[int, ...]:
-    """The active set of an image (ActiveSAM, arXiv 2606.16996), and of that what reaches a floor.
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from activesam_ros.model.vision_encoder import ImageFeatures
+    from activesam_ros.prompts.prompt_set import PromptSet
+    from activesam_ros.settings import SegmenterSettings
+
+logger = logging.getLogger(__name__)
+
+Heads = PromptHeads | FusedPromptHeads
+
+
+def resolutions(image_size: int, patch_size: int, settings: SegmenterSettings) -> tuple[int, int]:
+    """Return the full and the preview resolution in force, in pixels.
 
     Args:
-        presence: float32 [Q], presence of every query in the preview.
-        keep_fraction: a query stays if its presence reaches the (1 − keep_fraction) quantile of all.
-        max_active: of those, at most this many stay, by presence.
-        presence_floor: of those, only these with at least this presence stay, or the first one if none has it.
+        image_size: side in pixels of the images that the model was made for.
+        patch_size: side in pixels of a patch of its vision encoder.
+        settings: the requested resolutions.
+
+    Raises:
+        SettingsError: a resolution is not a whole number of patches.
+    """
+    full = settings.full_resolution or image_size
+    preview = settings.preview_resolution
+    if preview >= full:
+        preview = max(2, round(full * 2 / 3 / patch_size)) * patch_size
+        logger.info(
+            "preview_resolution %d is not below the full resolution %d; previewing at %d",
+            settings.preview_resolution,
+            full,
+            preview,
+        )
+    for name, value in (("full_resolution", full), ("preview_resolution", preview)):
+        if value % patch_size or value < 2 * patch_size:
+            raise SettingsError(
+                f"{name} is {value}; expected a multiple of the model's patch size {patch_size}, at least twice it, "
+                f"such as {max(2, round(value / patch_size)) * patch_size}"
+            )
+    return full, preview
+
+
+def score_presence(
+    heads: Heads,
+    image: ImageFeatures | PreparedImage,
+    prompts: PromptSet,
+    indices: Sequence[int],
+    bucket_size: int,
+) -> torch.Tensor:
+    """Return the presence probability of the given prompts, float32 [len(indices)], without context tokens."""
+    return torch.cat(
+        [
+            heads.presence(image, PromptTokens(prompts.text[bucket], prompts.text_valid[bucket]))
+            for bucket in prompt_buckets(indices, bucket_size)
+        ]
+    )
+
+
+def prompt_buckets(indices: Sequence[int], size: int) -> list[list[int]]:
+    """Split prompts, in order, into the fewest buckets of at most `size`, of sizes as equal as possible."""
+    count = -(-len(indices) // size)
+    bounds = [len(indices) * bucket // count for bucket in range(count)] + [len(indices)]
+    return [list(indices[start:stop]) for start, stop in pairwise(bounds)]
+
+
+def select_active(presence: torch.Tensor, settings: SegmenterSettings) -> tuple[int, ...]:
+    """Select the active set of an image by presence (ActiveSAM, arXiv 2606.16996).
+
+    A prompt is selected if its presence reaches the (1 - keep_fraction) quantile of all, provided that there are more
+    than `max_active`; it is among the `max_active` most present; and it reaches `presence_floor`.
+
+    Args:
+        presence: last known presence of every prompt, float32 [P].
+        settings: `keep_fraction`, `max_active` and `presence_floor`.
 
     Returns:
-        Query indices, ascending; never none.
+        Prompt indices, ascending; at least one.
     """
-    threshold = torch.quantile(presence, 1 - keep_fraction)
-    kept = torch.nonzero(presence >= threshold).flatten()
-    if len(kept) == 0:
-        # Interpolation may put the quantile above the maximum by rounding.
-        kept = presence.argmax()[None]
-    if len(kept) > max_active:
+    kept = torch.arange(len(presence), device=presence.device)
+    if len(presence) > settings.max_active:
+        kept = torch.nonzero(presence >= torch.quantile(presence, 1 - settings.keep_fraction)).flatten()
+        if len(kept) == 0:
+            # Interpolation may round the quantile to a value above the maximum.
+            kept = presence.argmax()[None]
+    if len(kept) > settings.max_active:
         order = presence[kept].sort(descending=True, stable=True).indices
-        kept = kept[order[:max_active]].sort().values
-    if presence_floor > 0:
-        above = kept[presence[kept] >= presence_floor]
+        kept = kept[order[: settings.max_active]].sort().values
+    if settings.presence_floor > 0:
+        above = kept[presence[kept] >= settings.presence_floor]
         kept = above if len(above) else kept[presence[kept].argmax()][None]
     return tuple(kept.tolist())

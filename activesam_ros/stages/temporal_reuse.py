@@ -1,126 +1,171 @@
-"""What a stream of images remembers from frame to frame, so that not every word is looked for in every frame."""
+"""Temporal reuse: what is known of a stream from its frames so far, so that each frame scores few prompts.
+
+A `StreamMemory` plans each frame (`FramePlan`): which inactive prompts to score, and which active ones to keep. A scene
+change, or a gap in time, has all prompts scored again.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+import cv2
 import numpy as np
+import torch
 
 from activesam_ros.errors import SettingsError
 from activesam_ros.results import EMPTY_SCHEDULE, PreviewMode, PreviewSchedule
-from activesam_ros.stages.scene_change import SHAPE, change, thumbnail
+from activesam_ros.stages.preview import select_active
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from activesam_ros.settings import SegmenterSettings
 
-# Of what is expected of a query, so much is left after a schedule that did not find it.
-_FADING = np.float32(0.9)
+# The expected presence of a prompt is multiplied by this each time that it is scored lower.
+_DECAY = np.float32(0.9)
 LONGEST_GAP = 5_000_000_000
-"""Nanoseconds: a frame that was taken later than this after the last one finds everything forgotten."""
+"""Nanoseconds: a frame later than this after the last one starts anew."""
+
+THUMBNAIL_SHAPE = (6, 8, 3)
+"""Rows, columns and channels."""
+
+# Shorter side in pixels below which an image is not subsampled further: more pixels give the same thumbnail, slower.
+_SUBSAMPLED_SIDE = 120
+# Keeps the noise in the colour of dark cells small, in levels of 0 to 255, summed over the channels.
+_DARK = 30.0
+# Thumbnails with a smaller root mean square difference differ by less than their correlation says. The noise of a
+# sensor makes up to a third of it in the dark; another scene several times as much.
+_FAINT = 0.015
+
+
+def thumbnail(rgb: np.ndarray) -> np.ndarray:
+    """Return the layout of an image's colours, independent of its brightness.
+
+    Args:
+        rgb: uint8 [H, W, 3].
+
+    Returns:
+        float32 [6, 8, 3], the share of each channel in the light of each cell, for any shape of image.
+    """
+    step = max(1, min(rgb.shape[:2]) // _SUBSAMPLED_SIDE)
+    thinned = np.ascontiguousarray(rgb[::step, ::step])
+    # Whole levels would leave of an even surface nothing but their rounding.
+    cells = cv2.resize(thinned.astype(np.float32), THUMBNAIL_SHAPE[1::-1], interpolation=cv2.INTER_AREA)
+    return cells / (cells.sum(axis=2, keepdims=True) + _DARK)
+
+
+def scene_change(before: np.ndarray, now: np.ndarray) -> float:
+    """Return how different two thumbnails are, in [0, 1]: one minus their correlation, less for faint differences.
+
+    Without the reduction the noise of an image of one grey, which correlates with nothing, would be a new scene.
+    """
+    one, other = (part - part.mean() for part in (before, now))
+    difference = float(np.sqrt(np.square(one - other).mean()))
+    size = float(np.sqrt((one * one).sum() * (other * other).sum()))
+    correlation = float((one * other).sum()) / size if size > 1e-12 else 0.0
+    return float(np.clip(min(1 - correlation, difference / _FAINT), 0, 1))
 
 
 def single_image_schedule(count: int, settings: SegmenterSettings) -> PreviewSchedule:
-    """Score all `count` prompts of an image that belongs to no stream, or none if all are decoded anyway."""
+    """Score all `count` prompts of an image without a stream, or none if all are decoded anyway."""
     return PreviewSchedule("full", tuple(range(count))) if count > settings.max_active else EMPTY_SCHEDULE
 
 
 def first_frame_schedule(count: int, settings: SegmenterSettings) -> PreviewSchedule:
-    """Score all prompts of the first image of a stream, unless all are decoded anyway and nothing is gained later."""
-    # Even few words are worth it once: those that are absent are not decoded in the frames to come.
-    pays = settings.reuses_frames and settings.presence_floor > 0
-    return PreviewSchedule("full", tuple(range(count))) if pays else single_image_schedule(count, settings)
+    """Score all prompts of a stream's first frame, or none if all are decoded anyway in every frame."""
+    # Even a small vocabulary is worth it: absent prompts are not decoded in the frames to come.
+    worth_it = settings.reuses_frames and settings.presence_floor > 0
+    return (
+        PreviewSchedule("full", tuple(range(count))) if worth_it else single_image_schedule(count, settings)
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """What is known after a frame.
+    """State of a stream after a frame.
 
     Attributes:
-        queries, settings: what was asked, and how.
-        frame: its number since the last full schedule, which is 0.
-        presence: float32 [Q], of each query when it was last asked or decoded.
-        expected: float32 [Q], the highest presence of each query so far, which fades with every schedule that finds less.
-        seen: int64 [Q], number of the frame in which it was last asked or decoded.
-        unwanted: of each active query, the frames in a row in which it was decoded for its past alone.
+        prompts, settings: those of the frame.
+        frame: its number since the last full preview, which is 0.
+        presence: float32 [P], of each prompt when it was last scored or decoded.
+        expected: float32 [P], highest presence of each prompt so far, which decays each time that it is scored lower.
+        seen: int64 [P], number of the frame in which it was last scored or decoded.
+        unselected: for each active prompt, the successive frames in which it was decoded without being selected.
         thumbnail: of the frame.
     """
 
-    queries: tuple[str, ...]
+    prompts: tuple[str, ...]
     settings: SegmenterSettings
     frame: int
     presence: np.ndarray
     expected: np.ndarray
     seen: np.ndarray
-    unwanted: Mapping[int, int]
+    unselected: Mapping[int, int]
     thumbnail: np.ndarray
 
 
 class StreamMemory:
-    """The memory of one stream of images, such as one camera's; for one segmenter and one thread at a time.
+    """Memory of one stream of images, such as one camera's; for one segmenter and one thread at a time.
 
-    With `preview_period` 1 nothing is remembered. Else, while words and settings stay and no cut is seen:
+    With `preview_period` 1 nothing is remembered. Otherwise, while vocabulary and settings stay and no scene change is
+    seen:
 
-    - every query is asked or decoded at least once in any `preview_period` frames that follow each other;
-    - one that a schedule finds is decoded in that very frame, as far as `keep_fraction` and `max_active` allow;
-    - an active one leaves once it was not wanted in `leave_after` frames in a row.
+    - every prompt is scored or decoded at least once in any `preview_period` successive frames;
+    - a prompt that is scored and selected is decoded in the same frame, within `keep_fraction` and `max_active`;
+    - an active prompt leaves the active set after `leave_after` successive frames without being selected.
 
-    Only frames that were decoded count: one that fails leaves the memory as it was.
+    Only decoded frames count: one that fails leaves the memory as it was.
     """
 
     def __init__(self) -> None:
         self._known: _Known | None = None
-        # Of the last frame that was kept, and of the next one.
+        # Nanoseconds; of the last frame that was kept, and of the next one.
         self._stamp: int | None = None
         self._next_stamp: int | None = None
-        # Another one with every change, so that a plan that was made before it comes to nothing.
-        self._turn = object()
+        # Replaced with every change, which invalidates the plans made before it.
+        self._version = object()
 
     @property
     def frames_since_full(self) -> int | None:
-        """Frames since all queries were looked at together; None if the next schedule is full."""
-        known = self._known
-        return None if known is None else known.frame
+        """Number of frames since all prompts were scored together; None if the next frame does that."""
+        return None if self._known is None else self._known.frame
 
     def forget(self) -> None:
-        """Have the next schedule be full."""
+        """Have the next frame score all prompts."""
         self._known = None
-        self._turn = object()
+        self._version = object()
 
     def at(self, stamp: int) -> None:
-        """Say when the next frame was taken, in nanoseconds.
+        """State when the next frame was taken, in nanoseconds.
 
-        Its schedule is full if that is before the last frame that was kept, or more than `LONGEST_GAP` after it.
+        It scores all prompts if that is before the last kept frame, or more than `LONGEST_GAP` after it.
         """
         self._next_stamp = stamp
 
-    def plan(self, rgb: np.ndarray, queries: tuple[str, ...], settings: SegmenterSettings) -> Plan:
-        """What to ask of the next frame; the memory learns of it with `Plan.keep`.
+    def plan(self, rgb: np.ndarray, prompts: tuple[str, ...], settings: SegmenterSettings) -> FramePlan:
+        """Plan the next frame; `FramePlan.keep` reports its result back.
 
-        Other queries or settings than those of the last frame have everything forgotten, whatever becomes of this one.
+        Other prompts or settings than those of the last frame clear the memory, even if the frame fails.
 
         Args:
             rgb: uint8 [H, W, 3].
-            queries: the prompts of the vocabulary.
-            settings: of the segmenter.
+            prompts: those of the vocabulary.
+            settings: those of the segmenter.
         """
         known = self._known
-        if known is not None and (known.queries, known.settings) != (queries, settings):
+        if known is not None and (known.prompts, known.settings) != (prompts, settings):
             self.forget()
             known = None
         if not settings.reuses_frames:
-            return Plan(single_image_schedule(len(queries), settings), queries, settings)
+            return FramePlan(single_image_schedule(len(prompts), settings), prompts, settings)
         small = thumbnail(rgb)
         if known is not None and (
-            self._jumped() or change(known.thumbnail, small) > settings.change_threshold
+            self._jumped() or scene_change(known.thumbnail, small) > settings.change_threshold
         ):
             known = None
-        schedule = (
-            first_frame_schedule(len(queries), settings) if known is None else _next_schedule(known, settings)
-        )
-        return Plan(schedule, queries, settings, self, self._turn, known, small, self._next_stamp)
+        schedule = _next_schedule(known, settings) if known else first_frame_schedule(len(prompts), settings)
+        return FramePlan(schedule, prompts, settings, self, self._version, known, small, self._next_stamp)
 
     def _jumped(self) -> bool:
         if self._stamp is None or self._next_stamp is None:
@@ -128,7 +173,7 @@ class StreamMemory:
         return not 0 <= self._next_stamp - self._stamp <= LONGEST_GAP
 
     def state(self) -> dict[str, Any] | None:
-        """What is remembered, as plain data for `json.dumps`; None: nothing."""
+        """Return the memory as plain data for `json.dumps`; None if it is empty."""
         known = self._known
         if known is None:
             return None
@@ -138,161 +183,164 @@ class StreamMemory:
             "presence": known.presence.tolist(),
             "expected": known.expected.tolist(),
             "seen": known.seen.tolist(),
-            "unwanted": sorted(known.unwanted.items()),
+            "unwanted": sorted(known.unselected.items()),
             "thumbnail": known.thumbnail.tolist(),
         }
 
     @classmethod
     def restored(
-        cls, state: Mapping[str, Any] | None, queries: tuple[str, ...], settings: SegmenterSettings
+        cls, state: Mapping[str, Any] | None, prompts: tuple[str, ...], settings: SegmenterSettings
     ) -> StreamMemory:
-        """The memory that `state` was taken of, which had these words and settings.
+        """Return the memory that `state()` was taken of, with the same prompts and settings.
 
         Raises:
-            ValueError, KeyError, TypeError: it is no such state.
+            ValueError, KeyError, TypeError: `state` is damaged or belongs to other prompts.
         """
         memory = cls()
         if state is None:
             return memory
-        frame, stamp = _count(state, "frame"), state["stamp"]
+        frame, stamp = _whole_number(state, "frame"), state["stamp"]
         if stamp is not None and type(stamp) is not int:
             raise ValueError(f"stamp is {stamp!r}; expected a whole number or nothing")
         seen = np.array(state["seen"])
-        if seen.shape != (len(queries),):
-            raise ValueError(f"the state is that of other words; expected {len(queries)} of them")
+        if seen.shape != (len(prompts),):
+            raise ValueError(f"the state is that of other prompts; expected {len(prompts)} of them")
         if seen.dtype.kind != "i" or seen.min(initial=0) < 0 or seen.max(initial=0) > frame:
             raise ValueError(f"seen holds other numbers than those of frames; expected 0 to {frame}")
-        unwanted = {query: _count({"unwanted": count}, "unwanted") for query, count in state["unwanted"]}
-        if not all(type(query) is int and 0 <= query < len(queries) for query in unwanted):
-            raise ValueError(f"unwanted names no queries; expected indices below {len(queries)}")
+        unselected = {
+            prompt: _whole_number({"unwanted": count}, "unwanted") for prompt, count in state["unwanted"]
+        }
+        if not all(type(prompt) is int and 0 <= prompt < len(prompts) for prompt in unselected):
+            raise ValueError(f"unwanted names no prompts; expected indices below {len(prompts)}")
         memory._stamp = stamp
         memory._known = _Known(
-            queries,
+            prompts,
             settings,
             frame,
-            _shares(state, "presence", (len(queries),)),
-            _shares(state, "expected", (len(queries),)),
+            _fractions(state, "presence", (len(prompts),)),
+            _fractions(state, "expected", (len(prompts),)),
             seen.astype(np.int64),
-            unwanted,
-            _shares(state, "thumbnail", SHAPE),
+            unselected,
+            _fractions(state, "thumbnail", THUMBNAIL_SHAPE),
         )
         return memory
 
-    def _keep(self, turn: object, known: _Known, stamp: int | None) -> None:
-        if turn is self._turn:
-            self._known, self._stamp, self._turn = known, stamp, object()
+    def _keep(self, version: object, known: _Known, stamp: int | None) -> None:
+        if version is self._version:
+            self._known, self._stamp, self._version = known, stamp, object()
 
 
-def _count(state: Mapping[str, Any], name: str) -> int:
+def _whole_number(state: Mapping[str, Any], name: str) -> int:
     value = state[name]
     if type(value) is not int or value < 0:
         raise ValueError(f"{name} is {value!r}; expected a whole number from 0")
     return value
 
 
-def _shares(state: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> np.ndarray:
+def _fractions(state: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> np.ndarray:
     values = np.array(state[name], np.float32)
-    # False for NaN too.
+    # Comparisons with NaN are false.
     if values.shape != shape or not ((values >= 0) & (values <= 1)).all():
         raise ValueError(f"{name} is damaged; expected numbers from 0 to 1 of shape {shape}")
     return values
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
-    """A frame on its way: what to ask of it, and what its answers mean in the light of the frames before.
+class FramePlan:
+    """A frame on its way: which prompts to score, and what the scores mean in the light of the frames before.
 
     Attributes:
-        schedule: what to ask.
-        queries, settings: of the segmenter.
-        memory: that it belongs to; None: the frame is for itself.
-        turn, known, thumbnail, stamp: for the memory.
+        schedule: the prompts to score before the active set is known.
+        prompts, settings: those of the segmenter.
+        memory: of its stream; None for a single image.
+        version, known, thumbnail, stamp: for the memory.
     """
 
     schedule: PreviewSchedule
-    queries: tuple[str, ...]
+    prompts: tuple[str, ...]
     settings: SegmenterSettings
     memory: StreamMemory | None = None
-    turn: object = None
+    version: object = None
     known: _Known | None = None
     thumbnail: np.ndarray | None = None
     stamp: int | None = None
 
     @property
     def prunes(self) -> bool:
-        """Whether there is anything to choose the active set by."""
+        """Whether any presence is known, so that the active set may be smaller than the vocabulary."""
         return self.schedule.mode != "none" or self.known is not None
 
-    def presence(self, asked: np.ndarray | None) -> np.ndarray:
-        """The last that is known of every query, float32 [Q].
+    def presence(self, scored: np.ndarray | None) -> np.ndarray:
+        """Return the last known presence of every prompt, float32 [P].
 
         Args:
-            asked: float32 [Q], presence of what was asked of this frame, NaN elsewhere; None: nothing was.
-        """
-        if asked is None:
-            return self.known.presence
-        return asked if self.known is None else np.where(np.isnan(asked), self.known.presence, asked)
-
-    def active(self, selected: Sequence[int], presence: np.ndarray) -> tuple[int, ...]:
-        """The queries to decode, ascending: those selected, and those that have not been unwanted for long enough.
-
-        Args:
-            selected: indices of the queries that `presence` selects, `max_active` at most.
-            presence: as of `presence()`.
+            scored: float32 [P], presence of the prompts scored in this frame, NaN elsewhere; None: none was.
         """
         if self.known is None:
-            return tuple(selected)
-        chosen = set(selected)
-        staying = [
-            query
-            for query, unwanted in self.known.unwanted.items()
-            if query not in chosen and unwanted + 1 < self.settings.leave_after
-        ]
-        staying.sort(key=lambda query: (-float(presence[query]), query))
-        return tuple(sorted(chosen.union(staying[: self.settings.max_active - len(chosen)])))
+            if scored is None:
+                raise ValueError("no presence is known; expected scores of this frame")
+            return scored
+        return (
+            self.known.presence if scored is None else np.where(np.isnan(scored), self.known.presence, scored)
+        )
 
-    def keep(self, asked: np.ndarray | None, selected: Iterable[int], decoded: Mapping[int, float]) -> None:
-        """Puts what this frame told into the memory; without effect if another frame or `forget` came between.
+    def active_set(self, scored: np.ndarray | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the prompts that presence selects, and the prompts to decode, both ascending.
+
+        The latter are the former, and active ones that have not been unselected for `leave_after` frames.
 
         Args:
-            asked: as of `presence`.
-            selected: as of `active`.
-            decoded: presence at full resolution of each query that was decoded.
+            scored: as in `presence`.
         """
-        if self.memory is None or not self.prunes:
+        if not self.prunes:
+            everything = tuple(range(len(self.prompts)))
+            return everything, everything
+        presence = self.presence(scored)
+        selected = select_active(torch.from_numpy(presence), self.settings)
+        if self.known is None:
+            return selected, selected
+        chosen = set(selected)
+        staying = [
+            prompt
+            for prompt, frames in self.known.unselected.items()
+            if prompt not in chosen and frames + 1 < self.settings.leave_after
+        ]
+        staying.sort(key=lambda prompt: (-float(presence[prompt]), prompt))
+        return selected, tuple(sorted(chosen.union(staying[: self.settings.max_active - len(chosen)])))
+
+    def keep(self, scored: np.ndarray | None, selected: Iterable[int], decoded: Mapping[int, float]) -> None:
+        """Report the frame's result to the memory; without effect if another frame or `forget` came between.
+
+        Args:
+            scored: as in `presence`.
+            selected: as from `active_set`.
+            decoded: presence at full resolution of each decoded prompt.
+        """
+        if self.memory is None or self.thumbnail is None or not self.prunes:
             return
         before = self.known
         frame = 0 if before is None else before.frame + 1
-        presence = self.presence(asked).copy()
+        presence = self.presence(scored).copy()
         seen = np.zeros(len(presence), np.int64) if before is None else before.seen.copy()
         seen[list(self.schedule.prompts)] = frame
-        for query, value in decoded.items():
-            presence[query], seen[query] = value, frame
-        looked = seen == frame
+        for prompt, value in decoded.items():
+            presence[prompt], seen[prompt] = value, frame
         expected = presence.copy()
         if before is not None:
-            faded = np.where(looked, _FADING, np.float32(1)) * before.expected
-            expected = np.where(looked, np.maximum(presence, faded), faded).astype(np.float32)
-        wanted = set(selected)
-        past = {} if before is None else before.unwanted
-        self.memory._keep(
-            self.turn,
-            _Known(
-                self.queries,
-                self.settings,
-                frame,
-                presence,
-                expected,
-                seen,
-                {query: 0 if query in wanted else past.get(query, 0) + 1 for query in decoded},
-                self.thumbnail,
-            ),
-            self.stamp,
+            updated = seen == frame
+            decayed = np.where(updated, _DECAY, np.float32(1)) * before.expected
+            expected = np.where(updated, np.maximum(presence, decayed), decayed).astype(np.float32)
+        chosen = set(selected)
+        past = {} if before is None else before.unselected
+        unselected = {prompt: 0 if prompt in chosen else past.get(prompt, 0) + 1 for prompt in decoded}
+        known = _Known(
+            self.prompts, self.settings, frame, presence, expected, seen, unselected, self.thumbnail
         )
+        self.memory._keep(self.version, known, self.stamp)
 
 
-def distinct(memories: Sequence[StreamMemory | None]) -> None:
-    """Refuses images of one stream side by side, since each needs what the one before told.
+def require_distinct(memories: Sequence[StreamMemory | None]) -> None:
+    """Refuse two frames of one stream in a batch, since each needs the result of the one before.
 
     Raises:
         SettingsError: a memory is given twice.
@@ -305,20 +353,23 @@ def distinct(memories: Sequence[StreamMemory | None]) -> None:
 
 
 def _next_schedule(known: _Known, settings: SegmenterSettings) -> PreviewSchedule:
-    others = np.array([one for one in range(len(known.seen)) if one not in known.unwanted], np.int64)
-    # The longest unseen first.
-    others = others[np.argsort(known.seen[others], kind="stable")]
-    frames_left = known.seen[others] + settings.preview_period - known.frame
+    inactive = np.array(
+        [prompt for prompt in range(len(known.seen)) if prompt not in known.unselected], np.int64
+    )
+    # Those not seen for the longest time first.
+    inactive = inactive[np.argsort(known.seen[inactive], kind="stable")]
+    frames_left = known.seen[inactive] + settings.preview_period - known.frame
     if settings.preview_way == "sweep":
-        due = len(others) if (frames_left <= 1).any() else 0
+        due = len(inactive) if (frames_left <= 1).any() else 0
     else:
-        # An even share, or one more where later frames could else not keep every deadline with a share or one more.
-        share, rest = divmod(len(others), settings.preview_period)
-        later = (frames_left - 1) * (share + (rest > 0))
-        due = int((np.arange(1, len(others) + 1) - later).max(initial=share))
-    chosen, rest = others[:due], others[due:]
+        # An equal share in every frame; more where later frames, at most one above that share each, would miss a
+        # deadline.
+        share, remainder = divmod(len(inactive), settings.preview_period)
+        later = (frames_left - 1) * (share + (remainder > 0))
+        due = int((np.arange(1, len(inactive) + 1) - later).max(initial=share))
+    chosen, rest = inactive[:due], inactive[due:]
     if settings.preview_way == "share":
-        # Rates in proportion to the roots of how often things come up find them soonest.
+        # Scoring rates in proportion to the root of how often a prompt appears find appearances soonest.
         urgency = np.sqrt(known.expected[rest]) * (known.frame + 1 - known.seen[rest])
         likely = rest[np.argsort(-urgency, kind="stable")][: settings.preview_likely]
         chosen = np.concatenate([chosen, likely])

@@ -1,4 +1,4 @@
-"""Where the time of an image goes."""
+"""Time per stage of an image."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class StageTimer:
-    """Seconds spent per stage; a stage inside another counts for itself only.
+    """Measures seconds per stage; a nested stage counts for itself only.
 
-    On CUDA the clock waits for the device whenever a stage begins or ends, so that work which is only queued does not
-    count for the stage after it.
+    On CUDA it synchronizes with the device whenever a stage begins or ends, so that queued work counts for the stage
+    that queued it.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -27,7 +27,7 @@ class StageTimer:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Counts the body for `stage`."""
+        """Count the time of the body for `stage`."""
         self._charge()
         self._stack.append(stage)
         try:
@@ -37,7 +37,7 @@ class StageTimer:
             self._stack.pop()
 
     def seconds(self, images: int = 1) -> dict[str, float]:
-        """Seconds of each stage so far, and "total" since the beginning, each divided by the number of images."""
+        """Return the seconds of each stage so far, and "total" since construction, each divided by `images`."""
         spent = {**self._seconds, "total": self._now() - self._begin}
         return {stage: seconds / images for stage, seconds in spent.items()}
 
@@ -54,7 +54,7 @@ class StageTimer:
         return time.perf_counter()
 
 
-def added(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
-    """The seconds per stage of two pieces of work together, "total" last."""
+def add_timings(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
+    """Return the sums of the seconds per stage, "total" last."""
     stages = sorted({**first, **second}, key=lambda stage: stage == "total")
     return {stage: first.get(stage, 0.0) + second.get(stage, 0.0) for stage in stages}

@@ -1,4 +1,4 @@
-"""What figures were measured on."""
+"""This machine: a description for measurements, and how torch's threads wait on it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def machine(threads: int) -> str:
-    """Processor, memory, software and how busy the machine was, in one line."""
+    """Describe processor, memory, software and load of this machine in one line."""
     import torch
     import transformers
 
@@ -34,3 +34,13 @@ def _processor() -> str:
 
 def _memory_gib() -> float:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+
+
+def let_waiting_threads_sleep() -> None:
+    """Have OpenMP's threads sleep while they wait, unless the user chose otherwise (OMP_WAIT_POLICY).
+
+    By default they spin, and where another busy process wants the same cores every parallel step then waits for a
+    time slice: a frame takes 20 times as long. OpenMP reads the policy when it is loaded, so call this before torch
+    is imported.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

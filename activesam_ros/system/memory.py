@@ -1,4 +1,4 @@
-"""Memory of this process and of its GPU, and how to give back what is not used."""
+"""Memory of this process and its GPU: how much, whether it ran out, and how to release it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory",
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes in memory.
+    """Memory of a process, in bytes.
 
     Attributes:
-        resident: of the process, in all.
-        anonymous: of them, without pages of files, which the system may drop and read again.
-        peak: most that was ever resident.
+        resident: resident memory.
+        anonymous: the part of it that the system cannot drop and read again from files.
+        peak: highest resident memory so far.
     """
 
     resident: int
@@ -35,12 +35,12 @@ class Memory:
 
 @dataclass(frozen=True)
 class DeviceMemory:
-    """Bytes of a GPU.
+    """Memory of a GPU, in bytes.
 
     Attributes:
-        allocated: in use by tensors of this process.
-        reserved: held by this process, unused ones for later included.
-        total: that the GPU has.
+        allocated: used by tensors of this process.
+        reserved: held by this process, including what is kept for later.
+        total: memory of the GPU.
     """
 
     allocated: int
@@ -49,7 +49,7 @@ class DeviceMemory:
 
 
 def memory(status: Path = Path("/proc/self/status")) -> Memory:
-    """The memory of a process from its status file, as Linux accounts for it.
+    """Return the memory of a process from its Linux status file.
 
     Raises:
         OSError, KeyError: there is no such file, or it has other fields.
@@ -59,7 +59,7 @@ def memory(status: Path = Path("/proc/self/status")) -> Memory:
 
 
 def device_memory(device: torch.device) -> DeviceMemory | None:
-    """The memory of a device; None for the CPU."""
+    """Return the memory of a device; None for the CPU."""
     import torch
 
     if device.type != "cuda":
@@ -79,12 +79,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def release_memory() -> None:
-    """Gives the memory of dropped objects back to the system and to other users of the GPU.
+    """Return the memory of deleted objects to the system and to other users of the GPU.
 
-    Stops every thread for the length of a garbage collection, so call it after dropping something large only.
+    Stops every thread for a garbage collection, so call it only after deleting something large.
     """
     gc.collect()
-    # A process that has not used torch or a GPU is not made to by this.
+    # Neither torch nor the GPU is initialized just for this.
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
@@ -92,7 +92,7 @@ def release_memory() -> None:
 
 
 def _trim_heap() -> None:
-    """Returns free pages of the heap, which glibc keeps otherwise; other C libraries have no such call."""
+    """Return free pages of the heap, which glibc keeps; other C libraries have no such call."""
     try:
         trim = ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError):

@@ -12,8 +12,7 @@ from activesam_ros.evaluation.methods import NO_PREVIEW
 from activesam_ros.model.flops import Workload
 from activesam_ros.results import PreviewSchedule
 from activesam_ros.settings import PROFILES, SegmenterSettings
-from activesam_ros.stages.preview import select_active
-from activesam_ros.stages.resolutions import resolutions
+from activesam_ros.stages.preview import resolutions, select_active
 from activesam_ros.stages.temporal_reuse import StreamMemory, single_image_schedule
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ def _played(settings: SegmenterSettings, words: int, shown: int) -> list[tuple[P
     presence[:shown] = np.linspace(0.95, 0.9, min(shown, words))
     if settings.preview_period == 1:
         schedule = single_image_schedule(words, settings)
-        return [(schedule, words if schedule.mode == "none" else len(_selected(presence, settings)))]
+        return [(schedule, words if schedule.mode == "none" else len(select_active(torch.from_numpy(presence), settings)))]
     memory = StreamMemory()
     image = np.zeros((8, 8, 3), np.uint8)
     queries = tuple(map(str, range(words)))
@@ -128,16 +127,7 @@ def _played(settings: SegmenterSettings, words: int, shown: int) -> list[tuple[P
         plan = memory.plan(image, queries, settings)
         asked = np.full(words, np.nan, np.float32)
         asked[list(plan.schedule.prompts)] = presence[list(plan.schedule.prompts)]
-        active: tuple[int, ...] = tuple(range(words))
-        selected = active
-        if plan.prunes:
-            selected = _selected(plan.presence(asked), settings)
-            active = plan.active(selected, plan.presence(asked))
+        selected, active = plan.active_set(asked)
         plan.keep(asked, selected, {query: float(presence[query]) for query in active})
         played.append((plan.schedule, len(active)))
     return played[-settings.preview_period :]
-
-
-def _selected(presence: np.ndarray, settings: SegmenterSettings) -> tuple[int, ...]:
-    fraction = settings.keep_fraction if len(presence) > settings.max_active else 1.0
-    return select_active(torch.from_numpy(presence), fraction, settings.max_active, settings.presence_floor)

@@ -126,7 +126,7 @@ def test_cameras_side_by_side_are_as_if_each_was_alone(make, drive):
         for stream, one in enumerate(encoded[:2]):
             result = segmenter.decode(one)
             same(result, alone[stream][number])
-        assert encoded[2].schedule.mode == "full"
+        assert encoded[2].plan.schedule.mode == "full"
     with pytest.raises(SettingsError, match="same memory"):
         segmenter.encode_images(drive[:2], [memories[0]] * 2)
     with pytest.raises(ValueError, match="shorter|longer"):
