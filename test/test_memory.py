@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from activesam_ros.benchmarks.full_size import ensure_random_model
+from activesam_ros.benchmarks.inputs import ensure_random_model
 from activesam_ros.system.memory import DeviceMemory, device_memory, memory, release_memory
 
 

@@ -1,15 +1,16 @@
-"""What the settings for streams cost in work and labels, on drives through Toy Town."""
+"""Measure what the settings for streams cost in work and labels, on drives through Toy Town."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from activesam_ros.evaluation.metrics import ConfusionMatrix
+from activesam_ros.evaluation.report.formatting import markdown_table
 from activesam_ros.model.flops import ModelFlops, Workload
-from activesam_ros.settings import PROFILES, SegmenterSettings
+from activesam_ros.settings import PROFILES, settings_for
 from activesam_ros.stages.temporal_reuse import StreamMemory, scene_change, thumbnail
 from activesam_ros.toytown import CLASSES, FOREIGN
 from activesam_ros.toytown.world import HELD_OUT_SEED, RenderedFrame, World
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 FIRST_SEED = HELD_OUT_SEED + 200_000
 FULL, PREVIEW = 1008, 672
 TOKENS, MASKS = 10, 20
-"""What work is counted for: SAM 3's sizes, tokens of a prompt, and kept masks of one that is decoded."""
+"""What work is counted for: SAM 3's resolutions, tokens of a prompt, and kept masks of a decoded one."""
 FLOORS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 VARIANTS: tuple[Mapping[str, int | str], ...] = (
     {"preview_likely": 5},
@@ -34,21 +35,23 @@ VARIANTS: tuple[Mapping[str, int | str], ...] = (
     {"preview_way": "sweep", "preview_period": 12},
     {"preview_way": "sweep", "preview_period": 24},
 )
-"""What is measured beside the profile `realtime`, as changes of it."""
+"""Changes of the profile `realtime` that are measured beside it."""
 CHANGE_RATE, CHANGE_FRAMES = 6, 25
-"""How often a second, and how many frames of each drive the change detector is measured on."""
+"""Frames per second, and of each drive, that scene change detection is measured on."""
 
 
 @dataclass(frozen=True)
-class Options:
-    """What is measured.
+class VideoOptions:
+    """What to measure.
 
     Attributes:
-        drives, frames, rate: how many drives, of how many frames each, taken how often a second.
-        classes: size of the vocabulary: the 19 of Toy Town, and foreign words.
+        drives: number of drives.
+        frames: of each drive.
+        rate: frames per second.
+        classes: size of the vocabulary: the 19 of Toy Town, and foreign ones.
         variants: changes of the profile `realtime`.
-        floors: of the floor's curve.
-        change_drives: how many drives the change detector is measured on; 0: it is not.
+        floors: values of `presence_floor`.
+        change_drives: number of drives for scene change detection; 0: it is not measured.
     """
 
     drives: int = 5
@@ -65,13 +68,13 @@ class Tally:
     """Counts over the frames of one setting.
 
     Attributes:
-        frames, decoded, full, swept: of frames, of queries decoded, of full schedules, and of sweeps.
-        asked_small, asked_full: of queries asked at the preview's, and at full resolution before decoding.
-        present, found: (frame, class) pairs that the truth shows, and those of them that were decoded.
-        delays: frames from the first that shows a class to the first that decodes it, for each time that one came up.
-        never: how often one came up and went without being decoded.
-        pairs: presence in a full preview and at full resolution of each query that was decoded then.
-        work: operations of SAM 3, of every frame but the first of a drive.
+        frames, decoded, full, swept: number of frames, decoded prompts, full previews and sweeps.
+        asked_small, asked_full: prompts scored at the preview's, and at full resolution without decoding.
+        present, found: (frame, class) pairs in the truth, and those of them that were decoded.
+        delays: frames from the first that shows a class to the first that decodes it, each time a class appears.
+        never: number of times that a class appeared and disappeared without being decoded.
+        pairs: presence in a full preview and at full resolution of each prompt that was decoded then.
+        work: operations of SAM 3 of every frame but the first of a drive.
         confusion: of the labels.
     """
 
@@ -89,19 +92,60 @@ class Tally:
     work: list[int] = field(default_factory=list)
     confusion: ConfusionMatrix = field(default_factory=lambda: ConfusionMatrix(len(CLASSES)))
 
+    def add(
+        self, result: SegmentationResult, frame: RenderedFrame, truth: set[int], decoded: set[int]
+    ) -> None:
+        """Add a frame, with the classes in its truth and those decoded."""
+        small, full = _scored(result)
+        mode = result.schedule.mode if result.schedule else "none"
+        self.frames += 1
+        self.decoded += len(result.active_prompts)
+        self.full += mode == "full"
+        self.swept += mode == "sweep"
+        self.asked_small += small
+        self.asked_full += full
+        self.present += len(truth)
+        self.found += len(truth & decoded)
+        self.confusion.add(frame.labels, np.where(result.labels == 255, 254, result.labels))
+        if mode == "full" and result.preview_presence is not None:
+            self.pairs += [
+                (float(result.preview_presence[prompt]), presence)
+                for prompt, presence in zip(result.active_prompts, result.prompt_presence or (), strict=True)
+            ]
+
+    def row(self, name: str) -> SettingCost:
+        """Summarize the counts."""
+        appeared = len(self.delays) + self.never
+        return SettingCost(
+            name=name,
+            work=float(np.mean(self.work)),
+            work_highest=float(np.max(self.work)),
+            decoded=self.decoded / self.frames,
+            asked_small=self.asked_small / self.frames,
+            asked_full=self.asked_full / self.frames,
+            full_share=self.full / self.frames,
+            mean_iou=self.confusion.mean_iou,
+            recall=self.found / self.present,
+            delay=float(np.mean(self.delays)) if self.delays else None,
+            delay_highest=max(self.delays, default=None),
+            never=self.never / appeared if appeared else 0.0,
+        )
+
 
 @dataclass(frozen=True)
-class Measured:
-    """One row: a setting, what it costs, and what its labels are worth.
+class SettingCost:
+    """What one setting costs, and what its labels are worth.
 
     Attributes:
         name: of the setting.
-        work: operations a frame, mean; `work_highest`: of the frame with most; both without the first of a drive.
-        decoded, asked_small, asked_full: queries a frame, see `Tally`.
-        full_share: share of the frames with a full schedule.
-        mean_iou, recall: of the 19 classes; share of the (frame, class) pairs that the truth shows that were decoded.
-        delay, delay_highest: frames until a class that came up is decoded, mean and most; None if none came up.
-        never: share of those that went before that.
+        work: mean operations of a frame, without the first of a drive.
+        work_highest: maximum of those.
+        decoded, asked_small, asked_full: prompts per frame, see `Tally`.
+        full_share: share of the frames with a full preview.
+        mean_iou: of the 19 classes.
+        recall: share of the (frame, class) pairs in the truth that were decoded.
+        delay, delay_highest: frames until a class that appeared is decoded, mean and maximum; None if none appeared.
+        never: share of those that disappeared before that.
     """
 
     name: str
@@ -119,12 +163,12 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class FloorRow:
-    """What a floor would take from what the published preview keeps.
+class FloorCost:
+    """What a `presence_floor` would remove from what the published preview keeps.
 
     Attributes:
-        floor: the floor.
-        under: share of the kept queries whose preview presence is under it.
+        floor: its value.
+        under: share of the kept prompts whose presence in the preview is under it.
         wrong: share of those whose presence at full resolution is not.
         measured: the published settings with this floor.
     """
@@ -132,12 +176,20 @@ class FloorRow:
     floor: float
     under: float
     wrong: float
-    measured: Measured
+    measured: SettingCost
+
+    @classmethod
+    def of(cls, floor: float, pairs: Sequence[tuple[float, float]], measured: SettingCost) -> FloorCost:
+        """Compute the shares from (preview, full resolution) presences of the prompts that the preview keeps."""
+        small, full = np.array(pairs, np.float64).reshape(-1, 2).T
+        under = small < floor
+        wrong = float(np.mean(full[under] >= floor)) if under.any() else 0.0
+        return cls(floor, float(np.mean(under)) if len(under) else 0.0, wrong, measured)
 
 
 @dataclass(frozen=True)
-class ChangeRow:
-    """How different the change detector finds pairs of images.
+class SceneChanges:
+    """Differences of pairs of images as scene change detection measures them.
 
     Attributes:
         pairs: which.
@@ -151,118 +203,69 @@ class ChangeRow:
     high: float
     cuts: float
 
+    @classmethod
+    def of(cls, pairs: str, values: Sequence[float]) -> SceneChanges:
+        """Compute percentiles and share."""
+        low, middle, high = (float(value) for value in np.percentile(values, (5, 50, 95)))
+        threshold = float(PROFILES["realtime"]["change_threshold"])
+        return cls(pairs, low, middle, high, float(np.mean(np.array(values) > threshold)))
+
 
 @dataclass(frozen=True)
-class Found:
-    """Everything that was measured."""
+class VideoResult:
+    """The measurements."""
 
-    options: Options
-    floors: tuple[FloorRow, ...]
-    profiles: tuple[Measured, ...]
-    changes: tuple[ChangeRow, ...] = ()
+    options: VideoOptions
+    floors: tuple[FloorCost, ...]
+    profiles: tuple[SettingCost, ...]
+    changes: tuple[SceneChanges, ...] = ()
 
 
 def measure_video(
-    segmenter: ActiveSegmenter, work: ModelFlops, options: Options, say: Callable[[str], None]
-) -> Found:
-    """Runs every setting over the same drives.
+    segmenter: ActiveSegmenter, flops: ModelFlops, options: VideoOptions, say: Callable[[str], None]
+) -> VideoResult:
+    """Run every setting over the same drives, none of which the model was trained on.
 
     Args:
         segmenter: of the demo model.
-        work: counts operations of SAM 3.
-        options: what.
+        flops: counts operations of SAM 3.
+        options: what to measure.
         say: told what begins.
     """
     say(f"rendering {options.drives} drives of {options.frames} frames")
-    drives = render(options)
-    segmenter.set_vocabulary(vocabulary(options.classes))
+    worlds = [World(FIRST_SEED + number) for number in range(options.drives)]
+    drives = [[world.render(index / options.rate) for index in range(options.frames)] for world in worlds]
+    segmenter.set_vocabulary(Vocabulary.from_names([*CLASSES, *FOREIGN][: options.classes]))
 
-    def run(name: str, **changes: object) -> tuple[Measured, Tally]:
+    def run(name: str, **changes: object) -> tuple[SettingCost, Tally]:
         say(name)
-        given = SegmenterSettings(**{**PROFILES["paper"], **changes})
-        tally = measure(segmenter.with_settings(given), drives, work)
-        return measured(name, tally), tally
+        tally = measure_drives(segmenter.with_settings(settings_for("paper", changes)), drives, flops)
+        return tally.row(name), tally
 
-    floors = []
+    floors: list[FloorCost] = []
     pairs: list[tuple[float, float]] = []
     for floor in options.floors:
         row, tally = run(f"floor {floor:g}", presence_floor=floor)
-        if not pairs:
-            pairs = tally.pairs  # of the lowest floor: what the quantile alone keeps
-        floors.append(floor_row(floor, pairs, row))
-    profiles = (
-        [replace(floors[0].measured, name="paper")] if options.floors[:1] == (0.0,) else [run("paper")[0]]
-    )
-    profiles.append(run("realtime", **PROFILES["realtime"])[0])
+        pairs = pairs or tally.pairs  # Of the lowest floor: what the quantile alone keeps.
+        floors.append(FloorCost.of(floor, pairs, row))
+    published = floors[0].measured if options.floors[:1] == (0.0,) else run("paper")[0]
+    profiles = [replace(published, name="paper"), run("realtime", **PROFILES["realtime"])[0]]
     for variant in options.variants:
         name = "realtime, " + ", ".join(f"{key} {value}" for key, value in variant.items())
         profiles.append(run(name, **{**PROFILES["realtime"], **variant})[0])
-    changes: tuple[ChangeRow, ...] = ()
+    changes: tuple[SceneChanges, ...] = ()
     if options.change_drives:
-        say("the change detector")
+        say("scene change detection")
         worlds = [World(FIRST_SEED + number) for number in range(options.change_drives)]
         times = [index / CHANGE_RATE for index in range(CHANGE_FRAMES)]
-        changes = change_rows([[world.render(time).rgb for time in times] for world in worlds])
-    return Found(options, tuple(floors), tuple(profiles), changes)
+        changes = measure_scene_changes([[world.render(time).rgb for time in times] for world in worlds])
+    return VideoResult(options, tuple(floors), tuple(profiles), changes)
 
 
-def change_rows(drives: Sequence[Sequence[np.ndarray]]) -> tuple[ChangeRow, ...]:
-    """What the change detector makes of drives: of driving on, of cuts, of a camera that turned, and of light.
-
-    Args:
-        drives: images, uint8 [H, W, 3], as many of each, taken `CHANGE_RATE` times a second.
-    """
-    small = [[thumbnail(rgb) for rgb in drive] for drive in drives]
-    rows = [
-        _change_row(
-            f"of a drive, at {CHANGE_RATE / step:g} Hz",
-            [scene_change(*pair) for drive in small for pair in zip(drive, drive[step:], strict=False)],
-        )
-        for step in (1, 2, 3)
-    ]
-    others = [
-        scene_change(*pair)
-        for one in small
-        for other in small
-        if one is not other
-        for pair in zip(one, other, strict=True)
-    ]
-    if others:
-        rows.append(_change_row("of two drives", others))
-    alone: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "turned by a third of its width": lambda rgb: np.roll(rgb, rgb.shape[1] // 3, 1),
-        "with half the light": lambda rgb: rgb // 2,
-        "with half as much light again": lambda rgb: np.minimum(rgb * 1.5, 255).astype(np.uint8),
-    }
-    for name, make in alone.items():
-        made = [
-            scene_change(before, thumbnail(make(rgb)))
-            for drive, befores in zip(drives, small, strict=True)
-            for rgb, before in zip(drive, befores, strict=True)
-        ]
-        rows.append(_change_row(f"one, and itself {name}", made))
-    return tuple(rows)
-
-
-def _change_row(pairs: str, values: Sequence[float]) -> ChangeRow:
-    low, middle, high = (float(value) for value in np.percentile(values, (5, 50, 95)))
-    cuts = float(np.mean(np.array(values) > PROFILES["realtime"]["change_threshold"]))
-    return ChangeRow(pairs, low, middle, high, cuts)
-
-
-def vocabulary(classes: int) -> Vocabulary:
-    """The classes of Toy Town, and words of other worlds."""
-    return Vocabulary.from_names([*CLASSES, *FOREIGN][:classes])
-
-
-def render(options: Options) -> list[list[RenderedFrame]]:
-    """The drives, none of which the model was trained on."""
-    worlds = [World(FIRST_SEED + number) for number in range(options.drives)]
-    return [[world.render(index / options.rate) for index in range(options.frames)] for world in worlds]
-
-
-def measure(segmenter: ActiveSegmenter, drives: Sequence[Sequence[RenderedFrame]], work: ModelFlops) -> Tally:
-    """Labels drives, each with a memory of its own."""
+def measure_drives(
+    segmenter: ActiveSegmenter, drives: Sequence[Sequence[RenderedFrame]], flops: ModelFlops
+) -> Tally:
+    """Label drives, each with a stream memory of its own."""
     tally = Tally()
     for drive in drives:
         memory = StreamMemory()
@@ -272,9 +275,9 @@ def measure(segmenter: ActiveSegmenter, drives: Sequence[Sequence[RenderedFrame]
             result = segmenter.segment(frame.rgb, memory)
             truth = {int(index) for index in np.unique(frame.labels) if index < len(CLASSES)}
             decoded = {each.class_id for each in result.active}
-            _add(tally, result, frame, truth, decoded)
-            if number:  # the first asks everything, and what it shows has not just come up
-                tally.work.append(work.frame(asked(result)).total)
+            tally.add(result, frame, truth, decoded)
+            if number:  # The first scores every prompt, and its classes have not just appeared.
+                tally.work.append(flops.frame(workload(result)).total)
                 waiting.update((index, number) for index in truth - before)
             for index, since in list(waiting.items()):
                 if index in decoded:
@@ -288,107 +291,98 @@ def measure(segmenter: ActiveSegmenter, drives: Sequence[Sequence[RenderedFrame]
     return tally
 
 
-def asked(result: SegmentationResult) -> Workload:
-    """What SAM 3 would have been asked for a frame with these active queries."""
-    small = len(result.schedule.prompts) if result.schedule.mode in ("full", "sweep") else 0
+def workload(result: SegmentationResult) -> Workload:
+    """Return what SAM 3 would do for a frame with this schedule and this many active prompts."""
+    small, full = _scored(result)
     return Workload(
         full_resolution=FULL,
         preview_resolution=PREVIEW,
         previewed=small,
         preview_tokens=TOKENS,
         decoded=((TOKENS, MASKS),) * len(result.active_prompts),
-        presence_only=len(result.schedule.prompts) - small,
+        presence_only=full,
     )
 
 
-def _add(tally: Tally, result: SegmentationResult, frame: RenderedFrame, truth: set[int], decoded: set[int]) -> None:
-    way, count = result.schedule.mode, len(result.schedule.prompts)
-    tally.frames += 1
-    tally.decoded += len(result.active_prompts)
-    tally.full += way == "full"
-    tally.swept += way == "sweep"
-    tally.asked_small += count if way in ("full", "sweep") else 0
-    tally.asked_full += count if way == "share" else 0
-    tally.present += len(truth)
-    tally.found += len(truth & decoded)
-    tally.confusion.add(frame.labels, np.where(result.labels == 255, 254, result.labels))
-    if way == "full":
-        tally.pairs += [
-            (float(result.preview_presence[query]), presence)
-            for query, presence in zip(result.active_prompts, result.prompt_presence, strict=True)
-        ]
+def _scored(result: SegmentationResult) -> tuple[int, int]:
+    """Count the prompts scored at the preview's, and at full resolution without decoding."""
+    if result.schedule is None:
+        return 0, 0
+    count = len(result.schedule.prompts)
+    return (0, count) if result.schedule.mode == "share" else (count, 0)
 
 
-def measured(name: str, tally: Tally) -> Measured:
-    """The row of a tally."""
-    came_up = len(tally.delays) + tally.never
-    return Measured(
-        name=name,
-        work=float(np.mean(tally.work)),
-        work_highest=float(np.max(tally.work)),
-        decoded=tally.decoded / tally.frames,
-        asked_small=tally.asked_small / tally.frames,
-        asked_full=tally.asked_full / tally.frames,
-        full_share=tally.full / tally.frames,
-        mean_iou=tally.confusion.mean_iou,
-        recall=tally.found / tally.present,
-        delay=float(np.mean(tally.delays)) if tally.delays else None,
-        delay_highest=max(tally.delays, default=None),
-        never=tally.never / came_up if came_up else 0.0,
-    )
-
-
-def floor_row(floor: float, pairs: Sequence[tuple[float, float]], row: Measured) -> FloorRow:
-    """The row of a floor.
+def measure_scene_changes(drives: Sequence[Sequence[np.ndarray]]) -> tuple[SceneChanges, ...]:
+    """Measure scene change detection on driving on, on cuts, on a camera that turned, and on light.
 
     Args:
-        floor: the floor.
-        pairs: presence in the preview and at full resolution of every query that the published preview keeps.
-        row: the published settings with this floor.
+        drives: images, uint8 [H, W, 3], as many of each, taken `CHANGE_RATE` times a second.
     """
-    small, full = np.array(pairs, np.float64).reshape(-1, 2).T
-    under = small < floor
-    wrong = float(np.mean(full[under] >= floor)) if under.any() else 0.0
-    return FloorRow(floor, float(np.mean(under)) if len(under) else 0.0, wrong, row)
+    small = [[thumbnail(rgb) for rgb in drive] for drive in drives]
+    rows = []
+    for step in (1, 2, 3):
+        values = [scene_change(*pair) for drive in small for pair in zip(drive, drive[step:], strict=False)]
+        rows.append(SceneChanges.of(f"of a drive, at {CHANGE_RATE / step:g} Hz", values))
+    others = [
+        scene_change(*pair)
+        for one in small
+        for other in small
+        if one is not other
+        for pair in zip(one, other, strict=True)
+    ]
+    if others:
+        rows.append(SceneChanges.of("of two drives", others))
+    edits: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "turned by a third of its width": lambda rgb: np.roll(rgb, rgb.shape[1] // 3, 1),
+        "with half the light": lambda rgb: rgb // 2,
+        "with half as much light again": lambda rgb: np.minimum(rgb * 1.5, 255).astype(np.uint8),
+    }
+    for name, edit in edits.items():
+        values = [
+            scene_change(before, thumbnail(edit(rgb)))
+            for drive, befores in zip(drives, small, strict=True)
+            for rgb, before in zip(drive, befores, strict=True)
+        ]
+        rows.append(SceneChanges.of(f"one, and itself {name}", values))
+    return tuple(rows)
 
 
-def as_json(found: Found) -> Mapping[str, Any]:
-    """Plain data for `json.dumps`."""
-    return asdict(found)
-
-
-def to_markdown(found: Found) -> str:
-    """A table of the floors, one of the profiles, and one of the change detector if that was measured."""
+def to_markdown(found: VideoResult) -> str:
+    """Format a table of the floors, one of the profiles, and one of scene changes if they were measured."""
     options = found.options
-    lines = [
+    parts = [
         f"{options.drives} drives of {options.frames} frames at {options.rate:g} Hz, {options.classes} classes; work "
         f"of SAM 3 at {FULL} and {PREVIEW} px, {TOKENS} tokens a prompt, {MASKS} masks a decoded prompt, without the "
         "first frame of a drive.",
-        "",
-        "| presence_floor | under it | wrongly | decoded | mIoU | recall | 10¹² operations |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for floor in found.floors:
-        row = floor.measured
-        lines.append(
-            f"| {floor.floor:g} | {floor.under:.1%} | {floor.wrong:.1%} | {row.decoded:.1f} | {row.mean_iou:.4f} | "
-            f"{row.recall:.4f} | {row.work / 1e12:.2f} |"
-        )
-    lines += [
-        "",
-        "| | 10¹² operations | most | decoded | asked small | asked full | full schedules | mIoU | recall | delay "
-        "| longest | never found |",
-        "| --- " * 12 + "|",
-    ]
-    for row in found.profiles:
-        delay = ("–", "–") if row.delay is None else (f"{row.delay:.2f}", str(row.delay_highest))
-        lines.append(
-            f"| {row.name} | {row.work / 1e12:.2f} | {row.work_highest / 1e12:.2f} | {row.decoded:.1f} | "
-            f"{row.asked_small:.1f} | {row.asked_full:.1f} | {row.full_share:.1%} | {row.mean_iou:.4f} | "
-            f"{row.recall:.4f} | {delay[0]} | {delay[1]} | {row.never:.1%} |"
-        )
+        markdown_table(
+            ["presence_floor", "under it", "wrongly", "decoded", "mIoU", "recall", "10¹² operations"],
+            [_floor_cells(floor) for floor in found.floors],
+        ),
+        markdown_table(
+            ["", "10¹² operations", "most", "decoded", "asked small", "asked full", "full previews", "mIoU", "recall",
+             "delay", "longest", "never found"],
+            [_setting_cells(row) for row in found.profiles],
+        ),
+    ]  # fmt: skip
     if found.changes:
-        lines += ["", "| change of two images | p5 | p50 | p95 | seen as a cut |", "| --- " * 5 + "|"]
-    for row in found.changes:
-        lines.append(f"| {row.pairs} | {row.low:.2f} | {row.middle:.2f} | {row.high:.2f} | {row.cuts:.1%} |")
-    return "\n".join(lines) + "\n"
+        rows = [
+            [row.pairs, f"{row.low:.2f}", f"{row.middle:.2f}", f"{row.high:.2f}", f"{row.cuts:.1%}"]
+            for row in found.changes
+        ]
+        parts.append(markdown_table(["change of two images", "p5", "p50", "p95", "seen as a cut"], rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def _floor_cells(floor: FloorCost) -> list[str]:
+    row = floor.measured
+    shares = [f"{floor.under:.1%}", f"{floor.wrong:.1%}"]
+    scores = [f"{row.mean_iou:.4f}", f"{row.recall:.4f}"]
+    return [f"{floor.floor:g}", *shares, f"{row.decoded:.1f}", *scores, f"{row.work / 1e12:.2f}"]
+
+
+def _setting_cells(row: SettingCost) -> list[str]:
+    prompts = [f"{number:.1f}" for number in (row.decoded, row.asked_small, row.asked_full)]
+    scores = [f"{row.full_share:.1%}", f"{row.mean_iou:.4f}", f"{row.recall:.4f}"]
+    delay = ["–", "–"] if row.delay is None else [f"{row.delay:.2f}", str(row.delay_highest)]
+    work = [f"{row.work / 1e12:.2f}", f"{row.work_highest / 1e12:.2f}"]
+    return [row.name, *work, *prompts, *scores, *delay, f"{row.never:.1%}"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FULL_SIZE_MASKS = 15
 """With random weights no instance passes the usual threshold; a trained model keeps about as many."""
-PATH_NAMES = ("plain", "lean", "realtime", "bfloat16", "compiled")
+SPEED_VARIANTS = ("plain", "lean", "realtime", "bfloat16", "compiled")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +39,7 @@ def _add_vocabulary(benchmarks: Any) -> None:
         "vocabulary",
         help="what classes cost",
         description="Time of changes of the vocabulary and of a start, memory with and without the text encoder, and "
-        "gaps between outputs while prompts are encoded; on the CPU.",
+        "latency of a stream while prompts are encoded; on the CPU.",
     )
     _add_model(vocabulary)
     command.add_dtype(vocabulary)
@@ -66,10 +66,9 @@ def _add_vocabulary(benchmarks: Any) -> None:
 
 def _vocabulary(given: argparse.Namespace) -> int:
     with command.loading():
-        from activesam_ros.benchmarks.report import to_markdown
-        from activesam_ros.benchmarks.vocabulary import Options, measure_vocabulary
+        from activesam_ros.benchmarks.vocabulary import VocabularyOptions, measure_vocabulary, to_markdown
 
-    options = Options(
+    options = VocabularyOptions(
         _full_size_model() if given.full_size else given.model,
         given.dtype,
         given.classes,
@@ -109,17 +108,14 @@ def _add_work(benchmarks: Any) -> None:
 
 def _work(given: argparse.Namespace) -> int:
     with command.loading():
-        from activesam_ros.benchmarks.cost.plots import work_plot
-        from activesam_ros.benchmarks.cost.report import work_to_markdown
-        from activesam_ros.benchmarks.cost.ways import Inputs
-        from activesam_ros.benchmarks.cost.work import count_work
+        from activesam_ros.benchmarks import work
 
-    found = count_work(Inputs(given.tokens, given.kept, given.shown), command.say)
-    page = work_to_markdown(found)
+    found = work.count_work(work.Assumptions(given.tokens, given.kept, given.shown), command.say)
+    page = work.to_markdown(found)
     print(page, end="")
     if given.out:
         _write(given.out, "work", page, asdict(found))
-        (given.out / "work.png").write_bytes(work_plot(found))
+        (given.out / "work.png").write_bytes(work.plot(found))
     return command.DONE
 
 
@@ -127,13 +123,13 @@ def _add_speed(benchmarks: Any) -> None:
     speed = benchmarks.add_parser(
         "speed",
         help="time and memory of the published path and of ours",
-        description="Labels the same images on several paths, each in a process of its own, in turns.",
+        description="Labels the same images in several variants, each in a process of its own, in turns.",
     )
     _add_model(speed)
     speed.add_argument(
         "--paths",
-        type=_paths,
-        help=f"of {', '.join(PATH_NAMES)}; the first is what others are compared with (default: plain,lean, and "
+        type=_speed_variants,
+        help=f"of {', '.join(SPEED_VARIANTS)}; the first is what others are compared with (default: plain,lean, and "
         "realtime unless weights are random)",
     )
     command.add_device(speed)
@@ -159,20 +155,19 @@ def _add_speed(benchmarks: Any) -> None:
     speed.set_defaults(measure=_speed)
 
 
-def _paths(text: str) -> tuple[str, ...]:
+def _speed_variants(text: str) -> tuple[str, ...]:
     names = command.names(text)
     for name in names:
-        if name not in PATH_NAMES:
-            raise argparse.ArgumentTypeError(f"{name!r}; expected {', '.join(PATH_NAMES)}")
+        if name not in SPEED_VARIANTS:
+            raise argparse.ArgumentTypeError(f"{name!r}; expected {', '.join(SPEED_VARIANTS)}")
     if len(set(names)) != len(names):
-        raise argparse.ArgumentTypeError(f"{text!r} names a path twice; expected each once")
+        raise argparse.ArgumentTypeError(f"{text!r} names a variant twice; expected each once")
     return names
 
 
 def _speed(given: argparse.Namespace) -> int:
     with command.loading():
-        from activesam_ros.benchmarks.cost.report import speed_to_markdown
-        from activesam_ros.benchmarks.cost.speed import SpeedOptions, measure_speed
+        from activesam_ros.benchmarks import speed
 
     model, masks, called = given.model, given.masks, None
     if given.full_size:
@@ -180,7 +175,7 @@ def _speed(given: argparse.Namespace) -> int:
         if given.threshold is None:
             masks = masks or FULL_SIZE_MASKS
         called = "SAM 3's published size with random weights"
-    options = SpeedOptions(
+    options = speed.SpeedOptions(
         paths=given.paths or (("plain", "lean") if given.full_size else ("plain", "lean", "realtime")),
         model=model,
         device=given.device,
@@ -194,8 +189,8 @@ def _speed(given: argparse.Namespace) -> int:
         threshold=given.threshold,
         called=called,
     )
-    found = measure_speed(options, command.say)
-    page = speed_to_markdown(found)
+    found = speed.measure_speed(options, command.say)
+    page = speed.to_markdown(found)
     print(page, end="")
     if given.out:
         _write(given.out, "speed", page, asdict(found))
@@ -207,7 +202,7 @@ def _add_video(benchmarks: Any) -> None:
         "video",
         help="what the settings for streams cost in work and labels",
         description="Labels drives through Toy Town with the demo model and several settings: SAM 3's operations a "
-        "frame, mIoU, recall, and how long a class that came up goes unseen. Half an hour on one core.",
+        "frame, mIoU, recall, and how long a class that appeared goes unseen. Half an hour on one core.",
     )
     video.add_argument("--drives", type=whole_number(1), default=5, help="so many streets (default: 5)")
     video.add_argument("--frames", type=whole_number(2), default=40, help="of each drive (default: 40)")
@@ -226,18 +221,17 @@ def _video(given: argparse.Namespace) -> int:
         import torch
         from transformers import Sam3Config
 
-        from activesam_ros.benchmarks.video import Options, as_json, measure_video, to_markdown
+        from activesam_ros.benchmarks.video import VideoOptions, measure_video, to_markdown
         from activesam_ros.model.flops import FusedModelFlops
         from activesam_ros.segmenter import ActiveSegmenter
 
     torch.set_num_threads(given.threads)
     shared = (given.drives, given.frames, given.rate, given.classes)
-    options = (
-        Options(*shared, variants=(), floors=(0.0,), change_drives=0) if given.quick else Options(*shared)
-    )
+    quick = VideoOptions(*shared, variants=(), floors=(0.0,), change_drives=0)
+    options = quick if given.quick else VideoOptions(*shared)
     segmenter = ActiveSegmenter.from_pretrained("toytown", device="cpu")
     found = measure_video(segmenter, FusedModelFlops(Sam3Config()), options, command.say)
-    return _finish(given, to_markdown(found), as_json(found))
+    return _finish(given, to_markdown(found), asdict(found))
 
 
 # What runs the node.
@@ -277,8 +271,8 @@ def _add_soak(benchmarks: Any) -> None:
 
 
 def _soak(given: argparse.Namespace) -> int:
-    from activesam_ros.benchmarks.node.report import soak_to_markdown
-    from activesam_ros.benchmarks.node.soak import SoakOptions, measure_soak
+    with command.loading():
+        from activesam_ros.benchmarks.node_soak import SoakOptions, measure_soak, to_markdown
 
     options = SoakOptions(
         frames=given.frames,
@@ -292,7 +286,7 @@ def _soak(given: argparse.Namespace) -> int:
         threads=given.threads,
     )
     found = measure_soak(options, given.log)
-    return _finish(given, soak_to_markdown(found), asdict(found), found.complaints())
+    return _finish(given, to_markdown(found), asdict(found), found.complaints())
 
 
 def _add_cameras(benchmarks: Any) -> None:
@@ -313,14 +307,14 @@ def _add_cameras(benchmarks: Any) -> None:
 
 
 def _cameras(given: argparse.Namespace) -> int:
-    from activesam_ros.benchmarks.node.cameras import CamerasOptions, measure_cameras
-    from activesam_ros.benchmarks.node.report import cameras_to_markdown
+    with command.loading():
+        from activesam_ros.benchmarks.node_cameras import CamerasOptions, measure_cameras, to_markdown
 
     options = CamerasOptions(
         rate=given.rate, seconds=given.seconds, size=given.size, model=given.model, threads=given.threads
     )
     found = measure_cameras(options, given.log)
-    return _finish(given, cameras_to_markdown(found), asdict(found), found.complaints())
+    return _finish(given, to_markdown(found), asdict(found), found.complaints())
 
 
 def _add_overhead(benchmarks: Any) -> None:
@@ -340,14 +334,14 @@ def _add_overhead(benchmarks: Any) -> None:
 
 
 def _overhead(given: argparse.Namespace) -> int:
-    from activesam_ros.benchmarks.node.overhead import OverheadOptions, measure_overhead
-    from activesam_ros.benchmarks.node.report import overhead_to_markdown
+    with command.loading():
+        from activesam_ros.benchmarks.node_overhead import OverheadOptions, measure_overhead, to_markdown
 
     options = OverheadOptions(
         sizes=given.sizes, frames=given.frames, model=given.model, threads=given.threads
     )
     found = measure_overhead(options, given.log)
-    return _finish(given, overhead_to_markdown(found), asdict(found))
+    return _finish(given, to_markdown(found), asdict(found))
 
 
 # What several have.
@@ -384,7 +378,7 @@ def _with_ros(measure: Callable[[argparse.Namespace], int], given: argparse.Name
 
 
 def _full_size_model() -> str:
-    from activesam_ros.benchmarks.full_size import ensure_random_model, full_size_folder
+    from activesam_ros.benchmarks.inputs import ensure_random_model, full_size_folder
 
     command.say("making sure of the model of full size")
     return str(ensure_random_model(full_size_folder()))

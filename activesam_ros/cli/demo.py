@@ -190,7 +190,7 @@ def _replay(options: argparse.Namespace, first: Sample, frames: Sequence[Sample]
         rclpy.try_shutdown()
     if not replay.outputs:
         raise ActiveSamError(f"the node labelled none of {len(frames)} frames; read its log {node.log}")
-    return replay, "; ".join(node.last_words())
+    return replay, "; ".join(node.frame_summaries())
 
 
 def _compare(

@@ -1,4 +1,4 @@
-"""Parts of a benchmark in processes of their own."""
+"""Run parts of a benchmark in fresh interpreters, so that memory and threads are measured apart."""
 
 from __future__ import annotations
 
@@ -16,32 +16,40 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def in_own_process(
+def run_in_subprocess(
     work: Callable[..., T], *arguments: object, threads: int | None = None, **named: object
 ) -> T:
-    """Calls a function in a fresh interpreter, so that its memory has nothing of this one's.
+    """Call an importable function in a fresh interpreter.
 
     Args:
-        work: importable; it, its arguments and its answer can be pickled.
-        arguments, named: for `work`.
+        work: it, its arguments and its result can be pickled.
+        *arguments: for `work`.
         threads: torch's threads; None: torch's choice.
+        **named: for `work`.
 
     Raises:
         Exception: what `work` raises.
     """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, _begin, (threads,)) as pool:
+    with ProcessPoolExecutor(1, context, _prepare, (threads,)) as pool:
         return pool.submit(work, *arguments, **named).result()
 
 
-class OwnProcess:
-    """An object in a fresh interpreter, which lives as long as the `with` block and is asked in turns with others."""
+class Subprocess:
+    """An object in a fresh interpreter that lives as long as the `with` block.
+
+    Example:
+        >>> with Subprocess(Segmenter, "toytown", threads=1) as segmenter:
+        ...     segmenter.call("segment", rgb)
+    """
 
     def __init__(self, make: Callable[..., object], *arguments: object, threads: int | None = None) -> None:
-        """Args:
-        make: importable; makes the object there. Whatever goes there or comes back can be pickled.
-        arguments: for `make`.
-        threads: torch's threads; None: torch's choice.
+        """Start the interpreter; the first call makes the object.
+
+        Args:
+            make: importable; makes the object there. Whatever goes there or comes back can be pickled.
+            *arguments: for `make`.
+            threads: torch's threads; None: torch's choice.
         """
         context = multiprocessing.get_context("spawn")
         self._ours, theirs = context.Pipe()
@@ -49,29 +57,29 @@ class OwnProcess:
         self._process.start()
         theirs.close()
 
-    def __enter__(self) -> OwnProcess:
+    def __enter__(self) -> Subprocess:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ours.close()
-        # Without a caller it ends by itself, unless it is in the middle of something.
+        # It ends by itself once the pipe is closed, unless it is in the middle of a call.
         self._process.join(0 if kind else 10)
         if self._process.is_alive():
             self._process.kill()
         self._process.join()
 
     def call(self, name: str, *arguments: object) -> Any:
-        """Calls a method of the object.
+        """Call a method of the object.
 
         Raises:
             ActiveSamError: the process ended.
-            Exception: what the method raises, or what making the object raised.
+            Exception: what the method or the making of the object raises.
         """
         try:
             self._ours.send((name, arguments))
-            answer, error = self._ours.recv()
+            result, error = self._ours.recv()
         except (EOFError, OSError) as broken:
             self._process.join()
             raise ActiveSamError(
@@ -80,7 +88,7 @@ class OwnProcess:
             ) from broken
         if error is not None:
             raise error
-        return answer
+        return result
 
 
 def _serve(
@@ -94,14 +102,14 @@ def _serve(
             return
         try:
             if made is None:
-                _begin(threads)
+                _prepare(threads)
                 made = make(*arguments)
             theirs.send((getattr(made, name)(*given), None))
-        except Exception as error:  # raised again by the caller
+        except Exception as error:  # Raised again by the caller.
             theirs.send((None, error))
 
 
-def _begin(threads: int | None) -> None:
+def _prepare(threads: int | None) -> None:
     import torch
     from transformers.utils import logging
 

@@ -1,11 +1,12 @@
-"""The node's own counts, and what is missing between them and what was seen from outside."""
+"""Frames that were sent and labelled, and the node's own counts of them."""
 
+import threading
 from dataclasses import replace
 
 import pytest
 
-from activesam_ros.benchmarks.node.counts import NodeCounts, read_counts, unexplained
-from activesam_ros.benchmarks.node.ledger import Traffic
+from activesam_ros.benchmarks.node_session import FrameLog, NodeCounts, Traffic, read_counts
+from activesam_ros.benchmarks.node_soak import unexplained
 from activesam_ros.errors import ActiveSamError
 from activesam_ros.ros.inbox import Drop, FrameCounts
 from activesam_ros.ros.latency import Latency
@@ -61,3 +62,46 @@ def test_every_frame_is_explained():
 )
 def test_what_is_missing_is_found(traffic, counts):
     assert unexplained(replace(TRAFFIC, **traffic), replace(COUNTS, **counts)) > 0
+
+
+def test_frames_before_a_labelled_one_are_done():
+    log = FrameLog(["front"])
+    for stamp, good in ((10, True), (20, False), (30, True), (40, True)):
+        log.sent("front", stamp, stamp / 10, good)
+    assert log.traffic("front") == Traffic(sent=4, bad=1, labelled=0, strange=0, on_the_way=4)
+    log.labelled("front", 30, 5.0)
+    assert log.traffic("front") == Traffic(sent=4, bad=1, labelled=1, strange=0, on_the_way=1)
+    assert log.latencies() == [2.0]
+
+
+def test_labels_of_no_frame_on_its_way_are_strange():
+    log = FrameLog(["front"])
+    log.sent("front", 10, 0.0)
+    log.sent("front", 20, 0.0, good=False)
+    for stamp in (99, 20, 10, 10):
+        log.labelled("front", stamp, 1.0)
+    assert log.traffic("front") == Traffic(sent=2, bad=1, labelled=4, strange=3, on_the_way=1)
+
+
+def test_cameras_are_apart_and_latencies_keep_the_order_of_sending():
+    log = FrameLog(["front", "rear"])
+    log.sent("rear", 10, 0.0)
+    log.sent("front", 10, 0.0)
+    log.sent("rear", 20, 0.0)
+    log.labelled("front", 10, 2.0)
+    log.labelled("rear", 10, 1.0)
+    log.labelled("rear", 20, 3.0)
+    assert log.latencies() == [1.0, 2.0, 3.0]
+    assert log.latencies("rear") == [1.0, 3.0]
+
+
+def test_a_client_waits_for_room():
+    log = FrameLog(["front"])
+    for stamp in (1, 2, 3):
+        log.sent("front", stamp, 0.0)
+    assert log.wait_for("front", 3, 0.0)
+    assert not log.wait_for("front", 2, 0.0)
+    answering = threading.Timer(0.05, log.labelled, ("front", 2, 1.0))
+    answering.start()
+    assert log.wait_for("front", 1, 60.0)
+    answering.join()

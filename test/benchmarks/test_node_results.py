@@ -6,19 +6,11 @@ from dataclasses import asdict, astuple, replace
 
 import pytest
 
-from activesam_ros.benchmarks.node.cameras import Cameras, CamerasOptions
-from activesam_ros.benchmarks.node.counts import NodeCounts
-from activesam_ros.benchmarks.node.ledger import Traffic
-from activesam_ros.benchmarks.node.overhead import (
-    Comparison,
-    Overhead,
-    OverheadOptions,
-    Overheads,
-    compared,
-)
-from activesam_ros.benchmarks.node.report import cameras_to_markdown, overhead_to_markdown, soak_to_markdown
-from activesam_ros.benchmarks.node.soak import Edits, Sample, Soak, SoakOptions
-from activesam_ros.ros.latency import Percentiles
+from activesam_ros.benchmarks import node_cameras, node_overhead, node_soak
+from activesam_ros.benchmarks.node_cameras import CamerasOptions, CamerasResult, LatencyPercentiles
+from activesam_ros.benchmarks.node_overhead import AddedLatency, OverheadOptions, OverheadResult, SizeOverhead
+from activesam_ros.benchmarks.node_session import NodeCounts, Traffic
+from activesam_ros.benchmarks.node_soak import EditCounts, MemorySample, SoakOptions, SoakResult
 from activesam_ros.system.memory import Memory
 
 MIB = 2**20
@@ -27,14 +19,14 @@ TRAFFIC = Traffic(sent=12, bad=2, labelled=10, strange=0, on_the_way=0)
 
 
 def sample(frames, resident, anonymous=500):
-    return Sample(frames, frames / 10, Memory(resident * MIB, anonymous * MIB, resident * MIB))
+    return MemorySample(frames, frames / 10, Memory(resident * MIB, anonymous * MIB, resident * MIB))
 
 
-CLEAN = Soak(
+CLEAN = SoakResult(
     machine="a machine",
     options=SoakOptions(frames=20),
     samples=(sample(0, 900), sample(10, 990), sample(20, 909)),
-    edits=Edits(accepted=3, refused=1, wrong=0),
+    edits=EditCounts(accepted=3, refused=1, wrong=0),
     faults={"truncated data": 2},
     traffic={"front": TRAFFIC},
     counts={"front": COUNTS},
@@ -48,7 +40,7 @@ CLEAN = Soak(
 def test_a_clean_soak():
     assert CLEAN.complaints() == [] and CLEAN.unexplained == 0
     assert CLEAN.resident_change == pytest.approx(0.01) and CLEAN.drift == pytest.approx(0.1)
-    printed = soak_to_markdown(CLEAN)
+    printed = node_soak.to_markdown(CLEAN)
     assert "Verdict: clean." in printed and "+1.00% resident" in printed
     assert "| front | 12 | 2 | 12 | 10 | bad image 2 | 10 | 0 | 0 |" in printed
     assert "| 20 | 2 | 909.0 | 500.0 |" in printed and "truncated data 2" in printed
@@ -62,7 +54,7 @@ def test_a_clean_soak():
         ({"samples": (sample(0, 900), sample(20, 870))}, "resident memory changed by -3.3%"),
         ({"samples": (sample(0, 900), sample(20, 900, 520))}, "anonymous memory changed by +4.0%"),
         ({"traffic": {"front": replace(TRAFFIC, sent=13)}}, "1 frames are unexplained"),
-        ({"edits": Edits(3, 1, 1)}, "1 requests for words were answered the wrong way"),
+        ({"edits": EditCounts(3, 1, 1)}, "1 vocabulary requests were answered the wrong way"),
         ({"last": 0.2}, "the latency rose by 100%"),
         ({"stalled": "no labels for a while"}, "no labels for a while"),
     ],
@@ -71,22 +63,22 @@ def test_what_is_unclean_is_said(change, said):
     found = replace(CLEAN, **change)
     (complaint,) = found.complaints()
     assert said in complaint
-    assert f"NOT clean: {complaint}" in soak_to_markdown(found)
+    assert f"NOT clean: {complaint}" in node_soak.to_markdown(found)
 
 
 def test_cameras():
     front = NodeCounts(300, 100, 1, {"superseded": 199}, 199, {})
     rear = NodeCounts(300, 90, 0, {"superseded": 210}, 210, {})
-    found = Cameras(
+    found = CamerasResult(
         "a machine",
         CamerasOptions(),
         30.0,
         {"front": Traffic(301, 0, 100, 0, 0), "rear": Traffic(301, 0, 90, 0, 0)},
         {"front": front, "rear": rear},
-        {"front": Percentiles(0.2, 0.3), "rear": Percentiles(0.25, 0.35)},
+        {"front": LatencyPercentiles(0.2, 0.3), "rear": LatencyPercentiles(0.25, 0.35)},
     )
     assert found.fairness == pytest.approx(0.9) and found.complaints() == []
-    printed = cameras_to_markdown(found)
+    printed = node_cameras.to_markdown(found)
     assert (
         "| front | 301 | 300 | 100 | superseded 199 | 1 | 100 + 199 + 1 = 300 | 3.33 | 200.0 | 300.0 |"
         in printed
@@ -94,23 +86,25 @@ def test_cameras():
     assert "Fairness: 0.90" in printed and "Verdict: clean." in printed
     json.dumps(asdict(found))
     wrong = replace(found, counts={"front": replace(front, pending=0), "rear": rear})
-    assert "off by 1" in cameras_to_markdown(wrong) and "NOT clean: camera front" in cameras_to_markdown(
+    assert "off by 1" in node_cameras.to_markdown(
         wrong
-    )
+    ) and "NOT clean: camera front" in node_cameras.to_markdown(wrong)
 
 
-def test_pictures_are_compared_one_by_one():
+def test_images_are_compared_one_by_one():
     # The second picture takes long, and its figures must not be compared with the first one's.
     outside, bare = [[1.1, 1.2, 9.0], [5.3, 5.4]], [[1.0, 1.0, 0.9], [5.0, 5.2]]
-    assert astuple(compared(outside, bare, statistics.median, {}))[:3] == pytest.approx((3.05, 3.275, 0.225))
-    assert astuple(compared(outside, bare, min, {}))[:3] == pytest.approx((2.95, 3.2, 0.25))
+    assert astuple(AddedLatency.of(outside, bare, statistics.median, {}))[:3] == pytest.approx(
+        (3.05, 3.275, 0.225)
+    )
+    assert astuple(AddedLatency.of(outside, bare, min, {}))[:3] == pytest.approx((2.95, 3.2, 0.25))
 
 
 def test_overhead():
     stages = {"wait": 0.001, "convert": 0.002, "segment": 0.4, "publish": 0.003, "latency": 0.41}
-    whole, light = Comparison(0.4, 0.42, 0.015, stages), Comparison(0.03, 0.04, 0.01, stages)
-    found = Overheads("a machine", OverheadOptions(), (Overhead((640, 480), whole, light, 0.005),))
-    printed = overhead_to_markdown(found)
+    whole, light = AddedLatency(0.4, 0.42, 0.015, stages), AddedLatency(0.03, 0.04, 0.01, stages)
+    found = OverheadResult("a machine", OverheadOptions(), (SizeOverhead((640, 480), whole, light, 0.005),))
+    printed = node_overhead.to_markdown(found)
     assert "| 640x480 | 400.0 | 420.0 | 15.0 | 30.0 | 40.0 | 10.0 | 5.0 | 2.5% |" in printed
     assert "| 640x480 | 1.0 | 2.0 | 3.0 | 400.0 | 410.0 | 6.0 | 1.5% |" in printed
     json.dumps(asdict(found))

@@ -5,14 +5,14 @@ from itertools import islice, pairwise
 
 import pytest
 
-from activesam_ros.benchmarks.node.plan import Edit, Fault, Send, plan
+from activesam_ros.benchmarks.node_soak import Edit, Fault, Send, plan_steps
 from activesam_ros.errors import VocabularyError
 from activesam_ros.toytown import DEMO_CLASSES
 from activesam_ros.vocabulary import Vocabulary
 
 
 def steps(count, seed=1, bad_rate=0.1, edit_rate=0.05):
-    return list(islice(plan(seed, ["front", "rear"], 7, DEMO_CLASSES, 12, bad_rate, edit_rate), count))
+    return list(islice(plan_steps(seed, ["front", "rear"], 7, DEMO_CLASSES, 12, bad_rate, edit_rate), count))
 
 
 def test_a_seed_gives_the_same_steps():
@@ -28,7 +28,7 @@ def test_rates_are_kept_and_all_that_can_happen_does():
     assert len(bad) / len(frames) == pytest.approx(0.1, rel=0.1)
     assert len(edits) / len(frames) == pytest.approx(0.05, rel=0.1)
     assert {step.fault for step in bad} == set(Fault)
-    assert {step.picture for step in frames} == set(range(7))
+    assert {step.image for step in frames} == set(range(7))
     assert Counter(step.camera for step in frames).most_common()[0][1] <= len(frames) / 2 + 1
 
 
@@ -44,9 +44,9 @@ def test_edits_are_what_they_say():
     edits = [step for step in steps(3000, edit_rate=0.5) if isinstance(step, Edit)]
     assert {edit.valid for edit in edits} == {True, False}
     for edit in edits:
-        assert len(edit.words) == 12
+        assert len(edit.names) == 12
         if edit.valid:
-            assert len(Vocabulary.from_names(edit.words)) == 12
+            assert len(Vocabulary.from_names(edit.names)) == 12
         else:
             with pytest.raises(VocabularyError):
-                Vocabulary.from_names(edit.words)
+                Vocabulary.from_names(edit.names)

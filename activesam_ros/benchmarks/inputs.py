@@ -1,4 +1,4 @@
-"""A SAM 3 of the published size with random weights: as slow and as large as the real one, but ignorant."""
+"""What benchmarks run on: a model of the published size, class names, and images of unseen streets."""
 
 from __future__ import annotations
 
@@ -6,25 +6,36 @@ import logging
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
 
 from activesam_ros.system.files import cache_folder
+from activesam_ros.vocabulary.files import load_vocabulary_file
+
+if TYPE_CHECKING:
+    import numpy as np
 
 logger = logging.getLogger(__name__)
 
 SEED = 1
+_SECONDS_BETWEEN_IMAGES = 0.5
 
 
 def full_size_folder() -> Path:
-    """Where the model is kept between runs; 1.7 GB."""
+    """Return the folder that keeps the model of `ensure_random_model` between runs; 1.7 GB."""
     return cache_folder() / "bench" / "sam3-random"
 
 
 def ensure_random_model(folder: Path, config: object | None = None) -> Path:
-    """Makes the model unless the folder has it; returns the folder.
+    """Make a SAM 3 with random weights (as slow and large as the real one) unless the folder has it.
 
     Args:
         folder: appears whole or not at all.
         config: a `Sam3Config`; None: the published size.
+
+    Returns:
+        The folder.
 
     Raises:
         OSError: the disk is full or cannot be written to.
@@ -49,3 +60,27 @@ def ensure_random_model(folder: Path, config: object | None = None) -> Path:
             shutil.copy(BUNDLED["toytown"] / name, made / name)
         made.rename(folder)
     return folder
+
+
+def coco_stuff_names(classes: int | None = None) -> list[str]:
+    """Return the 171 class names of COCO-Stuff, or the first `classes`."""
+    return list(load_vocabulary_file("coco_stuff").vocabulary().names)[:classes]
+
+
+def street_images(seed: int, count: int, size: tuple[int, int], title: str) -> list[np.ndarray]:
+    """Render images of a Toy Town street that training never saw, half a second apart.
+
+    Args:
+        seed: which street.
+        count: number of images.
+        size: width and height in pixels.
+        title: shown beside the progress bar.
+
+    Returns:
+        uint8 [height, width, 3] each.
+    """
+    from activesam_ros.toytown.world import HELD_OUT_SEED, World
+
+    world = World(HELD_OUT_SEED + seed, *size)
+    bar = tqdm(range(count), desc=f"rendering {title}", unit="image", leave=False)
+    return [world.render(number * _SECONDS_BETWEEN_IMAGES).rgb for number in bar]

@@ -6,8 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from activesam_ros.benchmarks.node.echo import Echo
-from activesam_ros.benchmarks.node.session import client_for
+from activesam_ros.benchmarks.node_overhead import BareSegmenter, measure_transport
 from activesam_ros.cli.bench import main
 
 
@@ -26,6 +25,7 @@ def run(folder, *arguments):
     return code, json.loads(file.read_text())
 
 
+@pytest.mark.live
 def test_a_short_soak(domain, tmp_path, capsys):
     code, found = run(
         tmp_path,
@@ -56,6 +56,7 @@ def test_a_short_soak(domain, tmp_path, capsys):
         assert counts["answered"] == traffic["labelled"]
 
 
+@pytest.mark.live
 def test_two_cameras_for_a_moment(domain, tmp_path, capsys):
     code, found = run(tmp_path, *["cameras", "--rate", "5", "--seconds", "3", "--size", "64x48"])
     assert code == 0, capsys.readouterr().out
@@ -65,20 +66,20 @@ def test_two_cameras_for_a_moment(domain, tmp_path, capsys):
         assert 0 < found["latency"][name]["p50"] <= found["latency"][name]["p95"]
 
 
+@pytest.mark.live
 def test_the_transport_is_measured_without_a_node(domain):
-    from activesam_ros.benchmarks.node.client import image_message
-
-    picture = image_message(np.zeros((48, 64, 3), np.uint8))
-    with Echo() as echo, client_for([""], False) as client:
-        client.connect({"": picture}, echo.check, 60.0)
-        greeted = client.ledger.traffic("").labelled
-        assert all(client.ask("", picture) > 0 for _ in range(5))
-        assert client.ledger.traffic("").labelled == greeted + 5
+    assert 0 < measure_transport([np.zeros((48, 64, 3), np.uint8)] * 2, 6) < 1
 
 
+@pytest.mark.live
 def test_a_node_that_cannot_start_ends_in_one_sentence(domain, tmp_path, capsys):
     assert main(["soak", "--model", str(tmp_path / "nowhere")]) == 2
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_the_bare_segmenter_takes_the_parameters_of_the_node():
+    given = {"model": "toytown", "vocabulary": ["road", "sky"], "prompt_cache": "off"}
+    assert 0 < BareSegmenter(given, [np.zeros((24, 32, 3), np.uint8)]).seconds(0) < 60
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The model with random weights."""
+"""The model with random weights, and images."""
 
 import json
 
@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from transformers import Sam3Config
 
-from activesam_ros.benchmarks import full_size
+from activesam_ros.benchmarks import inputs
 from activesam_ros.model.checkpoint import load_checkpoint
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.vocabulary import Vocabulary
@@ -19,12 +19,12 @@ def tiny(toytown_folder):
 
 
 def test_it_is_made_once_and_serves(tiny, tmp_path, street_image):
-    folder = full_size.ensure_random_model(tmp_path / "deep" / "model", tiny)
+    folder = inputs.ensure_random_model(tmp_path / "deep" / "model", tiny)
     weights = folder / "model.safetensors"
     with safe_open(weights, framework="pt") as tensors:
         assert {tensors.get_tensor(name).dtype for name in tensors.keys()} == {torch.bfloat16}  # noqa: SIM118
     written = weights.stat().st_mtime_ns
-    assert full_size.ensure_random_model(folder, tiny) == folder
+    assert inputs.ensure_random_model(folder, tiny) == folder
     assert weights.stat().st_mtime_ns == written
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
     segmenter = ActiveSegmenter(load_checkpoint(folder, "cpu"), prompt_cache=None)
@@ -36,9 +36,9 @@ def test_what_was_interrupted_leaves_nothing(tiny, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(full_size.shutil, "copy", full)
-    with pytest.raises(OSError):
-        full_size.ensure_random_model(tmp_path / "bench" / "model", tiny)
+    monkeypatch.setattr(inputs.shutil, "copy", full)
+    with pytest.raises(OSError, match="No space"):
+        inputs.ensure_random_model(tmp_path / "bench" / "model", tiny)
     assert not list((tmp_path / "bench").iterdir())
 
 

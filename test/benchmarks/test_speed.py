@@ -7,11 +7,18 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from activesam_ros.benchmarks.cost import paths, speed
-from activesam_ros.benchmarks.cost.paths import PATHS, Loaded, MeasuredPath, Run
-from activesam_ros.benchmarks.cost.report import speed_to_markdown
-from activesam_ros.benchmarks.cost.speed import SpeedOptions, drive, measure_speed, vocabulary_names
-from activesam_ros.cli.bench import PATH_NAMES, main
+from activesam_ros.benchmarks import speed
+from activesam_ros.benchmarks.speed import (
+    VARIANTS,
+    LabelledImage,
+    Loaded,
+    MeasuredSegmenter,
+    SpeedOptions,
+    class_names,
+    drive_images,
+    measure_speed,
+)
+from activesam_ros.cli.bench import SPEED_VARIANTS, main
 
 TINY = SpeedOptions(("plain", "lean", "realtime"), classes=4, size=(64, 48), images=2, masks=3)
 
@@ -55,8 +62,8 @@ def test_paths_in_turns(measured):
     assert 1 <= plain.masks <= 6 and lean.masks == pytest.approx(plain.masks, abs=0.2)
     assert plain.loaded.weights > 0 and plain.gpu_seconds is None
     json.dumps(asdict(found))
-    page = speed_to_markdown(found)
-    assert "| `lean` | cpu | float32 |" in page and "for 3 masks a prompt on `plain`" in page
+    page = speed.to_markdown(found)
+    assert "| `lean` | cpu | float32 |" in page and "for 3 masks a prompt in `plain`" in page
 
 
 class Counting:
@@ -70,37 +77,39 @@ class Counting:
             return Loaded("a machine", "cuda:0 (a GPU)", "bfloat16", 1008, 672, 2**30)
         self.images += 1
         seconds = float(self.images)
-        return Run({"encode": seconds, "total": seconds}, seconds / 2, 2**20, np.zeros((2, 2)), (0,), (1,))
+        return LabelledImage(
+            {"encode": seconds, "total": seconds}, seconds / 2, 2**20, np.zeros((2, 2)), (0,), (1,)
+        )
 
 
-@pytest.mark.parametrize("cold, mean", [(False, 3.0), (True, 2.0)])
+@pytest.mark.parametrize(("cold", "mean"), [(False, 3.0), (True, 2.0)])
 def test_what_counts_of_the_images(cold, mean):
     options = SpeedOptions(("plain", "lean"), size=(16, 12), images=3, cold=cold)
     found = measure_speed(options, lambda text: None, lambda *_, threads: nullcontext(Counting()))
     lean = found.paths["lean"]
     assert lean.mean_seconds == lean.seconds["total"] == 2 * lean.gpu_seconds == mean
     assert lean.peak == 2**20 and lean.ratio == {"encode": 1.0, "total": 1.0}
-    page = speed_to_markdown(found)
+    page = speed.to_markdown(found)
     assert "max_memory_allocated" in page and "cuda:0 (a GPU) | bfloat16" in page
 
 
 def test_the_threshold_keeps_as_many_masks_as_asked(street_image, toytown_checkpoint):
-    path = MeasuredPath(PATHS["lean"], "toytown", "cpu", "float32", ["road", "sky", "car"], None)
+    path = MeasuredSegmenter(VARIANTS["lean"], "toytown", "cpu", "float32", ["road", "sky", "car"], None)
     path.use_threshold(path.threshold_for(street_image, 5))
     assert sum(path.run(street_image).instances) == 15
 
 
 def test_a_system_that_does_not_forget_the_peak(monkeypatch, tmp_path, street_image):
-    monkeypatch.setattr(paths, "_CLEAR_REFS", tmp_path / "no folder" / "clear_refs")
-    path = MeasuredPath(PATHS["lean"], "toytown", "cpu", "float32", ["road"], None)
+    monkeypatch.setattr(speed, "_CLEAR_REFS", tmp_path / "no folder" / "clear_refs")
+    path = MeasuredSegmenter(VARIANTS["lean"], "toytown", "cpu", "float32", ["road"], None)
     assert path.run(street_image[::4, ::4]).peak is None
 
 
 def test_images_and_words():
-    first, second = drive(2, (40, 30))
+    first, second = drive_images(2, (40, 30))
     assert first.shape == (30, 40, 3) and (first != second).any()
-    assert len(vocabulary_names("toytown", 60)) == 60
-    assert vocabulary_names("toytown", 171) == vocabulary_names("elsewhere", 171)
+    assert len(class_names("toytown", 60)) == 60
+    assert class_names("toytown", 171) == class_names("elsewhere", 171)
 
 
 def test_the_command_line(measured, monkeypatch, tmp_path, capsys):
@@ -115,7 +124,7 @@ def test_the_command_line(measured, monkeypatch, tmp_path, capsys):
     assert capsys.readouterr().out == (tmp_path / "speed.md").read_text()
 
 
-@pytest.mark.parametrize("text, named", [("lean,fast", "'fast'"), ("lean,lean", "twice")])
+@pytest.mark.parametrize(("text", "named"), [("lean,fast", "'fast'"), ("lean,lean", "twice")])
 def test_paths_that_are_refused(capsys, text, named):
     with pytest.raises(SystemExit):
         main(["speed", "--paths", text])
@@ -123,7 +132,7 @@ def test_paths_that_are_refused(capsys, text, named):
 
 
 def test_the_command_line_knows_every_path():
-    assert set(PATH_NAMES) == set(PATHS)
+    assert set(SPEED_VARIANTS) == set(VARIANTS)
 
 
 def test_a_model_that_is_not_there(capsys, tmp_path):

@@ -1,1 +1,0 @@
-"""What labelling an image costs: counted work, and measured time and memory."""

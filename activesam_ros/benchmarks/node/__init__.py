@@ -1,1 +1,0 @@
-"""Benchmarks of the node: the real process, over DDS."""
