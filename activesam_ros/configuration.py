@@ -306,7 +306,7 @@ def next_configuration(
             )
         file = load(values["vocabulary_file"])
         values |= {name: value for name, value in _values_of(file).items() if name not in changed}
-        classes = file.entries
+        classes = file.classes
     elif "vocabulary" in changed:
         classes = changed["vocabulary"]
         if "background_class" not in changed:
@@ -359,5 +359,5 @@ def _texts_of(file: VocabularyFile) -> tuple[str, ...]:
     """Return the classes as `vocabulary` shows them: with their aliases if the first of them is the name."""
     return tuple(
         ", ".join(entry.prompts) if entry.prompts[:1] == (entry.name,) else entry.name
-        for entry in file.entries
+        for entry in file.classes
     )

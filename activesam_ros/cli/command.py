@@ -233,9 +233,9 @@ def vocabulary_of(text: str) -> Vocabulary:
         VocabularyError: it is none of them, or not a valid vocabulary.
     """
     from activesam_ros.vocabulary import Vocabulary
-    from activesam_ros.vocabulary.files import load_vocabulary_file, words_of
+    from activesam_ros.vocabulary.files import load_vocabulary_file, parse_class_list
 
-    words = words_of(text)
+    words = parse_class_list(text)
     return load_vocabulary_file(text).vocabulary() if words is None else Vocabulary.from_names(words)
 
 

@@ -103,10 +103,10 @@ def _segment(given: argparse.Namespace) -> int:
 def _vocabulary(given: argparse.Namespace) -> tuple[Vocabulary, float | None]:
     """Return the vocabulary, and the background threshold that its file names."""
     from activesam_ros.vocabulary import Vocabulary, check_size
-    from activesam_ros.vocabulary.files import load_vocabulary_file, words_of
+    from activesam_ros.vocabulary.files import load_vocabulary_file, parse_class_list
 
     threshold = None
-    words = given.words.rstrip(", ").split(",") if given.words is not None else words_of(given.vocabulary)
+    words = given.words.rstrip(", ").split(",") if given.words is not None else parse_class_list(given.vocabulary)
     if words is not None:
         vocabulary = Vocabulary.from_names(words, given.background)
     elif given.background is not None:

@@ -44,8 +44,8 @@ def _list(given: argparse.Namespace) -> str:
     for name in preset_names():
         file = load_vocabulary_file(name)
         threshold = "-" if file.background_threshold is None else f"{file.background_threshold:g}"
-        prompts = sum(len(entry.prompts) for entry in file.entries)
-        rows.append([name, str(len(file.entries)), str(prompts), threshold, file.description])
+        prompts = sum(len(entry.prompts) for entry in file.classes)
+        rows.append([name, str(len(file.classes)), str(prompts), threshold, file.description])
     return "\n".join(align(["preset", "classes", "prompts", "threshold", "what it is"], rows)) + "\n"
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from activesam_ros.configuration import CONFIGURABLE, ModelChoice, first_configuration, specs_of
 from activesam_ros.errors import SettingsError
-from activesam_ros.vocabulary.files import words_of
+from activesam_ros.vocabulary.files import parse_class_list
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +64,7 @@ def wanted(
 
 
 def _vocabulary(text: str) -> dict[str, object]:
-    words = words_of(text)
+    words = parse_class_list(text)
     return {"vocabulary_file": text} if words is None else {"vocabulary": list(words)}
 
 

@@ -1,6 +1,6 @@
-"""Lexical canonicalisation: dataset labels turned into phrases that a person would say.
+"""Lexical canonicalisation: dataset labels turned into prompts that a person would say.
 
-The replacements live in `canonical_names.json`, which a user can read and extend.
+The replacements are in `canonical_names.json` beside this module.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from importlib import resources
 
 
 def match_key(name: str) -> str:
-    """`name` without case, spaces and punctuation: how names are compared."""
+    """Drop case, spaces and punctuation from `name`: how names are compared."""
     return "".join(character for character in name.casefold() if character.isalnum())
 
 
 def canonical_name(name: str) -> str:
-    """The phrase to ask for `name`: its entry in the table, or `name` itself with tidy spaces."""
+    """Return the prompt for `name`: its replacement in the table, or `name` itself with tidy spaces."""
     return _table().get(match_key(name), " ".join(name.split()))
 
 

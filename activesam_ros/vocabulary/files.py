@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from activesam_ros.errors import VocabularyError
-from activesam_ros.vocabulary.stated_classes import Complaints, refuse_same_names, refuse_same_prompts, state
+from activesam_ros.vocabulary.formats import FormatError, parse_text, parse_yaml
 from activesam_ros.vocabulary.vocabulary import ClassSpec, Vocabulary
-from activesam_ros.vocabulary.yaml_file import parse_yaml
 
 YAML_SUFFIXES = (".yaml", ".yml")
 
@@ -29,35 +27,31 @@ class VocabularyFile:
     Attributes:
         source: the preset's name or the path, as it was asked for.
         path: the file that was read.
-        entries: the published classes in order; a group stands where its first member stood.
+        classes: in order; a group stands where its first member stood.
         background: name of the class that pixels without a clear winner become; None: the file names none.
         background_threshold: 0 to 1, see `SegmenterSettings`; None: the file names none.
         description: what the vocabulary is for; may be empty.
-        origin: where its words come from (the file's key `source`); may be empty.
+        origin: where its classes come from (the file's key `source`); may be empty.
     """
 
     source: str
     path: Path
-    entries: tuple[ClassSpec, ...]
+    classes: tuple[ClassSpec, ...]
     background: str | None = None
     background_threshold: float | None = None
     description: str = ""
     origin: str = ""
 
     def vocabulary(self) -> Vocabulary:
-        """The vocabulary with ids 0 … n-1.
-
-        Raises:
-            VocabularyError: more classes or prompts than a vocabulary may have.
-        """
+        """Make the vocabulary with ids 0 … n-1; raise VocabularyError if it has too many classes."""
         try:
-            return Vocabulary.from_entries(self.entries, self.background)
+            return Vocabulary.from_specs(self.classes, self.background)
         except VocabularyError as error:
             raise VocabularyError(f"{self.source}: {error}") from error
 
 
 def load_vocabulary_file(source: str | Path) -> VocabularyFile:
-    """Reads a vocabulary.
+    """Read a vocabulary.
 
     Args:
         source: a preset's name, or a path to YAML (`.yaml`, `.yml`) or else to text with one class a line. A
@@ -68,23 +62,16 @@ def load_vocabulary_file(source: str | Path) -> VocabularyFile:
     """
     path = _find(source)
     name = str(source)
-    text = _text(name, path)
-    if path.suffix.lower() not in YAML_SUFFIXES:
-        return VocabularyFile(name, path, _parse_lines(text, Complaints(name)))
-    content = parse_yaml(text, Complaints(name))
-    return VocabularyFile(
-        name,
-        path,
-        content.entries,
-        content.background,
-        content.background_threshold,
-        content.description,
-        content.origin,
-    )
+    parse = parse_yaml if path.suffix.lower() in YAML_SUFFIXES else parse_text
+    try:
+        content = parse(_read(name, path))
+    except FormatError as error:
+        raise error.located_in(name) from error
+    return VocabularyFile(name, path, **vars(content))
 
 
-def words_of(text: str) -> tuple[str, ...] | None:
-    """The classes of a command line's vocabulary if it is words, and not the name of a preset or a file.
+def parse_class_list(text: str) -> tuple[str, ...] | None:
+    """Parse a vocabulary that is stated inline, and is not the name of a preset or a file.
 
     Args:
         text: semicolons between classes, commas between aliases ("road; car, automobile; sky"); the last class may
@@ -108,17 +95,13 @@ def words_of(text: str) -> tuple[str, ...] | None:
 
 
 def preset_names() -> tuple[str, ...]:
-    """Names of the vocabularies that ship with the package, sorted."""
+    """List the names of the vocabularies that ship with the package, sorted."""
     folder = _preset_folder()
     return tuple(sorted(path.stem for path in folder.glob("*.yaml"))) if folder else ()
 
 
 def preset_path(name: str) -> Path:
-    """The file of a preset.
-
-    Raises:
-        VocabularyError: there is no preset of that name.
-    """
+    """Return the file of a preset; raise VocabularyError if there is no preset of that name."""
     folder = _preset_folder()
     if folder is None or name not in preset_names():
         raise VocabularyError(f"there is no preset {name!r}; {_known_presets()}")
@@ -126,7 +109,7 @@ def preset_path(name: str) -> Path:
 
 
 def _preset_folder() -> Path | None:
-    """`config/vocabularies` beside the sources, or in `share` of the prefix that they are installed in."""
+    """Find `config/vocabularies` beside the sources, or in `share` of the prefix that they are installed in."""
     package = Path(__file__).resolve().parents[1]
     # How deep packages lie below their prefix differs: lib/python3.12/site-packages, local/lib/..., nothing.
     installed = [folder / "share" / package.name / _FOLDER for folder in package.parents]
@@ -163,11 +146,11 @@ def _find(source: str | Path) -> Path:
 def _exists(text: str) -> bool:
     try:
         return Path(text).expanduser().exists()
-    except (OSError, RuntimeError):  # many words make a name that is too long for a file
+    except (OSError, RuntimeError):  # many classes make a name that is too long for a file
         return False
 
 
-def _text(source: str, path: Path) -> str:
+def _read(source: str, path: Path) -> str:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
@@ -181,23 +164,4 @@ def _text(source: str, path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise Complaints(source).at(line, "this is not UTF-8 text; save the file as UTF-8") from error
-
-
-def _parse_lines(text: str, complaints: Complaints) -> tuple[ClassSpec, ...]:
-    """The classes of a text file: one a line, commas for aliases, `#` before a comment."""
-    classes = []
-    for line, content in enumerate(re.split(r"\r\n|\r|\n", text), start=1):
-        words = re.sub(r"(^|\s)#.*", "", content).strip()
-        if not words:
-            continue
-        if words.startswith("- ") or words.endswith(":"):
-            raise complaints.at(
-                line, f"{words!r} looks like YAML, but the file is read as text; let its name end in .yaml"
-            )
-        classes.append(state(words, line, complaints))
-    if not classes:
-        raise VocabularyError(f"{complaints.source} has no classes; write one a line")
-    refuse_same_names(classes, complaints)
-    refuse_same_prompts(classes, complaints)
-    return tuple(one.entry for one in classes)
+        raise FormatError(line, "this is not UTF-8 text; save the file as UTF-8") from error

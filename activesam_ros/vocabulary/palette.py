@@ -1,4 +1,4 @@
-"""A colour for every class: Cityscapes' own for its words, else one that follows from the name."""
+"""A colour for every class: that of Cityscapes for its classes, else one that follows from the name."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
 Colour = tuple[int, int, int]
 
@@ -81,20 +83,20 @@ _MOST_DISTINCT = 512
 
 
 def name_colour(name: str) -> Colour:
-    """The colour of a class name, whatever else is in the vocabulary: (red, green, blue), 0 to 255."""
+    """Return the colour of a class name on its own: red, green, blue, 0 to 255."""
     key = _key(name)
     key = _SYNONYMS.get(key, key)
     return CITYSCAPES.get(key) or _candidate(key, 0)
 
 
-def class_colours(names: Sequence[str], fixed: Mapping[int, Colour] | None = None) -> np.ndarray:
-    """Colours for the classes of one vocabulary, distinct from each other and never black.
+def class_colours(names: Sequence[str], fixed: Mapping[int, Colour] | None = None) -> NDArray[np.uint8]:
+    """Choose colours for the classes of one vocabulary, distinct from each other and never black.
 
-    A name keeps the colour of `name_colour` unless a name before it (or a Cityscapes word anywhere) has one
+    A name keeps the colour of `name_colour` unless a name before it (or a Cityscapes class anywhere) has one
     that looks alike; then it gets the first of its own further colours that does not.
 
     Args:
-        names: display names in class order; of an entry with aliases only the first counts.
+        names: display names in class order; of a name with aliases only the first counts.
         fixed: colours that are given, by index into `names`; they stay, and the others keep clear of them.
 
     Returns:
@@ -123,9 +125,9 @@ def class_colours(names: Sequence[str], fixed: Mapping[int, Colour] | None = Non
 
 
 def colour_table(
-    class_ids: Sequence[int], colours: Sequence[Colour] | np.ndarray, unlabeled_id: int
-) -> np.ndarray:
-    """A table that turns labels into colours by `table[labels]`.
+    class_ids: Sequence[int], colours: Sequence[Colour] | NDArray[np.uint8], unlabeled_id: int
+) -> NDArray[np.uint8]:
+    """Make a table that turns labels into colours by `table[labels]`.
 
     Args:
         class_ids: id of each class.
@@ -147,7 +149,7 @@ def _key(name: str) -> str:
 
 
 def _candidate(key: str, attempt: int) -> Colour:
-    """The name's `attempt`-th colour: hue, saturation and value from a hash, never dark or pale."""
+    """Return the `attempt`-th colour of a name: hue, saturation and value from a hash, never dark or pale."""
     digest = hashlib.sha256(f"{key}/{attempt}".encode()).digest()
     hue = int.from_bytes(digest[:4], "big") / 2**32
     saturation = 0.55 + 0.45 * digest[4] / 255
@@ -156,7 +158,7 @@ def _candidate(key: str, attempt: int) -> Colour:
     return red, green, blue
 
 
-def _distinct(key: str, chosen: np.ndarray) -> Colour:
+def _distinct(key: str, chosen: NDArray[np.uint8]) -> Colour:
     candidates = [_candidate(key, attempt) for attempt in range(_CANDIDATES)]
     distance = np.linalg.norm(_lab(candidates)[:, None] - chosen[None], axis=2).min(axis=1)
     wanted = _DISTINCT
@@ -169,5 +171,5 @@ def _distinct(key: str, chosen: np.ndarray) -> Colour:
             return candidates[int(distance.argmax())]
 
 
-def _lab(colours: Sequence[Colour]) -> np.ndarray:
+def _lab(colours: Sequence[Colour]) -> NDArray[np.uint8]:
     return cv2.cvtColor(np.array([colours], np.uint8), cv2.COLOR_RGB2LAB)[0].astype(np.float32)

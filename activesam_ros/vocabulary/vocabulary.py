@@ -1,10 +1,10 @@
-"""The words that a segmenter looks for, and the class ids and colours that belong to them."""
+"""The classes of a segmenter: what each is called, its prompts, its id and its colour."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TypeGuard
+from dataclasses import dataclass, replace
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -19,7 +19,7 @@ MAX_CLASSES = 65_535
 """Class ids are at most 65 534, since a 16-bit label image keeps 65 535 for unlabelled pixels."""
 
 MAX_PROMPTS = 10_000
-"""More prompts than this are not asked of a model: an image would take minutes."""
+"""Most prompts of a vocabulary; with more, an image would take minutes."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class ClassSpec:
     """A class before it has an id.
 
     Attributes:
-        name: shown to people, and what ids, matching and legends go by.
-        prompts: what the model is asked; empty: the name.
+        name: display name, by which ids, matching and legends go.
+        prompts: what the model is prompted with; empty: the name.
         colour: red, green, blue, 0 to 255; None: chosen from the palette.
         members: display names of the classes that a group unites; empty for a plain class.
     """
@@ -41,7 +41,7 @@ class ClassSpec:
 
 @dataclass(frozen=True)
 class VocabularyClass:
-    """One class: its id, its display name, its prompts (aliases), its colour, and whom it unites if it is a group."""
+    """A class: its id, display name, prompts (aliases), colour, and the names that it unites if it is a group."""
 
     class_id: int
     name: str
@@ -54,7 +54,7 @@ class VocabularyClass:
 class Vocabulary:
     """An immutable list of classes, and which of them, if any, is the background.
 
-    Each prompt of each class is one *query*; queries are numbered through all classes in order.
+    Prompts are numbered through all classes in order.
 
     Attributes:
         classes: in order.
@@ -70,10 +70,10 @@ class Vocabulary:
 
     @classmethod
     def from_names(cls, names: Sequence[str], background: str | None = None) -> Vocabulary:
-        """A vocabulary whose ids are 0 … n-1 in the order of `names`.
+        """Make a vocabulary whose ids are 0 … n-1 in the order of `names`.
 
         Args:
-            names: one entry a class; commas separate aliases, the first of which names the class
+            names: one string a class; commas separate aliases, the first of which names the class
                 (`"car, automobile"`).
             background: name of the class that pixels without a clear winner become; None: they stay unlabelled.
 
@@ -81,21 +81,17 @@ class Vocabulary:
             VocabularyError: no names, a blank name or alias, two classes with the same prompt (case, spaces and
                 punctuation aside), too many classes, or a background that is not in the list.
         """
-        return cls.from_entries(_entries(names), background)
+        return cls.from_specs(_parse_all(names), background)
 
     @classmethod
-    def from_entries(cls, entries: Sequence[ClassSpec], background: str | None = None) -> Vocabulary:
-        """The same from entries, whose display names may differ from their prompts.
-
-        Raises:
-            VocabularyError: as `from_names`.
-        """
-        return cls(()).updated(entries, background)
+    def from_specs(cls, specs: Sequence[ClassSpec], background: str | None = None) -> Vocabulary:
+        """Make a vocabulary of classes whose names may differ from their prompts; errors as `from_names`."""
+        return cls(()).updated(specs, background)
 
     def updated(
-        self, names: Sequence[str] | Sequence[ClassSpec], background: str | None = None
+        self, classes: Sequence[str] | Sequence[ClassSpec], background: str | None = None
     ) -> Vocabulary:
-        """The vocabulary of `names` as an edit of this one.
+        """Make the vocabulary of `classes` as an edit of this one.
 
         A class whose display name stays (case, spaces and punctuation aside) keeps its id and its colour. A new
         one takes the lowest id never used, since consumers remember the ids of old pixels for a while; ids that
@@ -103,30 +99,30 @@ class Vocabulary:
         than 255 classes.
 
         Args:
-            names: strings as in `from_names`, or entries.
+            classes: strings as in `from_names`, or specs.
             background: as in `from_names`.
 
         Raises:
             VocabularyError: as `from_names`.
         """
-        entries = [_filled(entry) for entry in names] if _are_entries(names) else _entries(names)
-        _check(entries)
-        owned = {match_key(entry.name): entry for entry in self.classes}
-        staying = [owned.get(match_key(entry.name)) for entry in entries]
+        specs = [_with_prompts(spec) for spec in classes] if _are_specs(classes) else _parse_all(classes)
+        _check(specs)
+        owned = {match_key(one.name): one for one in self.classes}
+        staying = [owned.get(match_key(spec.name)) for spec in specs]
         ids = _Ids(self, {kept.class_id for kept in staying if kept})
-        limit = SMALL_IDS if len(entries) <= SMALL_IDS else MAX_CLASSES
+        limit = SMALL_IDS if len(specs) <= SMALL_IDS else MAX_CLASSES
         numbers = [kept.class_id if kept else ids.take(limit) for kept in staying]
         fixed = {
             index: colour
-            for index, (entry, kept) in enumerate(zip(entries, staying, strict=True))
-            if (colour := entry.colour or (kept.colour if kept else None))
+            for index, (spec, kept) in enumerate(zip(specs, staying, strict=True))
+            if (colour := spec.colour or (kept.colour if kept else None))
         }
-        colours = class_colours([entry.name for entry in entries], fixed)
-        classes = tuple(
-            VocabularyClass(number, entry.name, entry.prompts, (red, green, blue), entry.members)
-            for number, entry, (red, green, blue) in zip(numbers, entries, colours.tolist(), strict=True)
+        colours = class_colours([spec.name for spec in specs], fixed)
+        made = tuple(
+            VocabularyClass(number, spec.name, spec.prompts, (red, green, blue), spec.members)
+            for number, spec, (red, green, blue) in zip(numbers, specs, colours.tolist(), strict=True)
         )
-        return Vocabulary(classes, _background_id(classes, background), ids.next_id, tuple(ids.freed))
+        return Vocabulary(made, _background_id(made, background), ids.next_id, tuple(ids.freed))
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -134,17 +130,17 @@ class Vocabulary:
     @property
     def names(self) -> tuple[str, ...]:
         """Display names, in class order."""
-        return tuple(entry.name for entry in self.classes)
+        return tuple(one.name for one in self.classes)
 
     @property
     def class_ids(self) -> tuple[int, ...]:
         """Class ids, in class order."""
-        return tuple(entry.class_id for entry in self.classes)
+        return tuple(one.class_id for one in self.classes)
 
     @property
     def colours(self) -> tuple[Colour, ...]:
         """Colours, in class order."""
-        return tuple(entry.colour for entry in self.classes)
+        return tuple(one.colour for one in self.classes)
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -167,7 +163,7 @@ class Vocabulary:
         return self.prompt_classes
 
     @property
-    def label_dtype(self) -> np.dtype:
+    def label_dtype(self) -> np.dtype[Any]:
         """uint8 while every id is at most 254, else uint16."""
         return np.dtype(np.uint8 if max(self.class_ids) < SMALL_IDS else np.uint16)
 
@@ -178,22 +174,22 @@ class Vocabulary:
 
 
 def parse_class(text: str) -> ClassSpec:
-    """The entry that `"car, automobile"` stands for: commas separate aliases, the first names the class."""
+    """Parse `"car, automobile"`: commas separate aliases, the first of which names the class."""
     prompts = tuple(" ".join(prompt.split()) for prompt in text.split(","))
     return ClassSpec(prompts[0], prompts)
 
 
 def check_size(vocabulary: Vocabulary) -> None:
-    """Raises VocabularyError if a vocabulary has more prompts than a model is asked."""
-    queries = len(vocabulary.prompts)
-    if queries > MAX_PROMPTS:
+    """Raise VocabularyError if a vocabulary has more than `MAX_PROMPTS` prompts."""
+    count = len(vocabulary.prompts)
+    if count > MAX_PROMPTS:
         raise VocabularyError(
-            f"the vocabulary has {queries} prompts; at most {MAX_PROMPTS} are taken, so remove classes or aliases"
+            f"the vocabulary has {count} prompts; at most {MAX_PROMPTS} are taken, so remove classes or aliases"
         )
 
 
 class _Ids:
-    """Hands out the ids of one edit."""
+    """Hand out the ids of one edit."""
 
     def __init__(self, before: Vocabulary, staying: set[int]) -> None:
         self.next_id = before.next_id
@@ -209,71 +205,71 @@ class _Ids:
         raise AssertionError(f"no id is left below {limit}")  # cannot be: there are at most `limit` classes
 
 
-def _are_entries(names: Sequence[str] | Sequence[ClassSpec]) -> TypeGuard[Sequence[ClassSpec]]:
+def _are_specs(classes: Sequence[str] | Sequence[ClassSpec]) -> TypeGuard[Sequence[ClassSpec]]:
     return (
-        isinstance(names, Sequence)
-        and len(names) > 0
-        and all(isinstance(entry, ClassSpec) for entry in names)
+        isinstance(classes, Sequence)
+        and len(classes) > 0
+        and all(isinstance(one, ClassSpec) for one in classes)
     )
 
 
-def _filled(entry: ClassSpec) -> ClassSpec:
-    return entry if entry.prompts else ClassSpec(entry.name, (entry.name,), entry.colour, entry.members)
+def _with_prompts(spec: ClassSpec) -> ClassSpec:
+    return spec if spec.prompts else replace(spec, prompts=(spec.name,))
 
 
-def _entries(names: object) -> list[ClassSpec]:
+def _parse_all(names: object) -> list[ClassSpec]:
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise VocabularyError(
             f"a vocabulary is a list of names, but got {names!r}; write each class as an entry of a list"
         )
-    entries = []
+    specs = []
     for index, text in enumerate(names):
         if not isinstance(text, str):
             raise VocabularyError(f"class {index} is {text!r}; expected a name (a string)")
-        entries.append(parse_class(text))
-    return entries
+        specs.append(parse_class(text))
+    return specs
 
 
-def _check(entries: Sequence[ClassSpec]) -> None:
-    if not entries:
+def _check(specs: Sequence[ClassSpec]) -> None:
+    if not specs:
         raise VocabularyError("the vocabulary is empty; give at least one class name")
-    if len(entries) > MAX_CLASSES:
+    if len(specs) > MAX_CLASSES:
         raise VocabularyError(
-            f"the vocabulary has {len(entries)} classes; a label image holds at most {MAX_CLASSES}"
+            f"the vocabulary has {len(specs)} classes; a label image holds at most {MAX_CLASSES}"
         )
-    for index, entry in enumerate(entries):
-        _check_words(index, entry)
-    _refuse_duplicates(entries)
+    for index, spec in enumerate(specs):
+        _check_prompts(index, spec)
+    _refuse_duplicates(specs)
 
 
-def _check_words(index: int, entry: ClassSpec) -> None:
-    if not entry.name.strip():
+def _check_prompts(index: int, spec: ClassSpec) -> None:
+    if not spec.name.strip():
         raise VocabularyError(f"class {index} has a blank name; give it a name or remove it")
-    for prompt in (entry.name, *entry.prompts):
+    for prompt in (spec.name, *spec.prompts):
         if not match_key(prompt):
             what = f"the alias {prompt!r}" if prompt.strip() else "a blank alias"
             raise VocabularyError(
-                f"class {index} ({', '.join(entry.prompts)!r}) has {what} without a letter or digit; remove the stray "
+                f"class {index} ({', '.join(spec.prompts)!r}) has {what} without a letter or digit; remove the stray "
                 "comma or name it"
             )
 
 
-def _refuse_duplicates(entries: Sequence[ClassSpec]) -> None:
+def _refuse_duplicates(specs: Sequence[ClassSpec]) -> None:
     names: dict[str, int] = {}
     prompts: dict[str, int] = {}
-    for index, entry in enumerate(entries):
-        for prompt in entry.prompts:
+    for index, spec in enumerate(specs):
+        for prompt in spec.prompts:
             canonical = canonical_name(prompt)
             owner = prompts.setdefault(match_key(canonical), index)
             if owner != index:
                 raise VocabularyError(
-                    f"classes {owner} ({entries[owner].name!r}) and {index} ({entry.name!r}) both ask for "
+                    f"classes {owner} ({specs[owner].name!r}) and {index} ({spec.name!r}) both ask for "
                     f"{canonical!r}; merge them with a comma or remove one"
                 )
-        owner = names.setdefault(match_key(entry.name), index)
+        owner = names.setdefault(match_key(spec.name), index)
         if owner != index:
             raise VocabularyError(
-                f"classes {owner} ({entries[owner].name!r}) and {index} ({entry.name!r}) have the same name; merge "
+                f"classes {owner} ({specs[owner].name!r}) and {index} ({spec.name!r}) have the same name; merge "
                 "them with a comma or remove one"
             )
 
@@ -282,9 +278,9 @@ def _background_id(classes: Sequence[VocabularyClass], background: str | None) -
     if background is None:
         return None
     wanted = match_key(background.split(",")[0])
-    for entry in classes:
-        if match_key(entry.name) == wanted:
-            return entry.class_id
+    for one in classes:
+        if match_key(one.name) == wanted:
+            return one.class_id
     raise VocabularyError(
         f"the background class {background!r} is not in the vocabulary; expected the first name of one of its "
         f"{len(classes)} classes, or none"

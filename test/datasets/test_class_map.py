@@ -39,14 +39,14 @@ def test_names_match_before_aliases_whatever_their_case_and_punctuation():
 
 
 def test_a_display_name_goes_before_an_alias_of_another_class():
-    vocabulary = Vocabulary.from_entries([ClassSpec("vehicle", ("car",)), ClassSpec("car", ("automobile",))])
+    vocabulary = Vocabulary.from_specs([ClassSpec("vehicle", ("car",)), ClassSpec("car", ("automobile",))])
     assert matched({5: "car"}, vocabulary=vocabulary).classes == ("car",)
     assert matched({5: "automobile"}, vocabulary=vocabulary).classes == ("car",)
 
 
 def test_members_of_a_group_are_that_group():
     group = ClassSpec("vehicle", ("sedan", "lorry"), None, ("car", "truck"))
-    found = matched({1: "car", 2: "truck", 3: "lorry"}, vocabulary=Vocabulary.from_entries([group]))
+    found = matched({1: "car", 2: "truck", 3: "lorry"}, vocabulary=Vocabulary.from_specs([group]))
     assert found.classes == ("vehicle",) and found.truth_index == {1: 0, 2: 0, 3: 0}
 
 

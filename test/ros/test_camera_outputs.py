@@ -116,7 +116,7 @@ def test_everything_carries_the_input_header(outputs, node):
 def test_the_overlay_has_the_vocabularys_colours(outputs, node):
     node.subscribers["overlay"] = 1
     for colour in ((250, 10, 10), (10, 10, 250)):
-        vocabulary = Vocabulary.from_entries([ClassSpec("road", colour=colour)])
+        vocabulary = Vocabulary.from_specs([ClassSpec("road", colour=colour)])
         outputs.publish(labelled(vocabulary), RGB, 1, HEADER, None)
     red, blue = (np.asarray(one.data).reshape(4, 6, 3) for one in node.messages("overlay"))
     # The image is black, so that what the overlay mixes in is all the colour there is.
@@ -125,7 +125,7 @@ def test_the_overlay_has_the_vocabularys_colours(outputs, node):
 
 def test_coloured_labels_are_the_colours_of_the_vocabulary_and_nothing_else(outputs, node):
     node.subscribers["labels_color"] = 1
-    vocabulary = Vocabulary.from_entries([ClassSpec("road", colour=(250, 10, 10))])
+    vocabulary = Vocabulary.from_specs([ClassSpec("road", colour=(250, 10, 10))])
     outputs.publish(labelled(vocabulary), RGB + 77, 1, HEADER, None)
     (message,) = node.messages("labels_color")
     pixels = np.asarray(message.data).reshape(4, 6, 3)

@@ -194,7 +194,7 @@ def test_a_vocabulary_carries_all_that_belongs_to_its_ids():
         ClassSpec("vehicle", ("car", "truck"), (255, 0, 51), ("car", "lorry")),
         ClassSpec("nothing", ("sky",)),
     ]
-    message = vocabulary_to_msg(Vocabulary.from_entries(entries, background="nothing"), 4, HEADER)
+    message = vocabulary_to_msg(Vocabulary.from_specs(entries, background="nothing"), 4, HEADER)
     assert message.header == HEADER
     assert (message.revision, message.unlabeled_id, message.background_id) == (4, 255, 1)
     vehicle, nothing = message.classes
@@ -220,7 +220,7 @@ def test_a_vocabulary_comes_through_as_it_is(background):
         ClassSpec("ground", ("grass", "sand"), members=("lawn", "beach")),
         ClassSpec("sky"),
     ]
-    vocabulary = Vocabulary.from_entries(entries, background)
+    vocabulary = Vocabulary.from_specs(entries, background)
     assert vocabulary_from_msg(vocabulary_to_msg(vocabulary, 3, Header())) == vocabulary
 
 

@@ -14,9 +14,9 @@ from activesam_ros.vocabulary import files as vocabulary_file
 from activesam_ros.vocabulary.files import (
     MAX_BYTES,
     load_vocabulary_file,
+    parse_class_list,
     preset_names,
     preset_path,
-    words_of,
 )
 
 
@@ -34,7 +34,7 @@ def test_text_has_one_class_a_line(write):
     text = "\ufeff# streets\r\nroad\r\n\r\n  car ,  motor   car   # all of them\r\nc#minor\r\n#sky\r\n"
     path = write("words.txt", text)
     file = load_vocabulary_file(path)
-    assert file.entries == (
+    assert file.classes == (
         ClassSpec("road", ("road",)),
         ClassSpec("car", ("car", "motor car")),
         ClassSpec("c#minor", ("c#minor",)),
@@ -118,7 +118,7 @@ def test_a_huge_file_is_not_read(tmp_path):
 def test_home_is_understood(write, tmp_path, monkeypatch):
     write("words.txt", "road\n")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert load_vocabulary_file("~/words.txt").entries == (ClassSpec("road", ("road",)),)
+    assert load_vocabulary_file("~/words.txt").classes == (ClassSpec("road", ("road",)),)
 
 
 def test_too_many_classes_name_the_file(write):
@@ -131,8 +131,8 @@ def test_a_preset_is_found_by_its_name_only(write, tmp_path, monkeypatch):
     write("voc20", "road\n")
     monkeypatch.chdir(tmp_path)
     assert load_vocabulary_file("voc20").path == preset_path("voc20")
-    assert load_vocabulary_file("./voc20").entries == (ClassSpec("road", ("road",)),)
-    assert load_vocabulary_file(Path("voc20")).entries == (ClassSpec("road", ("road",)),)
+    assert load_vocabulary_file("./voc20").classes == (ClassSpec("road", ("road",)),)
+    assert load_vocabulary_file(Path("voc20")).classes == (ClassSpec("road", ("road",)),)
 
 
 @pytest.mark.parametrize(
@@ -148,19 +148,19 @@ def test_a_preset_is_found_by_its_name_only(write, tmp_path, monkeypatch):
     ],
 )
 def test_words_are_told_from_a_preset_and_a_file(text, words):
-    assert words_of(text) == words
+    assert parse_class_list(text) == words
 
 
 def test_a_file_may_have_a_name_like_words(write, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     path = write("road; sky, mine.txt", "road\n")
-    assert words_of(str(path)) is None
-    assert words_of(f"~/{path.name}") is None
+    assert parse_class_list(str(path)) is None
+    assert parse_class_list(f"~/{path.name}") is None
 
 
 def test_commas_alone_separate_no_classes():
     with pytest.raises(VocabularyError, match="'road, car, sky' would be one class.*semicolons"):
-        words_of("road, car, sky")
+        parse_class_list("road, car, sky")
 
 
 @pytest.mark.parametrize("name", ["ade21k", "", "../activesam", "voc20.yaml"])
@@ -191,7 +191,9 @@ def test_an_installed_package_finds_its_presets(tmp_path, site):
 
 
 def test_an_installation_without_presets_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(vocabulary_file, "__file__", str(tmp_path / "activesam_ros" / "vocabulary" / "files.py"))
+    monkeypatch.setattr(
+        vocabulary_file, "__file__", str(tmp_path / "activesam_ros" / "vocabulary" / "files.py")
+    )
     assert preset_names() == ()
     with pytest.raises(VocabularyError, match="install the package again"):
         load_vocabulary_file("voc20")

@@ -34,7 +34,7 @@ DEMO = ("toytown",)
 
 
 def prompts_of(preset, name):
-    (entry,) = [entry for entry in load_vocabulary_file(preset).entries if entry.name == name]
+    (entry,) = [entry for entry in load_vocabulary_file(preset).classes if entry.name == name]
     return entry.prompts
 
 
@@ -68,7 +68,7 @@ def test_benchmarks_have_the_published_sizes_and_thresholds(name):
     assert file.background_threshold == expected.threshold
     assert file.background == expected.background
     assert vocabulary.background_id == (None if expected.background is None else 0)
-    assert not any(entry.members for entry in file.entries)
+    assert not any(entry.members for entry in file.classes)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_voc_has_the_colours_of_its_bit_pattern():
 
 
 def test_ade20k_has_its_colours_but_one():
-    entries = load_vocabulary_file("ade20k").entries
+    entries = load_vocabulary_file("ade20k").classes
     assert [entry.name for entry in entries if entry.colour is None] == ["skyscraper"]
     assert entries[0].colour == (120, 120, 120)
     assert entries[-1].colour == (92, 0, 255)
@@ -128,7 +128,7 @@ def test_ade20k_has_its_colours_but_one():
 @pytest.mark.parametrize("name", ROBOTS)
 def test_vocabularies_for_robots(name):
     file = load_vocabulary_file(name)
-    assert 25 <= len(file.entries) <= 60
+    assert 25 <= len(file.classes) <= 60
     assert file.background_threshold == 0.4
-    assert any(len(entry.members) > 1 for entry in file.entries)
+    assert any(len(entry.members) > 1 for entry in file.classes)
     assert "person" in file.vocabulary().names

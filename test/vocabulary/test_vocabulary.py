@@ -76,7 +76,7 @@ def test_more_prompts_than_a_model_is_asked():
 
 
 def test_entries_may_be_shown_by_another_name():
-    vocabulary = Vocabulary.from_entries(
+    vocabulary = Vocabulary.from_specs(
         [
             ClassSpec("vegetation", ("tree", "hedge"), (1, 2, 3)),
             ClassSpec("sky"),
@@ -102,7 +102,7 @@ def test_entries_may_be_shown_by_another_name():
 )
 def test_entries_are_refused_with_reasons(entries, reason):
     with pytest.raises(VocabularyError, match=reason):
-        Vocabulary.from_entries(entries)
+        Vocabulary.from_specs(entries)
 
 
 def test_names_that_stay_keep_id_and_colour():

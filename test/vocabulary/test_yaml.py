@@ -4,12 +4,14 @@ import pytest
 
 from activesam_ros.errors import VocabularyError
 from activesam_ros.vocabulary import ClassSpec
-from activesam_ros.vocabulary.stated_classes import Complaints
-from activesam_ros.vocabulary.yaml_file import parse_yaml
+from activesam_ros.vocabulary.formats import FormatError, parse_yaml
 
 
 def parse(text):
-    return parse_yaml(text, Complaints("v.yaml"))
+    try:
+        return parse_yaml(text)
+    except FormatError as error:
+        raise error.located_in("v.yaml") from error
 
 
 def test_strings_and_mappings_make_classes():
@@ -29,7 +31,7 @@ def test_strings_and_mappings_make_classes():
           - name: sky
         """
     )
-    assert content.entries == (
+    assert content.classes == (
         ClassSpec("car", ("car", "motor car")),
         ClassSpec("plants", ("tree", "low hedge"), (1, 2, 3)),
         ClassSpec("ground", ("soil", "sand")),
@@ -64,7 +66,7 @@ def test_a_group_becomes_one_class_in_the_place_of_its_first_member():
           pet: {classes: [cat], colour: [9, 8, 7]}
         """
     )
-    assert content.entries == (
+    assert content.classes == (
         ClassSpec("road", ("road",)),
         ClassSpec("vehicle", ("truck", "automobile", "car", "bus"), None, ("lorry", "car", "bus")),
         ClassSpec("sky", ("sky",)),
@@ -75,12 +77,12 @@ def test_a_group_becomes_one_class_in_the_place_of_its_first_member():
 
 def test_a_group_may_have_the_name_of_its_member():
     content = parse("classes: [car, truck]\ngroups: {car: [truck, car]}")
-    assert content.entries == (ClassSpec("car", ("truck", "car"), None, ("truck", "car")),)
+    assert content.classes == (ClassSpec("car", ("truck", "car"), None, ("truck", "car")),)
 
 
 def test_an_alias_of_yaml_is_what_it_stands_for():
     content = parse("classes: [{name: a, colour: &grey [5, 5, 5]}, {name: b, colour: *grey}]")
-    assert [entry.colour for entry in content.entries] == [(5, 5, 5), (5, 5, 5)]
+    assert [entry.colour for entry in content.classes] == [(5, 5, 5), (5, 5, 5)]
 
 
 @pytest.mark.parametrize(
