@@ -51,7 +51,7 @@ from activesam_ros.stages.timing import StageTimer, add_timings
 from activesam_ros.system.memory import DeviceMemory, device_memory, is_out_of_memory
 from activesam_ros.vocabulary import Vocabulary
 from activesam_ros.vocabulary.canonical import canonical_name
-from activesam_ros.vocabulary.files import load_vocabulary_file, words_of
+from activesam_ros.vocabulary.files import load_vocabulary_file, parse_class_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -690,7 +690,7 @@ def _nanoseconds(stamp: float | datetime) -> int:
 def _as_vocabulary(vocabulary: Vocabulary | Sequence[str] | str | Path, background: str | None) -> Vocabulary:
     names: Sequence[str] | None
     if isinstance(vocabulary, str):
-        names = words_of(vocabulary)
+        names = parse_class_list(vocabulary)
     elif isinstance(vocabulary, Vocabulary | Path):
         names = None
     else:
