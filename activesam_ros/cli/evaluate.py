@@ -38,9 +38,9 @@ def _evaluate(given: argparse.Namespace, line: str) -> int:
         raise command.UsageError(f"no recording is given; expected {NAME} BAG …, or --report-only FOLDER")
     with command.loading():
         from activesam_ros.evaluation.corruptions import corruptions_of
-        from activesam_ros.evaluation.node_parameters import wanted
+        from activesam_ros.evaluation.parameters import read_parameters
         from activesam_ros.evaluation.runner import EvaluationConfig, evaluate
-    asked = wanted(given.params, given.param, given.vocabulary)
+    asked = read_parameters(given.params, given.param, given.vocabulary)
     config = EvaluationConfig(
         bag=given.bag,
         out=given.out,

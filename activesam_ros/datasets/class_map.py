@@ -1,4 +1,4 @@
-"""What the ids of ground truth mean, and which classes of the vocabulary they are."""
+"""Class maps: what the ids of ground truth mean, and which classes of the vocabulary they match."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from activesam_ros.errors import EvaluationError
+from activesam_ros.errors import EvaluationError, reason
 from activesam_ros.vocabulary.canonical import match_key
 
 if TYPE_CHECKING:
@@ -45,12 +45,12 @@ class ClassMap:
     ignore: frozenset[int] = frozenset()
 
     def ignoring(self, ids: Iterable[int]) -> ClassMap:
-        """The same with more ids that do not count."""
+        """Return the same with more ids that do not count."""
         return ClassMap(self.names, self.ignore | frozenset(ids))
 
 
 def read_class_map(path: Path) -> ClassMap:
-    """Reads YAML with `classes`, a mapping of ids to names or a list of names, and perhaps a list `ignore`.
+    """Read YAML with `classes`, a mapping of ids to names or a list of names, and perhaps a list `ignore`.
 
     Raises:
         EvaluationError: the file cannot be read, or says something else.
@@ -84,7 +84,7 @@ def read_class_map(path: Path) -> ClassMap:
 
 
 def recorded_class_map(source: Recording, labels_topic: str, topic: str | None = None) -> ClassMap:
-    """What a recording's own LabelInfo says: the last one before the first label image, else the first one at all.
+    """Read a recording's own LabelInfo: the last one before the first label image, else the first one at all.
 
     Args:
         source: the recording.
@@ -107,7 +107,7 @@ def recorded_class_map(source: Recording, labels_topic: str, topic: str | None =
         if one.topic == labels_topic and info is not None:
             break
         if one.topic == topic and one.message is None:
-            refusal = one.error
+            refusal = one.error or refusal
         elif one.topic == topic:
             info = one.message
     if info is None:
@@ -136,11 +136,11 @@ class ClassMatching:
     stated: frozenset[int] = field(default=frozenset())
 
     def truth_of(self, image: np.ndarray) -> np.ndarray:
-        """Ids of the truth, integers [H, W], become indices of evaluated classes, int32; `NOT_COUNTED` elsewhere."""
+        """Convert ids of the truth, integers [H, W], to indices of evaluated classes, int32; `NOT_COUNTED` elsewhere."""
         return _look_up(self._truth_table, image, NOT_COUNTED)
 
     def labels_of(self, labels: np.ndarray, unlabeled_id: int) -> np.ndarray:
-        """Class ids of the vocabulary, integers [H, W], become indices of evaluated classes, int32.
+        """Convert class ids of the vocabulary, integers [H, W], to indices of evaluated classes, int32.
 
         Every other pixel, `unlabeled_id` among them, becomes `len(classes)`.
         """
@@ -151,7 +151,7 @@ class ClassMatching:
         return _look_up(table, labels, len(self.classes))
 
     def unknown_ids(self, image: np.ndarray) -> dict[int, int]:
-        """Pixels by id, of ids in uint8 or uint16 [H, W] that the truth neither names nor ignores.
+        """Count pixels by id, of ids in uint8 or uint16 [H, W] that the truth neither names nor ignores.
 
         255, or 65535 in uint16, is no class by custom, and left out.
         """
@@ -175,7 +175,7 @@ class ClassMatching:
 def match_classes(
     vocabulary: Vocabulary, class_map: ClassMap, mapping: Mapping[str, str | None] | None = None
 ) -> ClassMatching:
-    """Finds each class of the truth in the vocabulary; case, spaces and punctuation aside.
+    """Find each class of the truth in the vocabulary; case, spaces and punctuation aside.
 
     A name is looked for among the display names, then among the aliases and the members of groups; one that lists
     synonyms ("car; automobile") is looked for as a whole first, then synonym by synonym.
@@ -220,7 +220,7 @@ def match_classes(
 
 
 def read_mapping(path: Path) -> dict[str, str | None]:
-    """Reads YAML that maps names in the truth to names in the vocabulary, or to nothing (null).
+    """Read YAML that maps names in the truth to names in the vocabulary, or to nothing (null).
 
     Raises:
         EvaluationError: the file cannot be read, or says something else.
@@ -237,7 +237,7 @@ def read_mapping(path: Path) -> dict[str, str | None]:
 
 
 class _Finder:
-    """Positions in a vocabulary by name."""
+    """Looks up positions in a vocabulary by name."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
@@ -248,7 +248,7 @@ class _Finder:
                 self._aliases.setdefault(match_key(alias), place)
 
     def find(self, name: str) -> int | None:
-        """None: there is no such class."""
+        """Return the position of the class of that name; None without one."""
         synonyms = [match_key(part) for part in re.split("[,;]", name)]
         for key in (match_key(name), *filter(None, synonyms)):
             for known in (self._names, self._aliases):
@@ -258,7 +258,7 @@ class _Finder:
 
 
 def _chosen(finder: _Finder, class_map: ClassMap, mapping: Mapping[str, str | None]) -> dict[str, int | None]:
-    """Positions in the vocabulary by the match key of the name in the truth; None: not evaluated."""
+    """Return positions in the vocabulary by the match key of the name in the truth; None: not evaluated."""
     known = {match_key(name) for name in class_map.names.values()}
     chosen: dict[str, int | None] = {}
     for name, target in mapping.items():
@@ -274,7 +274,7 @@ def _chosen(finder: _Finder, class_map: ClassMap, mapping: Mapping[str, str | No
 
 
 def _nearest_label_info(source: Recording, labels_topic: str) -> str:
-    """The LabelInfo that shares most of its namespace with the label images."""
+    """Return the LabelInfo that shares most of its namespace with the label images."""
     candidates = source.topics_of(LABEL_INFO)
     if not candidates:
         raise EvaluationError(
@@ -320,7 +320,7 @@ def _yaml(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise EvaluationError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+        raise EvaluationError(f"{path} cannot be read: {reason(error)}") from error
 
 
 def _few(names: Iterable[str], most: int = 8) -> str:

@@ -1,4 +1,4 @@
-"""MCAP files that rosbags refuses: without their end, as a killed recorder or a full disk leaves them."""
+"""Read MCAP files that rosbags refuses: without their end, as a killed recorder or a full disk leaves them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _CHUNK_HEAD = struct.Struct("<BQQQQII")
 
 
 class DamagedMcap:
-    """Reads an MCAP from its beginning, without its index, to its end or to where it stops making sense.
+    """Read an MCAP from its beginning, without its index, to its end or to where it stops making sense.
 
     Attributes:
         connections: rosbags' own, with counts of the messages that are whole.
@@ -49,7 +49,7 @@ class DamagedMcap:
     """
 
     def __init__(self, path: Path) -> None:
-        """Reads the whole file once, to know what there is.
+        """Read the whole file once, to know what there is.
 
         Raises:
             EvaluationError: it is empty, or no MCAP.
@@ -79,7 +79,7 @@ class DamagedMcap:
     def messages(
         self, connections: Collection[Connection], start: int | None, stop: int | None
     ) -> Iterator[tuple[Connection, int, bytes]]:
-        """Messages of `connections` recorded from `start` until before `stop`, in order within each chunk."""
+        """Read messages of `connections` recorded from `start` until before `stop`, in order within each chunk."""
         wanted = {connection.id: connection for connection in connections}
         for records in self._groups(start, stop):
             found = [
@@ -94,7 +94,7 @@ class DamagedMcap:
                 yield wanted[record.channel_id], record.log_time, record.data
 
     def _groups(self, start: int | None = None, stop: int | None = None) -> Iterator[list[McapRecord]]:
-        """The records of each chunk, and of what lies between chunks one by one."""
+        """Yield the records of each chunk, and of what lies between chunks one by one."""
         size = self._path.stat().st_size
         if size == 0:
             raise EvaluationError(f"{self._path} is empty: the recorder stopped before it wrote anything")
@@ -126,7 +126,7 @@ class DamagedMcap:
 
 
 class _Strict:
-    """A file that does not give less than it is asked for: mcap would take a part of a record for the whole."""
+    """A file that gives as much as it is asked for or fails: mcap would take a part of a record for the whole."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -145,7 +145,7 @@ def _overlaps(chunk: Chunk, start: int | None, stop: int | None) -> bool:
 
 
 def _beginning_of_chunk(file: BinaryIO, position: int) -> list[McapRecord]:
-    """What can be read of the chunk that begins at `position` and has no end; nothing if it is no chunk."""
+    """Read what there is of a chunk that begins at `position` and has no end; nothing if it is no chunk."""
     file.seek(position)
     head = file.read(_CHUNK_HEAD.size)
     if len(head) < _CHUNK_HEAD.size or head[0] != Opcode.CHUNK:
@@ -164,10 +164,9 @@ def _beginning_of_chunk(file: BinaryIO, position: int) -> list[McapRecord]:
         elif compression == b"lz4":
             rest = lz4.frame.LZ4FrameDecompressor().decompress(rest)
         reader = StreamReader(_Strict(BytesIO(rest)), skip_magic=True, record_size_limit=len(rest))
-        for record in reader.records:
-            records.append(record)
+        for record in reader.records:  # not extend, which would lose what came before the cut
+            records.append(record)  # noqa: PERF402
     except _DAMAGE:
-        # Here the cut itself is met; what came before is whole.
         return records
     return records
 

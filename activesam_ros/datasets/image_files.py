@@ -24,7 +24,7 @@ _VALUES = 65_536
 _IGNORED, _UNKNOWN = -1, -2
 
 
-@dataclass(frozen=True)
+@dataclass
 class EncodedImage:
     """The bytes of an image file; format: `jpeg` or `png`."""
 

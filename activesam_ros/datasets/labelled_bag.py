@@ -68,13 +68,15 @@ class LabelledBag:
         squeeze: bool = False,
         notes: Mapping[str, str] | None = None,
     ) -> None:
-        """Args:
-        path: folder of the bag, which must not exist.
-        class_names: id → name, as `vision_msgs/LabelInfo` tells them.
-        storage: one of `STORAGES`.
-        encoded: images are `EncodedImage`s, published as `sensor_msgs/CompressedImage`.
-        squeeze: compress what MCAP writes, losslessly; SQLite cannot.
-        notes: custom data of the bag's metadata, which `ros2 bag info` shows.
+        """Prepare a bag; entering it makes the folder.
+
+        Args:
+            path: folder of the bag, which must not exist.
+            class_names: id → name, for `vision_msgs/LabelInfo`.
+            storage: one of `STORAGES`.
+            encoded: images are `EncodedImage`s, recorded as `sensor_msgs/CompressedImage`.
+            squeeze: compress what MCAP writes, losslessly; SQLite cannot.
+            notes: custom data of the bag's metadata, which `ros2 bag info` shows.
         """
         self._types = known_message_types()
         self._class_names = class_names

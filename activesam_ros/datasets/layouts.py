@@ -398,7 +398,7 @@ def _all_pairs(images: Path, labels: Path, layout: Layout, listing: Path | None)
         raise DatasetError(f"{images} has no images; expected names that end in {layout.image_suffix}")
     for files, what in (
         ([pair.image for pair in pairs], "images"),
-        ([pair.label for pair in pairs], "label files"),
+        ([pair.label for pair in pairs if pair.label], "label files"),
     ):
         missing = [path for path in files if not path.is_file()]
         if missing:

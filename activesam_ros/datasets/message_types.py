@@ -1,9 +1,9 @@
-"""The messages that recordings of label images hold, for rosbags."""
+"""Message types that recordings of label images hold, for rosbags."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rosbags.interfaces import Connection, MessageDefinitionFormat
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
@@ -22,7 +22,7 @@ _IDL_RULE = "=" * 80 + "\n"
 
 
 def known_message_types() -> Typestore:
-    """ROS 2's standard messages, those of vision_msgs that label images need, and this package's own."""
+    """Return ROS 2's standard messages, those of vision_msgs that label images need, and this package's own."""
     store = get_typestore(Stores.ROS2_KILTED)
     for name, definition in {**_VISION_MSGS, **_own_definitions()}.items():
         store.register(get_types_from_msg(definition, name))
@@ -30,7 +30,7 @@ def known_message_types() -> Typestore:
 
 
 def message_types_of(connection: Connection, known: Typestore) -> Typestore:
-    """What the messages of a connection are read with: the recording's own definitions, then the known ones.
+    """Return the types to read a connection's messages with: the recording's own definitions, then the known ones.
 
     Raises:
         EvaluationError: the type is neither known, nor does the recording define it in a way that can be read.
@@ -64,7 +64,7 @@ def message_types_of(connection: Connection, known: Typestore) -> Typestore:
     return store
 
 
-def _types_from_idl(text: str) -> dict:
+def _types_from_idl(text: str) -> dict[str, Any]:
     if not text.startswith(f"{_IDL_RULE}IDL: "):
         return get_types_from_idl(text)
     types = {}
@@ -74,7 +74,7 @@ def _types_from_idl(text: str) -> dict:
 
 
 def _own_definitions() -> dict[str, str]:
-    """From `msg` beside the sources, or in `share` of the prefix that they are installed in; empty without either."""
+    """Read `msg` beside the sources, or in `share` of the prefix that they are installed in; empty without either."""
     package = Path(__file__).resolve().parent.parent
     installed = [folder / "share" / package.name / "msg" for folder in package.parents]
     folder = next((folder for folder in [package.parent / "msg", *installed] if folder.is_dir()), None)

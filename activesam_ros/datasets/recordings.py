@@ -132,7 +132,8 @@ class Recording:
 
         Args:
             topics: their names.
-            start_s, end_s: skip what was recorded before `start_s`, or at `end_s` and later; seconds after the start.
+            start_s: skip what was recorded sooner, in seconds after the recording's start.
+            end_s: skip what was recorded then or later.
 
         Raises:
             EvaluationError: a topic is missing; at once, not with the first message.

@@ -74,7 +74,8 @@ class SampleReader:
             labels_topic: of label images: mono8, mono16, 8UC1, 16UC1, or PNG; None: there is no ground truth.
             tolerance_s: maximum difference between the stamps of an image and its label image, seconds.
             every: read the first of so many images.
-            start_s, end_s: read images recorded from `start_s` until before `end_s`, seconds after the start.
+            start_s: read images recorded from then on, seconds after the recording's start.
+            end_s: read images recorded until before then.
             max_pixels: images with more are not read; None: of any size.
 
         Raises:
@@ -223,7 +224,8 @@ def match_stamps(
     """Pair images with label images, the nearest first, each at most once.
 
     Args:
-        images, truths: stamps in nanoseconds; None is never paired.
+        images: stamps in nanoseconds; None is never paired.
+        truths: likewise.
         tolerance: maximum difference between the two of a pair, nanoseconds.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Pictures made worse: ten corruptions of ImageNet-C at five severities.
+"""Corrupt images: ten corruptions of ImageNet-C at five severities.
 
 Definitions and constants are those of D. Hendrycks and T. Dietterich, "Benchmarking Neural Network Robustness to Common
 Corruptions and Perturbations", ICLR 2019 (arXiv 1903.12261), and of the programs that made ImageNet-C; motion blur is
@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,12 +24,10 @@ from activesam_ros.errors import EvaluationError
 
 SEVERITIES = range(1, 6)
 
-Work = Callable[[np.ndarray, float | tuple[float, ...], np.random.Generator], np.ndarray]
-
 
 @dataclass(frozen=True)
 class Corruption:
-    """A way to make a picture worse.
+    """A corruption.
 
     Attributes:
         name: what it is asked for by.
@@ -40,8 +39,8 @@ class Corruption:
 
     name: str
     description: str
-    constants: Sequence[float | tuple[float, ...]]
-    work: Work
+    constants: Sequence[Any]
+    work: Callable[[np.ndarray, Any, np.random.Generator], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def corruptions_of(names: Iterable[str], severities: Iterable[int]) -> list[Corr
 
 
 def corrupt(rgb: np.ndarray, name: str, severity: int, seed: int = 0, frame: int = 0) -> np.ndarray:
-    """A corrupted copy of a picture; the same one for the same arguments.
+    """Return a corrupted copy of an image; the same one for the same arguments.
 
     Args:
         rgb: uint8 [H, W, 3], of any size.
@@ -110,12 +109,12 @@ def _impulse_noise(rgb: np.ndarray, amount: float, chance: np.random.Generator) 
     return np.where(drawn < amount / 2, 0, np.where(drawn < amount, 255, rgb))
 
 
-def _defocus_blur(rgb: np.ndarray, lens: tuple[float, float], _: np.random.Generator) -> np.ndarray:
+def _defocus_blur(rgb: np.ndarray, lens: tuple[int, float], _: np.random.Generator) -> np.ndarray:
     return cv2.filter2D(rgb.astype(np.float32), -1, disk(*lens), borderType=cv2.BORDER_REFLECT_101)
 
 
 def disk(radius: int, softness: float) -> np.ndarray:
-    """A disk with a blurred edge, float32 [N, N]: what a point becomes out of focus.
+    """Return a disk with a blurred edge, float32 [N, N]: what a point becomes out of focus.
 
     Its weights sum to 1, or up to 1.3 % more from radius 8 on, as in ImageNet-C.
     """
@@ -126,12 +125,12 @@ def disk(radius: int, softness: float) -> np.ndarray:
     return cv2.GaussianBlur(inside / inside.sum(), (side, side), softness)
 
 
-def _motion_blur(rgb: np.ndarray, motion: tuple[float, float], chance: np.random.Generator) -> np.ndarray:
+def _motion_blur(rgb: np.ndarray, motion: tuple[int, float], chance: np.random.Generator) -> np.ndarray:
     return blur_along(rgb.astype(np.float32), *motion, chance.uniform(-45, 45))
 
 
 def blur_along(picture: np.ndarray, radius: int, sigma: float, angle: float) -> np.ndarray:
-    """ImageMagick's motion blur: each pixel is the weighted mean of those ahead of it, as if it had come from there.
+    """Blur as ImageMagick's motion blur: each pixel is the weighted mean of those ahead of it.
 
     Args:
         picture: float32 [H, W, 3]; beyond its border are the pixels of the border.
@@ -165,7 +164,7 @@ def _fog(rgb: np.ndarray, fog: tuple[float, float], chance: np.random.Generator)
 
 
 def plasma(size: int, decay: float, chance: np.random.Generator) -> np.ndarray:
-    """A cloud by the diamond-square algorithm on a torus, float32 [S, S] from 0 to 1.
+    """Return a cloud by the diamond-square algorithm on a torus, float32 [S, S] from 0 to 1.
 
     Args:
         size: at least this many pixels a side; S is the next power of two.

@@ -105,7 +105,7 @@ class LiveRun:
 
     @property
     def mean_iou(self) -> float | None:
-        """mIoU over the frames so far; None if none of them has truth."""
+        """The mIoU over the frames so far; None if none of them has truth."""
         return self._confusion.mean_iou if self._confusion is not None and self._scored else None
 
     def add(self, sample: Sample, result: FrameLabels, cost: FrameCost | None = None) -> FrameRecord:

@@ -1,10 +1,10 @@
-"""What is known of one frame labelled by one method, and the file that collects it."""
+"""The record of one frame labelled by one method, and the file that collects records."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.metrics import ConfusionMatrix
@@ -147,8 +147,8 @@ class FrameRecord:
         return self.method, self.corruption, self.index
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for `json.dumps`; fields without a value are left out."""
-        empty = {"timings": {}, "work_split": {}}
+        """Return plain data for `json.dumps`; fields without a value are left out."""
+        empty: dict[str, Any] = {"timings": {}, "work_split": {}}
         plain = {}
         for each in fields(self):
             value = getattr(self, each.name)
@@ -160,7 +160,7 @@ class FrameRecord:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> FrameRecord:
-        """The record that `to_json` made `plain` of.
+        """Return the record that `to_json` made `plain` of.
 
         Raises:
             EvaluationError: a field is missing, unknown or of the wrong kind.
@@ -193,13 +193,10 @@ class RecordFile:
     """
 
     def __init__(self, path: Path) -> None:
-        """Args:
-        path: the file; it is made if it is missing.
-        """
         self._path = path
         self._file: BinaryIO | None = None
 
-    def __enter__(self) -> RecordFile:
+    def __enter__(self) -> Self:
         self._file = self._path.open("ab+")
         self._file.seek(0)
         content = self._file.read()
@@ -217,7 +214,7 @@ class RecordFile:
             self._file = None
 
     def append(self, record: FrameRecord) -> None:
-        """Adds a record and hands it to the system, so that a killed process does not lose it.
+        """Add a record and flush it to the system, so that a killed process does not lose it.
 
         Raises:
             ValueError: the file is not open.
@@ -232,7 +229,7 @@ class RecordFile:
 
 
 def read_records(path: Path) -> list[FrameRecord]:
-    """The records of a file, in their order; of several with one key the last stands, at the place of the first.
+    """Read the records of a file in order; of several with one key the last stands, at the place of the first.
 
     An unfinished last line, as a killed run leaves it, is left out; a missing file has no records.
 

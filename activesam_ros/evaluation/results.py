@@ -210,16 +210,12 @@ def _notes(results: Results) -> list[str]:
 
 
 def _table(results: Results) -> str:
-    rows = [("", "frames", "mIoU", "to the first", "agreement", "frames/s", "work/frame")]
-    for summary in results.summaries:
-        rows.append(_table_row(summary))
+    head = ("", "frames", "mIoU", "to the first", "agreement", "frames/s", "work/frame")
+    rows = [head, *(_table_row(summary) for summary in results.summaries)]
     failures = [_failure(summary) for summary in results.summaries if summary.errors]
     column_widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
-        "  ".join(
-            cell.ljust(width) if not place else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, column_widths, strict=True))
-        )  # fmt: skip
+        "  ".join([row[0].ljust(column_widths[0]), *map(str.rjust, row[1:], column_widths[1:])])
         for row in rows
     ]
     return "\n".join([*lines, *failures])

@@ -42,13 +42,14 @@ _INCIDENTAL = frozenset({"command", "made", "machine", "versions"})
 
 
 class RunFolder:
-    """One evaluation on disk. A run that was interrupted is gone on with by one that asks for the same."""
+    """One evaluation on disk; an interrupted run is resumed by one that asks for the same."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @property
     def records_path(self) -> Path:
+        """The file of its records."""
         return self.path / RECORDS
 
     @property
@@ -61,7 +62,7 @@ class RunFolder:
         return None
 
     def require_own(self) -> None:
-        """Changes nothing.
+        """Refuse a folder of something else; change nothing.
 
         Raises:
             EvaluationError: the folder is a file, or holds something else than an evaluation.
@@ -96,7 +97,7 @@ class RunFolder:
         return []
 
     def description(self) -> dict[str, Any]:
-        """What the run was asked for.
+        """Read what the run was asked for.
 
         Raises:
             EvaluationError: the folder holds no run.
@@ -110,7 +111,7 @@ class RunFolder:
             ) from error
 
     def append_to(self) -> RecordFile:
-        """The file that takes further records; a context manager."""
+        """Return the file that takes further records; a context manager."""
         return RecordFile(self.records_path)
 
     def save_prediction(self, method: str, corruption: str, index: int, labels: np.ndarray) -> None:
@@ -122,7 +123,7 @@ class RunFolder:
             raise EvaluationError(f"{path} cannot be written; see that the disk has room")
 
     def prediction(self, method: str, corruption: str, index: int) -> np.ndarray | None:
-        """The labels of a frame; None if they are not kept."""
+        """Read the labels of a frame; None if they are not kept."""
         path = self._prediction_path(method, corruption, index)
         return cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.exists() else None
 
@@ -133,7 +134,7 @@ class RunFolder:
         write_atomically(path, json.dumps({"index": index, "state": state}).encode())
 
     def memory(self, method: str, corruption: str) -> tuple[int, dict[str, Any] | None] | None:
-        """The frame after which a memory was kept last, and its state; None if none is kept that can be read."""
+        """Read the index of the last frame that a memory was kept after, and its state; None without a readable one."""
         try:
             kept = json.loads(self._memory_path(method, corruption).read_bytes())
             return int(kept["index"]), kept["state"]

@@ -21,8 +21,14 @@ from activesam_ros.datasets.recordings import Recording
 from activesam_ros.datasets.samples import SampleReader, default_image_topic
 from activesam_ros.errors import EvaluationError, describe
 from activesam_ros.evaluation.corruptions import corrupt
-from activesam_ros.evaluation.methods import METHODS, FlopsCounter, Method, MethodSegmenter, known_methods
-from activesam_ros.evaluation.per_class import PerClassSegmenter
+from activesam_ros.evaluation.methods import (
+    METHODS,
+    FlopsCounter,
+    Method,
+    MethodSegmenter,
+    PerClassSegmenter,
+    known_methods,
+)
 from activesam_ros.evaluation.records import FrameRecord, read_records
 from activesam_ros.evaluation.report.gallery import Gallery
 from activesam_ros.evaluation.results import finalize, read_notes
@@ -261,11 +267,15 @@ class MethodRun:
 
     def _restored_memory(self, segmenter: ActiveSegmenter) -> StreamMemory | None:
         kept = self.folder.memory(*self.names)
-        if not self._labelled or kept is None or kept[0] != max(self._labelled):
+        if (
+            not self._labelled
+            or kept is None
+            or kept[0] != max(self._labelled)
+            or segmenter.vocabulary is None
+        ):
             return None
-        vocabulary = segmenter.vocabulary
         try:
-            return vocabulary and StreamMemory.restored(kept[1], vocabulary.prompts, segmenter.settings)
+            return StreamMemory.restored(kept[1], segmenter.vocabulary.prompts, segmenter.settings)
         except (ValueError, KeyError, TypeError):  # damaged
             return None
 

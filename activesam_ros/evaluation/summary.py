@@ -1,11 +1,11 @@
-"""What the frames of a run say together: of each method, clean and with each corruption."""
+"""Summarise the frames of a run, for each method, clean and with each corruption."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -195,7 +195,7 @@ class Results:
     robustness: tuple[Robustness, ...]
 
     def summary(self, method: str, corruption: str = "") -> Summary | None:
-        """That of a method and a corruption; None if there is none."""
+        """Return that of a method and a corruption; None if there is none."""
         wanted = (method, corruption)
         return next((each for each in self.summaries if (each.method, each.corruption) == wanted), None)
 
@@ -206,7 +206,7 @@ def summarise(
     methods: Sequence[str] | None = None,
     corruptions: Sequence[str] | None = None,
 ) -> Results:
-    """The figures of a run.
+    """Compute the figures of a run.
 
     Args:
         records: in any order.
@@ -272,6 +272,7 @@ def _by_kind_and_severity(corruption: str) -> tuple[str, int]:
 
 
 Frames = dict[int, FrameRecord]
+T = TypeVar("T")
 
 
 def _summary(
@@ -394,22 +395,26 @@ def _comparison(frames: Frames, other: Frames) -> Comparison:
     ours, theirs = _both(pairs, lambda record: record.truth)
     timed, their_timed = _both(pairs, lambda record: record.timings.get("total"))
     worked, their_worked = _both(pairs, lambda record: record.work)
-    ious = [_known(_matrix(scored).mean_iou) for scored in (ours, theirs)] if ours else [None, None]
+    difference = _matrix(ours).mean_iou - _matrix(theirs).mean_iou if ours else math.nan
     return Comparison(
         frames=len(ours),
-        mean_iou=ious[0] - ious[1] if None not in ious else None,
+        mean_iou=_known(difference),
         rate=_ratio(their_timed, timed),
         work=_ratio(worked, their_worked),
     )
 
 
 def _both(
-    pairs: Sequence[tuple[FrameRecord, FrameRecord]], value: Callable[[FrameRecord], object]
-) -> tuple[list, list]:
-    """The values of those pairs of records that both have one."""
-    found = [(value(one), value(other)) for one, other in pairs]
-    known = [pair for pair in found if None not in pair]
-    return [one for one, _ in known], [other for _, other in known]
+    pairs: Sequence[tuple[FrameRecord, FrameRecord]], value: Callable[[FrameRecord], T | None]
+) -> tuple[list[T], list[T]]:
+    """Return the values of those pairs of records that both have one."""
+    ours, theirs = [], []
+    for one, other in pairs:
+        mine, its = value(one), value(other)
+        if mine is not None and its is not None:
+            ours.append(mine)
+            theirs.append(its)
+    return ours, theirs
 
 
 def _ratio(above: Sequence[float], below: Sequence[float]) -> float | None:
@@ -427,11 +432,12 @@ def _robustness(method: str, corruptions: Sequence[str], summaries: Sequence[Sum
     corrupted = [found.get(corruption) for corruption in corruptions if corruption]
     if not any(corrupted):
         return None
-    ious = [None if truth is None else truth.mean_iou for truth in corrupted]
-    mean = None if None in ious else math.fsum(ious) / len(ious)
+    ious = [truth.mean_iou for truth in corrupted if truth is not None and truth.mean_iou is not None]
+    mean = math.fsum(ious) / len(ious) if len(ious) == len(corrupted) else None
     clean = found.get("")
-    known = mean is not None and clean is not None and clean.mean_iou is not None
-    return Robustness(method, mean, clean.mean_iou - mean if known else None)
+    if mean is None or clean is None or clean.mean_iou is None:
+        return Robustness(method, mean, None)
+    return Robustness(method, mean, clean.mean_iou - mean)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

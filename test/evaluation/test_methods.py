@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from activesam_ros.errors import EvaluationError
-from activesam_ros.evaluation.methods import METHODS, known_methods
-from activesam_ros.evaluation.per_class import PerClassSegmenter
+from activesam_ros.evaluation.methods import METHODS, PerClassSegmenter, known_methods
 from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
 from activesam_ros.settings import PROFILES

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from activesam_ros.errors import ImageError, ModelError, VocabularyError
-from activesam_ros.evaluation.per_class import PerClassSegmenter, painted_instances
+from activesam_ros.evaluation.methods import PerClassSegmenter, paint_instances
 from activesam_ros.model.prompt_heads import DecodedPrompt, PromptHeads, PromptTokens
 from activesam_ros.model.vision_encoder import VisionEncoder
 from activesam_ros.prompts.hypernyms import TableHypernyms
@@ -103,9 +103,9 @@ def test_the_best_instance_wins_and_no_instance_is_nothing():
     query = DecodedPrompt(
         torch.tensor(0.9), torch.tensor([0.4, 0.7]), torch.stack([sure, other]), torch.full((1, 4), 9.0)
     )
-    torch.testing.assert_close(painted_instances(query, (1, 4)), torch.tensor([[0.4, 0.7, 0.7, 0.0]]))
+    torch.testing.assert_close(paint_instances(query, (1, 4)), torch.tensor([[0.4, 0.7, 0.7, 0.0]]))
     empty = DecodedPrompt(torch.tensor(0.9), torch.zeros(0), torch.zeros(0, 1, 4), torch.full((1, 4), 9.0))
-    assert painted_instances(empty, (2, 3)).tolist() == [[0.0] * 3] * 2
+    assert paint_instances(empty, (2, 3)).tolist() == [[0.0] * 3] * 2
 
 
 def test_refusals(active, toytown_checkpoint, street_image):

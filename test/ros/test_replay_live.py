@@ -11,7 +11,7 @@ pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from activesam_ros.datasets.message_types import known_message_types
-from activesam_ros.evaluation.node_parameters import wanted
+from activesam_ros.evaluation.parameters import read_parameters
 from activesam_ros.evaluation.records import read_records
 from activesam_ros.evaluation.run_folder import RunFolder
 from activesam_ros.toytown import CLASSES, DEMO_CLASSES
@@ -106,7 +106,7 @@ def offline(bag, out):
     """The same by the offline evaluation; the folder of its run."""
     from activesam_ros.evaluation.runner import EvaluationConfig, evaluate
 
-    asked = wanted(vocabulary="; ".join(DEMO_CLASSES))
+    asked = read_parameters(vocabulary="; ".join(DEMO_CLASSES))
     request = EvaluationConfig(
         bag=bag,
         out=out,

@@ -1,5 +1,6 @@
 """An evaluation runs the segmenter that the node would run with the same parameters."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,9 @@ import yaml
 
 from activesam_ros.configuration import first_configuration
 from activesam_ros.errors import ActiveSamError, SettingsError, VocabularyError
-from activesam_ros.evaluation.node_parameters import wanted
+from activesam_ros.evaluation.parameters import read_parameters
 from activesam_ros.ros.parameters import DEFAULTS
+from activesam_ros.settings import GOVERNED
 from activesam_ros.vocabulary.files import load_vocabulary_file
 
 SHIPPED = Path(__file__).resolve().parents[2] / "config" / "activesam.yaml"
@@ -29,13 +31,13 @@ def of_node(**parameters):
 
 
 def test_nothing_given_is_the_node_s_defaults():
-    got, node = wanted(), first_configuration({})
+    got, node = read_parameters(), first_configuration({})
     assert (got.vocabulary, got.settings) == (node.vocabulary, node.settings)
     assert (got.model, got.device, got.dtype) == ("facebook/sam3", "auto", "auto")
 
 
 def test_the_shipped_file_changes_nothing():
-    assert wanted(SHIPPED) == wanted()
+    assert read_parameters(SHIPPED) == read_parameters()
 
 
 def test_a_file_brings_words_settings_and_model(file):
@@ -52,7 +54,7 @@ def test_a_file_brings_words_settings_and_model(file):
             queue="all",
         )
     )
-    got = wanted(path)
+    got = read_parameters(path)
     assert got.vocabulary.names == ("road", "car") and got.vocabulary.background_id == 0
     assert (got.settings.keep_fraction, got.settings.full_resolution) == (0.5, 160)
     assert (got.model, got.device, got.dtype) == ("toytown", "cpu", "float32")
@@ -64,40 +66,42 @@ def test_the_node_s_own_section_wins_over_the_general_one(file):
         "/**": {"ros__parameters": {"max_active": 5, "bucket_size": 4}},
         "another": {"ros__parameters": {"max_active": 6}},
     }
-    settings = wanted(file(content)).settings
+    settings = read_parameters(file(content)).settings
     assert (settings.max_active, settings.bucket_size) == (7, 4)
 
 
 def test_an_assignment_wins_over_the_file(file):
-    got = wanted(file(of_node(max_active=7, keep_fraction=0.5)), ["max_active=3", "model=toytown"])
+    got = read_parameters(file(of_node(max_active=7, keep_fraction=0.5)), ["max_active=3", "model=toytown"])
     assert (got.settings.max_active, got.settings.keep_fraction, got.model) == (3, 0.5, "toytown")
 
 
 def test_a_vocabulary_wins_over_both(file):
-    got = wanted(file(of_node(vocabulary=["floor"])), ["vocabulary=[wall, door]"], "road; car, automobile")
+    got = read_parameters(
+        file(of_node(vocabulary=["floor"])), ["vocabulary=[wall, door]"], "road; car, automobile"
+    )
     assert [one.prompts for one in got.vocabulary.classes] == [("road",), ("car", "automobile")]
-    got = wanted(file(of_node(vocabulary_file="indoor")), vocabulary="cityscapes")
+    got = read_parameters(file(of_node(vocabulary_file="indoor")), vocabulary="cityscapes")
     assert got.vocabulary == load_vocabulary_file("cityscapes").vocabulary()
 
 
 def test_a_preset_brings_its_background_and_threshold():
     preset = load_vocabulary_file("voc21")
-    got = wanted(vocabulary="voc21")
+    got = read_parameters(vocabulary="voc21")
     assert got.vocabulary.background_id is not None
     assert got.settings.background_threshold == preset.background_threshold > 0
-    assert wanted(None, ["background_threshold=0.7"], "voc21").settings.background_threshold == 0.7
+    assert read_parameters(None, ["background_threshold=0.7"], "voc21").settings.background_threshold == 0.7
 
 
 def test_a_file_of_words(tmp_path):
     path = tmp_path / "words, mine.txt"
     path.write_text("floor\nchair, stool\n")
-    assert wanted(vocabulary=str(path)).vocabulary.names == ("floor", "chair")
+    assert read_parameters(vocabulary=str(path)).vocabulary.names == ("floor", "chair")
 
 
 def test_one_class_with_aliases_ends_in_a_semicolon():
-    assert wanted(vocabulary="person, pedestrian;").vocabulary.names == ("person",)
+    assert read_parameters(vocabulary="person, pedestrian;").vocabulary.names == ("person",)
     with pytest.raises(VocabularyError, match="'road, car, sky' would be one class.*semicolons"):
-        wanted(vocabulary="road, car, sky")
+        read_parameters(vocabulary="road, car, sky")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +121,7 @@ def test_one_class_with_aliases_ends_in_a_semicolon():
 )
 def test_what_is_wrong_with_an_assignment_is_said(assignment, said):
     with pytest.raises(ActiveSamError, match=said) as refused:
-        wanted(assignments=[assignment])
+        read_parameters(assignments=[assignment])
     assert "\n" not in str(refused.value)
 
 
@@ -134,18 +138,32 @@ def test_what_is_wrong_with_an_assignment_is_said(assignment, said):
 )
 def test_what_is_wrong_with_a_file_is_said(file, content, said):
     with pytest.raises(SettingsError, match=said) as refused:
-        wanted(file(content))
+        read_parameters(file(content))
     assert "\n" not in str(refused.value)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(SettingsError, match="parameter file .*missing.yaml cannot be read"):
-        wanted(tmp_path / "missing.yaml")
+        read_parameters(tmp_path / "missing.yaml")
     with pytest.raises(VocabularyError, match="nonexistent"):
-        wanted(vocabulary="nonexistent")
+        read_parameters(vocabulary="nonexistent")
 
 
 def test_every_parameter_of_a_running_node_may_be_in_the_file(file):
     dump = {name: list(value) if isinstance(value, tuple) else value for name, value in DEFAULTS.items()}
     dump["qos_overrides"] = {"/image": {"subscription": {"depth": 3}}}
-    assert wanted(file({"/activesam": {"ros__parameters": dump}})) == wanted()
+    assert read_parameters(file({"/activesam": {"ros__parameters": dump}})) == read_parameters()
+
+
+@pytest.mark.parametrize("name", GOVERNED)
+@pytest.mark.parametrize("where", ["file", "assignment"])
+def test_a_given_value_wins_over_the_profile_also_when_it_is_the_default(file, name, where):
+    default = dict(DEFAULTS)[name]
+    assert read_parameters(None, ["profile=realtime"]).settings != read_parameters().settings
+    if where == "file":
+        got = read_parameters(file(of_node(profile="realtime", **{name: default})))
+    else:
+        got = read_parameters(file(of_node(profile="realtime")), [f"{name}={default}"])
+    expected = read_parameters(None, ["profile=realtime"]).settings
+    given = getattr(read_parameters().settings, name)
+    assert got.settings == replace(expected, **{name: given})
