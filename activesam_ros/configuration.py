@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from activesam_ros.errors import SettingsError, VocabularyError
@@ -40,14 +40,14 @@ class ParameterSpec:
     choices: tuple[str, ...] = ()
     limits: tuple[float, float] | None = None
 
-    def read(self, value: Any) -> Value:
+    def read(self, value: Any) -> Any:
         """Return a value as rclpy or YAML gives it, in the type of the default.
 
         Raises:
             ActiveSamError: wrong type, none of the choices or out of range (SettingsError, VocabularyError).
         """
         if isinstance(self.default, tuple):
-            return self._read_texts(value)
+            return self._texts(value)
         # bool is an int in Python but not in ROS.
         if type(value) is not type(self.default):
             raise SettingsError(f"{self.name} is {value!r}; expected a value like {self.default!r}")
@@ -55,13 +55,13 @@ class ParameterSpec:
             choices = ", ".join(choice or "an empty text" for choice in self.choices)
             raise SettingsError(f"{self.name} is {value!r}; expected one of {choices}")
         # The segmenter's settings check their own bounds, some of which are open.
-        if self.limits and self.name not in BOUNDS and not self.limits[0] <= value <= self.limits[1]:
-            raise SettingsError(
-                f"{self.name} is {value!r}; expected {self.limits[0]:g} to {self.limits[1]:g}"
-            )
+        if self.limits and self.name not in BOUNDS:
+            low, high = self.limits
+            if not low <= float(value) <= high:
+                raise SettingsError(f"{self.name} is {value!r}; expected {low:g} to {high:g}")
         return value
 
-    def _read_texts(self, value: Any) -> tuple[str, ...]:
+    def _texts(self, value: Any) -> tuple[str, ...]:
         # An empty list on the command line arrives as no value at all, in a service call as bytes.
         if value is None:
             return ()
@@ -77,7 +77,7 @@ class ParameterSpec:
         return texts
 
 
-def _fields(group: Any) -> tuple[Field[Any], ...]:
+def _fields(group: Any) -> tuple[Any, ...]:
     return fields(group)
 
 

@@ -45,7 +45,7 @@ from activesam_ros.ros.conversions import (
     to_nanoseconds,
     vocabulary_from_msg,
 )
-from activesam_ros.ros.program import callbacks_of, run_program, wait_for_any
+from activesam_ros.ros.program import callbacks_of, declare_group, run_program, wait_for_any
 from activesam_ros.ros.replay import ReplayEnd, replay_end_from_msg
 from activesam_ros.settings import SegmenterSettings
 
@@ -103,6 +103,11 @@ class EvaluatorParameters:
     ignore: tuple[int, ...] = ()
     tolerance: float = 0.02
 
+    def __post_init__(self) -> None:
+        """Raise EvaluationError if a value is out of range."""
+        if not self.tolerance >= 0:
+            raise EvaluationError(f"tolerance is {self.tolerance:g}; expected seconds, at least 0")
+
 
 class _Stamped(NamedTuple):
     """A message, and when it was published, in nanoseconds; 0: the middleware does not tell."""
@@ -124,14 +129,16 @@ class Evaluator(Node):
     """
 
     def __init__(self, **node_options: object) -> None:
-        """Args:
+        """Declare the parameters and subscribe.
+
+        Args:
             node_options: for `rclpy.node.Node`.
 
         Raises:
             EvaluationError: a parameter is out of range, or the folder holds an evaluation.
         """
         super().__init__("evaluator", **node_options)
-        self._given = self._declared()
+        self._given = declare_group(self, EvaluatorParameters, nothing={"ignore": -1})
         self._mapping = read_mapping(Path(self._given.map).expanduser()) if self._given.map else None
         self._class_map: ClassMap | None = None
         if self._given.ground_truth and self._given.classes:
@@ -141,6 +148,7 @@ class Evaluator(Node):
         self.finished = threading.Event()
         self._end: ReplayEnd | None = None
         self._vocabulary: Vocabulary | None = None
+        self._revision = 0
         self._node_values: dict[str, Any] | None = None
         self._asked: Future | None = None
         self._run: LiveRun | None = None
@@ -184,7 +192,7 @@ class Evaluator(Node):
             raise EvaluationError(f"no image was judged: the replay ended before there was {self._lacking()}")
         if interrupted:
             for frame in [*self._sync.ready(), *self._sync.answered_rest()]:
-                self._judge(frame)
+                self._judge(self._run, frame)
         self._run.__exit__(None, None, None)
         notes = [] if self._end is None else list(self._end.notes)
         if interrupted:
@@ -195,24 +203,8 @@ class Evaluator(Node):
 
     # Preparation.
 
-    def _declared(self) -> EvaluatorParameters:
-        defaults = EvaluatorParameters()
-        values = {}
-        for field in fields(EvaluatorParameters):
-            default = getattr(defaults, field.name)
-            # An empty list has no type; a negative id is none.
-            declared = [-1] if isinstance(default, tuple) else default
-            value = self.declare_parameter(field.name, declared).value
-            values[field.name] = (
-                tuple(one for one in value or () if one >= 0) if isinstance(default, tuple) else value
-            )
-        given = EvaluatorParameters(**values)
-        if not given.tolerance >= 0:
-            raise EvaluationError(f"tolerance is {given.tolerance:g}; expected seconds, at least 0")
-        return given
-
     def _lacking(self) -> str | None:
-        """What has to be known before images are taken."""
+        """Return what has to be known before images are taken."""
         if self._vocabulary is None:
             return f"the words of the node on {self.resolve_topic_name(NODE)}/vocabulary"
         if self._node_values is None:
@@ -228,12 +220,12 @@ class Evaluator(Node):
             values = map(parameter_value_to_python, self._asked.result().values)
             self._node_values = dict(zip((*_MODEL, *_SETTINGS), values, strict=True))
 
-    def _begin(self) -> None:
-        vocabulary = vocabulary_from_msg(self._vocabulary)
+    def _begin(self, message: Vocabulary, values: dict[str, Any]) -> None:
+        vocabulary = vocabulary_from_msg(message)
         matching: ClassMatching | None = None
         if self._class_map is not None:
             matching = match_classes(vocabulary, self._class_map.ignoring(self._given.ignore), self._mapping)
-        model = {name: self._node_values[name] for name in _MODEL}
+        model = {name: values[name] for name in _MODEL}
         image_topic = self.resolve_topic_name("image")
         recording = {
             "path": self._given.bag or image_topic,
@@ -252,7 +244,7 @@ class Evaluator(Node):
             model={"name": model.pop("model"), **model},
             vocabulary=vocabulary,
             matching=matching,
-            settings=settings_of(self._node_values),
+            settings=settings_of(values),
             command=self._given.command or self._own_command(),
         )
         # A run without frames may be there; any other was refused at the start, unless it may be overwritten.
@@ -293,8 +285,8 @@ class Evaluator(Node):
 
     def _on_vocabulary(self, message: Vocabulary) -> None:
         if self._run is None:
-            self._vocabulary = message
-        elif message.revision != self._vocabulary.revision:
+            self._vocabulary, self._revision = message, message.revision
+        elif message.revision != self._revision:
             self.get_logger().warning(
                 f"the node has other words now (revision {message.revision}); images labelled with them are not judged"
             )
@@ -328,21 +320,22 @@ class Evaluator(Node):
         self._heard = time.monotonic()
 
     def _go_on(self) -> None:
-        for frame in self._sync.ready():
-            self._judge(frame)
+        if self._run is not None:
+            for frame in self._sync.ready():
+                self._judge(self._run, frame)
         self._heard = time.monotonic()
 
     def _pulse(self) -> None:
         if self._run is None:
             self._ask_for_parameters()
-            if self._lacking() is None:
-                self._begin()
+            if self._vocabulary is not None and self._node_values is not None and self._lacking() is None:
+                self._begin(self._vocabulary, self._node_values)
         now = time.monotonic()
         if now - self._said > _SAY_SECONDS:
             self._said = now
             self._say()
         if self._end is not None and not self.finished.is_set():
-            self._finish_if_done(now - self._heard)
+            self._finish_if_done(self._end, now - self._heard)
 
     def _say(self) -> None:
         if self._run is None:
@@ -353,42 +346,40 @@ class Evaluator(Node):
             failed = f", {self._run.failed} of them failed" if self._run.failed else ""
             self.get_logger().info(f"{self._run.frames} images judged{failed}{told}")
 
-    def _finish_if_done(self, quiet: float) -> None:
+    def _finish_if_done(self, end: ReplayEnd, quiet: float) -> None:
         # The end may overtake what was told before it on other topics.
-        complete = self._sync.images >= self._end.images and not self._sync.unanswered
+        complete = self._sync.images >= end.images and not self._sync.unanswered
         here = complete and quiet > _PULSE_SECONDS
         settled = quiet > _SETTLE_SECONDS
         if self._run is not None and (here or settled):
             for frame in self._sync.rest():
-                self._judge(frame)
-            if self._sync.images < self._end.images:
-                lost = self._end.images - self._sync.images
-                self._end = ReplayEnd(
-                    self._end.images, (*self._end.notes, f"{lost} images did not reach the evaluator.")
-                )
+                self._judge(self._run, frame)
+            if self._sync.images < end.images:
+                lost = end.images - self._sync.images
+                self._end = ReplayEnd(end.images, (*end.notes, f"{lost} images did not reach the evaluator."))
             self._say()
         if here or settled:
             self.finished.set()
 
-    def _judge(self, frame: MatchedFrame) -> None:
+    def _judge(self, run: LiveRun, frame: MatchedFrame) -> None:
         sample = decode_sample(frame.index, frame.stamp, frame.image.message, frame.truth)
         if frame.labels is None:
-            self._run.add_failed(sample, sample.error or "the node gave no labels")
+            run.add_failed(sample, sample.error or "the node gave no labels")
             return
-        if frame.active is not None and frame.active.vocabulary_revision != self._vocabulary.revision:
-            self._run.add_failed(
+        if frame.active is not None and frame.active.vocabulary_revision != self._revision:
+            run.add_failed(
                 sample,
                 f"it was labelled with the words of revision {frame.active.vocabulary_revision}, but the run is about "
-                f"those of revision {self._vocabulary.revision}",
+                f"those of revision {self._revision}",
             )
             return
         labels = image_to_ids(frame.labels.message)
         active = None if frame.active is None else active_classes_from_msg(frame.active)
         answer = FrameLabels(labels, int(np.iinfo(labels.dtype).max), active, self._timings(frame))
-        self._run.add(sample, answer, FrameCost(latency=_seconds(frame.image, frame.labels)))
+        run.add(sample, answer, FrameCost(latency=_seconds(frame.image, frame.labels)))
 
     def _timings(self, frame: MatchedFrame) -> dict[str, float]:
-        """The time in which the node did nothing but this image: from it, or from the labels before if they came later.
+        """Return the time in which the node did nothing but this image: from it or from the labels before, the later.
 
         Other images of the replay wait meanwhile, so the latency says less of what the node can do.
         """

@@ -17,6 +17,7 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
+from launch.launch_description import LaunchDescription
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -40,12 +41,12 @@ from activesam_ros.launching.cameras import (
     require_installed,
     require_told_apart,
 )
-from launch import LaunchContext, LaunchDescription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from launch.events.process import ProcessExited
+    from launch.launch_context import LaunchContext
 
 
 def description(

@@ -1,8 +1,8 @@
 """The parameters of the running node: declared, expanded and checked before they change, undone if loading fails.
 
-A call passes through rclpy's three callbacks. The pre-set callback makes a `Configuration` of it and adds the parameters
-that `profile` and `vocabulary_file` bring along; the on-set callback refuses what does not fit; the post-set callback
-hands the configuration to the vocabulary loader. So one call is one change, whatever it contains.
+A call passes through rclpy's three callbacks. The pre-set callback makes a `Configuration` of it and adds the
+parameters that `profile` and `vocabulary_file` bring along; the on-set callback refuses what does not fit; the post-set
+callback hands the configuration to the vocabulary loader. So one call is one change, whatever it contains.
 """
 
 from __future__ import annotations

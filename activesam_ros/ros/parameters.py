@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from activesam_ros.configuration import SPECS, ModelChoice, ParameterSpec, Value, parameter, specs_of
 from activesam_ros.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _CAMERA_NAME = re.compile(r"[A-Za-z_](?!.*__)[A-Za-z0-9_]*")
 

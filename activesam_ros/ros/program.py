@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import rclpy
 import rclpy.logging
@@ -17,9 +18,11 @@ from rclpy.signals import SignalHandlerOptions
 from activesam_ros.errors import ActiveSamError, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rclpy.node import Node
+
+G = TypeVar("G")
 
 _REFUSALS = (
     ActiveSamError,
@@ -59,6 +62,26 @@ def run_program(
         return 1
     finally:
         rclpy.try_shutdown()
+
+
+def declare_group(node: Node, group: type[G], nothing: Mapping[str, object]) -> G:
+    """Declare the fields of a dataclass as parameters; return the group with their values.
+
+    Args:
+        node: whose parameters they are.
+        group: with a default for each field; a tuple is a list of texts or whole numbers.
+        nothing: for each field that is a tuple the element that stands for none, since an empty list has no type.
+    """
+    values: dict[str, Any] = {}
+    declared: Any = group
+    for name, default in ((one.name, one.default) for one in fields(declared)):
+        if name in nothing:
+            # An empty list on the command line arrives as no value at all.
+            given = node.declare_parameter(name, [nothing[name]]).value or ()
+            values[name] = tuple(one for one in given if one != nothing[name])
+        else:
+            values[name] = node.declare_parameter(name, default).value
+    return group(**values)
 
 
 def wait_for_any(*events: threading.Event) -> None:

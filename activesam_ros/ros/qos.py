@@ -34,7 +34,7 @@ _OVERRIDABLE = (
 
 
 def image_in(queue: str) -> QoSProfile:
-    """What images are subscribed with, unless it is overridden.
+    """Return what images are subscribed with, unless it is overridden.
 
     Args:
         queue: "newest" is for sensor data: it matches best-effort and reliable cameras, and keeps no queue. "all" is
@@ -57,7 +57,7 @@ def image_in(queue: str) -> QoSProfile:
 
 
 def results_out(depth: int = 1) -> QoSProfile:
-    """Matches reliable and best-effort subscribers alike; a slow one finds the last `depth` messages."""
+    """Match reliable and best-effort subscribers alike; a slow one finds the last `depth` messages."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=depth,
@@ -67,7 +67,7 @@ def results_out(depth: int = 1) -> QoSProfile:
 
 
 def latched_out() -> QoSProfile:
-    """A subscriber that comes late gets the last message."""
+    """Keep the last message for subscribers that come late."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=1,
@@ -77,20 +77,20 @@ def latched_out() -> QoSProfile:
 
 
 def heartbeat() -> QoSProfile:
-    """Promises a message within `HEARTBEAT_DEADLINE_SECONDS`; subscribers that ask for no more learn of a breach."""
+    """Promise a message within `HEARTBEAT_DEADLINE_SECONDS`; subscribers that ask for no more learn of a breach."""
     profile = results_out()
     profile.deadline = Duration(seconds=HEARTBEAT_DEADLINE_SECONDS)
     return profile
 
 
 def overriding() -> QoSOverridingOptions:
-    """Lets the parameters `qos_overrides.TOPIC.subscription.POLICY` change history, depth, reliability, durability."""
+    """Let the parameters `qos_overrides.TOPIC.subscription.POLICY` change history, depth, reliability, durability."""
     return QoSOverridingOptions(_OVERRIDABLE, callback=_validated)
 
 
 @contextmanager
 def overrides_checked() -> Iterator[None]:
-    """What rclpy raises for overrides, while an endpoint is created, becomes a SettingsError of one sentence."""
+    """Turn what rclpy raises for overrides, while an endpoint is created, into a SettingsError of one sentence."""
     try:
         yield
     except (InvalidQosOverridesError, InvalidParameterTypeException) as error:
@@ -106,19 +106,19 @@ def overrides_checked() -> Iterator[None]:
 
 
 def override_parameter(topic: str, policy: QoSPolicyKind) -> str:
-    """Name of the parameter that overrides a policy of our subscription of `topic` (its full name)."""
+    """Return the name of the parameter that overrides a policy of our subscription of `topic` (its full name)."""
     return f"qos_overrides.{topic}.subscription.{policy.name.lower()}"
 
 
 def profile_text(profile: QoSProfile) -> str:
-    """Such as "best effort, keep last 1, volatile"."""
+    """Describe a profile, such as "best effort, keep last 1, volatile"."""
     depth = f" {profile.depth}" if profile.history == HistoryPolicy.KEEP_LAST else ""
     history = policy_text(profile.history) + depth
     return f"{policy_text(profile.reliability)}, {history}, {policy_text(profile.durability)}"
 
 
 def policy_text(policy: ReliabilityPolicy | HistoryPolicy | DurabilityPolicy) -> str:
-    """`BEST_EFFORT` becomes "best effort"."""
+    """Return the name of a policy in words: `BEST_EFFORT` becomes "best effort"."""
     return policy.name.lower().replace("_", " ")
 
 

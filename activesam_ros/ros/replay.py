@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +24,11 @@ from activesam_ros.errors import EvaluationError
 from activesam_ros.msg import Vocabulary
 from activesam_ros.ros import qos
 from activesam_ros.ros.conversions import class_names_to_msg, recorded_image_to_msg, to_nanoseconds
-from activesam_ros.ros.program import callbacks_of, run_program
+from activesam_ros.ros.program import callbacks_of, declare_group, run_program
 from activesam_ros.ros.replay_pacing import Pacing, Stillness, Surroundings, missing
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterator, Sequence
 
 LABELS = "activesam/labels"
@@ -76,7 +76,7 @@ def replay_end_to_msg(end: ReplayEnd) -> DiagnosticStatus:
 
 
 def replay_end_from_msg(message: DiagnosticStatus) -> ReplayEnd:
-    """The end that `replay_end_to_msg` made a status of."""
+    """Convert the status that `replay_end_to_msg` made."""
     images = next((int(one.value) for one in message.values if one.key == _IMAGES), 0)
     return ReplayEnd(images, tuple(one.value for one in message.values if one.key == _NOTE))
 
@@ -110,6 +110,19 @@ class PlayerParameters:
     timeout: float = 300.0
     clock: bool = False
 
+    def __post_init__(self) -> None:
+        """Raise EvaluationError if a value is missing or out of range."""
+        if not self.bag:
+            raise EvaluationError("no recording is given; set the parameter bag to its path")
+        if self.unanswered < 1:
+            raise EvaluationError(f"unanswered is {self.unanswered}; expected at least 1")
+        if self.timeout <= 0:
+            raise EvaluationError(f"timeout is {self.timeout:g}; expected more than 0 seconds")
+        if self.start < 0 or self.end < 0 or (self.end and self.end <= self.start):
+            raise EvaluationError(
+                f"start is {self.start:g} and end {self.end:g}; expected seconds of the recording, in this order"
+            )
+
 
 class Player(Node):
     """The node `replay`; callbacks keep count of the answers while another thread plays.
@@ -130,7 +143,7 @@ class Player(Node):
         """
         super().__init__("replay")
         self._ending = ending
-        self._given = self._declared()
+        self._given = declare_group(self, PlayerParameters, nothing={"listeners": ""})
         self._listeners = tuple(self._full_name(name) for name in self._given.listeners)
         self._image_topic = self.resolve_topic_name("image")
         self._truths: Any = None
@@ -184,28 +197,6 @@ class Player(Node):
         return end
 
     # Preparation: playing thread.
-
-    def _declared(self) -> PlayerParameters:
-        defaults = PlayerParameters()
-        values = {}
-        for name in PlayerParameters.__dataclass_fields__:
-            default = getattr(defaults, name)
-            declared = [""] if isinstance(default, tuple) else default
-            value = self.declare_parameter(name, declared).value
-            # An empty list on the command line arrives as no value at all.
-            values[name] = tuple(filter(None, value or ())) if isinstance(default, tuple) else value
-        given = PlayerParameters(**values)
-        if not given.bag:
-            raise EvaluationError("no recording is given; set the parameter bag to its path")
-        if given.unanswered < 1:
-            raise EvaluationError(f"unanswered is {given.unanswered}; expected at least 1")
-        if given.timeout <= 0:
-            raise EvaluationError(f"timeout is {given.timeout:g}; expected more than 0 seconds")
-        if given.start < 0 or given.end < 0 or (given.end and given.end <= given.start):
-            raise EvaluationError(
-                f"start is {given.start:g} and end {given.end:g}; expected seconds of the recording, in this order"
-            )
-        return given
 
     def _open(self, source: Recording, topic: str) -> None:
         kind = source.require(topic).type
@@ -344,7 +335,7 @@ class Player(Node):
             raise EvaluationError(f"the node that published {topic} is gone; its log says why")
         if quiet > self._given.timeout:
             behind = {name: self._pacing.unanswered(name) for name in (LABELS, *self._listeners)}
-            slow = topic if behind[LABELS] else f"{max(behind, key=behind.get)}/seen"
+            slow = topic if behind[LABELS] else f"{max(behind, key=lambda name: behind[name])}/seen"
             raise EvaluationError(f"no answer has come on {slow} for {self._given.timeout:g} s")
 
     def _tell_end(self, notes: list[str]) -> ReplayEnd:

@@ -71,7 +71,7 @@ class Pacing:
             return lost
 
     def unanswered(self, listener: str) -> int:
-        """Number of images on their way to a listener."""
+        """Return the number of images on their way to a listener."""
         with self._changed:
             return len(self._open[listener])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import InvalidParameterValueException
@@ -13,11 +13,11 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
-from vision_msgs.msg import LabelInfo, VisionClass
+from vision_msgs.msg import LabelInfo
 
 from activesam_ros.errors import SettingsError
 from activesam_ros.ros import qos
-from activesam_ros.ros.conversions import labels_to_msg, rgb_to_msg
+from activesam_ros.ros.conversions import class_names_to_msg, labels_to_msg, rgb_to_msg
 from activesam_ros.ros.program import callbacks_of, run_program, wait_for_any
 from activesam_ros.toytown import CLASSES
 from activesam_ros.toytown.world import World
@@ -62,7 +62,7 @@ class CameraParameters:
     frame_id: str = "camera"
 
     def __post_init__(self) -> None:
-        """Raises SettingsError if a number is out of its range."""
+        """Raise SettingsError if a number is out of its range."""
         for name, (low, high) in LIMITS.items():
             value = getattr(self, name)
             if not low <= value <= high:
@@ -78,7 +78,9 @@ class ToytownCamera(Node):
     """
 
     def __init__(self, **node_options: object) -> None:
-        """Args:
+        """Declare the parameters and start the timer.
+
+        Args:
             node_options: for `rclpy.node.Node`.
 
         Raises:
@@ -93,7 +95,7 @@ class ToytownCamera(Node):
         self._infos = self._publisher(CameraInfo, "camera_info")
         self._truths = self._publisher(Image, "ground_truth/labels")
         names = self.create_publisher(LabelInfo, "ground_truth/label_info", qos.latched_out())
-        names.publish(class_names(Header(frame_id=given.frame_id)))
+        names.publish(class_names_to_msg(dict(enumerate(CLASSES)), Header(frame_id=given.frame_id)))
         self._names = names
         self._start: int | None = None
         self._slow = False
@@ -103,7 +105,7 @@ class ToytownCamera(Node):
             f"ground truth on {self._truths.topic_name}"
         )
 
-    def _declared(self, name: str, default: int | float | str) -> int | float | str:
+    def _declared(self, name: str, default: Any) -> Any:
         try:
             return self.declare_parameter(name, default, descriptor(name)).value
         except InvalidParameterValueException as error:
@@ -113,7 +115,7 @@ class ToytownCamera(Node):
                 f"{name} is out of its range; expected {low:g} to {high:g}: {said}"
             ) from error
 
-    def _publisher(self, kind: type, topic: str) -> object:
+    def _publisher(self, kind: type, topic: str) -> Any:
         profile = QoSProfile(depth=_DEPTH)
         with qos.overrides_checked():
             return self.create_publisher(kind, topic, profile, qos_overriding_options=qos.overriding())
@@ -144,7 +146,7 @@ class ToytownCamera(Node):
 
 
 def descriptor(name: str) -> ParameterDescriptor:
-    """What ROS tools are told about a parameter: its meaning, its range, and that it cannot be changed."""
+    """Return the description of a parameter for ROS tools: its meaning and range; none can be changed."""
     described = ParameterDescriptor(name=name, description=DESCRIPTIONS[name], read_only=True)
     low, high = LIMITS.get(name, (None, None))
     if isinstance(low, float):
@@ -155,7 +157,7 @@ def descriptor(name: str) -> ParameterDescriptor:
 
 
 def camera_info(camera: Camera, header: Header) -> CameraInfo:
-    """The calibration of a rendered camera, which has no distortion, under the header of its image."""
+    """Return the calibration of a rendered camera, which has no distortion, with the header of its image."""
     (x, y), focal = camera.centre, camera.focal
     return CameraInfo(
         header=header,
@@ -167,12 +169,6 @@ def camera_info(camera: Camera, header: Header) -> CameraInfo:
         r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
         p=[focal, 0.0, x, 0.0, 0.0, focal, y, 0.0, 0.0, 0.0, 1.0, 0.0],
     )
-
-
-def class_names(header: Header) -> LabelInfo:
-    """The names behind the ids of the ground truth."""
-    names = [VisionClass(class_id=index, class_name=name) for index, name in enumerate(CLASSES)]
-    return LabelInfo(header=header, class_map=names)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
