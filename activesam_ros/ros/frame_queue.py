@@ -1,15 +1,17 @@
-"""The frame queue: hands the images of every camera to the model worker, and counts where each one went."""
+"""The frame queue: hands the images of every camera to the model worker; counts and latency of what became of them."""
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sensor_msgs.msg import CompressedImage, Image
 
@@ -180,7 +182,9 @@ class FrameQueue:
     def wait_idle(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds until no frame is in work; return whether that is so."""
         with self._changed:
-            return self._changed.wait_for(lambda: not any(one.working for one in self._cameras.values()), timeout)
+            return self._changed.wait_for(
+                lambda: not any(one.working for one in self._cameras.values()), timeout
+            )
 
     def give_up(self) -> None:
         """Drop the frames in work as `FAILED`: their worker hangs or has died."""
@@ -250,10 +254,9 @@ class Recent:
 
 
 class RecentCounts:
-    """Turns counts since the start into those of the last seconds."""
+    """Turns counts since the start into those of at most the last `span` seconds."""
 
     def __init__(self, span: float = 10.0) -> None:
-        """Args: `span`: seconds to look back at most."""
         self._span = span
         self._looks: deque[tuple[float, FrameCounts]] = deque()
 
@@ -279,3 +282,105 @@ class RecentCounts:
                 if number > earlier.get(reason, 0)
             },
         )
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """Seconds that half of the frames, and 95 % of them, took at most."""
+
+    p50: float
+    p95: float
+
+
+class Latency:
+    """Collects the durations of the answered frames of one camera; any thread may call any method.
+
+    Args:
+        keep: number of frames that the summary covers.
+        recent: number of frames that the percentiles cover.
+        clock: seconds; it never jumps.
+    """
+
+    def __init__(
+        self, keep: int = 2000, recent: int = 100, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._recent = recent
+        self._lock = threading.Lock()
+        self._since_report: deque[Mapping[str, float]] = deque(maxlen=keep)
+        self._kept: deque[Mapping[str, float]] = deque(maxlen=keep)
+        self._active: tuple[int, int] | None = None
+        self._answered: float | None = None
+
+    def add(self, stages: Mapping[str, float], active: int, classes: int) -> None:
+        """Add an answered frame.
+
+        Args:
+            stages: seconds per stage, among them "latency" (arrival to published).
+            active: number of active classes.
+            classes: number of classes of the vocabulary.
+        """
+        with self._lock:
+            self._since_report.append(stages)
+            self._kept.append(stages)
+            self._active = (active, classes)
+            self._answered = self._clock()
+
+    @property
+    def active(self) -> tuple[int, int] | None:
+        """Active classes and all classes of the frame that was answered last; None before the first."""
+        with self._lock:
+            return self._active
+
+    @property
+    def since_answer(self) -> float | None:
+        """Seconds since a frame was answered; None before the first."""
+        with self._lock:
+            return None if self._answered is None else self._clock() - self._answered
+
+    def percentiles(self) -> dict[str, Percentiles]:
+        """Return those of every stage over the recent frames that had it, in the order of the stages."""
+        with self._lock:
+            frames = list(self._kept)[-self._recent :]
+        return _percentiles(frames)
+
+    def report(self, counts: FrameCounts) -> str:
+        """Return one line: counts since the start, medians since the last report."""
+        with self._lock:
+            frames = list(self._since_report)
+            self._since_report.clear()
+            return _line(counts, frames, self._active)
+
+    def summary(self, counts: FrameCounts) -> str:
+        """Return one line: counts since the start, medians over the frames that were kept."""
+        with self._lock:
+            return _line(counts, list(self._kept), self._active)
+
+
+def _percentiles(frames: Sequence[Mapping[str, float]]) -> dict[str, Percentiles]:
+    names = dict.fromkeys(name for stages in frames for name in stages)
+    durations = {name: sorted(stages[name] for stages in frames if name in stages) for name in names}
+    return {
+        name: Percentiles(_nearest_rank(0.5, one), _nearest_rank(0.95, one))
+        for name, one in durations.items()
+    }
+
+
+def _nearest_rank(share: float, ascending: Sequence[float]) -> float:
+    """Return the nearest-rank percentile."""
+    return ascending[math.ceil(share * len(ascending)) - 1]
+
+
+def _line(counts: FrameCounts, frames: Sequence[Mapping[str, float]], active: tuple[int, int] | None) -> str:
+    parts = [
+        f"frames: {counts.received} in = {counts.answered} out + {counts.total_dropped} dropped "
+        f"+ {counts.waiting + counts.in_work} pending"
+    ]
+    if counts.dropped:
+        parts.append("dropped: " + ", ".join(f"{reason} {number}" for reason, number in counts.dropped))
+    if frames:
+        medians = ", ".join(f"{name} {1000 * one.p50:.1f}" for name, one in _percentiles(frames).items())
+        parts.append(f"median ms: {medians}")
+    if active:
+        parts.append(f"active classes: {active[0]} of {active[1]}")
+    return "; ".join(parts)

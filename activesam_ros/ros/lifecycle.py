@@ -27,11 +27,11 @@ class Stage(StrEnum):
 
 
 class TransitionFailed(Exception):
-    """A transition cannot be made, and the node stays in the state that it was in; the text says why."""
+    """A transition cannot be made, and the node stays in its state; the text says why."""
 
 
 class ManagedNode(LifecycleNode):
-    """Subclasses say what a transition does; one that raises is logged, which rclpy itself does not do.
+    """Subclasses implement the transitions; one that raises is logged, which rclpy itself does not do.
 
     `TransitionFailed` leaves the state as it was; anything else leads through error processing to unconfigured.
 
@@ -48,29 +48,29 @@ class ManagedNode(LifecycleNode):
         answer_unfit_transitions(self)
 
     def configure(self) -> None:
-        """From unconfigured to inactive."""
+        """Go from unconfigured to inactive."""
 
     def activate(self) -> None:
-        """From inactive to active; lifecycle publishers publish already."""
+        """Go from inactive to active; lifecycle publishers publish already."""
 
     def deactivate(self) -> None:
-        """From active to inactive; lifecycle publishers still publish."""
+        """Go from active to inactive; lifecycle publishers still publish."""
 
     def cleanup(self) -> None:
-        """From inactive to unconfigured."""
+        """Go from inactive to unconfigured."""
 
     def release(self) -> None:
         """Let go of everything, from any state: at the shutdown, and after an error."""
 
     def meanwhile(self) -> None:
-        """Called about every tenth of a second while a transition waits and no callback runs."""
+        """Do what cannot wait, about every tenth of a second while a transition waits and no callback runs."""
 
     def tell_error(self, sentence: str) -> None:
         """Log an error, such as why a transition failed."""
         self.get_logger().error(sentence)
 
     def bring_up(self) -> bool:
-        """Configure and activate as far as that has not been done; whether the node is active."""
+        """Configure and activate as far as that has not been done; return whether the node is active."""
         if self.stage is Stage.UNCONFIGURED:
             made(self.trigger_configure)
         if self.stage is Stage.INACTIVE:
@@ -81,7 +81,7 @@ class ManagedNode(LifecycleNode):
         """Wait within a transition, in short slices.
 
         Args:
-            done: waits at most the given number of seconds; whether what it waits for is so.
+            done: waits at most the given number of seconds; returns whether to wait no longer.
 
         Raises:
             TransitionFailed: the process is being ended.
@@ -91,12 +91,14 @@ class ManagedNode(LifecycleNode):
                 raise TransitionFailed("the node is being ended")
             self.meanwhile()
 
-    # What rclpy calls.
+    # Called by rclpy.
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Run `configure`."""
         return self._transition("configure", self.configure, Stage.INACTIVE)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Run `activate`."""
         super().on_activate(state)
         returned = self._transition("activate", self.activate, Stage.ACTIVE)
         if returned != TransitionCallbackReturn.SUCCESS:
@@ -104,19 +106,23 @@ class ManagedNode(LifecycleNode):
         return returned
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Run `deactivate`."""
         returned = self._transition("deactivate", self.deactivate, Stage.INACTIVE)
         super().on_deactivate(state)
         return returned
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Run `cleanup`."""
         return self._transition("clean up", self.cleanup, Stage.UNCONFIGURED)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Run `release`."""
         returned = self._transition("shut down", self.release, Stage.FINALIZED)
         super().on_deactivate(state)
         return returned
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Run `release` after an error."""
         error = self.transition_error
         super().on_deactivate(state)
         returned = self._transition("recover from an error", self.release, Stage.UNCONFIGURED)
@@ -134,18 +140,18 @@ class ManagedNode(LifecycleNode):
             run()
         except TransitionFailed as error:
             self.transition_error = f"could not {name}: {error}"
-            self._say(self.transition_error)
+            self._log(self.transition_error)
             return TransitionCallbackReturn.FAILURE
         except Exception as error:  # rclpy would swallow it
             self.transition_error = f"could not {name}: {describe(error)}"
-            self._say(self.transition_error)
+            self._log(self.transition_error)
             return TransitionCallbackReturn.ERROR
         self.stage = stage
         self.transition_error = None
         self.get_logger().info(f"the node is {stage}")
         return TransitionCallbackReturn.SUCCESS
 
-    def _say(self, sentence: str) -> None:
+    def _log(self, sentence: str) -> None:
         if self.stopping.is_set():
             self.get_logger().info(sentence)
         else:

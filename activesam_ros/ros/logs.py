@@ -18,10 +18,9 @@ _NUMBER = re.compile(r"\d+")
 
 
 class RosLogHandler(logging.Handler):
-    """A handler of Python's logging that writes to a ROS logger, level by level."""
+    """A handler of Python's logging that writes to an rclpy logger, level by level."""
 
     def __init__(self, logger: Any) -> None:
-        """Args: `logger`: an rclpy logger."""
         super().__init__()
         self._logger = logger
 
@@ -45,13 +44,12 @@ class Throttle:
     """Lets each sentence through at once, and again only `period` seconds later, with how often it recurred.
 
     Sentences that differ only in numbers, such as the length of a damaged image, count as the same. Any thread may
-    call it.
+    call it. The `remembered` last sentences are kept.
     """
 
     def __init__(
         self, period: float, clock: Callable[[], float] = time.monotonic, remembered: int = 64
     ) -> None:
-        """Args: `period`: seconds; `remembered`: number of different sentences that are kept."""
         self._period = period
         self._clock = clock
         self._remembered = remembered
@@ -74,10 +72,12 @@ class Throttle:
 
 
 class ErrorLog:
-    """Logs what goes wrong, and remembers the last of it for the diagnostics; any thread may call it."""
+    """Logs what goes wrong to an rclpy logger, and remembers the last of it for the diagnostics; for any thread.
+
+    Sentences of the same kind are `period` seconds apart, if they are throttled.
+    """
 
     def __init__(self, logger: Any, period: float = 5.0) -> None:
-        """Args: `logger`: an rclpy logger; `period`: seconds between two warnings of the same kind."""
         self._logger = logger
         self._throttle = Throttle(period)
         self._last: tuple[str, float] | None = None

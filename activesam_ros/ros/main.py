@@ -1,10 +1,9 @@
-"""The executable `activesam`: a ROS 2 node that labels camera images with the words it is given."""
+"""The executable `activesam`: a ROS 2 node that labels camera images with the classes it is given."""
 
 from __future__ import annotations
 
 import gc
 import os
-import re
 import signal
 import sys
 import threading
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _ENDING = {signal.SIGINT, signal.SIGTERM}
-# How long what is under way may delay the end, in all. Neither a forward pass nor a load can be interrupted.
+# How long the end may take, in all. Neither a forward pass nor a load can be interrupted.
 _GRACE_SECONDS = 1.5
 
 
@@ -37,13 +36,11 @@ def main(args: Sequence[str] | None = None) -> int:
 
     try:
         import rclpy
-        from rclpy.exceptions import NameValidationException, ParameterException
         from rclpy.executors import SingleThreadedExecutor
-        from rclpy.impl.implementation_singleton import rclpy_implementation
         from rclpy.signals import SignalHandlerOptions
 
-        from activesam_ros.errors import ActiveSamError
-        from activesam_ros.ros.activesam_node import ActiveSamNode
+        from activesam_ros.ros.node import ActiveSamNode
+        from activesam_ros.ros.program import REFUSALS, refusal
     except ModuleNotFoundError as error:
         print(
             f"activesam: the Python module {error.name!r} is missing; run `make setup` once and "
@@ -55,19 +52,11 @@ def main(args: Sequence[str] | None = None) -> int:
     def wake() -> None:
         signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
 
-    refusals = (
-        ActiveSamError,
-        NameValidationException,
-        ParameterException,
-        rclpy_implementation.RCLError,
-        rclpy_implementation.UnknownROSArgsError,
-    )
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = ActiveSamNode(on_fatal=wake)
-    except refusals as error:
-        sentence = str(error) if isinstance(error, ActiveSamError) else _refusal(error)
-        rclpy.logging.get_logger("activesam").fatal(sentence)
+    except REFUSALS as error:
+        rclpy.logging.get_logger("activesam").fatal(refusal(error))
         rclpy.try_shutdown()
         return 1
     executor = SingleThreadedExecutor()
@@ -106,7 +95,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def spin(run: Callable[[], None], stopping: threading.Event, failed: Callable[[str], None]) -> None:
-    """Run the callbacks; a bug in one of them is told to `failed`, as otherwise the process would live on, deaf.
+    """Run the callbacks; report a bug in one of them, as otherwise the process would live on without answering.
 
     Args:
         run: executes callbacks until its executor is shut down. That takes the executor apart without waiting
@@ -121,19 +110,6 @@ def spin(run: Callable[[], None], stopping: threading.Event, failed: Callable[[s
             return
         failed(f"a callback failed: {type(error).__name__}: {error}")
         raise
-
-
-def _refusal(error: Exception) -> str:
-    """What rclpy says about a command line it refuses, as one sentence."""
-    # It lists the arguments that it does not know and says nothing else; others end in places in its sources.
-    if type(error).__name__ == "UnknownROSArgsError":
-        return f"unknown arguments after --ros-args: {error}"
-    text = re.sub(r",? at [^\s,]+:\d+(?=,|$)", "", " ".join(str(error).split()))
-    hints = {
-        "of same type": "put words such as no or 7 into quotes",
-        "Expected lexeme": "expected NAME:=VALUE",
-    }
-    return "; ".join([text, *(hint for said, hint in hints.items() if said in text)])
 
 
 if __name__ == "__main__":

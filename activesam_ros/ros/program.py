@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 G = TypeVar("G")
 
-_REFUSALS = (
+REFUSALS = (
     ActiveSamError,
     OSError,
     NameValidationException,
@@ -32,6 +33,8 @@ _REFUSALS = (
     rclpy_implementation.RCLError,
     rclpy_implementation.UnknownROSArgsError,
 )
+"""What keeps a program from beginning, such as its command line or its parameters."""
+
 _SLICE_SECONDS = 0.1
 
 
@@ -54,11 +57,8 @@ def run_program(
     try:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         return run(ending)
-    except _REFUSALS as error:
-        # It lists the arguments that it does not know and says nothing else.
-        unknown = isinstance(error, rclpy_implementation.UnknownROSArgsError)
-        sentence = f"unknown arguments after --ros-args: {reason(error)}" if unknown else reason(error)
-        rclpy.logging.get_logger(name).fatal(sentence)
+    except REFUSALS as error:
+        rclpy.logging.get_logger(name).fatal(refusal(error))
         return 1
     finally:
         rclpy.try_shutdown()
@@ -82,6 +82,21 @@ def declare_group(node: Node, group: type[G], nothing: Mapping[str, object]) -> 
         else:
             values[name] = node.declare_parameter(name, default).value
     return group(**values)
+
+
+def refusal(error: Exception) -> str:
+    """Return what keeps a program from beginning as one sentence."""
+    if isinstance(error, ActiveSamError | OSError):
+        return reason(error)
+    # It lists the arguments that it does not know and says nothing else; others end in places in its sources.
+    if isinstance(error, rclpy_implementation.UnknownROSArgsError):
+        return f"unknown arguments after --ros-args: {reason(error)}"
+    text = re.sub(r",? at [^\s,]+:\d+(?=,|$)", "", reason(error))
+    hints = {
+        "of same type": "put words such as no or 7 into quotes",
+        "Expected lexeme": "expected NAME:=VALUE",
+    }
+    return "; ".join([text, *(hint for said, hint in hints.items() if said in text)])
 
 
 def wait_for_any(*events: threading.Event) -> None:

@@ -1,24 +1,37 @@
-"""The thread that owns the model: takes frames, and calls between them, swaps words, survives bad ones."""
+"""The model worker: one thread loads a model, labels the frames of all cameras, and answers a call between batches."""
 
 from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from activesam_ros.errors import ActiveSamError, describe
+from activesam_ros.errors import ActiveSamError, ImageError, OutOfMemoryError, describe
+from activesam_ros.ros.conversions import image_from_msg, to_nanoseconds
+from activesam_ros.ros.frame_queue import Drop, Frame, FrameQueue
+from activesam_ros.ros.publishers import Demand, LabelInfoPublisher
+from activesam_ros.ros.segment_service import CallAnswer, CallEncoder, CallQueue, Outcome
+from activesam_ros.ros.vocabulary_loader import LoadedVocabulary, VocabularyLoader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from activesam_ros.prompts.prompt_set import PromptSet
-    from activesam_ros.ros.calls import Call, CallQueue
-    from activesam_ros.ros.inbox import Inbox
-    from activesam_ros.ros.vocabulary_loader import LoadedVocabulary, VocabularyLoader
+    import numpy as np
+    from rclpy.guard_condition import GuardCondition
+    from rclpy.node import Node
+
+    from activesam_ros.configuration import Configuration, ModelChoice
+    from activesam_ros.results import PreviewResult, SegmentationResult
+    from activesam_ros.ros.camera import Camera
+    from activesam_ros.ros.live_parameters import LiveParameters
+    from activesam_ros.ros.logs import ErrorLog
+    from activesam_ros.ros.segment_service import Call
     from activesam_ros.segmenter import ActiveSegmenter
+    from activesam_ros.settings import SegmenterSettings
 
-F = TypeVar("F")
+NO_CACHE = "off"
 
 
 @dataclass(frozen=True)
@@ -35,138 +48,442 @@ class Task:
     since: float
     bounded: bool
 
-
-class WorkerEvents(Protocol, Generic[F]):
-    """What the worker tells its owner; every method is called in the worker's thread."""
-
-    def loaded(self, segmenter: ActiveSegmenter, seconds: float) -> None:
-        """The model is there; words come next."""
-
-    def in_force(self, served: LoadedVocabulary) -> None:
-        """From the next frame on, `served` labels."""
-
-    def answer(self, batch: list[tuple[str, F]], served: LoadedVocabulary) -> None:
-        """Answer frames, one of a camera at most, and tell the inbox what became of each."""
-
-    def idle(self, served: LoadedVocabulary) -> None:
-        """There is no frame to answer right now."""
-
-    def answer_call(self, call: Call, prompts: PromptSet | None, served: LoadedVocabulary) -> None:
-        """Answer a call, and end it."""
-
-    def failed(self, sentence: str) -> None:
-        """Nothing can be served any more, for lack of a model or by a bug; the thread ends."""
+    def hangs(self, timeout: float, now: float) -> bool:
+        """Return whether it takes longer than `timeout` seconds at the monotonic time `now`."""
+        return self.bounded and now - self.since > timeout
 
 
-class Worker(Generic[F]):
-    """Loads the model, then answers the frames of an inbox until it is told to end."""
+@dataclass(frozen=True)
+class _Image:
+    """A converted frame: uint8 [H, W, 3], and `time.monotonic()` seconds of the steps so far."""
+
+    camera: Camera
+    frame: Frame
+    demand: Demand
+    rgb: np.ndarray
+    taken: float
+    converted: float
+
+
+class Worker:
+    """Loads the model of the parameters and serves it until `end`; neither is done twice.
+
+    It has *settled* once the first vocabulary is in force, or once it has failed. Methods are for the executor's thread;
+    properties for any. A worker that hangs can be abandoned: what it still makes is not published.
+
+    Attributes:
+        choice: the model and how it is loaded.
+    """
 
     def __init__(
         self,
-        inbox: Inbox[F],
+        node: Node,
+        parameters: LiveParameters,
+        frames: FrameQueue,
         calls: CallQueue,
-        loader: VocabularyLoader,
-        load: Callable[[], ActiveSegmenter],
-        events: WorkerEvents[F],
+        cameras: Mapping[str, Camera],
+        label_info: LabelInfoPublisher,
+        errors: ErrorLog,
+        settled: GuardCondition,
+        load: Callable[[ModelChoice, Configuration], ActiveSegmenter] | None = None,
     ) -> None:
-        """Args:
-        inbox: where frames come from; who puts a call that is ready into `calls` has to wake it.
-        calls: where calls come from; between two batches of frames at most one is answered.
-        loader: where words and settings come from; the worker opens it once the model is loaded.
-        load: makes the segmenter; may raise ActiveSamError.
-        events: is told what happens, and answers the frames.
+        """Take the parts of the node; `start` begins to load.
+
+        Args:
+            node: its logger and clock are used.
+            parameters: choose the model, the first vocabulary and settings, and the maximum age of a frame.
+            frames, calls: what is answered.
+            cameras: by name; they publish the results.
+            label_info: publishes the meaning of the ids.
+            errors: logs failed frames, calls and changes.
+            settled: is triggered when the worker has settled, and when it fails later.
+            load: makes the segmenter; None: `load_segmenter`.
         """
-        self._inbox = inbox
+        self.choice = parameters.model
+        self._first = parameters.requested
+        self._parameters = parameters
+        self._logger = node.get_logger()
+        self._clock = node.get_clock()
+        self._frames = frames
         self._calls = calls
-        self._loader = loader
-        self._load = load
-        self._events = events
+        self._cameras = cameras
+        self._label_info = label_info
+        self._errors = errors
+        self._tell_settled = settled
+        self._load = load or load_segmenter
         self._ending = threading.Event()
+        self._settled = threading.Event()
         self._task: Task | None = None
+        self._error: str | None = None
+        self._loaded = False
+        self._served: LoadedVocabulary | None = None
+        self._prompt_cache: str | None = None
+        self._abandoned = False
+        # A second segmenter over the same weights for calls with classes or thresholds of their own, and the segmenter
+        # that it was made from.
+        self._aside: tuple[ActiveSegmenter, ActiveSegmenter] | None = None
+        self._loader = VocabularyLoader(self._change_failed, frames.wake)
+        self._encoder = CallEncoder(calls, self)
         # A daemon: neither a load nor a forward pass can be interrupted, and the process must be able to end.
         self._thread = threading.Thread(target=self._run, name="activesam-worker", daemon=True)
 
     def start(self) -> None:
+        """Begin to load; returns at once."""
+        self._loader.submit(self._first)
         self._thread.start()
 
-    def end(self) -> None:
-        """Let the thread end after what it is doing; returns at once."""
-        self._ending.set()
-        self._inbox.wake()
-
-    def join(self, timeout: float) -> bool:
-        """Wait at most `timeout` seconds for the end of the thread; whether it has ended."""
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+    def wait(self, timeout: float) -> bool:
+        """Wait at most `timeout` seconds until it has settled; return whether it has."""
+        return self._settled.wait(timeout)
 
     @property
-    def alive(self) -> bool:
-        return self._thread.is_alive()
+    def serves(self) -> bool:
+        """Whether a vocabulary is in force, nothing has failed, and it is not being closed."""
+        return self._served is not None and self._error is None and not self.ending
 
     @property
     def ending(self) -> bool:
-        """Whether it was told to end: what it still answers is nobody's any more."""
+        """Whether it was told to end."""
         return self._ending.is_set()
+
+    @property
+    def preparing_since(self) -> float | None:
+        """When the current encoding of a vocabulary began, `time.monotonic()` seconds; None if there is none."""
+        return self._loader.since
+
+    @property
+    def error(self) -> str | None:
+        """Why it cannot serve; None if it can, or may yet."""
+        return self._error
+
+    @property
+    def served(self) -> LoadedVocabulary | None:
+        """What frames are labelled with; None before the first vocabulary."""
+        return self._served
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is loaded."""
+        return self._loaded
+
+    @property
+    def prompt_cache(self) -> str | None:
+        """Folder of the prompt cache, or "off"; None before the model is loaded."""
+        return self._prompt_cache
 
     @property
     def task(self) -> Task | None:
         """What it is doing; None while it waits."""
         return self._task
 
+    def hangs(self) -> bool:
+        """Return whether frames or a call have been in work for longer than `worker_timeout`."""
+        task = self._task
+        return task is not None and task.hangs(self._parameters.policy.worker_timeout, time.monotonic())
+
+    def submit(self, request: Configuration) -> None:
+        """Ask for a vocabulary and settings; returns at once."""
+        self._loader.submit(request)
+
+    def check(self, request: Configuration) -> None:
+        """Raise ActiveSamError if the model cannot serve `request`, as far as that is known without encoding."""
+        self._loader.check(request)
+
+    def see_to_calls(self) -> None:
+        """Look for new calls: encode the classes that they bring along, and wake the worker."""
+        self._encoder.start()
+        self.wake()
+
+    def wake(self) -> None:
+        """Make the worker look for calls and changes."""
+        self._frames.wake()
+
+    def end(self) -> None:
+        """Let it end after what it is doing; returns at once."""
+        # In this order: a worker that the loader lets go finds that it is to end.
+        self._ending.set()
+        self._frames.wake()
+        self._loader.close()
+        self._encoder.close()
+
+    def join(self, timeout: float) -> bool:
+        """Wait at most `timeout` seconds for its threads; return whether they have ended.
+
+        Then it has let go of the model, whose memory is free once the worker itself is gone.
+        """
+        deadline = time.monotonic() + timeout
+        self._thread.join(timeout)
+        if self._thread.is_alive() or not all(
+            one.join(max(0.0, deadline - time.monotonic())) for one in (self._loader, self._encoder)
+        ):
+            return False
+        self._loaded, self._served, self._aside = False, None, None
+        return True
+
+    def abandon(self) -> None:
+        """Leave threads that do not end to themselves: what they still make is not published."""
+        self._abandoned = True
+        self._loaded, self._served = False, None
+
+    # The worker's thread.
+
     def _run(self) -> None:
         try:
-            self._serve()
-        except Exception as error:  # a bug beside the frames: the process would live on, deaf
-            self._inbox.give_up()
+            if self._load_model():
+                self._serve()
+        except Exception as error:  # a bug beside the frames: the process would live on without labels
+            self._frames.give_up()
             self._calls.give_up("the worker failed while the call was in work; the log says why")
-            self._events.failed(f"the worker failed: {describe(error)}")
+            self._fail(f"the worker failed: {describe(error)}")
         finally:
             self._task = None
 
-    def _serve(self) -> None:
+    def _load_model(self) -> bool:
+        """Load the model and begin to encode the first vocabulary; return whether there is a model to serve."""
         started = time.monotonic()
         self._task = Task("loading the model", started, bounded=False)
         try:
-            segmenter = self._load()
+            segmenter = self._load(self.choice, self._first)
         except ActiveSamError as error:
-            self._events.failed(str(error))
-            return
+            self._fail(str(error))
+            return False
         except Exception as error:  # there is nothing to do without a model, whatever the reason
-            self._events.failed(f"loading the model failed unexpectedly: {describe(error)}")
-            return
-        if self._ending.is_set():
-            return
-        self._events.loaded(segmenter, time.monotonic() - started)
+            self._fail(f"loading the model failed unexpectedly: {describe(error)}")
+            return False
+        if self.ending:
+            return False
+        self._prompt_cache = str(prompt_cache_folder(self.choice) or NO_CACHE)
+        self._loaded = True
+        self._logger.info(
+            f"model loaded in {time.monotonic() - started:.1f} s; {segmenter.full_resolution} px, "
+            f"preview {segmenter.preview_resolution} px"
+        )
         self._task = Task("encoding the first vocabulary", time.monotonic(), bounded=False)
         self._loader.open(segmenter)
-        ready = self._loader.wait()
-        del segmenter
+        return True
+
+    def _serve(self) -> None:
         served: LoadedVocabulary | None = None
-        batch: list[tuple[str, F]] = []
-        while not self._ending.is_set():
-            if ready is not None:
-                served = ready
-                served.put_in_force()
-                self._events.in_force(served)
-            if batch:
+        frames: list[Frame] = []
+        loaded = self._loader.wait()
+        while not self.ending:
+            if loaded is not None:
+                served = loaded
+                self._put_in_force(served)
+            if frames:
                 self._task = Task("labelling frames", time.monotonic(), bounded=True)
-                self._events.answer(batch, served)
-            else:
-                self._events.idle(served)
+                self._answer_frames(frames, served)
+            elif self._frames.is_open:
+                self._label_info.ahead(served)
             self._task = None
-            if not self._ending.is_set():
+            if not self.ending:
                 self._answer_call(served)
-            if self._ending.is_set():
-                return  # What waits is left to whoever follows.
-            batch = self._inbox.take()
-            ready = self._loader.collect()
+            if self.ending:
+                return  # What waits is left to the next worker.
+            frames = self._frames.take()
+            loaded = self._loader.collect()
+
+    def _put_in_force(self, served: LoadedVocabulary) -> None:
+        served.put_in_force()
+        self._served = served
+        self._parameters.succeeded(served.configuration)
+        self._logger.info(
+            f"vocabulary revision {served.revision} in force: {len(served.vocabulary)} classes, prepared in "
+            f"{served.seconds:.2f} s; images from {', '.join(one.image.topic for one in self._cameras.values())}"
+        )
+        if not self._settled.is_set():
+            self._settled.set()
+            self._tell_settled.trigger()
+
+    def _fail(self, sentence: str) -> None:
+        if self.ending:
+            return  # It is being ended anyway; what fails meanwhile is no reason to call that a failure.
+        self._error = sentence
+        self._settled.set()
+        self._tell_settled.trigger()
+
+    def _change_failed(self, request: Configuration, error: Exception, last: Configuration | None) -> None:
+        """Report a request that could not be loaded; in the vocabulary loader's thread."""
+        if self.ending:
+            return  # as above
+        sentence = describe(error)
+        if last is None and request is self._first:
+            self._fail(f"the parameters do not fit the model: {sentence}")
+            self.end()
+            return
+        self._errors.remember(sentence)
+        self._parameters.failed(request, sentence, last or self._first, last is None)
+
+    # Frames: one bad frame never takes its batch along.
+
+    def _answer_frames(self, frames: list[Frame], served: LoadedVocabulary) -> None:
+        """Publish the results of each frame, or drop it for a stated reason; never raises for a frame's sake."""
+        converted = [self._convert(frame, served.segmenter.settings.max_pixels) for frame in frames]
+        images = [image for image in converted if image is not None]
+        if images:
+            self._label_info.before([image.frame.message.header for image in images], served)
+        self._label([image for image in images if image.demand is Demand.LABELS], served)
+        self._preview([image for image in images if image.demand is Demand.PREVIEW], served)
+
+    def _convert(self, frame: Frame, max_pixels: int) -> _Image | None:
+        taken = time.monotonic()
+        camera = self._cameras[frame.camera]
+        demand, max_age = camera.demand, self._parameters.policy.max_age
+        if demand is Demand.NOTHING:
+            # Its last subscriber has gone since, or the node is no longer active.
+            self._frames.dropped(frame, Drop.NO_SUBSCRIBER if self._frames.is_open else Drop.DEACTIVATED)
+            return None
+        # A stamp in the future, such as after time jumped back, is no reason to drop a frame.
+        age = (self._clock.now().nanoseconds - to_nanoseconds(frame.message.header.stamp)) / 1e9
+        if 0 < max_age < age:
+            self._frames.dropped(frame, Drop.TOO_OLD)
+            return None
+        try:
+            rgb = image_from_msg(frame.message, max_pixels)
+        except Exception as error:  # a message can hold anything
+            self._drop(frame, error)
+            return None
+        return _Image(camera, frame, demand, rgb, taken, time.monotonic())
+
+    def _label(self, images: list[_Image], served: LoadedVocabulary) -> None:
+        def encode(images: list[_Image]) -> list:
+            memories = [image.camera.memory for image in images]
+            for image, memory in zip(images, memories, strict=True):
+                memory.at(to_nanoseconds(image.frame.message.header.stamp))
+            return served.segmenter.encode_images([image.rgb for image in images], memories)
+
+        for index, (image, encoded) in enumerate(self._batched(images, encode)):
+            # At the end the frame in work is still answered, those behind it are not.
+            if self._abandoned or (index and not self._frames.is_open):
+                self._frames.dropped(image.frame, Drop.DEACTIVATED)
+                continue
+            try:
+                result = served.segmenter.decode(encoded)
+            except Exception as error:  # one frame must not take the node down
+                self._drop(image.frame, error)
+            else:
+                self._publish(image, result, served.revision)
+
+    def _preview(self, images: list[_Image], served: LoadedVocabulary) -> None:
+        def preview(images: list[_Image]) -> list:
+            return served.segmenter.preview([image.rgb for image in images])
+
+        for image, result in self._batched(images, preview):
+            # Nothing was decoded, so the next frame to be labelled reuses nothing.
+            image.camera.memory.forget()
+            self._publish(image, result, served.revision)
+
+    def _batched(self, images: list[_Image], run: Callable[[list[_Image]], list]) -> list[tuple]:
+        """Pair each image with what `run` makes of it, without those that it fails on."""
+        if not images:
+            return []
+        try:
+            return list(zip(images, run(images), strict=True))
+        except Exception as error:  # one frame must not take the others down
+            if len(images) == 1:
+                self._drop(images[0].frame, error)
+                return []
+        # Out here the exception is gone, and with it what it held of the batch in memory.
+        return [pair for image in images for pair in self._batched([image], run)]
+
+    def _publish(self, image: _Image, result: SegmentationResult | PreviewResult, revision: int) -> None:
+        segmented = time.monotonic()
+        camera, header = image.camera, image.frame.message.header
+        if self._abandoned:  # while this frame was in work
+            self._frames.dropped(image.frame, Drop.DEACTIVATED)
+            return
+        try:
+            if image.demand is Demand.PREVIEW:
+                camera.publishers.publish_preview(result, revision, header)
+            else:
+                camera.publishers.publish(result, image.rgb, revision, header, camera.info(header))
+        except Exception as error:  # as above
+            self._drop(image.frame, error)
+            return
+        published = time.monotonic()
+        timings = {name: seconds for name, seconds in result.timings.items() if name != "total"}
+        stages = {
+            "wait": image.taken - image.frame.arrived,
+            "convert": image.converted - image.taken,
+            **timings,
+            "segment": sum(timings.values()),
+            "publish": published - segmented,
+            "latency": published - image.frame.arrived,
+        }
+        camera.latency.add(stages, len(result.active), len(result.vocabulary))
+        self._frames.answered(image.frame)
+
+    def _drop(self, frame: Frame, error: Exception) -> None:
+        if isinstance(error, ImageError):
+            reason, sentence = Drop.BAD_IMAGE, f"frame refused: {error}"
+        elif isinstance(error, OutOfMemoryError):
+            reason, sentence = Drop.OUT_OF_MEMORY, f"frame dropped: {error}"
+        else:
+            reason, sentence = Drop.FAILED, f"frame failed: {describe(error)}"
+        self._frames.dropped(frame, reason)
+        self._errors.failed(f"{self._cameras[frame.camera].prefix}{sentence}")
+
+    # Calls: at most one between two batches of frames.
 
     def _answer_call(self, served: LoadedVocabulary) -> None:
-        """Answer one call, if one is ready; a further one has its turn after the frames that wait."""
-        ready = self._calls.take()
-        if ready is not None:
+        """Answer one call, if one is ready; the next one has its turn after the frames that wait."""
+        call = self._calls.take()
+        if call is not None:
             self._task = Task("answering a call", time.monotonic(), bounded=True)
-            self._events.answer_call(*ready, served)
+            if call.prompts is not None and not served.segmenter.fits(call.prompts):
+                # The number of context tokens was changed meanwhile. Encoding here would hold up the stream.
+                self._calls.put_back(call)
+                self._encoder.start()
+            else:
+                try:
+                    self._calls.end(call, self._labelled(call, served))
+                except Exception as error:  # one call must not take the node down
+                    self._calls.fail(call, error)
             self._task = None
         if self._calls.has_ready:
-            self._inbox.wake()
+            self.wake()
+
+    def _labelled(self, call: Call, served: LoadedVocabulary) -> CallAnswer:
+        stream, prompts, revision = served.segmenter, call.prompts, 0
+        settings = replace(stream.settings, **call.request.thresholds)
+        rgb = image_from_msg(call.request.image, settings.max_pixels)
+        if prompts is None and settings == stream.settings:
+            return CallAnswer(Outcome.LABELLED, result=stream.segment(rgb), revision=served.revision)
+        if prompts is None:
+            prompts, revision = stream.prompts, served.revision
+        segmenter = self._segmenter_aside(stream, settings)
+        segmenter.use(prompts)
+        return CallAnswer(Outcome.LABELLED, result=segmenter.segment(rgb), revision=revision)
+
+    def _segmenter_aside(self, stream: ActiveSegmenter, settings: SegmenterSettings) -> ActiveSegmenter:
+        if self._aside is None or self._aside[0] is not stream or self._aside[1].settings != settings:
+            self._aside = (stream, stream.with_settings(settings))
+        return self._aside[1]
+
+
+def prompt_cache_folder(choice: ModelChoice) -> Path | None:
+    """Return the folder of the prompt cache; None: there is none."""
+    from activesam_ros.prompts.cache import prompt_folder
+
+    if choice.prompt_cache == NO_CACHE:
+        return None
+    return prompt_folder(Path(choice.prompt_cache).expanduser() if choice.prompt_cache else "default")
+
+
+def load_segmenter(choice: ModelChoice, first: Configuration) -> ActiveSegmenter:
+    """Load the model of the parameters with the settings of `first`; raises ActiveSamError."""
+    # torch takes seconds to import; in the worker that delays neither the end of the process nor the services.
+    from activesam_ros.model.compiling import keep_compiled, torch_compiler
+    from activesam_ros.segmenter import ActiveSegmenter
+
+    if choice.compile:
+        keep_compiled()
+    return ActiveSegmenter.from_pretrained(
+        choice.model,
+        device=choice.device,
+        dtype=choice.dtype,
+        settings=first.settings,
+        text_encoder=choice.text_encoder,
+        prompt_cache=prompt_cache_folder(choice),
+        compiler=torch_compiler() if choice.compile else None,
+    )

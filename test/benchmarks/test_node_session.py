@@ -8,8 +8,7 @@ import pytest
 from activesam_ros.benchmarks.node_session import FrameLog, NodeCounts, Traffic, read_counts
 from activesam_ros.benchmarks.node_soak import unexplained
 from activesam_ros.errors import ActiveSamError
-from activesam_ros.ros.inbox import Drop, FrameCounts
-from activesam_ros.ros.latency import Latency
+from activesam_ros.ros.frame_queue import Drop, FrameCounts, Latency
 
 COUNTS = NodeCounts(received=12, answered=10, pending=0, dropped={"bad image": 2}, total_dropped=2, stages={})
 TRAFFIC = Traffic(sent=12, bad=2, labelled=10, strange=0, on_the_way=0)

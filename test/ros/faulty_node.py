@@ -26,7 +26,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from activesam_ros.ros import engine
+from activesam_ros.ros import worker
 from activesam_ros.ros.main import main
 
 _done: Counter[int] = Counter()
@@ -87,8 +87,8 @@ def _load(*given):
     return _real_load(*given)
 
 
-_real_load = engine.load_segmenter
+_real_load = worker.load_segmenter
 
 if __name__ == "__main__":
-    engine.load_segmenter = _load
+    worker.load_segmenter = _load
     sys.exit(main())

@@ -67,7 +67,7 @@ class RecordingNode:
         return "/front/activesam"
 
     def get_logger(self):
-        return SimpleNamespace(info=self.logged.append)
+        return SimpleNamespace(**dict.fromkeys(("info", "warning", "error"), self.logged.append))
 
     def topics(self):
         """Those of what was published, in its order."""

@@ -118,7 +118,7 @@ def test_what_cannot_be_used_is_refused_with_a_sentence(client, caller, small):
     for words, fields, said in (
         (["cup", "cup"], {}, "both ask for 'cup'"),
         (["so " * 400], {}, "tokens; the model reads at most"),
-        ([], {"background_class": "sky"}, "no words of its own"),
+        ([], {"background_class": "sky"}, "no vocabulary of its own"),
         ([], {"confidence_threshold": 2.0}, "confidence_threshold is 2"),
         ([], {"timeout": 0.0}, "timeout is 0"),
     ):
@@ -132,7 +132,7 @@ def test_what_cannot_be_used_is_refused_with_a_sentence(client, caller, small):
 
 
 def test_who_calls_too_much_is_told_so_and_frames_have_their_turn(client, caller, node, faults, small):
-    from activesam_ros.ros.calls import ROOM
+    from activesam_ros.ros.segment_service import MAX_WAITING
 
     total = int(counts(client)["calls received"])
     faults.order("wait", seconds=300)
@@ -140,10 +140,10 @@ def test_who_calls_too_much_is_told_so_and_frames_have_their_turn(client, caller
     node.wait_for_log("fault: wait at decode")
     late = caller.call(small, timeout=0.1)
     assert late.outcome == caller.kind.TIMED_OUT and "within 0.1 s" in late.message
-    waiting = [caller.later(small, stamp=number) for number in range(ROOM)]
-    counts(client, waiting=ROOM, in_work=1, received=total + ROOM + 2)
+    waiting = [caller.later(small, stamp=number) for number in range(MAX_WAITING)]
+    counts(client, waiting=MAX_WAITING, in_work=1, received=total + MAX_WAITING + 2)
     busy = caller.call(small)
-    assert busy.outcome == caller.kind.BUSY and f"{ROOM} calls are waiting already" in busy.message
+    assert busy.outcome == caller.kind.BUSY and f"{MAX_WAITING} calls are waiting already" in busy.message
     frame = client.send(small)
     # Services and parameters answer meanwhile.
     assert client.state() == "active"
@@ -151,10 +151,10 @@ def test_who_calls_too_much_is_told_so_and_frames_have_their_turn(client, caller
     client.with_stamp("labels", frame)
     answers = [client.result(one) for one in (begun, *waiting)]
     assert all(answer.success for answer in answers)
-    assert [answer.labels.header.stamp.sec for answer in answers] == [7, *range(ROOM)]
-    told = counts(client, waiting=0, in_work=0, received=total + ROOM + 3)
+    assert [answer.labels.header.stamp.sec for answer in answers] == [7, *range(MAX_WAITING)]
+    told = counts(client, waiting=0, in_work=0, received=total + MAX_WAITING + 3)
     ended = sum(int(told[f"calls {what}"]) for what in ("answered", "refused", "failed"))
-    assert ended == total + ROOM + 3
+    assert ended == total + MAX_WAITING + 3
 
 
 def test_a_fault_fails_the_call_and_the_log_has_it(client, caller, node, faults, small):

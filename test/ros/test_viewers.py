@@ -15,8 +15,7 @@ from rclpy.qos import DurabilityPolicy
 from sensor_msgs.msg import Image
 
 from activesam_ros.launching.cameras import DRIVERS, image_topic
-from activesam_ros.ros.announcer import Announcer
-from activesam_ros.ros.camera_outputs import CameraOutputs
+from activesam_ros.ros.publishers import CameraPublishers, LabelInfoPublisher
 
 from .recording import RecordingNode
 
@@ -28,8 +27,8 @@ SHOWN = {"/camera/image_raw", "/activesam/overlay", "/activesam/labels_color", "
 def published():
     """What the demonstration publishes: types and durability by topic."""
     node = RecordingNode()
-    CameraOutputs(node, "", 1, lambda: None)
-    Announcer(node)
+    CameraPublishers(node, "", 1, None)
+    LabelInfoPublisher(node)
     topics = {
         f"/activesam/{name}": (one.kind, one.profile.durability) for name, one in node.publishers.items()
     }

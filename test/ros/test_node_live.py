@@ -12,8 +12,8 @@ def start(ros, capfd):
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.parameter import Parameter
 
-    from activesam_ros.ros.activesam_node import ActiveSamNode
-    from activesam_ros.ros.engine import load_segmenter
+    from activesam_ros.ros.node import ActiveSamNode
+    from activesam_ros.ros.worker import load_segmenter
 
     running = []
 

@@ -8,26 +8,27 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
-from activesam_ros.ros.input_watch import (
+from activesam_ros.ros.qos import image_in
+from activesam_ros.ros.troubleshooting import (
     COMPRESSED_IMAGE,
     IMAGE,
-    Listener,
+    ImageInput,
     incompatible,
     published_images,
     silence,
+    transport_warning,
 )
-from activesam_ros.ros.qos import image_in
 
 # Long enough for a loaded machine; reached only by a failure.
 PATIENCE = 30
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 
 
-def listener(topic="/cam/image", transport="raw", queue="newest", **profile) -> Listener:
+def listener(topic="/cam/image", transport="raw", queue="newest", **profile) -> ImageInput:
     asked = image_in(queue)
     for policy, value in profile.items():
         setattr(asked, policy, value)
-    return Listener("image", topic, transport, asked)
+    return ImageInput("image", topic, transport, asked)
 
 
 def publisher(
@@ -177,3 +178,31 @@ def test_the_graph_is_read_as_the_middleware_gives_it(ros):
     finally:
         node.destroy_node()
         other.destroy_node()
+
+
+LARGE = {"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA"}
+
+
+@pytest.mark.parametrize("environment", [{}, {"FASTDDS_BUILTIN_TRANSPORTS": ""}])
+def test_the_default_transport_is_warned_of(environment):
+    assert "LARGE_DATA" in transport_warning(environment, "rmw_fastrtps_cpp")
+
+
+@pytest.mark.parametrize("local", ["LOCALHOST", "localhost"])
+def test_local_discovery_switches_large_data_off(local):
+    environment = {**LARGE, "ROS_AUTOMATIC_DISCOVERY_RANGE": local}
+    assert "ROS_DOMAIN_ID" in transport_warning(environment, "rmw_fastrtps_cpp")
+
+
+@pytest.mark.parametrize(
+    ("environment", "middleware"),
+    [
+        (LARGE, "rmw_fastrtps_cpp"),
+        ({**LARGE, "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}, "rmw_fastrtps_cpp"),
+        ({"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"}, "rmw_fastrtps_cpp"),
+        ({"FASTRTPS_DEFAULT_PROFILES_FILE": "mine.xml"}, "rmw_fastrtps_cpp"),
+        ({}, "rmw_cyclonedds_cpp"),
+    ],
+)
+def test_a_fitting_or_chosen_transport_is_not(environment, middleware):
+    assert transport_warning(environment, middleware) is None

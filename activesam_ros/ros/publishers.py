@@ -1,0 +1,201 @@
+"""What the node publishes of its results: the topics of each camera, and the meaning of the ids for all of them."""
+
+from __future__ import annotations
+
+import threading
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rclpy.event_handler import PublisherEventCallbacks, UnsupportedEventTypeError
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from vision_msgs.msg import LabelInfo
+
+from activesam_ros import msg
+from activesam_ros.ros import qos
+from activesam_ros.ros.conversions import (
+    active_classes_to_msg,
+    confidence_to_msg,
+    label_info_to_msg,
+    labels_to_msg,
+    rgb_to_msg,
+    to_nanoseconds,
+    to_stamp,
+    vocabulary_to_msg,
+)
+from activesam_ros.visualization import colourise, legend_sheet, overlay
+from activesam_ros.vocabulary.palette import UNLABELED, colour_table
+
+if TYPE_CHECKING:
+    from rclpy.lifecycle import LifecycleNode
+    from rclpy.publisher import Publisher
+
+    from activesam_ros.results import PreviewResult, SegmentationResult
+    from activesam_ros.ros.camera import Camera
+    from activesam_ros.ros.vocabulary_loader import LoadedVocabulary
+    from activesam_ros.vocabulary import Vocabulary
+
+
+class Demand(Enum):
+    """How much of the work is wanted."""
+
+    NOTHING = "nobody subscribes"
+    PREVIEW = "the active classes are wanted, so the preview alone runs"
+    LABELS = "labels are wanted"
+
+
+class CameraPublishers:
+    """The result topics of one camera; any thread may call any method.
+
+    Topics are named `~/NAME/labels` and so on, or `~/labels` for a camera without a name, and keep `depth` messages for
+    a slow subscriber. The camera follows the demand when subscribers come or go.
+    """
+
+    def __init__(self, node: LifecycleNode, name: str, depth: int, camera: Camera) -> None:
+        """Create the publishers.
+
+        Raises:
+            SettingsError: QoS is overridden by what it cannot be.
+        """
+        self._node = node
+        self._prefix = f"~/{name}/" if name else "~/"
+        self._depth = depth
+        self._camera = camera
+        self._labels = self._publisher(Image, "labels")
+        self._confidence = self._publisher(Image, "confidence")
+        self._overlay = self._publisher(Image, "overlay")
+        self._labels_color = self._publisher(Image, "labels_color")
+        self._active_classes = self._publisher(msg.ActiveClasses, "active_classes")
+        self._camera_info = self._publisher(CameraInfo, "camera_info")
+        self._colours: tuple[Vocabulary, np.ndarray] | None = None
+
+    def demand(self) -> Demand:
+        """Return what the current subscribers want."""
+        pixelwise = (self._labels, self._confidence, self._overlay, self._labels_color)
+        if any(one.get_subscription_count() for one in pixelwise):
+            return Demand.LABELS
+        return Demand.PREVIEW if self._active_classes.get_subscription_count() else Demand.NOTHING
+
+    def publish(
+        self,
+        result: SegmentationResult,
+        rgb: np.ndarray,
+        revision: int,
+        header: Header,
+        info: CameraInfo | None,
+    ) -> None:
+        """Publish the results of one image, under its own header.
+
+        Args:
+            result: of the image.
+            rgb: the image, uint8 [H, W, 3].
+            revision: of the vocabulary.
+            header: of the image.
+            info: the camera's calibration under the same header, if it is known.
+        """
+        self._labels.publish(labels_to_msg(result.labels, header))
+        self._active_classes.publish(active_classes_to_msg(result, revision, header))
+        if info is not None:
+            self._camera_info.publish(info)
+        if self._confidence.get_subscription_count():
+            confidence = confidence_to_msg(result.confidence, result.labels, result.unlabeled_id, header)
+            self._confidence.publish(confidence)
+        if self._overlay.get_subscription_count():
+            picture = overlay(rgb, result.labels, self._table(result.vocabulary), result.unlabeled_id)
+            self._overlay.publish(rgb_to_msg(picture, header))
+        if self._labels_color.get_subscription_count():
+            picture = colourise(result.labels, self._table(result.vocabulary))
+            self._labels_color.publish(rgb_to_msg(picture, header))
+
+    def publish_preview(self, result: PreviewResult, revision: int, header: Header) -> None:
+        """Publish the active classes of one image, under its own header."""
+        self._active_classes.publish(active_classes_to_msg(result, revision, header))
+
+    def _publisher(self, kind: type, topic: str) -> Publisher:
+        name, profile = self._prefix + topic, qos.results_out(self._depth)
+        options = {"qos_overriding_options": qos.overriding()}
+        events = PublisherEventCallbacks(matched=lambda _: self._camera.follow_demand())
+        with qos.overrides_checked():
+            try:
+                return self._node.create_lifecycle_publisher(
+                    kind, name, profile, event_callbacks=events, **options
+                )
+            except UnsupportedEventTypeError:
+                return self._node.create_lifecycle_publisher(kind, name, profile, **options)
+
+    def _table(self, vocabulary: Vocabulary) -> np.ndarray:
+        if self._colours is None or self._colours[0] is not vocabulary:
+            table = colour_table(vocabulary.class_ids, vocabulary.colours, vocabulary.unlabeled_id)
+            self._colours = (vocabulary, table)
+        return self._colours[1]
+
+
+class LabelInfoPublisher:
+    """Publishes `~/label_info`, `~/vocabulary` and `~/legend`, latched, once for all cameras.
+
+    Labels with the stamp of such a message or a later one have its names, until the next message. The worker's thread
+    calls all but `repeat_legend`.
+    """
+
+    def __init__(self, node: LifecycleNode) -> None:
+        self._label_info = node.create_lifecycle_publisher(LabelInfo, "~/label_info", qos.latched_out())
+        self._vocabulary = node.create_lifecycle_publisher(msg.Vocabulary, "~/vocabulary", qos.latched_out())
+        self._legend = node.create_lifecycle_publisher(Image, "~/legend", qos.latched_out())
+        self._sheet: tuple[Vocabulary, np.ndarray] | None = None
+        # Held while the legend is published: a repeated one must not come after a newer one.
+        self._publishing = threading.Lock()
+        self._published: Image | None = None
+        self._viewers = 0
+        # Revision, threshold and stamp that were published last, and the newest stamp that was answered.
+        self._last: tuple[int, float] | None = None
+        self._stamp = 0
+        self._newest = -1
+
+    def before(self, headers: list[Header], served: LoadedVocabulary) -> None:
+        """Publish, if need be, before images with these headers are answered."""
+        first = min(headers, key=lambda header: to_nanoseconds(header.stamp))
+        # Time may jump back, as it does when a recording starts anew; the names must hold for these images too.
+        if self._last != _meaning(served) or to_nanoseconds(first.stamp) < self._stamp:
+            self._publish(served, first)
+        self._newest = max(to_nanoseconds(header.stamp) for header in headers)
+
+    def ahead(self, served: LoadedVocabulary) -> None:
+        """Publish, if need be, before any image has arrived: who waits for the names finds them."""
+        if self._last != _meaning(served):
+            self._publish(served, Header(stamp=to_stamp(self._newest + 1)))
+
+    def repeat_legend(self) -> None:
+        """Publish the legend once more if it has a new subscriber; executor's thread, while the node is active.
+
+        Image viewers often do not ask for what was published before they came.
+        """
+        viewers = self._legend.get_subscription_count()
+        if viewers > self._viewers:
+            with self._publishing:
+                if self._published is not None:
+                    self._legend.publish(self._published)
+        self._viewers = viewers
+
+    def _publish(self, served: LoadedVocabulary, header: Header) -> None:
+        stamp, (revision, threshold) = to_nanoseconds(header.stamp), _meaning(served)
+        self._label_info.publish(label_info_to_msg(served.vocabulary, threshold, header))
+        if self._last is None or self._last[0] != revision or stamp < self._stamp:
+            self._vocabulary.publish(vocabulary_to_msg(served.vocabulary, revision, header))
+            legend = rgb_to_msg(self._legend_of(served.vocabulary), header)
+            with self._publishing:
+                self._published = legend
+                self._legend.publish(legend)
+        self._last, self._stamp = (revision, threshold), stamp
+
+    def _legend_of(self, vocabulary: Vocabulary) -> np.ndarray:
+        """Draw ids, names and colours, and at last those of pixels without a class: uint8 [height, width, 3], RGB."""
+        if self._sheet is None or self._sheet[0] is not vocabulary:
+            ids = [*vocabulary.class_ids, vocabulary.unlabeled_id]
+            colours = np.array([*vocabulary.colours, UNLABELED], np.uint8)
+            self._sheet = vocabulary, legend_sheet(ids, [*vocabulary.names, "no class"], colours)
+        return self._sheet[1]
+
+
+def _meaning(served: LoadedVocabulary) -> tuple[int, float]:
+    return served.revision, served.segmenter.settings.confidence_threshold
