@@ -68,16 +68,13 @@ def coco_stuff_names(classes: int | None = None) -> list[str]:
 
 
 def street_images(seed: int, count: int, size: tuple[int, int], title: str) -> list[np.ndarray]:
-    """Render images of a Toy Town street that training never saw, half a second apart.
+    """Render images of a Toy Town street that training never saw, half a second apart: uint8 [height, width, 3] each.
 
     Args:
         seed: which street.
         count: number of images.
         size: width and height in pixels.
         title: shown beside the progress bar.
-
-    Returns:
-        uint8 [height, width, 3] each.
     """
     from activesam_ros.toytown.world import HELD_OUT_SEED, World
 

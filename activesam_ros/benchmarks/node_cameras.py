@@ -33,16 +33,7 @@ _SETTLE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class CamerasOptions:
-    """What to run.
-
-    Attributes:
-        rate: images per second of each camera.
-        seconds: duration.
-        size: width and height of the images in pixels.
-        model: as for the node.
-        words: number of classes of the vocabulary, at most 60.
-        threads: of the node's torch; None: its choice.
-    """
+    """What to run: rate (Hz) and size (width, height) of the images of each camera, seconds, and number of classes."""
 
     rate: float = 10.0
     seconds: float = 30.0
@@ -65,11 +56,8 @@ class CamerasResult:
     """The measurements by camera.
 
     Attributes:
-        machine: they were made on.
-        options: what was run.
         seconds: from the first image to the last.
         traffic: what was sent and came back, with the first images that woke the node.
-        counts: the node's own.
         latency: from sending an image to its labels.
     """
 
@@ -97,10 +85,6 @@ class CamerasResult:
 
 def measure_cameras(options: CamerasOptions, log_folder: Path | None = None) -> CamerasResult:
     """Send the images of two cameras side by side, best effort and half a period apart.
-
-    Args:
-        options: what to run.
-        log_folder: of the node's log; None: a temporary one.
 
     Raises:
         ActiveSamError: the node cannot be started or ended early.

@@ -49,7 +49,6 @@ class OverheadOptions:
         sizes: width and height of the images in pixels.
         frames: number of images of each size with the whole model.
         pictures: number of different images among them, in turn.
-        model: as for the node.
         words: number of classes of the vocabulary, at most 60.
         threads: of torch, in the node and in the bare segmenter; None: torch's choice.
     """
@@ -190,10 +189,6 @@ class EchoNode:
 
 def measure_overhead(options: OverheadOptions, log_folder: Path | None = None) -> OverheadResult:
     """Give the same images to the node and to the bare segmenter by turns, one at a time.
-
-    Args:
-        options: what to measure.
-        log_folder: of the node's logs, in a folder for each size; None: a temporary one.
 
     Raises:
         ActiveSamError: the node or the segmenter cannot be started, or ended early.

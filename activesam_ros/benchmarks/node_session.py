@@ -143,14 +143,7 @@ class NodeProcess:
 
 @dataclass(frozen=True)
 class NodeCounts:
-    """The node's own counts of the frames of one camera.
-
-    Attributes:
-        received, answered, pending: number of frames.
-        dropped: number of frames by reason.
-        total_dropped: number of frames, as the node adds them up.
-        stages: median seconds per stage.
-    """
+    """The node's own counts of the frames of one camera, and median seconds per stage."""
 
     received: int
     answered: int
@@ -226,14 +219,7 @@ class FrameLog:
         self._sent = 0
 
     def sent(self, camera: str, stamp: int, when: float, good: bool = True) -> None:
-        """Record a frame that is about to be sent.
-
-        Args:
-            camera: its name.
-            stamp: of the frame, in nanoseconds; larger than those before.
-            when: seconds of the clock that `labelled` uses.
-            good: whether the node has to label it.
-        """
+        """Record a frame that is about to be sent, with a stamp (ns) that is larger than those before."""
         with self._changed:
             log = self._cameras[camera]
             log.pending.append(_SentFrame(stamp, when, good, self._sent))
@@ -422,13 +408,7 @@ def image_message(rgb: np.ndarray) -> Image:
 
 @dataclass
 class Session:
-    """The node and the client of `node_and_client`.
-
-    Attributes:
-        node: the process.
-        client: beside it.
-        counts: of the node by camera, once it has ended.
-    """
+    """The node and the client of `node_and_client`, and the node's counts by camera once it has ended."""
 
     node: NodeProcess
     client: Client

@@ -55,16 +55,13 @@ class SoakOptions:
     """What to run.
 
     Attributes:
-        frames: to send after the warm-up, of both cameras together.
-        warm_up: frames to send before memory is measured.
+        frames, warm_up: to send after and before memory is first measured, of both cameras together.
         size: width and height of the images in pixels.
-        seed: of the order of steps.
         bad_rate: share of the frames that are bad.
         edit_rate: vocabulary changes per frame.
         words: number of classes of each vocabulary.
         unanswered: maximum number of pending frames of a camera.
         samples: measurements of memory between start and end.
-        model: as for the node.
         full_resolution, preview_resolution: of the node; small ones make many frames a second.
         threads: of the node's torch; None: its choice.
     """
@@ -182,13 +179,9 @@ class SoakResult:
     """The measurements.
 
     Attributes:
-        machine: they were made on.
-        options: what was run.
         samples: memory, the first after the warm-up and the last at the end.
-        edits: vocabulary requests.
         faults: number of bad frames by their fault.
-        traffic: what was sent and came back, by camera, with the warm-up.
-        counts: the node's own, by camera.
+        traffic, counts: what was sent and came back, and what the node says, by camera, with the warm-up.
         first, last: median seconds from sending an image to its labels, of the first and the last tenth.
         rate: label images per second after the warm-up.
         stalled: what did not come, so that the soak ended early; None if it did not.
@@ -265,10 +258,6 @@ def unexplained(traffic: Traffic, counts: NodeCounts) -> int:
 
 def measure_soak(options: SoakOptions, log_folder: Path | None = None) -> SoakResult:
     """Run the node through the steps.
-
-    Args:
-        options: what to run.
-        log_folder: of the node's log; None: a temporary one.
 
     Raises:
         ActiveSamError: the node cannot be started or ended early.

@@ -7,7 +7,7 @@ import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import torch
@@ -43,12 +43,9 @@ _STAGES = ("prepare", "preview", "encode", "decode", "fuse", "total")
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to run the model.
+    """A way to run the model: on the reference path (transformers' own modules, as published) or on the fused one.
 
     Attributes:
-        name: in tables and on the command line.
-        reference: whether on the reference path (transformers' own modules, as published); otherwise on the fused one.
-        profile: of the settings.
         dtype: in place of the one that was asked for; None: that one.
         compiled: whether torch compiles its large parts.
     """
@@ -74,14 +71,11 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class SpeedOptions:
-    """What to measure.
+    """What to measure; `model`, `device` and `dtype` are as for `load_checkpoint`.
 
     Attributes:
         paths: names of `VARIANTS`; the others are compared with the first.
-        model, device, dtype: as for `load_checkpoint`.
-        classes: number of classes of the vocabulary.
         size: width and height of the images in pixels.
-        images: number of measured images.
         cold: whether the first image is measured, which pays for what later ones reuse; otherwise one more comes
             before it.
         threads: torch's threads; None: torch's choice.
@@ -107,15 +101,7 @@ class SpeedOptions:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A loaded variant.
-
-    Attributes:
-        machine: it runs on.
-        device: such as "cpu" or "cuda:0", with the name of a GPU.
-        dtype: precision of the matrix products.
-        full_resolution, preview_resolution: in pixels.
-        weights: bytes of memory with weights and prompt embeddings: resident, or allocated on a GPU.
-    """
+    """A loaded variant; `weights`: bytes with weights and prompt embeddings, resident or allocated on a GPU."""
 
     machine: str
     device: str
@@ -134,8 +120,7 @@ class LabelledImage:
         gpu_seconds: from the first to the last operation on the GPU; None on a CPU.
         peak: maximum bytes above the weights while it was labelled; None: the system does not tell.
         labels: uint8 or uint16 [H, W].
-        active_prompts: indices of the decoded prompts.
-        instances: number of masks that each of them kept.
+        instances: number of masks that each of the active prompts kept.
     """
 
     seconds: dict[str, float]
@@ -151,7 +136,6 @@ class VariantSpeed:
     """The measurement of one variant.
 
     Attributes:
-        loaded: what was loaded.
         seconds: median by stage, and "total".
         ratio: median over the images of the ratio to the first variant; None where either lacks the stage.
         mean_seconds: of an image; images of a video differ.
@@ -196,19 +180,7 @@ class MeasuredSegmenter:
         names: Sequence[str],
         prompt_cache: Path | None,
     ) -> None:
-        """Load the model and encode the vocabulary.
-
-        Args:
-            variant: how to run it.
-            model: as for `load_checkpoint`.
-            device: likewise.
-            dtype: likewise.
-            names: of the classes.
-            prompt_cache: its folder; with all prompts in it the text encoder is not loaded. None: in memory only.
-
-        Raises:
-            ModelError: the model cannot be loaded.
-        """
+        """Load the model and encode the vocabulary; with all prompts in the cache the text encoder is not loaded."""
         if variant.compiled:
             keep_compiled()
         settings = settings_for(variant.profile, {})
@@ -324,28 +296,15 @@ class MeasuredSegmenter:
         return True
 
 
-class Caller(Protocol):
-    """The part of `Subprocess` that is used here."""
-
-    def call(self, name: str, *arguments: object) -> Any:
-        """Call a method of the object."""
-
-
 def measure_speed(
     options: SpeedOptions,
     say: Callable[[str], None],
-    start: Callable[..., AbstractContextManager[Caller]] = Subprocess,
+    start: Callable[..., AbstractContextManager[Any]] = Subprocess,
 ) -> SpeedResult:
-    """Label the same images in every variant, in turns whose order alternates.
-
-    Args:
-        options: what to measure.
-        say: told which part begins.
-        start: makes the processes; memory figures are meaningless with anything but `Subprocess`.
+    """Label the same images in every variant, in turns whose order alternates; memory figures need `Subprocess`.
 
     Raises:
-        ModelError: there is no such model.
-        ActiveSamError: a variant failed.
+        ActiveSamError: there is no such model, or a variant failed.
     """
     resolve_folder(options.model)
     first = options.paths[0]
@@ -356,7 +315,7 @@ def measure_speed(
     with ExitStack() as stack:
         # Later variants find the prompts in the cache, so that the text encoder is loaded once.
         cache = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "prompts"
-        running: dict[str, Caller] = {}
+        running: dict[str, Any] = {}
         loaded: dict[str, Loaded] = {}
         for name in options.paths:
             say(f"loading {name}")

@@ -45,8 +45,6 @@ class VideoOptions:
     """What to measure.
 
     Attributes:
-        drives: number of drives.
-        frames: of each drive.
         rate: frames per second.
         classes: size of the vocabulary: the 19 of Toy Town, and foreign ones.
         variants: changes of the profile `realtime`.
@@ -137,12 +135,9 @@ class SettingCost:
     """What one setting costs, and what its labels are worth.
 
     Attributes:
-        name: of the setting.
-        work: mean operations of a frame, without the first of a drive.
-        work_highest: maximum of those.
+        work, work_highest: operations of a frame, mean and maximum, without the first of a drive.
         decoded, asked_small, asked_full: prompts per frame, see `Tally`.
         full_share: share of the frames with a full preview.
-        mean_iou: of the 19 classes.
         recall: share of the (frame, class) pairs in the truth that were decoded.
         delay, delay_highest: frames until a class that appeared is decoded, mean and maximum; None if none appeared.
         never: share of those that disappeared before that.
@@ -167,7 +162,6 @@ class FloorCost:
     """What a `presence_floor` would remove from what the published preview keeps.
 
     Attributes:
-        floor: its value.
         under: share of the kept prompts whose presence in the preview is under it.
         wrong: share of those whose presence at full resolution is not.
         measured: the published settings with this floor.
@@ -189,13 +183,7 @@ class FloorCost:
 
 @dataclass(frozen=True)
 class SceneChanges:
-    """Differences of pairs of images as scene change detection measures them.
-
-    Attributes:
-        pairs: which.
-        low, middle, high: percentiles 5, 50 and 95.
-        cuts: share above the `change_threshold` of `realtime`.
-    """
+    """Differences of pairs of images: percentiles 5, 50 and 95, and the share above the threshold of `realtime`."""
 
     pairs: str
     low: float
@@ -224,14 +212,7 @@ class VideoResult:
 def measure_video(
     segmenter: ActiveSegmenter, flops: ModelFlops, options: VideoOptions, say: Callable[[str], None]
 ) -> VideoResult:
-    """Run every setting over the same drives, none of which the model was trained on.
-
-    Args:
-        segmenter: of the demo model.
-        flops: counts operations of SAM 3.
-        options: what to measure.
-        say: told what begins.
-    """
+    """Run every setting over the same drives, none of which the demo model was trained on."""
     say(f"rendering {options.drives} drives of {options.frames} frames")
     worlds = [World(FIRST_SEED + number) for number in range(options.drives)]
     drives = [[world.render(index / options.rate) for index in range(options.frames)] for world in worlds]

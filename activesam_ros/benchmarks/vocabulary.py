@@ -6,6 +6,7 @@ import shutil
 import statistics
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -40,18 +41,8 @@ if TYPE_CHECKING:
     from activesam_ros.prompts.text_encoder import EncodingReport, Residence
 
 NEW_CLASSES = (
-    "hydraulic excavator",
-    "garden gnome",
-    "paper lantern",
-    "snow globe",
-    "wind turbine",
-    "bagpipe",
-    "accordion",
-    "watering can",
-    "rubber duck",
-    "sundial",
-    "anvil",
-    "hammock",
+    *("hydraulic excavator", "garden gnome", "paper lantern", "snow globe", "wind turbine", "bagpipe"),
+    *("accordion", "watering can", "rubber duck", "sundial", "anvil", "hammock"),
 )
 """Classes of no preset, so that no cache has them."""
 
@@ -61,17 +52,13 @@ _STREAM_SEED = 900_123
 
 @dataclass(frozen=True)
 class VocabularyOptions:
-    """What to measure.
+    """What to measure; `model`, `dtype` and `threads` are as in `SpeedOptions`.
 
     Attributes:
-        model, dtype: as for `load_checkpoint`.
-        classes: of the vocabulary, at least three; None: all 171.
+        classes: number of classes of the vocabulary, at least three; None: all 171.
         repeats: measurements of each change.
-        threads: torch's threads; None: torch's choice.
-        stream_classes: of the vocabulary of the stream whose latency is measured.
-        stream_resolution: full resolution of that stream; None: the model's.
-        stream_frames: images before and after each change of that stream.
-        stream_edits: changes during that stream.
+        stream_classes, stream_resolution: of the stream whose latency is measured; None: the model's resolution.
+        stream_frames, stream_edits: vocabulary changes during that stream, and images before and after each.
     """
 
     model: str = "toytown"
@@ -98,7 +85,6 @@ class ChangeCost:
     """The cost of one vocabulary change.
 
     Attributes:
-        name: of the change.
         phrases: distinct prompts and hypernyms of the vocabulary after it.
         release: with the cache; the text encoder is loaded if needed, and dropped.
         keep: with the cache and a text encoder that stays in memory.
@@ -114,15 +100,12 @@ class ChangeCost:
 
 @dataclass(frozen=True)
 class StartCost:
-    """The cost of one start.
+    """The cost of one start, and the memory before the model was loaded and with the vocabulary in force.
 
     Attributes:
-        model_seconds: to load the image path.
         prompt_seconds: to encode the vocabulary, with the loading of the text encoder.
         encoded: phrases that the text encoder read.
-        text_encoder_loaded: whether the text encoder is in memory at the end.
-        before: memory before the model was loaded, with the libraries.
-        after: memory with the vocabulary in force.
+        text_encoder_loaded: at the end.
     """
 
     model_seconds: float
@@ -143,12 +126,9 @@ class StreamLatency:
     """Seconds between the ends of consecutive images.
 
     Attributes:
-        median: while nothing is encoded.
-        largest_quiet: maximum of those.
-        largest: maximum while a vocabulary is encoded, or just after.
+        median, largest_quiet: while nothing is encoded.
+        largest: while a vocabulary is encoded, or just after.
         encoding: median seconds to encode a vocabulary.
-        frames: number of images.
-        edits: number of vocabulary changes.
     """
 
     median: float
@@ -164,10 +144,7 @@ class VocabularyResult:
     """The measurements.
 
     Attributes:
-        machine: they were made on.
-        options: what was measured.
         filling: filling the prompt cache with the vocabulary.
-        edits: vocabulary changes.
         warm: a start with every phrase in the cache.
         cold: a start without a cache and with a text encoder that stays.
         met: a start like `warm` that then meets an unknown class and releases the text encoder.
@@ -187,16 +164,10 @@ class VocabularyResult:
 def measure_vocabulary(
     options: VocabularyOptions, say: Callable[[str], None], run: Callable[..., Any] = run_in_subprocess
 ) -> VocabularyResult:
-    """Run the parts of the benchmark one after the other.
-
-    Args:
-        options: what to measure.
-        say: told which part begins.
-        run: runs a part; memory figures are meaningless with anything but `run_in_subprocess`.
+    """Run the parts of the benchmark one after the other; memory figures need `run_in_subprocess`.
 
     Raises:
-        ModelError: there is no such model.
-        ActiveSamError: a part failed.
+        ActiveSamError: there is no such model, or a part failed.
     """
     resolve_folder(options.model)
     names = coco_stuff_names(options.classes)
@@ -251,16 +222,10 @@ def other_names(names: list[str]) -> list[str]:
 
 
 def measure_changes(model: str, warm: Path, names: list[str], repeats: int) -> list[ChangeCost]:
-    """Measure a change of one class, of all classes, and back.
-
-    Args:
-        model: as for `open_text_checkpoint`.
-        warm: a prompt cache that has the phrases of `names`; stays as it is.
-        names: the vocabulary before the change, at least three names.
-        repeats: measurements of each time, at most half the number of `NEW_CLASSES`.
+    """Measure a change of one class, of all classes, and back, from `names` with their prompts in the cache `warm`.
 
     Raises:
-        ValueError: too many repeats, or none.
+        ValueError: there are more repeats than half of `NEW_CLASSES`, or none.
     """
     if not 1 <= repeats <= len(NEW_CLASSES) // 2:
         raise ValueError(f"repeats is {repeats}; expected 1 to {len(NEW_CLASSES) // 2}")
@@ -338,16 +303,7 @@ def measure_start(
     dtype: str = "auto",
     then: str | None = None,
 ) -> StartCost:
-    """Start a segmenter; its memory figures need a process of its own.
-
-    Args:
-        model: as for `load_checkpoint`.
-        names: the vocabulary.
-        prompt_cache: its folder; None: in memory only.
-        text_encoder: what happens to the text encoder after use.
-        dtype: as for `load_checkpoint`.
-        then: an unknown class that is added once the vocabulary is in force.
-    """
+    """Start a segmenter, and add the unknown class `then`; its memory figures need a process of its own."""
     hypernyms = TableHypernyms.shipped()
     before = memory()
     started = time.perf_counter()
@@ -397,24 +353,36 @@ def measure_stream(
         rgb: uint8 [H, W, 3].
         edits: vocabularies, each with new classes.
         frames: images before the first and after each edit, at least 2.
-
-    Raises:
-        ActiveSamError: segmenting or encoding failed.
     """
     # The first image pays for memory and buffers that later ones reuse.
     segmenter.segment(rgb)
-    stream = _Stream(segmenter, rgb)
-    stream.wait_for(frames)
+    ends = [time.perf_counter()]
+    stopping = threading.Event()
+
+    def stream() -> None:
+        while not stopping.is_set():
+            segmenter.segment(rgb)
+            ends.append(time.perf_counter())
+
+    def wait_for_frames() -> None:
+        wanted = len(ends) + frames
+        while len(ends) < wanted and not running.done():
+            time.sleep(0.001)
+
     spans = []
-    try:
-        for vocabulary in edits:
-            begin = time.perf_counter()
-            prompts = segmenter.encode(vocabulary)
-            spans.append((begin, time.perf_counter()))
-            segmenter.use(prompts)
-            stream.wait_for(frames)
-    finally:
-        ends = stream.stop()
+    with ThreadPoolExecutor(1, "stream") as pool:
+        running = pool.submit(stream)
+        try:
+            wait_for_frames()
+            for vocabulary in edits:
+                begin = time.perf_counter()
+                prompts = segmenter.encode(vocabulary)
+                spans.append((begin, time.perf_counter()))
+                segmenter.use(prompts)
+                wait_for_frames()
+        finally:
+            stopping.set()
+        running.result()
     quiet: list[float] = []
     during: list[float] = []
     for start, end in pairwise(ends):
@@ -424,46 +392,6 @@ def measure_stream(
     return StreamLatency(
         statistics.median(quiet), max(quiet), max(during), encoding_seconds, len(ends), len(spans)
     )
-
-
-class _Stream:
-    """Segments in a thread of its own until it is stopped."""
-
-    def __init__(self, segmenter: ActiveSegmenter, rgb: np.ndarray) -> None:
-        self._segmenter = segmenter
-        self._rgb = rgb
-        self._ends = [time.perf_counter()]
-        self._error: BaseException | None = None
-        self._stopping = False
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="stream")
-        self._thread.start()
-
-    def wait_for(self, frames: int) -> None:
-        with self._changed:
-            wanted = len(self._ends) + frames
-            self._changed.wait_for(lambda: len(self._ends) >= wanted or self._error is not None)
-
-    def stop(self) -> list[float]:
-        """Return the ends of all images; raise what went wrong with one."""
-        with self._changed:
-            self._stopping = True
-        self._thread.join()
-        if self._error:
-            raise self._error
-        return self._ends
-
-    def _run(self) -> None:
-        try:
-            while not self._stopping:
-                self._segmenter.segment(self._rgb)
-                with self._changed:
-                    self._ends.append(time.perf_counter())
-                    self._changed.notify_all()
-        except BaseException as error:  # Raised again by stop().
-            with self._changed:
-                self._error = error
-                self._changed.notify_all()
 
 
 def to_markdown(found: VocabularyResult) -> str:

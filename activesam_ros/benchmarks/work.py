@@ -37,13 +37,7 @@ _STAGE_COLOURS = {"preview": OTHER, "encode": FIRST, "decode": WARN}
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What is assumed of images and prompts.
-
-    Attributes:
-        tokens: of every prompt: text, context and the image's class token.
-        kept: instance masks of every decoded prompt.
-        shown: number of prompts that a video shows, at least one.
-    """
+    """What is assumed: tokens of a prompt, masks of a decoded one, prompts that a video shows."""
 
     tokens: int = 10
     kept: int = 20
@@ -52,13 +46,7 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class Scale:
-    """The sizes that the cost grows with.
-
-    Attributes:
-        words: number of prompts of the vocabulary.
-        image_size: full resolution in pixels; the preview's follows from it as in `resolutions`.
-        patch_size: of the model, in pixels.
-    """
+    """The sizes that the cost grows with: prompts, and side of the image and of the model's patches in pixels."""
 
     words: int
     image_size: int = 1008
@@ -67,14 +55,9 @@ class Scale:
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to label images.
+    """A way to label images, on the reference path (as published) or on the fused one.
 
-    Attributes:
-        name: in tables.
-        description: one sentence.
-        settings: of the segmenter.
-        reference: whether on the reference path, as published; otherwise on the fused one.
-        encodes_per_prompt: whether the image is encoded anew for every prompt.
+    `encodes_per_prompt`: whether the image is encoded anew for every prompt.
     """
 
     name: str
@@ -104,12 +87,8 @@ class CountedVariant:
 
     Attributes:
         way: name of the variant.
-        scale: of vocabulary and image.
-        preview_resolution: in pixels.
-        asked: prompts scored for presence alone in an image.
-        active: prompts decoded in an image.
-        work: operations of an image.
-        total: of its stages.
+        asked, active: prompts scored for presence alone, and decoded, in an image.
+        work, total: operations of an image.
     """
 
     way: str
@@ -123,11 +102,9 @@ class CountedVariant:
 
 @dataclass(frozen=True)
 class ModelPart:
-    """Operations of one part of the model on both paths.
+    """Operations of one part of the model on the reference (`plain`) and on the fused path (`lean`).
 
     Attributes:
-        name: of the part.
-        plain, lean: operations on the reference and on the fused path; 0 where a path has no such part.
         times: how often an image with 150 prompts needs it in the profile `paper`.
     """
 
@@ -144,16 +121,7 @@ class ModelPart:
 
 @dataclass(frozen=True)
 class WorkResult:
-    """The counted operations.
-
-    Attributes:
-        model: whose architecture it is.
-        inputs: what was assumed.
-        vocabularies: every variant with the vocabularies of usual data sets.
-        growing_words: every variant with more and more prompts.
-        growing_sizes: every variant with larger and larger images.
-        steps: the parts of the model.
-    """
+    """The counted operations of every variant, by vocabulary, number of prompts and image size, and of each part."""
 
     model: str
     inputs: Assumptions
@@ -169,14 +137,7 @@ def count_work(
     words: Sequence[int] = GROWING_WORDS,
     sizes: Sequence[int] = GROWING_SIZES,
 ) -> WorkResult:
-    """Count every variant on the published architecture, which needs no weights.
-
-    Args:
-        inputs: what to assume.
-        say: told which part begins.
-        words: numbers of prompts to count.
-        sizes: sides of the image to count, in pixels.
-    """
+    """Count every variant on the published architecture, which needs no weights, for these prompts and image sizes."""
     from transformers import Sam3Config
 
     say("building the published architecture without weights")
