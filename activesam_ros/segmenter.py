@@ -11,19 +11,17 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
 from math import isfinite
-from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 import torch
 
 from activesam_ros.errors import ActiveSamError, ImageError, OutOfMemoryError, SettingsError, VocabularyError
-from activesam_ros.images.load import ImageInput, to_rgb
+from activesam_ros.images.load import ImageInput, image_name, to_rgb
 from activesam_ros.model.checkpoint import Checkpoint, load_checkpoint
-from activesam_ros.model.fused.heads import BUCKET_STEP, FusedPromptHeads, PreparedImage
+from activesam_ros.model.fused.heads import BUCKET_STEP, FusedPromptHeads
 from activesam_ros.model.prompt_heads import PromptHeads
-from activesam_ros.model.vision_encoder import ImageFeatures, Levels, VisionEncoder
+from activesam_ros.model.vision_encoder import Levels, VisionEncoder
 from activesam_ros.prompts.cache import prompt_folder
 from activesam_ros.prompts.hypernyms import default_hypernyms
 from activesam_ros.prompts.prompt_set import HypernymLookup, PromptSet, encode_vocabulary
@@ -49,15 +47,17 @@ from activesam_ros.stages.temporal_reuse import (
 )
 from activesam_ros.stages.timing import StageTimer, add_timings
 from activesam_ros.system.memory import DeviceMemory, device_memory, is_out_of_memory
-from activesam_ros.vocabulary import Vocabulary
 from activesam_ros.vocabulary.canonical import canonical_name
-from activesam_ros.vocabulary.files import load_vocabulary_file, parse_class_list
+from activesam_ros.vocabulary.files import to_vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from activesam_ros.model.compiling import Compiler
     from activesam_ros.prompts.text_encoder import Residence
+    from activesam_ros.stages.preview import Heads
+    from activesam_ros.vocabulary import Vocabulary
 
 __all__ = [
     "ActiveClass",
@@ -69,11 +69,6 @@ __all__ = [
     "Stream",
     "StreamMemory",
 ]
-
-S = TypeVar("S")
-T = TypeVar("T")
-
-Features = ImageFeatures | PreparedImage
 
 _LARGEST_SECONDS = 1e11
 """A larger time stamp, of a year after 5000, must be in nanoseconds or milliseconds."""
@@ -180,7 +175,7 @@ class ActiveSegmenter:
             ModelError: the text encoder cannot be loaded.
             OutOfMemoryError: there is not enough memory.
         """
-        self.use(self.encode(_as_vocabulary(vocabulary, background)))
+        self.use(self.encode(to_vocabulary(vocabulary, background)))
 
     @property
     def vocabulary(self) -> Vocabulary | None:
@@ -208,8 +203,7 @@ class ActiveSegmenter:
         """
         if not isinstance(images, list | tuple):
             return self.segment(images)
-        encoded = self.encode_images(images)
-        return [self._named(self.decode(one), image) for one, image in zip(encoded, images, strict=True)]
+        return [self.decode(encoded) for encoded in self.encode_images(images)]
 
     def segment(self, rgb: ImageInput, memory: StreamMemory | None = None) -> SegmentationResult:
         """Label an image.
@@ -224,7 +218,7 @@ class ActiveSegmenter:
             ModelError: the model gave numbers that are not finite.
             OutOfMemoryError: not even one prompt at a time fits into memory.
         """
-        return self._named(self.decode(self.encode_images([rgb], [memory])[0]), rgb)
+        return self.decode(self.encode_images([rgb], [memory])[0])
 
     def stream(self, profile: str = "realtime", **settings: Any) -> Stream:
         """Open a stream, such as a video, whose frames are labelled in the light of those before.
@@ -269,9 +263,12 @@ class ActiveSegmenter:
         frames = [
             (rgb, self._plan(rgb, prompts, memory)) for rgb, memory in zip(pixels, memories, strict=True)
         ]
-        encoded = self._in_batches(frames, lambda batch: self._encode(batch, prompts, timer))
+        encoded = self._image_batch.map(frames, lambda batch: self._encode(batch, prompts, timer))
         timings = timer.seconds(max(len(frames), 1))
-        return [replace(one, timings=timings) for one in encoded]
+        return [
+            replace(one, timings=timings, name=image_name(image))
+            for one, image in zip(encoded, images, strict=True)
+        ]
 
     @torch.inference_mode()
     def decode(self, encoded: EncodedImage) -> SegmentationResult:
@@ -302,7 +299,7 @@ class ActiveSegmenter:
         pixels, prompts = self._checked(images)
         timer = StageTimer(self._checkpoint.device)
         every = range(len(prompts))
-        scores = self._in_batches(
+        scores = self._image_batch.map(
             pixels, lambda batch: self._preview_presence([(rgb, every) for rgb in batch], prompts, timer)
         )
         timings = timer.seconds(max(len(pixels), 1))
@@ -358,7 +355,7 @@ class ActiveSegmenter:
                 for image, (_, indices) in zip(features, frames, strict=True)
             ]
 
-    def _presence(self, image: Features, prompts: PromptSet, indices: Sequence[int]) -> np.ndarray:
+    def _presence(self, image: Any, prompts: PromptSet, indices: Sequence[int]) -> np.ndarray:
         """Return the presence of the given prompts, float32 [P], NaN for the others."""
         scores = self._prompt_batch.run(
             self.settings.bucket_size,
@@ -399,6 +396,7 @@ class ActiveSegmenter:
             schedule=encoded.plan.schedule,
             prompt_presence=tuple(presence.values()),
             image=encoded.image,
+            name=encoded.name,
         )
 
     def _checked(self, images: Sequence[ImageInput]) -> tuple[list[np.ndarray], PromptSet]:
@@ -417,24 +415,6 @@ class ActiveSegmenter:
     def _first_plan(self, prompts: PromptSet) -> FramePlan:
         texts = prompts.vocabulary.prompts
         return FramePlan(first_frame_schedule(len(texts), self.settings), texts, self.settings)
-
-    def _in_batches(self, images: Sequence[S], work: Callable[[Sequence[S]], list[T]]) -> list[T]:
-        """Return what `work` gives for each image, called with as many at a time as fit into memory."""
-        if not images:
-            return []
-        found = self._image_batch.run(
-            len(images),
-            lambda size: [
-                one for start in range(0, len(images), size) for one in work(images[start : start + size])
-            ],
-        )
-        for _ in images:
-            self._image_batch.image_done()
-        return found
-
-    @staticmethod
-    def _named(result: SegmentationResult, image: ImageInput) -> SegmentationResult:
-        return replace(result, name=Path(image).stem) if isinstance(image, str | PathLike) else result
 
     # Vocabularies and settings, for programs that prepare them while images are labelled.
 
@@ -687,22 +667,5 @@ def _nanoseconds(stamp: float | datetime) -> int:
     return round(float(stamp) * 1e9)
 
 
-def _as_vocabulary(vocabulary: Vocabulary | Sequence[str] | str | Path, background: str | None) -> Vocabulary:
-    names: Sequence[str] | None
-    if isinstance(vocabulary, str):
-        names = parse_class_list(vocabulary)
-    elif isinstance(vocabulary, Vocabulary | Path):
-        names = None
-    else:
-        names = vocabulary
-    if names is not None:
-        return Vocabulary.from_names(names, background)
-    if background is not None:
-        raise VocabularyError(
-            f"the background {background!r} is given with a vocabulary that states its own; give one of them"
-        )
-    return vocabulary if isinstance(vocabulary, Vocabulary) else load_vocabulary_file(vocabulary).vocabulary()
-
-
-def _heads(checkpoint: Checkpoint, plain: bool, compiler: Compiler | None) -> PromptHeads | FusedPromptHeads:
+def _heads(checkpoint: Checkpoint, plain: bool, compiler: Compiler | None) -> Heads:
     return PromptHeads(checkpoint) if plain else FusedPromptHeads(checkpoint, compiler)

@@ -1,4 +1,4 @@
-"""Pictures of label images: overlays, legends and panels side by side. Only numpy and OpenCV."""
+"""Drawing: label images in colour, overlays, legends and panels side by side."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _PAPER = (255, 255, 255)
 
 
 def colourise(labels: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Labels in their colours.
+    """Colour a label image.
 
     Args:
         labels: integers [H, W].
-        table: uint8 [ids, 3] as of `palette.colour_table`; every label must have a row.
+        table: uint8 [ids, 3] as of `palette.colour_table`; with a row for every label.
 
     Returns:
         uint8 [H, W, 3], RGB.
@@ -40,14 +40,14 @@ def overlay(
     strength: float = 0.55,
     contours: bool = True,
 ) -> np.ndarray:
-    """The image with each class's colour blended in; unlabelled pixels stay as they are.
+    """Blend the colour of each class into an image; unlabelled pixels stay as they are.
 
     Args:
         rgb: uint8 [H, W, 3].
         labels: integers [H, W].
         table: uint8 [ids, 3] as of `palette.colour_table`.
         unlabeled_id: the label of pixels without a class.
-        strength: share of the class's colour, 0 to 1.
+        strength: weight of the class's colour, 0 to 1.
         contours: draw the border between two labels in white, one pixel wide.
 
     Returns:
@@ -76,23 +76,23 @@ def _borders(labels: np.ndarray) -> np.ndarray:
 
 
 def heat(values: np.ndarray) -> np.ndarray:
-    """Values [H, W] in 0..1 (float) or 0..255 (uint8), from black through red to white: uint8 [H, W, 3]."""
+    """Colour values [H, W], 0 to 1 or uint8, from black through red to white: uint8 [H, W, 3]."""
     if values.dtype != np.uint8:
         values = cv2.convertScaleAbs(np.asarray(values, np.float32), alpha=255.0)
     return cv2.cvtColor(cv2.applyColorMap(values, cv2.COLORMAP_HOT), cv2.COLOR_BGR2RGB)
 
 
 def legend(names: Sequence[str], colours: np.ndarray, width: int, text_height: int = 12) -> np.ndarray:
-    """A strip that names colours, wrapped into as many rows as it takes.
+    """Draw a legend, wrapped into as many rows as it takes.
 
     Args:
-        names: texts; the font has ASCII only: accents are left out, other letters are shown as '?'.
+        names: texts; the font has ASCII only: accents are dropped, other letters become "?".
         colours: uint8 [len(names), 3], RGB.
         width: of the strip in pixels; a name too long for it is cut with "...".
         text_height: height of capital letters in pixels.
 
     Returns:
-        uint8 [rows, width, 3]; one row of paper if there are no names.
+        uint8 [height, width, 3]; one blank row if there are no names.
     """
     scale = cv2.getFontScaleFromHeight(_FONT, text_height, 1)
     gap, box = text_height // 2, text_height + 4
@@ -123,22 +123,22 @@ def legend_sheet(
     text_height: int = 10,
     widest: int = 220,
 ) -> np.ndarray:
-    """Ids, names and colours of classes, one below the other, in columns of equal width.
+    """Draw ids, names and colours of classes, one below the other, in columns of equal width.
 
     Args:
-        class_ids: numbers, in the order in which the classes are listed.
+        class_ids: in the order of the list.
         names: texts, see `legend`.
         colours: uint8 [len(names), 3], RGB.
-        most: of more classes than these only the first are shown, and how many there are besides.
+        most: maximum number of classes; of more, the first are shown and the rest is counted.
         text_height: height of capital letters in pixels.
-        widest: a name that takes more pixels is cut with "...".
+        widest: width in pixels above which a name is cut with "...".
 
     Returns:
         uint8 [height, width, 3], higher than wide only up to 16 rows; a blank sheet if there are no classes.
     """
     shown = min(len(names), most)
     scale = cv2.getFontScaleFromHeight(_FONT, text_height, 1)
-    # Cut at first by letters, since fitting measures a text once for every letter that is too many.
+    # Cut by letters first: fitting measures a text once for each letter too many.
     texts = [_fitting(_ascii(name[:widest]), scale, widest) for name in names[:shown]]
     if shown < len(names):
         texts.append(f"and {len(names) - shown} more")
@@ -193,7 +193,7 @@ def panels(
     gap: int = 6,
     title_height: int = 11,
 ) -> np.ndarray:
-    """Images side by side, each under its title, on white.
+    """Arrange images side by side, each under its title, on white.
 
     Args:
         images: uint8 [H, W, 3] or [H, W], of any sizes.
@@ -248,7 +248,7 @@ def _cell(image: np.ndarray, title: str, height: int, title_height: int) -> np.n
 
 
 def stack(*images: np.ndarray) -> np.ndarray:
-    """Images of any widths below each other, left-aligned on white: uint8 [sum of heights, widest, 3]."""
+    """Stack images of any widths, left-aligned on white: uint8 [sum of heights, widest, 3]."""
     width = max(image.shape[1] for image in images)
     return np.concatenate(
         [

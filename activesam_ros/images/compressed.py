@@ -1,4 +1,4 @@
-"""JPEG and PNG, as sensor_msgs/CompressedImage carries them, to arrays."""
+"""Decoding of sensor_msgs/CompressedImage: JPEG and PNG to arrays."""
 
 from __future__ import annotations
 
@@ -22,30 +22,28 @@ _NAMES = {"jpeg": "JPEG", "jpg": "JPEG", "png": "PNG"}
 
 
 class CompressedMessage(Protocol):
-    """What is read of a compressed image: sensor_msgs/CompressedImage, or anything with its fields."""
+    """A sensor_msgs/CompressedImage, or anything with its fields."""
 
     format: str
     data: Any  # of bytes, with the buffer protocol
 
 
 def compressed_to_rgb(message: CompressedMessage, max_pixels: int | None = None) -> np.ndarray:
-    """Decode a JPEG or PNG picture.
+    """Decode a JPEG or PNG image.
 
-    What was altered without being cut is noticed in a PNG, which has checksums, and in a JPEG only where it can no
-    longer be decoded.
+    Altered data is detected in a PNG, which has checksums, and in a JPEG only where it can no longer be decoded.
 
     Args:
         message: `format` as image_transport writes it ("rgb8; jpeg compressed bgr8") or short ("jpeg"); what the
             data begins with decides between JPEG and PNG. Grey, colour and palettes, 8 or 16 bit (65535 becomes
             255); alpha is dropped; a Bayer mosaic is demosaiced if `format` begins with its encoding.
-        max_pixels: pictures with more are refused by their header, before they are decoded; None: of any size.
+        max_pixels: larger images are refused by their header, before they are decoded; None: no limit.
 
     Returns:
         uint8 [height, width, 3], contiguous.
 
     Raises:
-        ImageError: one sentence, if the format is another one or holds measurements, or the data is truncated,
-            damaged or too large.
+        ImageError: the format is another one or holds measurements, or the data is truncated, damaged or too large.
     """
     encoding = _original_encoding(message.format)
     refuse_measurements(encoding)
@@ -61,13 +59,14 @@ def compressed_to_ids(message: CompressedMessage, max_pixels: int | None = None)
     """Decode a label image: a PNG, grey with 8 or 16 bit, or with a palette, whose indices are the ids.
 
     Args:
-        message, max_pixels: as in `compressed_to_rgb`.
+        message: as in `compressed_to_rgb`.
+        max_pixels: as in `compressed_to_rgb`.
 
     Returns:
         uint8 or, from 16 bit, uint16 [height, width], contiguous.
 
     Raises:
-        ImageError: one sentence, if it is another format, has colours, or the data is truncated, damaged or too large.
+        ImageError: it has another format or colours, or the data is truncated, damaged or too large.
     """
     _original_encoding(message.format)
     return _decoded(message, max_pixels, _ids)
@@ -82,7 +81,7 @@ def _decoded(
         width, height = picture.size
         check_size(width, height, max_pixels)
         if isinstance(picture, PngImageFile):
-            # Decoding stops at the last row and would not see that the end of the file is missing.
+            # Decoding stops at the last row, and would not detect that the end of the file is missing.
             PngImageFile(io.BytesIO(data)).verify()
         return pixels(picture)
     except (ImageError, MemoryError):
@@ -94,10 +93,10 @@ def _decoded(
 
 
 def _original_encoding(format: str) -> str:
-    """The encoding of the image before it was compressed; empty if `format` does not tell.
+    """Return the encoding before compression; empty if `format` does not state it.
 
     Raises:
-        ImageError: `format` names a compression that is none of ours, or depth.
+        ImageError: `format` names another compression, or depth.
     """
     encoding, separator, compression = (part.strip() for part in format.partition(";"))
     if not separator:
@@ -115,7 +114,7 @@ def _original_encoding(format: str) -> str:
 
 
 def _open(data: bytes, format: str) -> Pillow.Image:
-    # The two readers themselves: Image.open would try every format that Pillow knows on data from outside.
+    # Not Image.open, which would try every format that Pillow knows on data from outside.
     if data.startswith(_JPEG):
         return JpegImageFile(io.BytesIO(data))
     if data.startswith(_PNG):

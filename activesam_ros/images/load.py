@@ -61,6 +61,11 @@ def to_rgb(image: ImageInput, max_pixels: int | None = None) -> np.ndarray:
     return image
 
 
+def image_name(image: ImageInput) -> str:
+    """Return the name of an image file without its ending; "image" for other images."""
+    return Path(image).stem if isinstance(image, str | PathLike) else "image"
+
+
 def _array_hint(image: np.ndarray) -> str:
     if image.ndim == 4:
         return "; give a list of images in place of a batch"

@@ -1,7 +1,4 @@
-"""Uncompressed images, as sensor_msgs/Image describes them, to arrays.
-
-Rows are unpacked here, since drivers pad them as they like; OpenCV converts colours.
-"""
+"""Decoding of sensor_msgs/Image: every common encoding, with padded rows, to arrays."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import numpy as np
 
 from activesam_ros.errors import ImageError
 
-# Channels of the 8-bit encodings, and how they become RGB; rgb8 is that.
+# Channels of the 8-bit encodings, and their conversion to RGB.
 _EIGHT_BIT = {
     "rgb8": (3, None),
     "mono8": (1, cv2.COLOR_GRAY2RGB),
@@ -65,7 +62,7 @@ def check_size(width: int, height: int, max_pixels: int | None) -> None:
 
 
 class ImageMessage(Protocol):
-    """What is read of an image message: sensor_msgs/Image, or anything with its fields."""
+    """A sensor_msgs/Image, or anything with its fields."""
 
     height: int
     width: int
@@ -81,14 +78,14 @@ def image_to_rgb(message: ImageMessage, max_pixels: int | None = None) -> np.nda
     Args:
         message: any encoding of `SUPPORTED_ENCODINGS`; rows may be padded (`step` longer than a row).
             16-bit values are scaled so that 65535 becomes 255. `8UC3` and `8UC4` are read as BGR and BGRA.
-        max_pixels: images with more are refused before anything is converted; None: of any size.
+        max_pixels: larger images are refused before anything is converted; None: no limit.
 
     Returns:
         uint8 [height, width, 3], contiguous. It may share memory with the message.
 
     Raises:
-        ImageError: one sentence, if the size is zero or above `max_pixels`, a row or the data is too short, or
-            the encoding is unknown or holds measurements rather than a picture.
+        ImageError: the size is zero or above `max_pixels`, a row or the data is too short, or the encoding is
+            unknown or holds measurements rather than a picture.
     """
     height, width, encoding = message.height, message.width, message.encoding
     check_size(width, height, max_pixels)
@@ -132,8 +129,8 @@ def image_to_ids(message: ImageMessage, max_pixels: int | None = None) -> np.nda
         share memory with the message.
 
     Raises:
-        ImageError: one sentence, if the size is zero or above `max_pixels`, a row or the data is too short, or the
-            encoding is another one.
+        ImageError: the size is zero or above `max_pixels`, a row or the data is too short, or the encoding is
+            another one.
     """
     check_size(message.width, message.height, max_pixels)
     if message.encoding not in ID_ENCODINGS:
@@ -146,7 +143,7 @@ def image_to_ids(message: ImageMessage, max_pixels: int | None = None) -> np.nda
 
 
 def refuse_measurements(encoding: str) -> None:
-    """Raises ImageError if an encoding is that of numbers such as depth."""
+    """Raise ImageError for an encoding of measurements such as depth."""
     if encoding in _MEASURES:
         raise ImageError(
             f"the encoding {encoding!r} holds measurements such as depth, not a picture: "
@@ -155,7 +152,7 @@ def refuse_measurements(encoding: str) -> None:
 
 
 def demosaic(mosaic: np.ndarray, encoding: str) -> np.ndarray:
-    """A Bayer mosaic, uint8 [H, W], becomes RGB, uint8 [H, W, 3]; `encoding` is one of `BAYER_ENCODINGS`."""
+    """Convert a Bayer mosaic, uint8 [H, W], to RGB, uint8 [H, W, 3]; `encoding` is one of `BAYER_ENCODINGS`."""
     height, width = mosaic.shape
     if height < 2 or width < 2:
         raise ImageError(f"a {encoding} image needs at least 2x2 pixels, got {width}x{height}")

@@ -10,10 +10,11 @@ from activesam_ros.errors import OutOfMemoryError
 from activesam_ros.system.memory import is_out_of_memory, release_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 logger = logging.getLogger(__name__)
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 PATIENCE = 20
@@ -76,6 +77,24 @@ class AdaptiveBatchSize:
             logger.warning(
                 "out of memory with %d %ss at a time (%s); trying %d", size, self._what, reason, self._limit
             )
+
+    def map(self, items: Sequence[S], work: Callable[[Sequence[S]], list[T]]) -> list[T]:
+        """Return what `work` gives for each item, called with as many at a time as fit into memory.
+
+        Raises:
+            OutOfMemoryError, Exception: as `run`.
+        """
+        if not items:
+            return []
+        found = self.run(
+            len(items),
+            lambda size: [
+                one for start in range(0, len(items), size) for one in work(items[start : start + size])
+            ],
+        )
+        for _ in items:
+            self.image_done()
+        return found
 
     def image_done(self) -> None:
         """Count an image that did not run out of memory."""

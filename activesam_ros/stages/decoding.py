@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from activesam_ros.model.prompt_heads import DecodedPrompt, PromptTokens
-from activesam_ros.stages.preview import Heads, prompt_buckets
+from activesam_ros.model.prompt_heads import PromptTokens
+from activesam_ros.stages.preview import prompt_buckets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import numpy as np
 
-    from activesam_ros.model.fused.heads import PreparedImage
-    from activesam_ros.model.vision_encoder import ImageFeatures
+    from activesam_ros.model.prompt_heads import DecodedPrompt
     from activesam_ros.prompts.prompt_set import PromptSet
+    from activesam_ros.stages.preview import Heads
     from activesam_ros.stages.temporal_reuse import FramePlan
     from activesam_ros.stages.timing import StageTimer
 
@@ -35,9 +35,10 @@ class EncodedImage:
         active: indices of the prompts to decode, ascending.
         selected: those of them that presence selected; the others stay active because of earlier frames.
         timings: seconds per stage so far ("prepare", "preview", "encode") and "total", an equal share of the batch's.
+        name: that of the image file without its ending, or "image".
     """
 
-    features: ImageFeatures | PreparedImage
+    features: Any
     image: np.ndarray
     prompts: PromptSet
     plan: FramePlan
@@ -45,6 +46,7 @@ class EncodedImage:
     active: tuple[int, ...]
     selected: tuple[int, ...]
     timings: Mapping[str, float]
+    name: str = "image"
 
     @property
     def size(self) -> tuple[int, int]:

@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import logging
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 from activesam_ros.errors import SettingsError
-from activesam_ros.model.fused.heads import FusedPromptHeads, PreparedImage
-from activesam_ros.model.prompt_heads import PromptHeads, PromptTokens
+from activesam_ros.model.prompt_heads import PromptTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from activesam_ros.model.prompt_heads import DecodedPrompt
     from activesam_ros.model.vision_encoder import ImageFeatures
     from activesam_ros.prompts.prompt_set import PromptSet
     from activesam_ros.settings import SegmenterSettings
 
 logger = logging.getLogger(__name__)
 
-Heads = PromptHeads | FusedPromptHeads
+
+class Heads(Protocol):
+    """SAM 3's prompt heads: `PromptHeads` (reference) or `FusedPromptHeads`, each with image features of its own."""
+
+    def prepare(self, image: ImageFeatures, masks: bool) -> Any:
+        """Compute what all prompts share of an image; `masks`: `decode` will be called."""
+
+    def presence(self, image: Any, prompts: PromptTokens) -> torch.Tensor:
+        """Return presence probabilities, float32 [N]."""
+
+    def decode(
+        self, image: Any, prompts: PromptTokens, confidence_threshold: float
+    ) -> Iterator[DecodedPrompt]:
+        """Decode a bucket of prompts, and yield each in order."""
 
 
 def resolutions(image_size: int, patch_size: int, settings: SegmenterSettings) -> tuple[int, int]:
@@ -56,7 +69,7 @@ def resolutions(image_size: int, patch_size: int, settings: SegmenterSettings) -
 
 def score_presence(
     heads: Heads,
-    image: ImageFeatures | PreparedImage,
+    image: Any,
     prompts: PromptSet,
     indices: Sequence[int],
     bucket_size: int,

@@ -27,7 +27,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         # tempfile would make a file that only its owner may read.
         with temporary.open("xb") as file:
             file.write(content)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

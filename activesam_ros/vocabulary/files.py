@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from activesam_ros.errors import VocabularyError
 from activesam_ros.vocabulary.formats import FormatError, parse_text, parse_yaml
 from activesam_ros.vocabulary.vocabulary import ClassSpec, Vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 YAML_SUFFIXES = (".yaml", ".yml")
 
@@ -92,6 +96,34 @@ def parse_class_list(text: str) -> tuple[str, ...] | None:
         )
     classes = [part.strip() for part in text.split(";")]
     return tuple(classes if classes[-1] else classes[:-1])
+
+
+def to_vocabulary(
+    vocabulary: Vocabulary | Sequence[str] | str | Path, background: str | None = None
+) -> Vocabulary:
+    """Return the vocabulary that a list of classes, a text, a preset's name or a path to a file stands for.
+
+    Args:
+        vocabulary: as described for `parse_class_list`, `load_vocabulary_file` and `Vocabulary.from_names`.
+        background: with a list or text, the class that pixels without a clear winner become.
+
+    Raises:
+        VocabularyError: it is not a vocabulary, or states a background of its own.
+    """
+    names: Sequence[str] | None = None
+    if isinstance(vocabulary, str):
+        names = parse_class_list(vocabulary)
+    elif not isinstance(vocabulary, Vocabulary | Path):
+        names = vocabulary
+    if names is not None:
+        return Vocabulary.from_names(names, background)
+    if background is not None:
+        raise VocabularyError(
+            f"the background {background!r} is given with a vocabulary that states its own; give one of them"
+        )
+    if isinstance(vocabulary, Vocabulary):
+        return vocabulary
+    return load_vocabulary_file(vocabulary if isinstance(vocabulary, Path) else str(vocabulary)).vocabulary()
 
 
 def preset_names() -> tuple[str, ...]:
