@@ -108,14 +108,6 @@ def test_other_settings_and_the_same_words_keep_the_revision():
     assert then(before, use_sim_time=True) == before
 
 
-def test_another_background_or_order_is_another_vocabulary():
-    before = first(vocabulary=["road", "car"])
-    background = then(before, background_class="car")
-    assert background.revision == 2 and background.vocabulary.background_id == 1
-    order = then(background, vocabulary=["car", "road"])
-    assert order.revision == 3 and ids(order) == {"car": 1, "road": 0}
-
-
 def test_a_file_sets_everything_it_names_in_one_revision():
     after = then(first(vocabulary=["sky", "road"]), vocabulary_file="street")
     assert after.revision == 2 and after.settings.background_threshold == 0.1
@@ -148,16 +140,16 @@ def test_the_last_one_set_wins():
     assert ids(words)["sky"] == ids(file)["sky"]
     both_said = then(file, vocabulary=["sky"], vocabulary_file="")
     assert shown(both_said, "vocabulary_file", "vocabulary") == ("", ("sky",))
+    forgotten = then(file, vocabulary_file="")
+    assert forgotten.vocabulary is file.vocabulary and forgotten.revision == file.revision
+    assert shown(forgotten, *FILE_SETS) == ("", *shown(file, *FILE_SETS[1:]))
 
 
-def test_forgetting_the_file_keeps_its_words():
-    file = then(first(), vocabulary_file="street")
-    after = then(file, vocabulary_file="")
-    assert after.vocabulary is file.vocabulary and after.revision == file.revision
-    assert shown(after, *FILE_SETS[1:]) == shown(file, *FILE_SETS[1:])
-
-
-def test_a_background_set_later_keeps_what_the_file_says_of_its_classes():
+def test_another_background_or_order_is_another_vocabulary():
+    background = then(first(vocabulary=["road", "car"]), background_class="car")
+    assert background.revision == 2 and background.vocabulary.background_id == 1
+    order = then(background, vocabulary=["car", "road"])
+    assert order.revision == 3 and ids(order) == {"car": 1, "road": 0}
     file = then(first(), vocabulary_file="street")
     after = then(file, background_class="road")
     assert after.vocabulary.classes == file.vocabulary.classes and after.revision == file.revision + 1
@@ -192,13 +184,6 @@ def test_at_the_start_a_given_value_wins_over_the_files_even_if_it_is_the_defaul
     assert shown(own, *FILE_SETS[2:]) == ("road", 0.2) and own.vocabulary.background_id == 0
     same = first(vocabulary_file="street", background_class="", background_threshold=0.4)
     assert shown(same, *FILE_SETS[2:]) == ("", 0.4) and same.vocabulary.background_id is None
-
-
-def test_a_refused_value_is_named():
-    with pytest.raises(SettingsError, match="keep_fraction"):
-        then(first(), keep_fraction=0.0)
-    with pytest.raises(SettingsError, match="max_active"):
-        then(first(), max_active="7")
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -350,6 +335,8 @@ def test_every_setting_of_the_segmenter_is_a_parameter_with_the_papers_default()
     assert settings_of(DEFAULTS) == SegmenterSettings(background_threshold=0.4)
     assert settings_of({**DEFAULTS, "full_resolution": 1008}).full_resolution == 1008
     assert all(READ[name](value) == value for name, value in DEFAULTS.items())
+    (encoder,) = (spec for spec in specs_of(ModelChoice) if spec.name == "text_encoder")
+    assert set(encoder.choices) == set(get_args(Residence))
 
 
 @pytest.mark.parametrize("name", BOUNDS)
@@ -359,13 +346,6 @@ def test_the_declared_range_is_the_settings_own(name):
     for outside in (high + 1, low - 1, float("nan")):
         with pytest.raises(SettingsError, match=name):
             settings_of({**DEFAULTS, name: outside})
-
-
-def test_the_text_encoder_may_stay_where_the_library_lets_it():
-    (spec,) = (spec for spec in specs_of(ModelChoice) if spec.name == "text_encoder")
-    assert set(spec.choices) == set(get_args(Residence))
-    with pytest.raises(SettingsError, match="text_encoder is 'gone'; expected one of release, offload, keep"):
-        spec.read("gone")
 
 
 @pytest.mark.parametrize(
@@ -379,6 +359,7 @@ def test_the_text_encoder_may_stay_where_the_library_lets_it():
         ("max_active", 3.0, SettingsError, "max_active"),
         ("max_active", True, SettingsError, "max_active"),
         ("background_class", 7, SettingsError, "background_class"),
+        ("text_encoder", "gone", SettingsError, "expected one of release, offload, keep"),
         ("preview_way", "other", SettingsError, "expected one of share, sweep"),
     ],
 )

@@ -90,6 +90,7 @@ def test_what_is_given_at_the_start_is_read_in_its_groups(start):
         ({"vocabulary": "road"}, "vocabulary is 'road'"),
         ({"vocabulary": ["road", "Road"]}, "(?i)road"),
         ({"keep_fraction": 2.0}, "'keep_fraction' is out of range"),
+        ({"keep_fraction": 1}, "keep_fraction.* with a decimal point, such as 1.0"),
     ],
 )
 def test_what_is_wrong_at_the_start_is_refused_by_name(start, given, said):
@@ -111,12 +112,8 @@ def test_words_and_settings_are_wanted_with_one_revision_for_each_vocabulary(sta
     ]
     assert all(one.settings.max_active == 7 for one in owner.asked)
     assert owner.live.requested is owner.asked[-1]
-
-
-def test_what_is_wanted_already_is_not_wanted_again(start):
-    owner = start(vocabulary=["road"])
-    assert owner.set(vocabulary=["road"], max_active=40) == ""
-    assert owner.asked == [] and owner.live.requested.revision == 1
+    # What is requested already is not requested again.
+    assert owner.set(vocabulary=["road"], max_active=7) == "" and len(owner.asked) == 3
 
 
 OTHER = {
@@ -190,10 +187,7 @@ def test_the_policy_changes_at_once_and_asks_nothing_of_the_model(start):
     assert "max_rate" in owner.set(max_rate=-1.0)
     assert owner.set(max_rate=float("nan")) != ""
     assert owner.live.policy.max_rate == owner.get("max_rate") == 10.0
-
-
-def test_policy_and_words_change_in_one_call_or_neither_does(start):
-    owner = start(vocabulary=["road"])
+    # With words in one call, or neither.
     assert owner.set(vocabulary=["sky"], max_age=1.0) == ""
     assert owner.live.policy.max_age == 1.0 and words(owner.live.requested) == ("sky",)
     assert owner.set(vocabulary=["tree", "Tree"], max_age=2.0) != ""
@@ -226,22 +220,18 @@ def test_the_model_changes_only_while_the_node_is_not_active(start):
     assert "expected one of release, offload, keep" in owner.set(text_encoder="gone")
 
 
-def test_what_does_not_fit_the_model_is_refused(start):
+def test_what_does_not_fit_the_model_or_cannot_be_checked_is_refused(start, capfd):
     from activesam_ros.errors import VocabularyError
 
     owner = start(vocabulary=["road"])
     owner.unfit = VocabularyError("a word is too long")
     assert owner.set(vocabulary=["sky"]) == "a word is too long"
     assert owner.get("vocabulary") == ["road"] and owner.asked == []
-    owner.unfit = None
-    assert owner.set(vocabulary=["sky"]) == "" and owner.asked[0].revision == 2
-
-
-def test_a_bug_in_a_check_refuses_the_call_and_is_logged(start, capfd):
-    owner = start(vocabulary=["road"])
     owner.unfit = KeyError("surprise")
     assert owner.set(vocabulary=["sky"]) == "unexpected: KeyError: 'surprise'"
     assert owner.get("vocabulary") == ["road"] and "[ERROR]" in capfd.readouterr().err
+    owner.unfit = None
+    assert owner.set(vocabulary=["sky"]) == "" and owner.asked[0].revision == 2
 
 
 def test_parameters_of_others_are_none_of_ours(start):
