@@ -1,4 +1,9 @@
-"""A lifecycle node whose transitions say what went wrong, and that can bring itself up."""
+"""A lifecycle node whose transitions say what went wrong, and that can bring itself up.
+
+For that (`autostart`) the node makes its transitions itself, since rclpy has no help in any distribution. What differs
+between Jazzy (rclpy 7) and Kilted (rclpy 9) or Rolling: a transition that does not fit the state, such as `activate`
+while unconfigured, is an RCLError in Jazzy, which as a service call would end the process, and an answer from Kilted on.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +11,11 @@ import threading
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from lifecycle_msgs.srv import ChangeState
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from activesam_ros.errors import describe
-from activesam_ros.ros.distributions import answer_unfit_transitions, made
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,3 +162,33 @@ class ManagedNode(LifecycleNode):
             self.get_logger().info(sentence)
         else:
             self.tell_error(sentence)
+
+
+def made(trigger: Callable[[], TransitionCallbackReturn]) -> bool:
+    """Make a transition, such as by `node.trigger_configure`; return whether it was made."""
+    try:
+        return trigger() == TransitionCallbackReturn.SUCCESS
+    except rclpy_implementation.RCLError:  # Jazzy
+        return False
+
+
+def answer_unfit_transitions(node: LifecycleNode) -> None:
+    """Have calls of `~/change_state` for a transition that does not fit the state answered with "no success"."""
+    for service in node.services:
+        if service.srv_type is ChangeState:
+            service.callback = _answering(node, service.callback)
+
+
+def _answering(
+    node: LifecycleNode, change: Callable[[ChangeState.Request, ChangeState.Response], ChangeState.Response]
+) -> Callable[[ChangeState.Request, ChangeState.Response], ChangeState.Response]:
+    def answer(request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+        try:
+            return change(request, response)
+        except rclpy_implementation.RCLError:  # Jazzy
+            wanted = request.transition.label or request.transition.id
+            node.get_logger().error(f"the transition {wanted} does not fit the state that the node is in")
+            response.success = False
+            return response
+
+    return answer

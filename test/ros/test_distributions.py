@@ -56,7 +56,7 @@ def test_a_call_for_one_that_fits_is_made(node):
 
 
 def test_the_node_tells_what_it_made_itself(node):
-    from activesam_ros.ros.distributions import made
+    from activesam_ros.ros.lifecycle import made
 
     assert not made(node.trigger_activate)
     assert made(node.trigger_configure)
