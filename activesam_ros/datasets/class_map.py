@@ -6,6 +6,7 @@ import difflib
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -136,7 +137,7 @@ class ClassMatching:
     stated: frozenset[int] = field(default=frozenset())
 
     def truth_of(self, image: np.ndarray) -> np.ndarray:
-        """Convert ids of the truth, integers [H, W], to indices of evaluated classes, int32; `NOT_COUNTED` elsewhere."""
+        """Convert ids of the truth, integers [H, W], to indices of evaluated classes, int32, or `NOT_COUNTED`."""
         return _look_up(self._truth_table, image, NOT_COUNTED)
 
     def labels_of(self, labels: np.ndarray, unlabeled_id: int) -> np.ndarray:
@@ -188,15 +189,25 @@ def match_classes(
     Raises:
         EvaluationError: nothing matches, or the mapping has a name that the truth or the vocabulary lacks.
     """
-    finder = _Finder(vocabulary)
-    chosen = _chosen(finder, class_map, mapping or {})
+    index_of = _NameIndex(vocabulary)
+    names = {match_key(name) for name in class_map.names.values()}
+    chosen: dict[str, int | None] = {}
+    for name, target in (mapping or {}).items():
+        if match_key(name) not in names:
+            hint = _suggestion(name, class_map.names.values())
+            raise EvaluationError(f"the mapping has {name!r}, which is no class of the ground truth{hint}")
+        position = None if target is None else index_of.find(target)
+        if target is not None and position is None:
+            hint = _suggestion(target, vocabulary.names)
+            raise EvaluationError(f"the mapping has {name!r} as {target!r}, which the vocabulary lacks{hint}")
+        chosen[match_key(name)] = position
     found: dict[int, int] = {}
     unmatched: dict[str, None] = {}
     for number, name in class_map.names.items():
         if number in class_map.ignore:
             continue
         key = match_key(name)
-        position = chosen[key] if key in chosen else finder.find(name)
+        position = chosen[key] if key in chosen else index_of.find(name)
         if position is None:
             unmatched[name] = None
         else:
@@ -236,11 +247,10 @@ def read_mapping(path: Path) -> dict[str, str | None]:
     return content
 
 
-class _Finder:
+class _NameIndex:
     """Looks up positions in a vocabulary by name."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self.vocabulary = vocabulary
         self._names = {match_key(one.name): place for place, one in enumerate(vocabulary.classes)}
         self._aliases: dict[str, int] = {}
         for place, one in enumerate(vocabulary.classes):
@@ -257,22 +267,6 @@ class _Finder:
         return None
 
 
-def _chosen(finder: _Finder, class_map: ClassMap, mapping: Mapping[str, str | None]) -> dict[str, int | None]:
-    """Return positions in the vocabulary by the match key of the name in the truth; None: not evaluated."""
-    known = {match_key(name) for name in class_map.names.values()}
-    chosen: dict[str, int | None] = {}
-    for name, target in mapping.items():
-        if match_key(name) not in known:
-            hint = _suggestion(name, class_map.names.values())
-            raise EvaluationError(f"the mapping has {name!r}, which is no class of the ground truth{hint}")
-        position = None if target is None else finder.find(target)
-        if target is not None and position is None:
-            hint = _suggestion(target, finder.vocabulary.names)
-            raise EvaluationError(f"the mapping has {name!r} as {target!r}, which the vocabulary lacks{hint}")
-        chosen[match_key(name)] = position
-    return chosen
-
-
 def _nearest_label_info(source: Recording, labels_topic: str) -> str:
     """Return the LabelInfo that shares most of its namespace with the label images."""
     candidates = source.topics_of(LABEL_INFO)
@@ -281,7 +275,7 @@ def _nearest_label_info(source: Recording, labels_topic: str) -> str:
             f"{source.path} has no {LABEL_INFO}, so the ids in {labels_topic} have no names; give the classes as YAML"
         )
     space = labels_topic.split("/")[:-1]
-    shared = {topic: _shared(space, topic.split("/")[:-1]) for topic in candidates}
+    shared = {topic: _common_length(space, topic.split("/")[:-1]) for topic in candidates}
     best = max(shared.values())
     nearest = [topic for topic, length in shared.items() if length == best]
     # All names begin with the empty part before the first slash, which says nothing.
@@ -293,13 +287,8 @@ def _nearest_label_info(source: Recording, labels_topic: str) -> str:
     )
 
 
-def _shared(one: list[str], other: list[str]) -> int:
-    length = 0
-    for left, right in zip(one, other, strict=False):
-        if left != right:
-            break
-        length += 1
-    return length
+def _common_length(one: list[str], other: list[str]) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _table(index: Mapping[int, int], rest: int) -> np.ndarray:

@@ -227,16 +227,14 @@ def make_bag(
     Raises:
         DatasetError: a file cannot be used, sizes differ, or `out` is in the way or cannot be written.
     """
-    tally = _Tally()
+    pixels: Counter[int] = Counter()
+    unknown_pixels: Counter[int] = Counter()
+    unknown_images: Counter[int] = Counter()
+    compressed, notes = options.compressed, options.notes
     with (
         whole_recording(out, options.overwrite) as folder,
         LabelledBag(
-            folder,
-            class_names,
-            options.storage,
-            encoded=options.compressed,
-            squeeze=True,
-            notes=options.notes,
+            folder, class_names, options.storage, encoded=compressed, squeeze=True, notes=notes
         ) as bag,
     ):
         for index, pair in enumerate(tqdm(pairs, desc=out.name, unit="image", disable=None)):
@@ -246,16 +244,14 @@ def make_bag(
                 values = read_labels(pair.label)
                 _check_sizes(pair, file, values)
                 labels, unknown = ids.convert(values)
-                tally.add(labels, unknown)
-            image = _encoded(pair, file) if options.compressed else file.rgb
+                counts = np.bincount(labels.reshape(-1))
+                pixels.update({int(value): int(counts[value]) for value in np.flatnonzero(counts)})
+                unknown_pixels.update(unknown)
+                unknown_images.update(unknown.keys())
+            image = _encoded(pair, file) if compressed else file.rgb
             bag.write(START + round(index / options.rate * 1e9), image, labels)
-    return BagReport(
-        len(pairs),
-        tally.labelled,
-        dict(tally.pixels),
-        dict(tally.unknown_pixels),
-        dict(tally.unknown_images),
-    )
+    labelled = sum(pair.label is not None for pair in pairs)
+    return BagReport(len(pairs), labelled, pixels, unknown_pixels, unknown_images)
 
 
 def write_drive(
@@ -277,23 +273,6 @@ def write_drive(
         for index in tqdm(range(frames), desc="rendering the drive", unit="frame"):
             frame = world.render(index / rate)
             bag.write(START + round(index / rate * 1e9), frame.rgb, frame.labels)
-
-
-class _Tally:
-    """Counts what the label files of a recording hold."""
-
-    def __init__(self) -> None:
-        self.labelled = 0
-        self.pixels: Counter[int] = Counter()
-        self.unknown_pixels: Counter[int] = Counter()
-        self.unknown_images: Counter[int] = Counter()
-
-    def add(self, labels: np.ndarray, unknown: Mapping[int, int]) -> None:
-        counts = np.bincount(labels.reshape(-1))
-        self.labelled += 1
-        self.pixels.update({int(value): int(counts[value]) for value in np.flatnonzero(counts)})
-        self.unknown_pixels.update(unknown)
-        self.unknown_images.update(unknown.keys())
 
 
 def _encoded(pair: Pair, file: ImageFile) -> EncodedImage:

@@ -229,7 +229,7 @@ def benchmark_pairs(benchmark: Benchmark, root: Path, split: str) -> PairList:
         for layout in layouts:
             for images, labels in _folders(base, layout):
                 listing = base / layout.listing if layout.listing else None
-                if (listing is None or listing.is_file()) and _has(labels, layout.label_suffix):
+                if (listing is None or listing.is_file()) and any(labels.rglob(f"*{layout.label_suffix}")):
                     return PairList(_all_pairs(images, labels, layout, listing), layout.ids)
     if not root.is_dir():
         raise DatasetError(f"there is no folder {root}; expected the folder of {benchmark.title}")
@@ -258,7 +258,7 @@ def benchmark_pairs_in(
     """
     _check_folders(images, labels)
     layouts = [_of_split(layout, benchmark, split) for layout in benchmark.layouts]
-    layout = next((layout for layout in layouts if _has(labels, layout.label_suffix)), None)
+    layout = next((layout for layout in layouts if any(labels.rglob(f"*{layout.label_suffix}"))), None)
     if layout is None:
         names = " or ".join(f"*{layout.label_suffix}" for layout in layouts)
         raise DatasetError(f"{labels} has no label files of {benchmark.title}; expected {names}")
@@ -299,7 +299,11 @@ def own_pairs(
         names = [(name, path) for name, path in names if not path.name.endswith(label_suffix)]
     if listing is not None:
         known = dict(names)
-        names = [(name, _listed(known, name, images, listing)) for name in _read_listing(listing)]
+        wanted = _read_listing(listing)
+        unknown = next((name for name in wanted if name not in known), None)
+        if unknown is not None:
+            raise DatasetError(f"{listing} names the image {unknown}, which is not in {images}")
+        names = [(name, known[name]) for name in wanted]
     if not names:
         endings = image_suffix or ", ".join(IMAGE_SUFFIXES)
         raise DatasetError(f"{images} has no images; expected names that end in {endings}")
@@ -350,10 +354,6 @@ def _check_folders(images: Path, labels: Path) -> None:
             raise DatasetError(f"there is no folder {folder}; expected the folder of the {what}")
 
 
-def _has(folder: Path, suffix: str) -> bool:
-    return next(folder.rglob(f"*{suffix}"), None) is not None
-
-
 def _images(folder: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, Path]]:
     """Yield names without suffix, relative to the folder, and paths; sorted."""
     for path in sorted(folder.rglob("*")):
@@ -376,34 +376,19 @@ def _read_listing(listing: Path) -> list[str]:
     return names
 
 
-def _listed(known: dict[str, Path], name: str, images: Path, listing: Path) -> Path:
-    if name not in known:
-        raise DatasetError(f"{listing} names the image {name}, which is not in {images}")
-    return known[name]
-
-
 def _all_pairs(images: Path, labels: Path, layout: Layout, listing: Path | None) -> tuple[Pair, ...]:
     if listing is not None:
-        names = _read_listing(listing)
-        pairs = tuple(
-            Pair(images / f"{name}{layout.image_suffix}", labels / f"{name}{layout.label_suffix}")
-            for name in names
-        )
+        files = [(name, images / f"{name}{layout.image_suffix}") for name in _read_listing(listing)]
     else:
-        pairs = tuple(
-            Pair(path, labels / f"{name}{layout.label_suffix}")
-            for name, path in _images(images, (layout.image_suffix,))
-        )
-    if not pairs:
+        files = list(_images(images, (layout.image_suffix,)))
+    if not files:
         raise DatasetError(f"{images} has no images; expected names that end in {layout.image_suffix}")
-    for files, what in (
-        ([pair.image for pair in pairs], "images"),
-        ([pair.label for pair in pairs if pair.label], "label files"),
-    ):
-        missing = [path for path in files if not path.is_file()]
+    label_files = [labels / f"{name}{layout.label_suffix}" for name, _ in files]
+    for paths, what in (([path for _, path in files], "images"), (label_files, "label files")):
+        missing = [path for path in paths if not path.is_file()]
         if missing:
             raise DatasetError(
-                f"{len(missing)} of {len(files)} {what} are missing, the first is {missing[0]}; unpack the data set "
+                f"{len(missing)} of {len(paths)} {what} are missing, the first is {missing[0]}; unpack the data set "
                 "again"
             )
-    return pairs
+    return tuple(Pair(image, label) for (_, image), label in zip(files, label_files, strict=True))

@@ -11,16 +11,18 @@ from __future__ import annotations
 import io
 import math
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from activesam_ros.errors import EvaluationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 SEVERITIES = range(1, 6)
 
@@ -268,10 +270,7 @@ CORRUPTIONS: Mapping[str, Corruption] = MappingProxyType(
                 _brightness,
             ),
             Corruption(
-                "contrast",
-                "too little contrast: what is left of it",
-                (0.4, 0.3, 0.2, 0.1, 0.05),
-                _contrast,
+                "contrast", "too little contrast: what is left of it", (0.4, 0.3, 0.2, 0.1, 0.05), _contrast
             ),
             Corruption(
                 "pixelate",
@@ -280,10 +279,7 @@ CORRUPTIONS: Mapping[str, Corruption] = MappingProxyType(
                 _pixelate,
             ),
             Corruption(
-                "jpeg_compression",
-                "lossy compression: JPEG quality",
-                (25, 18, 15, 10, 7),
-                _jpeg_compression,
+                "jpeg_compression", "lossy compression: JPEG quality", (25, 18, 15, 10, 7), _jpeg_compression
             ),
         )
     }
