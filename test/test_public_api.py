@@ -82,6 +82,8 @@ def test_one_bad_image_is_one_sentence(make, tmp_path):
         make()(tmp_path / "missing.png")
     with pytest.raises(ImageError, match="is a dict; expected"):
         make()({})
+    with pytest.raises(ImageError, match="30x40 = 1200 pixels; at most 1000"):
+        make(max_pixels=1000)(np.zeros((40, 30, 3), np.uint8))
 
 
 def test_a_vocabulary_in_every_form(make, tmp_path):
@@ -104,7 +106,7 @@ def test_a_vocabulary_in_every_form(make, tmp_path):
     assert model.vocabulary.background_id == 1
     with pytest.raises(VocabularyError, match="states its own"):
         model.set_vocabulary("cityscapes", background="sky")
-    with pytest.raises(VocabularyError, match="no vocabulary file nowhere.yaml"):
+    with pytest.raises(VocabularyError, match=r"no vocabulary file nowhere\.yaml"):
         model.set_vocabulary("nowhere.yaml")
     with pytest.raises(VocabularyError, match="list of names, but got 3"):
         model.set_vocabulary(3)
@@ -133,7 +135,7 @@ def test_a_result_saves_itself(make, street_image, tmp_path):
         assert np.array_equal(np.array(overlay), np.array(result.plot()))
     assert set(result.save(tmp_path, "left", confidence=False)) == {"overlay", "labels"}
     (tmp_path / "file").touch()
-    with pytest.raises(ActiveSamError, match="cannot be written .* choose another folder"):
+    with pytest.raises(ActiveSamError, match=r"cannot be written .* choose another folder"):
         result.save(tmp_path / "file")
 
 

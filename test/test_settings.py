@@ -4,8 +4,16 @@ import dataclasses
 
 import pytest
 
-from activesam_ros.errors import SettingsError
-from activesam_ros.settings import BOUNDS, CHOICES, PROFILES, SegmenterSettings
+from activesam_ros.errors import SettingsError, describe, reason
+from activesam_ros.settings import (
+    BOUNDS,
+    CHOICES,
+    DESCRIPTIONS,
+    GOVERNED,
+    PROFILES,
+    SegmenterSettings,
+    settings_for,
+)
 
 
 def test_defaults_are_the_papers():
@@ -54,9 +62,11 @@ def test_out_of_range_is_refused_by_name(name, value):
         SegmenterSettings(**{name: value})
 
 
-def test_every_setting_has_bounds_and_is_frozen():
-    assert {field.name for field in dataclasses.fields(SegmenterSettings)} == set(BOUNDS) | set(CHOICES)
-    assert not set(BOUNDS) & set(CHOICES)
+def test_every_setting_has_bounds_or_choices_and_one_sentence_and_is_frozen():
+    names = [field.name for field in dataclasses.fields(SegmenterSettings)]
+    assert set(names) == set(BOUNDS) | set(CHOICES) and not set(BOUNDS) & set(CHOICES)
+    assert list(DESCRIPTIONS) == names
+    assert all(text[0].isupper() and text.endswith(".") for text in DESCRIPTIONS.values())
     with pytest.raises(dataclasses.FrozenInstanceError):
         SegmenterSettings().max_active = 3
 
@@ -73,3 +83,21 @@ def test_profiles_govern_the_same_settings_and_paper_is_the_default():
     assert {frozenset(values) for values in PROFILES.values()} == {frozenset(PROFILES["paper"])}
     realtime = SegmenterSettings(**PROFILES["realtime"])
     assert realtime.preview_period > 1 and realtime.presence_floor > 0
+
+
+def test_a_given_value_wins_over_the_profile_even_if_it_equals_the_default():
+    realtime = SegmenterSettings(**PROFILES["realtime"])
+    assert settings_for("realtime", {}) == realtime
+    given = {"presence_floor": SegmenterSettings().presence_floor, "max_active": 7}
+    assert settings_for("realtime", given) == dataclasses.replace(realtime, **given)
+    assert "presence_floor" in GOVERNED and "max_active" not in GOVERNED
+    with pytest.raises(SettingsError, match="profile is 'fast'; expected one of paper, realtime"):
+        settings_for("fast", {})
+    with pytest.raises(SettingsError, match="no setting 'max_actve'; expected one of full_resolution"):
+        settings_for("paper", {"max_actve": 3})
+
+
+def test_errors_as_one_line():
+    assert describe(SettingsError("a\n  b")) == "a b"
+    assert describe(KeyError("x")) == "KeyError: 'x'" and describe(ValueError()) == "ValueError"
+    assert reason(OSError("disk\nfull")) == "disk full" and reason(MemoryError()) == "MemoryError"

@@ -58,7 +58,10 @@ def test_a_tensor():
     [
         (None, "is a NoneType; expected a numpy array.* a file name, a Pillow image or a torch tensor"),
         ([[[0, 0, 0]]], "is a list; expected a numpy array"),
-        (np.zeros((4, 4), np.uint8), r"uint8 \[4, 4\]; expected uint8.*repeat a grey image with numpy.dstack"),
+        (
+            np.zeros((4, 4), np.uint8),
+            r"uint8 \[4, 4\]; expected uint8.*repeat a grey image with numpy.dstack",
+        ),
         (np.zeros((4, 4, 4), np.uint8), r"uint8 \[4, 4, 4\]"),
         (np.zeros((4, 4, 3), np.float32), r"float32 \[4, 4, 3\].*scale floats"),
         (np.zeros((3, 4, 4), np.uint8), r"uint8 \[3, 4, 4\].*transpose"),

@@ -8,7 +8,6 @@ import torch
 
 from activesam_ros.errors import ModelError, OutOfMemoryError
 from activesam_ros.stages.batch_size import PATIENCE, AdaptiveBatchSize
-from activesam_ros.system.memory import is_out_of_memory
 
 
 class Machine:
@@ -128,14 +127,13 @@ def test_what_a_failed_try_held_is_gone_before_the_next():
     assert gone == [True, True]
 
 
-def test_what_the_allocators_say():
-    with pytest.raises(RuntimeError) as caught:
-        torch.empty(1 << 50)
-    assert is_out_of_memory(caught.value)
-    with pytest.raises(MemoryError) as caught:
-        bytearray(1 << 60)
-    assert is_out_of_memory(caught.value)
-    assert is_out_of_memory(torch.OutOfMemoryError())
-    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"))
-    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-    assert not is_out_of_memory(ValueError("out of memory"))
+def test_items_are_worked_on_as_many_at_a_time_as_fit():
+    machine = Machine(3)
+
+    def double(items):
+        machine.work(len(items))
+        return [2 * one for one in items]
+
+    assert machine.size.map(range(8), double) == list(range(0, 16, 2))
+    assert machine.tried == [8, 4, 2, 2, 2, 2]
+    assert machine.size.map([], double) == []

@@ -129,7 +129,7 @@ def test_cameras_side_by_side_are_as_if_each_was_alone(make, drive):
         assert encoded[2].plan.schedule.mode == "full"
     with pytest.raises(SettingsError, match="same memory"):
         segmenter.encode_images(drive[:2], [memories[0]] * 2)
-    with pytest.raises(ValueError, match="shorter|longer"):
+    with pytest.raises(ValueError, match=r"shorter|longer"):
         segmenter.encode_images(drive[:2], [memories[0]])
 
 

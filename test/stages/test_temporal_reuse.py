@@ -22,7 +22,13 @@ OTHER_SCENE = SCENE[:, ::-1, ::-1]
 
 
 def settings_of(**changes):
-    given = dict(preview_period=8, presence_floor=0.5, keep_fraction=1.0, max_active=6, leave_after=3)
+    given = {
+        "preview_period": 8,
+        "presence_floor": 0.5,
+        "keep_fraction": 1.0,
+        "max_active": 6,
+        "leave_after": 3,
+    }
     return SegmenterSettings(**{**given, **changes})
 
 
@@ -103,7 +109,13 @@ def test_a_sweep_comes_once_in_a_period():
     stream = Stream(settings_of(preview_way="sweep"))
     for _ in range(17):
         stream.frame(shows(0, 1))
-    assert [schedule.mode for schedule in stream.schedules] == ["full", *["none"] * 7, "sweep", *["none"] * 7, "sweep"]
+    assert [schedule.mode for schedule in stream.schedules] == [
+        "full",
+        *["none"] * 7,
+        "sweep",
+        *["none"] * 7,
+        "sweep",
+    ]
     assert stream.schedules[8].prompts == tuple(range(2, 20))
 
 
@@ -299,7 +311,7 @@ def test_a_damaged_memory_is_refused(damage):
     stream = settled()
     state = stream.memory.state()
     assert StreamMemory.restored(state, stream.prompts, stream.settings).state() == state
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError):  # noqa: PT011, since numpy words some of them
         StreamMemory.restored({**state, **damage}, stream.prompts, stream.settings)
 
 
@@ -351,7 +363,9 @@ def test_driving_on_is_no_change_and_a_cut_is(drives):
 def test_a_camera_that_turned_has_changed(drives):
     for drive in drives:
         for rgb in drive[::3]:
-            assert scene_change(thumbnail(rgb), thumbnail(rgb[:, ::-1])) > scene_change(thumbnail(rgb), thumbnail(rgb))
+            assert scene_change(thumbnail(rgb), thumbnail(rgb[:, ::-1])) > scene_change(
+                thumbnail(rgb), thumbnail(rgb)
+            )
     turned = [each for drive in drives for each in changes(drive, [np.roll(rgb, 160, 1) for rgb in drive])]
     assert np.median(turned) > THRESHOLD
 

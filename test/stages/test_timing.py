@@ -34,8 +34,8 @@ def test_shared_out_among_images(ticks):
 
 def test_a_stage_that_fails_is_charged_too(ticks):
     timer = StageTimer(torch.device("cpu"))
-    with pytest.raises(ValueError), timer.timed("encode"):
-        raise ValueError
+    with pytest.raises(ZeroDivisionError), timer.timed("encode"):
+        raise ZeroDivisionError
     with timer.timed("encode"):
         pass
     assert timer.seconds()["encode"] == 2.0

@@ -46,7 +46,7 @@ def test_overlay_takes_sixteen_bit_labels():
 
 
 def test_overlay_refuses_labels_of_another_size(labels):
-    with pytest.raises(ValueError, match="10x10.*30x20"):
+    with pytest.raises(ValueError, match=r"10x10.*30x20"):
         overlay(np.zeros((10, 10, 3), np.uint8), labels, TABLE, 255)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from activesam_ros.benchmarks.inputs import ensure_random_model
-from activesam_ros.system.memory import DeviceMemory, device_memory, memory, release_memory
+from activesam_ros.system.memory import DeviceMemory, device_memory, is_out_of_memory, memory, release_memory
 
 
 def test_fields(tmp_path):
@@ -97,6 +97,19 @@ def test_the_gpu_cache_is_emptied_only_where_a_gpu_is_used(monkeypatch):
         monkeypatch.setattr("torch.cuda.is_initialized", lambda used=used: used)
         release_memory()
     assert emptied == [True]
+
+
+def test_what_the_allocators_say():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 50)
+    assert is_out_of_memory(caught.value)
+    with pytest.raises(MemoryError) as caught:
+        bytearray(1 << 60)
+    assert is_out_of_memory(caught.value)
+    assert is_out_of_memory(torch.OutOfMemoryError())
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"))
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not is_out_of_memory(ValueError("out of memory"))
 
 
 if __name__ == "__main__":
