@@ -86,8 +86,8 @@ class Camera:
         self._images: Any = None
         self._info_subscription: Any = None
         self._since = self._last = 0.0
-        self.subscribe()
-        self.image = ImageInput(remapped, self._topic, transport, self._images.qos_profile)
+        profile = self.subscribe().qos_profile
+        self.image = ImageInput(remapped, self._topic, transport, profile)
         self.unsubscribe()
 
     @property
@@ -141,8 +141,8 @@ class Camera:
             why = nobody if self._active else "the node is not active any more"
             self._node.get_logger().info(f"{self.prefix}no images are taken: {why}")
 
-    def subscribe(self) -> None:
-        """Subscribe to images and calibration; earlier calibration is forgotten."""
+    def subscribe(self) -> Any:
+        """Subscribe to images, and calibration, and return the former; earlier calibration is forgotten."""
         self._since = time.monotonic()
         self._infos.clear()
         queue, options = self._parameters.setup.queue, {"qos_overriding_options": qos.overriding()}
@@ -163,6 +163,7 @@ class Camera:
                 qos.image_in(queue),
                 qos_overriding_options=qos.overriding(),
             )
+        return self._images
 
     def unsubscribe(self) -> None:
         """Drop the subscriptions; received images stay in the queue."""
@@ -195,8 +196,8 @@ class Camera:
             self._frames.refuse(self.name, Drop.OVER_RATE)
         elif self._frames.put(Frame(self.name, message, self._last)) is Drop.QUEUE_FULL:
             self._errors.lost(
-                f"{self.prefix}a frame was lost, since {self._parameters.setup.queue_size} were waiting; the player has "
-                "to wait for answers, or raise queue_size"
+                f"{self.prefix}a frame was lost, since {self._parameters.setup.queue_size} were waiting; the player "
+                "has to wait for answers, or raise queue_size"
             )
 
 

@@ -19,13 +19,13 @@ from vision_msgs.msg import LabelInfo, VisionClass
 from activesam_ros import msg
 from activesam_ros.images.compressed import compressed_to_rgb
 from activesam_ros.images.raw import check_size, image_to_rgb
-from activesam_ros.results import ActiveClass
+from activesam_ros.results import ActiveClass, SegmentationResult
 from activesam_ros.vocabulary import Vocabulary, VocabularyClass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from activesam_ros.results import PreviewResult, SegmentationResult
+    from activesam_ros.results import PreviewResult
 
 _NANOSECONDS = 1_000_000_000
 
@@ -101,15 +101,20 @@ def active_classes_to_msg(
     result: SegmentationResult | PreviewResult, revision: int, header: Header
 ) -> msg.ActiveClasses:
     """Convert the active classes of an image; their area is NaN if they were not decoded."""
-    labels = getattr(result, "labels", None)
-    decoded = labels is not None
+    pixels = result.labels.size if isinstance(result, SegmentationResult) else None
     return msg.ActiveClasses(
         header=header,
         vocabulary_revision=revision,
         vocabulary_size=len(result.vocabulary),
-        stage=msg.ActiveClasses.DECODED if decoded else msg.ActiveClasses.PREVIEW,
+        stage=msg.ActiveClasses.DECODED if pixels else msg.ActiveClasses.PREVIEW,
         classes=[
-            _active_class(one, one.pixels / labels.size if decoded else math.nan) for one in result.active
+            msg.ActiveClass(
+                class_id=int(one.class_id),
+                name=one.name,
+                presence=float(one.presence),
+                area=one.pixels / pixels if pixels and one.pixels is not None else math.nan,
+            )
+            for one in result.active
         ],
     )
 
@@ -203,12 +208,6 @@ def recorded_image_to_msg(recorded: Any) -> Image | CompressedImage:
     data.frombytes(memoryview(recorded.data).cast("B"))
     made.data = data
     return made
-
-
-def _active_class(active: ActiveClass, area: float) -> msg.ActiveClass:
-    return msg.ActiveClass(
-        class_id=int(active.class_id), name=active.name, presence=float(active.presence), area=float(area)
-    )
 
 
 def _color(red: int, green: int, blue: int) -> ColorRGBA:

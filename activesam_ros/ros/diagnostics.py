@@ -17,7 +17,7 @@ from activesam_ros.ros.statuses import (
     VocabularyView,
     camera_status,
     node_status,
-    status_message,
+    status_to_msg,
     unanswered,
     vocabulary_status,
 )
@@ -49,7 +49,7 @@ class Diagnostics:
             *(camera_status(view) for view in self._views.values()),
         ]
         owner = node.get_fully_qualified_name().lstrip("/")
-        message = DiagnosticArray(status=[status_message(status, owner) for status in statuses])
+        message = DiagnosticArray(status=[status_to_msg(status, owner) for status in statuses])
         message.header.stamp = node.get_clock().now().to_msg()
         self._publisher.publish(message)
 
@@ -73,7 +73,6 @@ class Diagnostics:
         task = worker.task if worker else None
         segmenter = worker.served.segmenter if worker and worker.served else None
         error, since = node.errors.last or (None, None)
-        sound = worker is not None and worker.error is None
         return NodeView(
             state=node.stage,
             model=worker.choice.model if worker else node.parameters.model.model,
@@ -81,8 +80,8 @@ class Diagnostics:
             task_seconds=now - task.since if task else None,
             hangs=worker is not None and worker.hangs(),
             heartbeat=node.is_well(),
-            loading=sound and worker.served is None and not worker.ending,
-            closing=sound and worker.ending,
+            loading=worker is not None and not (worker.error or worker.served or worker.ending),
+            closing=worker is not None and not worker.error and worker.ending,
             worker_error=worker.error if worker else None,
             transition_error=node.transition_error,
             last_error=error,
@@ -101,7 +100,7 @@ class Diagnostics:
         accepted = parameters.requested.revision
         if worker is None or worker.error:
             return VocabularyView(accepted, error=parameters.failure)
-        since = worker.preparing_since
+        since = worker.loader.since
         seconds = None if since is None else time.monotonic() - since
         return VocabularyView(
             accepted,

@@ -110,7 +110,7 @@ class FrameQueue:
                 queue.waiting.clear()
 
     def put(self, frame: Frame) -> Drop | None:
-        """Add a frame without waiting; return why it was dropped, None if it waits now. After `close` nothing counts."""
+        """Add a frame; return why it was dropped, None if it waits now. After `close` nothing is counted."""
         with self._changed:
             if self._closed:
                 return Drop.DEACTIVATED

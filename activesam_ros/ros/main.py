@@ -49,8 +49,10 @@ def main(args: Sequence[str] | None = None) -> int:
         )
         return 1
 
+    main_thread = threading.get_ident()
+
     def wake() -> None:
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+        signal.pthread_kill(main_thread, signal.SIGTERM)
 
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)

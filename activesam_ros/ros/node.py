@@ -191,17 +191,14 @@ class ActiveSamNode(ManagedNode):
 
     def configure(self) -> None:
         """Load the model."""
-        if self.worker is None:
-            self._start_worker()
-        self._wait_for_worker()
+        self._wait_for(self.worker or self._start_worker())
 
     def activate(self) -> None:
         """Accept frames and calls, with another model if the parameters name another one."""
         worker = self.worker
         if worker is None or worker.error or worker.choice != self.parameters.model:
             self._close_worker()
-            self._start_worker()
-            self._wait_for_worker()
+            self._wait_for(self._start_worker())
         self.frames.open()
         self.calls.open()
         # The label info is published before the first image arrives.
@@ -216,9 +213,10 @@ class ActiveSamNode(ManagedNode):
     def deactivate(self) -> None:
         """Accept no more frames and calls, and wait for those in work."""
         self._stop_serving()
-        if self.worker is None or self.worker.error:
-            raise RuntimeError(self.worker.error if self.worker else "there is no model")
-        self.wait_until(lambda seconds: self._is_idle(seconds) or self.worker.hangs())
+        worker = self.worker
+        if worker is None or worker.error:
+            raise RuntimeError(worker.error if worker else "there is no model")
+        self.wait_until(lambda seconds: self._is_idle(seconds) or worker.hangs())
         if not self._is_idle(0.0):
             raise RuntimeError("the worker hangs: a frame has been in work for longer than worker_timeout")
 
@@ -251,7 +249,7 @@ class ActiveSamNode(ManagedNode):
         """Wait at most about `timeout` seconds until no frame and no call is in work; return whether that is so."""
         return self.frames.wait_idle(timeout) and self.calls.wait_idle(timeout)
 
-    def _start_worker(self) -> None:
+    def _start_worker(self) -> Worker:
         if self.stopping.is_set():
             raise TransitionFailed("the node is being ended")
         choice = self.parameters.model
@@ -271,11 +269,13 @@ class ActiveSamNode(ManagedNode):
             self._load,
         )
         self.worker.start()
+        return self.worker
 
-    def _wait_for_worker(self) -> None:
-        self.wait_until(self.worker.wait)
-        if self.worker.error:
-            error = self.worker.error
+    def _wait_for(self, worker: Worker) -> None:
+        self.wait_until(worker.wait)
+        error = worker.error
+        if error:
+            del worker  # its memory must be free
             self._close_worker()
             if self._bringing_up:
                 self.fatal(error)  # somebody was quicker with `configure` than the node itself
@@ -288,7 +288,7 @@ class ActiveSamNode(ManagedNode):
             return
         worker.end()
         deadline = time.monotonic() + (0.0 if worker.hangs() else self.parameters.policy.worker_timeout)
-        self.wait_until(lambda seconds: self.worker.join(seconds) or time.monotonic() > deadline)
+        self.wait_until(lambda seconds: self._has_ended(seconds) or time.monotonic() > deadline)
         self.worker = None
         if not worker.join(0.0):
             worker.abandon()
@@ -300,15 +300,18 @@ class ActiveSamNode(ManagedNode):
         del worker
         release_memory()
 
+    def _has_ended(self, timeout: float) -> bool:
+        return self.worker is None or self.worker.join(timeout)
+
     # Callbacks: executor's thread.
 
     def _submit(self, request: Configuration) -> None:
         if self.worker is not None:
-            self.worker.submit(request)
+            self.worker.loader.submit(request)
 
     def _check(self, request: Configuration) -> None:
         if self.worker is not None:
-            self.worker.check(request)
+            self.worker.loader.check(request)
 
     def _on_settled(self) -> None:
         worker = self.worker

@@ -353,7 +353,8 @@ class CallEncoder:
                     self._changed.notify_all()
                     return
             try:
-                self._calls.encoded(call, served.segmenter.encode(call.request.vocabulary))
+                if call.request.vocabulary is not None:
+                    self._calls.encoded(call, served.segmenter.encode(call.request.vocabulary))
             except Exception as error:  # whatever the model raises is the caller's to know
                 self._calls.fail(call, error)
             self._worker.wake()
@@ -382,10 +383,13 @@ class SegmentService:
         if sentence is not None:
             return self._refused(response, Outcome.NOT_SERVING, sentence)
         worker = self._node.worker
+        served = worker.served if worker is not None else None
+        if worker is None or served is None:
+            return self._refused(response, Outcome.NOT_SERVING, "there is no model")
         try:
-            request = request_from_msg(message, worker.served.segmenter.settings)
+            request = request_from_msg(message, served.segmenter.settings)
             if request.vocabulary is not None:
-                worker.served.segmenter.check(request.vocabulary)
+                served.segmenter.check(request.vocabulary)
         except ActiveSamError as error:
             return self._refused(response, Outcome.REFUSED, str(error))
         except Exception as error:  # a call can hold anything; it must not take the node down

@@ -1,4 +1,4 @@
-"""Statuses of the node, its vocabulary and its cameras: facts, and a level by stated rules; the first that applies wins."""
+"""Statuses of the node, its vocabulary and its cameras: facts, and a level by the first rule that applies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 
 _MEGABYTE = 1_000_000
-# Over the rate are all but one of so many periods, if the clock runs.
+# If the clock runs, all but one frame of this many periods may be over the rate.
 _PERIODS = 2
 # Shorter work for one frame, such as the first one, is nothing to warn of.
 _BUSY_SECONDS = 5.0
@@ -38,14 +38,7 @@ class Level(IntEnum):
 
 @dataclass(frozen=True)
 class Status:
-    """How one part of the node is.
-
-    Attributes:
-        name: of the part, one word.
-        level: see `Level`.
-        message: one sentence.
-        values: further facts by name.
-    """
+    """State of one part of the node: its name, level, one sentence, and further facts by name."""
 
     name: str
     level: Level
@@ -53,8 +46,8 @@ class Status:
     values: Mapping[str, object] = field(default_factory=dict)
 
 
-def status_message(status: Status, owner: str) -> DiagnosticStatus:
-    """`status` of a part of the node `owner`; True and False become yes and no, floats get two digits."""
+def status_to_msg(status: Status, owner: str) -> DiagnosticStatus:
+    """Convert the status of a part of the node `owner`; booleans become yes and no, floats get two digits."""
     return DiagnosticStatus(
         level=bytes([status.level]),
         name=f"{owner}: {status.name}",
@@ -72,13 +65,7 @@ def _text(value: object) -> str:
 
 @dataclass(frozen=True)
 class Rule(Generic[V]):
-    """One rule about what is known of a part.
-
-    Attributes:
-        level: of the status if the rule applies.
-        when: the rule in words, as the documentation has it.
-        says: the sentence of the status; None if the rule does not apply.
-    """
+    """One rule about a part: its level, the condition as the documentation has it, and the sentence; None: not met."""
 
     level: Level
     when: str
@@ -86,38 +73,36 @@ class Rule(Generic[V]):
 
 
 def judged(name: str, view: V, rules: Sequence[Rule[V]], values: Mapping[str, object]) -> Status:
-    """The status of a part by the first rule that applies to `view`; the last rule applies always."""
+    """Return the status by the first rule that applies, without values that are None; the last applies always."""
     for rule in rules:
         message = rule.says(view)
         if message is not None:
-            return Status(name, rule.level, message, values)
+            known = {key: value for key, value in values.items() if value is not None}
+            return Status(name, rule.level, message, known)
     raise ValueError(f"no rule applies to the {name}; the last one has to, always")
 
 
-def known(values: Mapping[str, object]) -> dict[str, object]:
-    """Without the values that are None."""
-    return {key: value for key, value in values.items() if value is not None}
+# The node.
 
 
 @dataclass(frozen=True)
 class NodeView:
-    """What is known of the node at one moment.
+    """The node at one moment.
 
     Attributes:
         state: of the lifecycle, such as "active".
-        model: as the parameter has it.
-        task: what the worker is doing, in a few words; None while it waits.
-        task_seconds: since when; None while it waits.
+        model: name of the model.
+        task, task_seconds: what the worker is doing, and for how long; None while it waits.
         hangs: whether that takes longer than it may.
         heartbeat: whether it is published.
-        loading, closing: whether the model is on its way, or on its way out.
-        worker_error: why the worker ended or the model cannot be loaded; None if neither is so.
+        loading, closing: whether the model is being loaded or closed.
+        worker_error: why the worker ended or the model cannot be loaded; None without an error.
         transition_error: why the last transition failed; None if it did not.
-        last_error, last_error_seconds: what was logged as an error last, and how many seconds ago.
-        calls: of `~/segment` since the start; None: nothing is said of them.
-        device, dtype: that the model runs on and with; None without a model.
-        bucket_size, bucket_size_set: prompts decoded at once, in force and as the parameter has it; None without.
-        memory: of the process; None where the system does not tell.
+        last_error, last_error_seconds: the last error in the log, and how many seconds ago.
+        calls: of `~/segment` since the start.
+        device, dtype: of the model; None without one.
+        bucket_size, bucket_size_set: prompts decoded at once, in force and by the parameter; None without a model.
+        memory: of the process; None where the system does not report it.
         device_memory: None without a model or on the CPU.
     """
 
@@ -143,59 +128,54 @@ class NodeView:
 
 
 def node_status(view: NodeView) -> Status:
-    """The status of the node; its level follows from `NODE_RULES`."""
-    return judged("node", view, NODE_RULES, _node_values(view))
-
-
-def _node_values(view: NodeView) -> dict[str, object]:
+    """Return the status of the node by `NODE_RULES`."""
     memory, device, calls = view.memory, view.device_memory, view.calls
-    return known(
-        {
-            "lifecycle state": view.state,
-            "model": view.model,
-            "device": view.device,
-            "dtype": view.dtype,
-            "worker": view.task or "waiting",
-            "worker seconds": view.task_seconds,
-            "heartbeat": view.heartbeat,
-            "bucket size": view.bucket_size,
-            "bucket size set": view.bucket_size_set,
-            "memory MB": memory and memory.resident // _MEGABYTE,
-            "memory peak MB": memory and memory.peak // _MEGABYTE,
-            "device memory MB": device and device.allocated // _MEGABYTE,
-            "device memory reserved MB": device and device.reserved // _MEGABYTE,
-            "device memory total MB": device and device.total // _MEGABYTE,
-            "calls received": calls and calls.received,
-            "calls answered": calls and calls.answered,
-            "calls refused": calls and calls.refused,
-            "calls failed": calls and calls.failed,
-            "calls waiting": calls and calls.waiting,
-            "calls in work": calls and calls.in_work,
-            "last error": view.last_error,
-            "seconds since the last error": view.last_error_seconds,
-        }
-    )
+    values = {
+        "lifecycle state": view.state,
+        "model": view.model,
+        "device": view.device,
+        "dtype": view.dtype,
+        "worker": view.task or "waiting",
+        "worker seconds": view.task_seconds,
+        "heartbeat": view.heartbeat,
+        "bucket size": view.bucket_size,
+        "bucket size set": view.bucket_size_set,
+        "memory MB": memory and memory.resident // _MEGABYTE,
+        "memory peak MB": memory and memory.peak // _MEGABYTE,
+        "device memory MB": device and device.allocated // _MEGABYTE,
+        "device memory reserved MB": device and device.reserved // _MEGABYTE,
+        "device memory total MB": device and device.total // _MEGABYTE,
+        "calls received": calls and calls.received,
+        "calls answered": calls and calls.answered,
+        "calls refused": calls and calls.refused,
+        "calls failed": calls and calls.failed,
+        "calls waiting": calls and calls.waiting,
+        "calls in work": calls and calls.in_work,
+        "last error": view.last_error,
+        "seconds since the last error": view.last_error_seconds,
+    }
+    return judged("node", view, NODE_RULES, values)
 
 
-def _node_hangs(view: NodeView) -> str | None:
+def _hangs(view: NodeView) -> str | None:
     if not view.hangs:
         return None
     return f"the worker hangs: {view.task or 'unknown work'} for {view.task_seconds or 0:.0f} s"
 
 
-def _node_transition_failed(view: NodeView) -> str | None:
+def _transition_failed(view: NodeView) -> str | None:
     if view.transition_error is None:
         return None
     return f"{view.state}, after a transition that failed: {view.transition_error}"
 
 
-def _node_between(view: NodeView) -> str | None:
+def _loading(view: NodeView) -> str | None:
     if view.closing:
         return f"the model {view.model} is being closed"
     return f"the model {view.model} is loading" if view.loading else None
 
 
-def _node_reduced(view: NodeView) -> str | None:
+def _reduced(view: NodeView) -> str | None:
     if view.bucket_size is None or view.bucket_size_set is None or view.bucket_size >= view.bucket_size_set:
         return None
     return (
@@ -205,41 +185,37 @@ def _node_reduced(view: NodeView) -> str | None:
 
 
 NODE_RULES: tuple[Rule[NodeView], ...] = (
-    Rule(
-        Level.ERROR,
-        "the worker has been at one batch of frames for longer than `worker_timeout`",
-        _node_hangs,
-    ),
+    Rule(Level.ERROR, "the worker has been at one batch of frames for longer than `worker_timeout`", _hangs),
     Rule(
         Level.ERROR,
         "the model could not be loaded, or the worker ended by a fault of its own",
         lambda view: view.worker_error,
     ),
-    Rule(Level.ERROR, "the last lifecycle transition failed", _node_transition_failed),
-    Rule(Level.WARN, "the model is loading or being closed", _node_between),
+    Rule(Level.ERROR, "the last lifecycle transition failed", _transition_failed),
+    Rule(Level.WARN, "the model is loading or being closed", _loading),
     Rule(
-        Level.WARN,
-        "memory ran out, and fewer prompts are decoded at once than `bucket_size` says",
-        _node_reduced,
+        Level.WARN, "memory ran out, and fewer prompts are decoded at once than `bucket_size` says", _reduced
     ),
     Rule(Level.OK, "else: unconfigured, inactive or active", lambda view: view.state),
 )
-"""In this order."""
+
+
+# The vocabulary.
 
 
 @dataclass(frozen=True)
 class VocabularyView:
-    """What is known of the vocabulary at one moment.
+    """The vocabulary at one moment.
 
     Attributes:
         accepted: revision of the vocabulary that was accepted last.
-        loaded: whether the model is there; None if none is on its way either.
+        loaded: whether the model is loaded; None if none is on its way either.
         closing: whether the model is being closed.
-        served: what frames are labelled with; None before the first.
-        preparing_seconds: how long words or settings have been in preparation; None if none are.
+        served: what frames are labelled with; None before the first vocabulary.
+        preparing_seconds: how long a vocabulary has been in preparation; None if none is.
         late: whether that is longer than it may take.
         error: why the last change failed; None if it did not.
-        prompt_cache: where known prompts are kept; None if that is not known yet.
+        prompt_cache: folder of the prompt cache; None if it is not known yet.
     """
 
     accepted: int
@@ -253,51 +229,41 @@ class VocabularyView:
 
 
 def vocabulary_status(view: VocabularyView) -> Status:
-    """The status of the vocabulary; its level follows from `VOCABULARY_RULES`."""
-    return judged("vocabulary", view, VOCABULARY_RULES, _vocabulary_values(view))
-
-
-def _vocabulary_values(view: VocabularyView) -> dict[str, object]:
+    """Return the status of the vocabulary by `VOCABULARY_RULES`."""
+    served = view.served
     values = {
+        "revision": served and served.revision,
         "revision accepted": view.accepted,
         "prompt cache": view.prompt_cache,
         "preparing seconds": view.preparing_seconds,
         "last error": view.error,
+        "classes": served and len(served.vocabulary),
+        "prompts": served and len(served.vocabulary.prompts),
+        "phrases from the cache": served and served.report.hits,
+        "phrases encoded": served and served.report.misses,
+        "encoding seconds": served and float(served.report.seconds),
+        "text encoder loaded": served and bool(served.segmenter.text_encoder_loaded),
     }
-    served = view.served
-    if served is not None:
-        values = {
-            "revision": served.revision,
-            **values,
-            "classes": len(served.vocabulary),
-            "prompts": len(served.vocabulary.prompts),
-            "phrases from the cache": served.report.hits,
-            "phrases encoded": served.report.misses,
-            "encoding seconds": float(served.report.seconds),
-            "text encoder loaded": bool(served.segmenter.text_encoder_loaded),
-        }
-    return known(values)
+    return judged("vocabulary", view, VOCABULARY_RULES, values)
 
 
-def _vocabulary_failed(view: VocabularyView) -> str | None:
+def _change_failed(view: VocabularyView) -> str | None:
     if view.error is None or view.served is None or view.closing:
         return None
     return f"the last change failed, revision {view.served.revision} is in force: {view.error}"
 
 
-def _vocabulary_late(view: VocabularyView) -> str | None:
+def _late(view: VocabularyView) -> str | None:
     if not view.late or view.closing:
         return None
-    revision = (
-        f"revision {view.served.revision} stays in force" if view.served else "no vocabulary is in force yet"
-    )
+    revision = f"revision {view.served.revision} stays" if view.served else "no vocabulary is"
     return (
-        f"words have been in preparation for {view.preparing_seconds or 0:.0f} s, and later changes wait for them; "
-        f"{revision}"
+        f"a change has been in preparation for {view.preparing_seconds or 0:.0f} s, and later changes wait for it; "
+        f"{revision} in force{'' if view.served else ' yet'}"
     )
 
 
-def _vocabulary_coming(view: VocabularyView) -> str | None:
+def _coming(view: VocabularyView) -> str | None:
     if view.closing:
         return "the model is being closed"
     if view.loaded is None or view.served is not None:
@@ -305,7 +271,7 @@ def _vocabulary_coming(view: VocabularyView) -> str | None:
     return "the first vocabulary is being encoded" if view.loaded else "the model is loading"
 
 
-def _vocabulary_well(view: VocabularyView) -> str:
+def _in_force(view: VocabularyView) -> str:
     if view.served is None:
         return "no model is loaded, so none is in force"
     coming = f", revision {view.accepted} is coming" if view.accepted != view.served.revision else ""
@@ -313,43 +279,43 @@ def _vocabulary_well(view: VocabularyView) -> str:
 
 
 VOCABULARY_RULES: tuple[Rule[VocabularyView], ...] = (
-    Rule(Level.ERROR, "the last change failed; the words before it stay in force", _vocabulary_failed),
+    Rule(Level.ERROR, "the last change failed; the vocabulary before it stays in force", _change_failed),
     Rule(
         Level.WARN,
-        "words or settings have been in preparation for longer than `worker_timeout`; later changes wait for them",
-        _vocabulary_late,
+        "a change of the vocabulary or settings has been in preparation for longer than `worker_timeout`; later "
+        "changes wait for it",
+        _late,
     ),
     Rule(
-        Level.WARN,
-        "the model is loading or being closed, or its first vocabulary is being encoded",
-        _vocabulary_coming,
+        Level.WARN, "the model is loading or being closed, or its first vocabulary is being encoded", _coming
     ),
-    Rule(Level.OK, "else, also without a model", _vocabulary_well),
+    Rule(Level.OK, "else, also without a model", _in_force),
 )
-"""In this order."""
+
+
+# A camera; frames are those of the last 10 seconds.
 
 
 @dataclass(frozen=True)
 class CameraView:
-    """What is known of a camera at one moment.
+    """A camera at one moment.
 
     Attributes:
         title: "camera", or "camera front".
-        serving: whether the node is active and has words in force.
-        wanted: whether anybody subscribes to what is made of its images.
-        preview_only: whether nobody wants more than the active classes.
+        serving: whether the node is active and has a vocabulary in force.
+        wanted: whether anybody subscribes to its results.
         topic, transport, quality: of the images, as texts.
-        silent: whether no image has come for longer than it may take.
-        silence: why, as far as that is known; None while images come.
+        preview_only: whether nobody wants more than the active classes.
+        silent: whether no image has arrived for longer than it may take.
+        silence: why, as far as that is known; None while images arrive.
         incompatible: a sentence on publishers whose images cannot be received; None if there are none.
-        max_rate: frames a second that are let through; 0: all.
-        counts: of the frames since the start.
-        recent: the same of the last seconds.
+        max_rate: frames per second that are let through; 0: all.
+        counts, recent: of the frames since the start, and of the last seconds.
         since_image, since_answer: seconds since the last one; None before the first.
         stages: percentiles in seconds of every stage.
         active: active classes and all classes of the last answer; None before the first.
         reuses_frames: whether a frame is asked only for a part of the prompts (`preview_period` above 1).
-        since_full: frames since all were asked together; None before, or if every frame is for itself.
+        since_full: frames since the last full preview; None before, or if every frame is for itself.
     """
 
     title: str
@@ -363,8 +329,8 @@ class CameraView:
     silence: str | None = None
     incompatible: str | None = None
     max_rate: float = 0.0
-    counts: FrameCounts = FrameCounts()
-    recent: Recent = Recent()
+    counts: FrameCounts = field(default_factory=FrameCounts)
+    recent: Recent = field(default_factory=Recent)
     since_image: float | None = None
     since_answer: float | None = None
     stages: Mapping[str, Percentiles] = field(default_factory=dict)
@@ -372,13 +338,14 @@ class CameraView:
     reuses_frames: bool = False
     since_full: int | None = None
 
+    @property
+    def failures(self) -> int:
+        """Frames that were refused or failed lately."""
+        return self.recent.lost(Drop.BAD_IMAGE, Drop.FAILED)
+
 
 def camera_status(view: CameraView) -> Status:
-    """The status of a camera; its level follows from `CAMERA_RULES`."""
-    return judged(view.title, view, CAMERA_RULES, _camera_values(view))
-
-
-def _camera_values(view: CameraView) -> dict[str, object]:
+    """Return the status of a camera by `CAMERA_RULES`."""
     counts, recent = view.counts, view.recent
     dropped = dict(counts.dropped)
     active, classes = view.active or (None, None)
@@ -387,72 +354,63 @@ def _camera_values(view: CameraView) -> dict[str, object]:
         for stage, both in view.stages.items()
         for which in ("p50", "p95")
     }
-    return known(
-        {
-            "image topic": view.topic,
-            "transport": view.transport,
-            "quality of service": view.quality,
-            "received": counts.received,
-            "answered": counts.answered,
-            "waiting": counts.waiting,
-            "in work": counts.in_work,
-            **{f"dropped: {reason}": dropped.get(reason, 0) for reason in Drop},
-            "received a second": recent.rate(recent.received),
-            "answered a second": recent.rate(recent.answered),
-            "seconds since the last image": view.since_image,
-            "seconds since the last answer": view.since_answer,
-            "active classes": active,
-            "classes": classes,
-            "preview": "rolling" if view.reuses_frames else None,
-            "frames since the last full preview": view.since_full,
-            **milliseconds,
-        }
-    )
+    values = {
+        "image topic": view.topic,
+        "transport": view.transport,
+        "quality of service": view.quality,
+        "received": counts.received,
+        "answered": counts.answered,
+        "waiting": counts.waiting,
+        "in work": counts.in_work,
+        **{f"dropped: {reason}": dropped.get(reason, 0) for reason in Drop},
+        "received a second": recent.rate(recent.received),
+        "answered a second": recent.rate(recent.answered),
+        "seconds since the last image": view.since_image,
+        "seconds since the last answer": view.since_answer,
+        "active classes": active,
+        "classes": classes,
+        "preview": "rolling" if view.reuses_frames else None,
+        "frames since the last full preview": view.since_full,
+        **milliseconds,
+    }
+    return judged(view.title, view, CAMERA_RULES, values)
 
 
-def _camera_silent(view: CameraView) -> str | None:
+def _silent(view: CameraView) -> str | None:
     if not (view.serving and view.wanted and view.silent):
         return None
     return view.silence or f"no image comes on {view.topic}"
 
 
-def _camera_overflowed(view: CameraView) -> str | None:
+def _overflowed(view: CameraView) -> str | None:
     lost = view.recent.lost(Drop.QUEUE_FULL)
-    return (
-        f"frames lost to a full queue: {lost}, since they come faster than they are labelled"
-        if lost
-        else None
-    )
+    faster = "since they come faster than they are labelled"
+    return f"frames lost to a full queue: {lost}, {faster}" if lost else None
 
 
-def _camera_out_of_memory(view: CameraView) -> str | None:
+def _out_of_memory(view: CameraView) -> str | None:
     lost = view.recent.lost(Drop.OUT_OF_MEMORY)
     return f"frames lost for want of memory: {lost}, even with the smallest bucket" if lost else None
 
 
-def _camera_every_one_failed(view: CameraView) -> str | None:
-    if not _camera_failures(view) or view.recent.answered:
+def _every_one_failed(view: CameraView) -> str | None:
+    if not view.failures or view.recent.answered:
         return None
-    return f"every frame fails, lately {_camera_failures(view)}; the log says why"
+    return f"every frame fails, lately {view.failures}; the log says why"
 
 
-def _camera_some_failed(view: CameraView) -> str | None:
-    if not _camera_failures(view):
-        return None
-    return f"frames refused or failed lately: {_camera_failures(view)}; the log says why"
+def _some_failed(view: CameraView) -> str | None:
+    return f"frames refused or failed lately: {view.failures}; the log says why" if view.failures else None
 
 
 def unanswered(view: CameraView) -> str | None:
-    """Why none of the frames that come is answered, if a limit or the clock is to blame.
+    """Explain why none of the frames that arrive is answered, if a limit or the clock is to blame, else None.
 
-    A frame is held against `max_rate` when it comes and against `max_age` when its turn comes, so where frames are
+    A frame is held against `max_rate` when it arrives and against `max_age` when its turn comes, so where frames are
     too old, those over the rate are not the reason.
-
-    Returns:
-        one sentence, the same every time for the same cause; None if frames are answered, or for another reason not.
     """
     recent = view.recent
-    if recent.answered or _camera_failures(view) or not (view.serving and view.wanted):
+    if recent.answered or view.failures or not (view.serving and view.wanted):
         return None
     if recent.lost(Drop.TOO_OLD):
         return (
@@ -469,11 +427,7 @@ def unanswered(view: CameraView) -> str | None:
     return None
 
 
-def _camera_unanswered(view: CameraView) -> str | None:
-    return unanswered(view) or _camera_busy(view)
-
-
-def _camera_busy(view: CameraView) -> str | None:
+def _busy(view: CameraView) -> str | None:
     recent = view.recent
     if recent.answered or not recent.lost(Drop.SUPERSEDED) or recent.seconds < _BUSY_SECONDS:
         return None
@@ -485,11 +439,7 @@ def _camera_busy(view: CameraView) -> str | None:
     )
 
 
-def _camera_failures(view: CameraView) -> int:
-    return view.recent.lost(Drop.BAD_IMAGE, Drop.FAILED)
-
-
-def _camera_well(view: CameraView) -> str:
+def _well(view: CameraView) -> str:
     if not view.serving:
         return "not active: no images are taken"
     if not view.wanted:
@@ -501,24 +451,21 @@ def _camera_well(view: CameraView) -> str:
 
 
 CAMERA_RULES: tuple[Rule[CameraView], ...] = (
-    Rule(
-        Level.STALE, "results are wanted, and no image has come for `image_timeout` seconds", _camera_silent
-    ),
-    Rule(Level.ERROR, "frames were lost to a full queue (`queue: all`)", _camera_overflowed),
-    Rule(Level.ERROR, "frames were lost for want of memory", _camera_out_of_memory),
-    Rule(Level.ERROR, "frames were refused or failed, and none was answered", _camera_every_one_failed),
+    Rule(Level.STALE, "results are wanted, and no image has come for `image_timeout` seconds", _silent),
+    Rule(Level.ERROR, "frames were lost to a full queue (`queue: all`)", _overflowed),
+    Rule(Level.ERROR, "frames were lost for want of memory", _out_of_memory),
+    Rule(Level.ERROR, "frames were refused or failed, and none was answered", _every_one_failed),
     Rule(
         Level.WARN,
         "a publisher's quality of service does not fit, so its images cannot be received",
         lambda view: view.incompatible,
     ),
-    Rule(Level.WARN, "frames were refused or failed, others were answered", _camera_some_failed),
+    Rule(Level.WARN, "frames were refused or failed, others were answered", _some_failed),
     Rule(
         Level.WARN,
         "frames came and none was answered: they were older than `max_age`, or over `max_rate` by a clock that "
         "stands still, or superseded while the worker was busy",
-        _camera_unanswered,
+        lambda view: unanswered(view) or _busy(view),
     ),
-    Rule(Level.OK, "else, also while nobody subscribes or the node is not active", _camera_well),
+    Rule(Level.OK, "else, also while nobody subscribes or the node is not active", _well),
 )
-"""In this order; frames are those of the last 10 seconds."""

@@ -6,9 +6,10 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from activesam_ros.errors import ActiveSamError, ImageError, OutOfMemoryError, describe
+from activesam_ros.results import PreviewResult
 from activesam_ros.ros.conversions import image_from_msg, to_nanoseconds
 from activesam_ros.ros.frame_queue import Drop, Frame, FrameQueue
 from activesam_ros.ros.publishers import Demand, LabelInfoPublisher
@@ -23,15 +24,18 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
     from activesam_ros.configuration import Configuration, ModelChoice
-    from activesam_ros.results import PreviewResult, SegmentationResult
+    from activesam_ros.prompts.text_encoder import Residence
+    from activesam_ros.results import SegmentationResult
     from activesam_ros.ros.camera import Camera
     from activesam_ros.ros.live_parameters import LiveParameters
     from activesam_ros.ros.logs import ErrorLog
     from activesam_ros.ros.segment_service import Call
     from activesam_ros.segmenter import ActiveSegmenter
-    from activesam_ros.settings import SegmenterSettings
+    from activesam_ros.stages.decoding import EncodedImage
 
 NO_CACHE = "off"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,6 @@ class Task:
     name: str
     since: float
     bounded: bool
-
-    def hangs(self, timeout: float, now: float) -> bool:
-        """Return whether it takes longer than `timeout` seconds at the monotonic time `now`."""
-        return self.bounded and now - self.since > timeout
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,17 @@ class _Image:
 class Worker:
     """Loads the model of the parameters and serves it until `end`; neither is done twice.
 
-    It has *settled* once the first vocabulary is in force, or once it has failed. Methods are for the executor's thread;
-    properties for any. A worker that hangs can be abandoned: what it still makes is not published.
+    It has *settled* once the first vocabulary is in force, or once it has failed. Methods are for the executor's
+    thread; any thread may read the attributes. A worker that hangs can be abandoned: its results are not published.
 
     Attributes:
         choice: the model and how it is loaded.
+        loader: encodes a new vocabulary beside the stream.
+        task: what the thread is doing; None while it waits.
+        is_loaded: whether the model is loaded.
+        served: what frames are labelled with; None before the first vocabulary.
+        error: why it cannot serve; None if it can, or may yet.
+        prompt_cache: folder of the prompt cache, or "off"; None before the model is loaded.
     """
 
     def __init__(
@@ -91,8 +97,9 @@ class Worker:
 
         Args:
             node: its logger and clock are used.
-            parameters: choose the model, the first vocabulary and settings, and the maximum age of a frame.
-            frames, calls: what is answered.
+            parameters: name the model, the first vocabulary and settings, and the maximum age of a frame.
+            frames: to label.
+            calls: to answer.
             cameras: by name; they publish the results.
             label_info: publishes the meaning of the ids.
             errors: logs failed frames, calls and changes.
@@ -100,6 +107,12 @@ class Worker:
             load: makes the segmenter; None: `load_segmenter`.
         """
         self.choice = parameters.model
+        self.loader = VocabularyLoader(self._change_failed, frames.wake)
+        self.task: Task | None = None
+        self.is_loaded = False
+        self.served: LoadedVocabulary | None = None
+        self.error: str | None = None
+        self.prompt_cache: str | None = None
         self._first = parameters.requested
         self._parameters = parameters
         self._logger = node.get_logger()
@@ -113,23 +126,17 @@ class Worker:
         self._load = load or load_segmenter
         self._ending = threading.Event()
         self._settled = threading.Event()
-        self._task: Task | None = None
-        self._error: str | None = None
-        self._loaded = False
-        self._served: LoadedVocabulary | None = None
-        self._prompt_cache: str | None = None
         self._abandoned = False
-        # A second segmenter over the same weights for calls with classes or thresholds of their own, and the segmenter
-        # that it was made from.
+        # A second segmenter over the same weights for calls with a vocabulary or thresholds of their own, and the
+        # segmenter that it was made from.
         self._aside: tuple[ActiveSegmenter, ActiveSegmenter] | None = None
-        self._loader = VocabularyLoader(self._change_failed, frames.wake)
         self._encoder = CallEncoder(calls, self)
         # A daemon: neither a load nor a forward pass can be interrupted, and the process must be able to end.
         self._thread = threading.Thread(target=self._run, name="activesam-worker", daemon=True)
 
     def start(self) -> None:
         """Begin to load; returns at once."""
-        self._loader.submit(self._first)
+        self.loader.submit(self._first)
         self._thread.start()
 
     def wait(self, timeout: float) -> bool:
@@ -139,63 +146,25 @@ class Worker:
     @property
     def serves(self) -> bool:
         """Whether a vocabulary is in force, nothing has failed, and it is not being closed."""
-        return self._served is not None and self._error is None and not self.ending
+        return self.served is not None and self.error is None and not self.ending
 
     @property
     def ending(self) -> bool:
         """Whether it was told to end."""
         return self._ending.is_set()
 
-    @property
-    def preparing_since(self) -> float | None:
-        """When the current encoding of a vocabulary began, `time.monotonic()` seconds; None if there is none."""
-        return self._loader.since
-
-    @property
-    def error(self) -> str | None:
-        """Why it cannot serve; None if it can, or may yet."""
-        return self._error
-
-    @property
-    def served(self) -> LoadedVocabulary | None:
-        """What frames are labelled with; None before the first vocabulary."""
-        return self._served
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether the model is loaded."""
-        return self._loaded
-
-    @property
-    def prompt_cache(self) -> str | None:
-        """Folder of the prompt cache, or "off"; None before the model is loaded."""
-        return self._prompt_cache
-
-    @property
-    def task(self) -> Task | None:
-        """What it is doing; None while it waits."""
-        return self._task
-
     def hangs(self) -> bool:
         """Return whether frames or a call have been in work for longer than `worker_timeout`."""
-        task = self._task
-        return task is not None and task.hangs(self._parameters.policy.worker_timeout, time.monotonic())
-
-    def submit(self, request: Configuration) -> None:
-        """Ask for a vocabulary and settings; returns at once."""
-        self._loader.submit(request)
-
-    def check(self, request: Configuration) -> None:
-        """Raise ActiveSamError if the model cannot serve `request`, as far as that is known without encoding."""
-        self._loader.check(request)
+        task, timeout = self.task, self._parameters.policy.worker_timeout
+        return task is not None and task.bounded and time.monotonic() - task.since > timeout
 
     def see_to_calls(self) -> None:
         """Look for new calls: encode the classes that they bring along, and wake the worker."""
         self._encoder.start()
-        self.wake()
+        self._frames.wake()
 
     def wake(self) -> None:
-        """Make the worker look for calls and changes."""
+        """Look for calls that have become ready."""
         self._frames.wake()
 
     def end(self) -> None:
@@ -203,7 +172,7 @@ class Worker:
         # In this order: a worker that the loader lets go finds that it is to end.
         self._ending.set()
         self._frames.wake()
-        self._loader.close()
+        self.loader.close()
         self._encoder.close()
 
     def join(self, timeout: float) -> bool:
@@ -214,16 +183,16 @@ class Worker:
         deadline = time.monotonic() + timeout
         self._thread.join(timeout)
         if self._thread.is_alive() or not all(
-            one.join(max(0.0, deadline - time.monotonic())) for one in (self._loader, self._encoder)
+            one.join(max(0.0, deadline - time.monotonic())) for one in (self.loader, self._encoder)
         ):
             return False
-        self._loaded, self._served, self._aside = False, None, None
+        self.is_loaded, self.served, self._aside = False, None, None
         return True
 
     def abandon(self) -> None:
         """Leave threads that do not end to themselves: what they still make is not published."""
         self._abandoned = True
-        self._loaded, self._served = False, None
+        self.is_loaded, self.served = False, None
 
     # The worker's thread.
 
@@ -236,12 +205,12 @@ class Worker:
             self._calls.give_up("the worker failed while the call was in work; the log says why")
             self._fail(f"the worker failed: {describe(error)}")
         finally:
-            self._task = None
+            self.task = None
 
     def _load_model(self) -> bool:
         """Load the model and begin to encode the first vocabulary; return whether there is a model to serve."""
         started = time.monotonic()
-        self._task = Task("loading the model", started, bounded=False)
+        self.task = Task("loading the model", started, bounded=False)
         try:
             segmenter = self._load(self.choice, self._first)
         except ActiveSamError as error:
@@ -252,40 +221,41 @@ class Worker:
             return False
         if self.ending:
             return False
-        self._prompt_cache = str(prompt_cache_folder(self.choice) or NO_CACHE)
-        self._loaded = True
+        self.prompt_cache = str(prompt_cache_folder(self.choice) or NO_CACHE)
+        self.is_loaded = True
         self._logger.info(
             f"model loaded in {time.monotonic() - started:.1f} s; {segmenter.full_resolution} px, "
             f"preview {segmenter.preview_resolution} px"
         )
-        self._task = Task("encoding the first vocabulary", time.monotonic(), bounded=False)
-        self._loader.open(segmenter)
+        self.task = Task("encoding the first vocabulary", time.monotonic(), bounded=False)
+        self.loader.open(segmenter)
         return True
 
     def _serve(self) -> None:
-        served: LoadedVocabulary | None = None
         frames: list[Frame] = []
-        loaded = self._loader.wait()
-        while not self.ending:
-            if loaded is not None:
-                served = loaded
-                self._put_in_force(served)
+        served = self.loader.wait()
+        if served is not None:
+            self._put_in_force(served)
+        while served is not None and not self.ending:
             if frames:
-                self._task = Task("labelling frames", time.monotonic(), bounded=True)
+                self.task = Task("labelling frames", time.monotonic(), bounded=True)
                 self._answer_frames(frames, served)
             elif self._frames.is_open:
                 self._label_info.ahead(served)
-            self._task = None
+            self.task = None
             if not self.ending:
                 self._answer_call(served)
             if self.ending:
                 return  # What waits is left to the next worker.
             frames = self._frames.take()
-            loaded = self._loader.collect()
+            loaded = self.loader.collect()
+            if loaded is not None:
+                served = loaded
+                self._put_in_force(served)
 
     def _put_in_force(self, served: LoadedVocabulary) -> None:
         served.put_in_force()
-        self._served = served
+        self.served = served
         self._parameters.succeeded(served.configuration)
         self._logger.info(
             f"vocabulary revision {served.revision} in force: {len(served.vocabulary)} classes, prepared in "
@@ -298,7 +268,7 @@ class Worker:
     def _fail(self, sentence: str) -> None:
         if self.ending:
             return  # It is being ended anyway; what fails meanwhile is no reason to call that a failure.
-        self._error = sentence
+        self.error = sentence
         self._settled.set()
         self._tell_settled.trigger()
 
@@ -346,7 +316,7 @@ class Worker:
         return _Image(camera, frame, demand, rgb, taken, time.monotonic())
 
     def _label(self, images: list[_Image], served: LoadedVocabulary) -> None:
-        def encode(images: list[_Image]) -> list:
+        def encode(images: list[_Image]) -> list[EncodedImage]:
             memories = [image.camera.memory for image in images]
             for image, memory in zip(images, memories, strict=True):
                 memory.at(to_nanoseconds(image.frame.message.header.stamp))
@@ -365,7 +335,7 @@ class Worker:
                 self._publish(image, result, served.revision)
 
     def _preview(self, images: list[_Image], served: LoadedVocabulary) -> None:
-        def preview(images: list[_Image]) -> list:
+        def preview(images: list[_Image]) -> list[PreviewResult]:
             return served.segmenter.preview([image.rgb for image in images])
 
         for image, result in self._batched(images, preview):
@@ -373,7 +343,9 @@ class Worker:
             image.camera.memory.forget()
             self._publish(image, result, served.revision)
 
-    def _batched(self, images: list[_Image], run: Callable[[list[_Image]], list]) -> list[tuple]:
+    def _batched(
+        self, images: list[_Image], run: Callable[[list[_Image]], list[T]]
+    ) -> list[tuple[_Image, T]]:
         """Pair each image with what `run` makes of it, without those that it fails on."""
         if not images:
             return []
@@ -393,7 +365,7 @@ class Worker:
             self._frames.dropped(image.frame, Drop.DEACTIVATED)
             return
         try:
-            if image.demand is Demand.PREVIEW:
+            if isinstance(result, PreviewResult):
                 camera.publishers.publish_preview(result, revision, header)
             else:
                 camera.publishers.publish(result, image.rgb, revision, header, camera.info(header))
@@ -429,7 +401,7 @@ class Worker:
         """Answer one call, if one is ready; the next one has its turn after the frames that wait."""
         call = self._calls.take()
         if call is not None:
-            self._task = Task("answering a call", time.monotonic(), bounded=True)
+            self.task = Task("answering a call", time.monotonic(), bounded=True)
             if call.prompts is not None and not served.segmenter.fits(call.prompts):
                 # The number of context tokens was changed meanwhile. Encoding here would hold up the stream.
                 self._calls.put_back(call)
@@ -439,26 +411,24 @@ class Worker:
                     self._calls.end(call, self._labelled(call, served))
                 except Exception as error:  # one call must not take the node down
                     self._calls.fail(call, error)
-            self._task = None
+            self.task = None
         if self._calls.has_ready:
             self.wake()
 
     def _labelled(self, call: Call, served: LoadedVocabulary) -> CallAnswer:
         stream, prompts, revision = served.segmenter, call.prompts, 0
-        settings = replace(stream.settings, **call.request.thresholds)
+        thresholds: Mapping[str, Any] = call.request.thresholds
+        settings = replace(stream.settings, **thresholds)
         rgb = image_from_msg(call.request.image, settings.max_pixels)
         if prompts is None and settings == stream.settings:
             return CallAnswer(Outcome.LABELLED, result=stream.segment(rgb), revision=served.revision)
         if prompts is None:
-            prompts, revision = stream.prompts, served.revision
-        segmenter = self._segmenter_aside(stream, settings)
-        segmenter.use(prompts)
-        return CallAnswer(Outcome.LABELLED, result=segmenter.segment(rgb), revision=revision)
-
-    def _segmenter_aside(self, stream: ActiveSegmenter, settings: SegmenterSettings) -> ActiveSegmenter:
+            prompts, revision = served.prompts, served.revision
         if self._aside is None or self._aside[0] is not stream or self._aside[1].settings != settings:
             self._aside = (stream, stream.with_settings(settings))
-        return self._aside[1]
+        segmenter = self._aside[1]
+        segmenter.use(prompts)
+        return CallAnswer(Outcome.LABELLED, result=segmenter.segment(rgb), revision=revision)
 
 
 def prompt_cache_folder(choice: ModelChoice) -> Path | None:
@@ -483,7 +453,7 @@ def load_segmenter(choice: ModelChoice, first: Configuration) -> ActiveSegmenter
         device=choice.device,
         dtype=choice.dtype,
         settings=first.settings,
-        text_encoder=choice.text_encoder,
+        text_encoder=cast("Residence", choice.text_encoder),
         prompt_cache=prompt_cache_folder(choice),
         compiler=torch_compiler() if choice.compile else None,
     )

@@ -55,7 +55,7 @@ class Bench(RecordingNode):
             served=served,
             serves=True,
             ending=False,
-            preparing_since=None,
+            loader=SimpleNamespace(since=None),
             error=None,
             choice=CHOICE,
             is_loaded=True,
@@ -227,7 +227,7 @@ def test_while_it_is_closed_it_does_not_seem_to_load(bench, loaded):
 
 def test_a_change_that_hangs_is_a_warning_of_the_vocabulary(bench, now):
     bench.parameters.requested = replace(bench.parameters.requested, revision=2)
-    bench.worker.preparing_since = now.seconds - bench.parameters.policy.worker_timeout
+    bench.worker.loader.since = now.seconds - bench.parameters.policy.worker_timeout
     level, message, values = bench.look()["vocabulary"]
     assert (level, message) == (OK, "revision 1 is in force, revision 2 is coming")
     assert values["preparing seconds"] == "30.00"
@@ -258,7 +258,11 @@ def test_what_was_logged_last_is_told_with_its_age(bench, now):
 def test_a_change_that_failed_is_an_error_of_the_vocabulary(bench):
     bench.parameters.failure = "'sky' has no tokens"
     level, message, values = bench.look()["vocabulary"]
-    assert level == ERROR and "'sky' has no tokens" in message and values["last error"] == bench.parameters.failure
+    assert (
+        level == ERROR
+        and "'sky' has no tokens" in message
+        and values["last error"] == bench.parameters.failure
+    )
 
 
 def test_a_camera_of_which_nothing_comes_is_stale_and_says_why(bench):
@@ -324,7 +328,9 @@ def test_news_are_of_the_cameras_that_got_frames_since():
 
 def test_news_are_also_of_frames_that_were_all_dropped(bench):
     bench.frames.refuse("", Drop.OVER_RATE)
-    assert bench.diagnostics.news() == ["frames: 1 in = 0 out + 1 dropped + 0 pending; dropped: over the rate 1"]
+    assert bench.diagnostics.news() == [
+        "frames: 1 in = 0 out + 1 dropped + 0 pending; dropped: over the rate 1"
+    ]
     assert bench.diagnostics.news() == []
 
 
@@ -367,7 +373,9 @@ def test_the_graph_is_asked_once_a_look_why_images_do_not_come(bench, monkeypatc
 
 
 def test_the_summary_is_of_all_frames_and_cameras(bench):
-    assert [bench.cameras[""].latency.summary(bench.frames.counts(""))] == ["frames: 0 in = 0 out + 0 dropped + 0 pending"]
+    assert [bench.cameras[""].latency.summary(bench.frames.counts(""))] == [
+        "frames: 0 in = 0 out + 0 dropped + 0 pending"
+    ]
     bench.answer("", 0.1)
     bench.diagnostics.news()
     bench.answer("", 0.3)

@@ -183,7 +183,11 @@ def test_idle_is_when_no_camera_has_a_frame_in_work():
 def test_wrong_use_is_a_mistake():
     with pytest.raises(KeyError):
         opened("front").put(frame("frame", "roof"))
-    for cameras, size, said in (((), None, "cameras"), (("a", "a"), None, "different"), (("a",), 0, "at least 1")):
+    for cameras, size, said in (
+        ((), None, "cameras"),
+        (("a", "a"), None, "different"),
+        (("a",), 0, "at least 1"),
+    ):
         with pytest.raises(ValueError, match=said):
             FrameQueue(cameras, size)
 
@@ -363,5 +367,3 @@ def test_memory_of_latencies_is_bounded():
     for seconds in (9.0, 9.0, 9.0, 9.0, 0.001, 0.001):
         latency.add({"decode": seconds}, 1, 2)
     assert "decode 1.0" in latency.summary(FrameCounts()) and "decode 1.0" in latency.report(FrameCounts())
-
-

@@ -84,7 +84,9 @@ def test_an_answer_has_the_header_of_the_image_and_all_that_its_ids_mean():
     request.image.header.stamp.nanosec = 77
     vocabulary = Vocabulary.from_names(["cup, mug", "table"], "table")
     result = FakeSegmenter().decode(FakeEncoded(np.zeros((4, 6, 3), np.uint8), vocabulary))
-    response = answer_to_msg(CallAnswer(Outcome.LABELLED, result=result, revision=5), request, Segment.Response())
+    response = answer_to_msg(
+        CallAnswer(Outcome.LABELLED, result=result, revision=5), request, Segment.Response()
+    )
     assert response.success and (response.outcome, response.message) == (0, "")
     for part in (response.labels, response.confidence, response.vocabulary, response.active_classes):
         assert part.header == request.image.header
@@ -156,11 +158,15 @@ def test_only_so_many_may_wait(bench):
     for number in range(MAX_WAITING + 1):
         bench.call(number)
     ((name, outcome, sentence),) = bench.ended
-    assert (name, outcome) == (MAX_WAITING, Outcome.BUSY) and sentence.startswith(f"{MAX_WAITING} calls are waiting")
+    assert (name, outcome) == (MAX_WAITING, Outcome.BUSY) and sentence.startswith(
+        f"{MAX_WAITING} calls are waiting"
+    )
     assert bench.take().request.image == 0
     bench.call("one more")
     assert len(bench.ended) == 1
-    assert bench.queue.counts() == CallCounts(received=MAX_WAITING + 2, refused=1, waiting=MAX_WAITING, in_work=1)
+    assert bench.queue.counts() == CallCounts(
+        received=MAX_WAITING + 2, refused=1, waiting=MAX_WAITING, in_work=1
+    )
 
 
 def test_calls_that_wait_for_their_classes_take_no_room_from_others(bench):

@@ -24,9 +24,8 @@ from activesam_ros.ros.statuses import (
     VocabularyView,
     camera_status,
     judged,
-    known,
     node_status,
-    status_message,
+    status_to_msg,
     unanswered,
     vocabulary_status,
 )
@@ -160,12 +159,12 @@ def vocabulary_view(revision=3, **fields) -> VocabularyView:
         (
             {"accepted": 5, "preparing_seconds": 31.4, "late": True},
             Level.WARN,
-            "words have been in preparation for 31 s, and later changes wait for them; revision 3 stays in force",
+            "a change has been in preparation for 31 s, and later changes wait for it; revision 3 stays in force",
         ),
         (
             {"revision": None, "preparing_seconds": 31.4, "late": True},
             Level.WARN,
-            "words have been in preparation for 31 s, and later changes wait for them; "
+            "a change has been in preparation for 31 s, and later changes wait for it; "
             "no vocabulary is in force yet",
         ),
         ({"revision": None, "loaded": False}, Level.WARN, "the model is loading"),
@@ -375,7 +374,8 @@ def test_rules_that_leave_a_gap_are_a_mistake():
 
 
 def test_what_is_unknown_is_left_out_but_not_zero():
-    assert known({"a": None, "b": 0, "c": False, "d": ""}) == {"b": 0, "c": False, "d": ""}
+    values = {"a": None, "b": 0, "c": False, "d": ""}
+    assert judged("number", 2, RULES, values).values == {"b": 0, "c": False, "d": ""}
 
 
 def test_levels_are_those_of_the_message():
@@ -384,7 +384,7 @@ def test_levels_are_those_of_the_message():
 
 
 def test_values_become_text():
-    message = status_message(
+    message = status_to_msg(
         Status("part", Level.WARN, "so so", {"count": 3, "ready": True, "seconds": 0.12345, "path": "/x"}),
         "activesam",
     )

@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 import weakref
 from dataclasses import replace
 from types import SimpleNamespace
@@ -328,10 +329,11 @@ def test_a_worker_left_behind_publishes_nothing_more(make):
     assert bench.results == [("names before", [1])] and bench.reasons() == {Drop.DEACTIVATED: 1}
 
 
-def test_only_a_task_that_should_be_done_soon_hangs():
-    task = Task("labelling frames", 100.0, bounded=True)
-    assert not task.hangs(5.0, 105.0) and task.hangs(5.0, 105.1)
-    assert not replace(task, bounded=False).hangs(5.0, 999.0)
+def test_only_a_task_that_should_be_done_soon_hangs(bench):
+    began = time.monotonic() - 31
+    for bounded, since, hangs in ((True, began, True), (True, began + 5, False), (False, began, False)):
+        bench.worker.task = Task("labelling frames", since, bounded)
+        assert bench.worker.hangs() is hangs
 
 
 def test_nothing_holds_the_model_once_the_worker_is_gone(make):
@@ -387,9 +389,9 @@ def test_frames_keep_the_old_vocabulary_while_a_new_one_is_encoded(make):
     gate.set()
     bench = make(FakeSegmenter(gate=gate)).serve()
     gate.clear()
-    bench.worker.submit(replace(request("sky"), revision=2))
+    bench.worker.loader.submit(replace(request("sky"), revision=2))
     eventually(lambda: ("sky",) in bench.segmenter.asked)
-    assert bench.worker.preparing_since is not None
+    assert bench.worker.loader.since is not None
     bench.put("front", image(1))
     eventually(lambda: bench.answered() == 1)
     gate.set()
@@ -407,7 +409,7 @@ def test_a_vocabulary_is_not_swapped_while_a_frame_is_in_work(make):
     bench = make(FakeSegmenter(decoding=gate)).serve()
     bench.put("front", image(1))
     eventually(lambda: bench.segmenter.done)
-    bench.worker.submit(replace(request("sky"), revision=2))
+    bench.worker.loader.submit(replace(request("sky"), revision=2))
     eventually(lambda: ("sky",) in bench.segmenter.encoded)
     bench.put("front", image(2))
     assert bench.worker.served.revision == 1
@@ -420,7 +422,7 @@ def test_a_change_that_fails_leaves_what_is_in_force(make):
     first = request("road")
     bench = make(first=first).serve()
     bad = replace(request("unspeakable"), revision=2)
-    bench.worker.submit(bad)
+    bench.worker.loader.submit(bad)
     eventually(lambda: "change failed" in bench.events)
     assert bench.failure == (bad, "'unspeakable' has no tokens", first, False)
     assert bench.failures == ["'unspeakable' has no tokens"]
@@ -434,26 +436,26 @@ def test_a_change_during_loading_that_fails_makes_room_for_the_first_vocabulary(
     bench = make(first=first, gate=gate)
     bench.worker.start()
     bad = replace(request("unspeakable"), revision=2)
-    bench.worker.submit(bad)
+    bench.worker.loader.submit(bad)
     gate.set()
     eventually(lambda: "change failed" in bench.events)
     assert bench.failure == (bad, "'unspeakable' has no tokens", first, True)
     assert not bench.worker.wait(0) and bench.worker.error is None
     # The parameters ask for it again, and now it comes first.
-    bench.worker.submit(first)
+    bench.worker.loader.submit(first)
     assert bench.worker.wait(PATIENCE) and bench.worker.served.vocabulary.names == ("road",)
 
 
 def test_a_request_is_checked_as_soon_as_there_is_a_model(make):
     bench = make()
     bad = request("road", preview_resolution=67)
-    bench.worker.check(bad)
+    bench.worker.loader.check(bad)
     bench.serve()
     with pytest.raises(SettingsError, match="multiple of 8"):
-        bench.worker.check(bad)
+        bench.worker.loader.check(bad)
     with pytest.raises(VocabularyError, match="too long"):
-        bench.worker.check(request("x" * 101))
-    bench.worker.check(request("sky"))
+        bench.worker.loader.check(request("x" * 101))
+    bench.worker.loader.check(request("sky"))
 
 
 # Batches of frames.
@@ -723,13 +725,13 @@ def test_classes_of_calls_are_encoded_one_call_after_the_other_but_not_of_those_
 
 
 def test_context_tokens_that_changed_meanwhile_have_the_classes_encoded_again(bench):
-    bench.worker._served = bench.served
+    bench.worker.served = bench.served
     bench.segmenter.asked.clear()
     bench.call("cup")
     eventually(lambda: bench.calls.has_ready)
     changed = request("road", neighbor_tokens=0)
     bench.served = in_force(bench.segmenter.with_settings(changed.settings), changed)
-    bench.worker._served = bench.served
+    bench.worker.served = bench.served
     # Its turn has come, but the worker does not encode: it goes back.
     bench.segmenter.asked.clear()
     bench.worker._answer_call(bench.served)
