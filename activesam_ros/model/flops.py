@@ -6,6 +6,7 @@ Counted with torch's `FlopCounterMode` while a model on the meta device runs: no
 from __future__ import annotations
 
 import copy
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,56 +66,77 @@ class FrameFlops:
         return self.preview + self.encode + self.decode
 
 
+def _remembered(count: Callable[..., int]) -> Callable[..., int]:
+    """Count once for each set of arguments."""
+
+    @functools.wraps(count)
+    def known(self: ModelFlops, *arguments: int) -> int:
+        key = (count.__name__, *arguments)
+        if key not in self.known:
+            self.known[key] = count(self, *arguments)
+        return self.known[key]
+
+    return known
+
+
+def _linear(count: Callable[..., int]) -> Callable[..., int]:
+    """Count with one and with two tokens (the last argument), which gives the line for any number of them."""
+    once = _remembered(count)
+
+    @functools.wraps(count)
+    def line(self: ModelFlops, *arguments: int) -> int:
+        *others, tokens = arguments
+        padded = -(-tokens // self.token_step) * self.token_step
+        one = once(self, *others, 1)
+        return one + (padded - 1) * (once(self, *others, 2) - one)
+
+    return line
+
+
 class ModelFlops:
     """Count the reference path, where every prompt runs every part.
 
-    The cost of a prompt is linear in its tokens and in its kept masks: a few counts, which are cached, give the line.
+    The cost of a prompt is linear in its tokens and in its kept masks, so a few counts, which are remembered, serve
+    for any image.
+
+    Attributes:
+        token_step: prompts are padded to multiples of this many tokens.
+        known: counts by part and arguments.
     """
 
+    token_step = 1
+
     def __init__(self, config: Any) -> None:
+        """Make a model without memory from a `Sam3Config`."""
         # transformers takes seconds to import, and only counting needs it here.
         from transformers.models.sam3.modeling_sam3 import Sam3GeometryEncoder
 
         from activesam_ros.model.parts import Sam3WithoutText
 
+        self.known: dict[tuple[object, ...], int] = {}
         self._config = copy.deepcopy(config)
         # Fused attention is one operation, which the counter does not know on every device.
         self._config._attn_implementation = "eager"
         with torch.device("meta"):
             self._model = Sam3WithoutText(self._config).eval()
-        # It looks at the values of its mask, so it needs memory; it is small.
+        # It reads the values of its mask, so it needs memory; it is small.
         with torch.random.fork_rng(devices=[]):
             self._geometry = Sam3GeometryEncoder(self._config.geometry_encoder_config).eval()
-        self._known: dict[tuple[object, ...], int] = {}
 
-    def vision(self, resolution: int) -> int:
-        """Count the vision encoder with its neck for one image."""
-        return self._remembered(("vision", resolution), lambda: self._count_vision(resolution))
-
-    def class_token(self, resolution: int) -> int:
-        """Count the geometry encoder, which makes the class token of an image."""
-        return self._remembered(("class token", resolution), lambda: self._count_class_token(resolution))
-
-    def encoder(self, resolution: int, tokens: int) -> int:
-        """Count the DETR encoder for one prompt."""
-        return self._line(("encoder", resolution), tokens, lambda n: self._count_encoder(resolution, n))
-
-    def decoder(self, resolution: int, tokens: int) -> int:
-        """Count the DETR decoder for one prompt: presence, instances and boxes."""
-        return self._line(("decoder", resolution), tokens, lambda n: self._count_decoder(resolution, n))
-
-    def scoring(self, tokens: int) -> int:
-        """Count the scores of the instances of one prompt."""
-        return self._line(("scoring",), tokens, self._count_scoring)
-
-    def masks(self, resolution: int, tokens: int, kept: int) -> int:
-        """Count the mask head for one prompt: `kept` instance masks and the semantic mask."""
-        part = ("masks", resolution)
-        first = self._line(part, tokens, lambda n: self._count_masks(resolution, n, 1))
-        each = self._remembered((*part, "each"), lambda: self._count_masks(resolution, 1, 2)) - self._line(
-            part, 1, lambda n: self._count_masks(resolution, n, 1)
+    def frame(self, workload: Workload) -> FrameFlops:
+        """Count the operations of one image."""
+        full, small = workload.full_resolution, workload.preview_resolution
+        preview = workload.presence_only and workload.presence_only * self.presence(
+            full, workload.preview_tokens
         )
-        return first + (kept - 1) * each
+        if workload.previewed:
+            each = self.presence(small, workload.preview_tokens)
+            preview += self.image(small, masks=False) + workload.previewed * each
+        return FrameFlops(
+            preview=preview,
+            encode=workload.encodings * self.image(full, masks=True),
+            decode=sum(self.decoded(full, tokens, kept) for tokens, kept in workload.decoded),
+        )
 
     def image(self, resolution: int, masks: bool) -> int:
         """Count what runs once per image; `masks`: prompts are decoded, not just scored for presence."""
@@ -133,34 +155,20 @@ class ModelFlops:
             + self.masks(resolution, tokens, kept)
         )
 
-    def frame(self, asked: Workload) -> FrameFlops:
-        """Count the operations of one image."""
-        full, small = asked.full_resolution, asked.preview_resolution
-        preview = asked.presence_only and asked.presence_only * self.presence(full, asked.preview_tokens)
-        if asked.previewed:
-            each = self.presence(small, asked.preview_tokens)
-            preview += self.image(small, masks=False) + asked.previewed * each
-        return FrameFlops(
-            preview=preview,
-            encode=asked.encodings * self.image(full, masks=True),
-            decode=sum(self.decoded(full, tokens, kept) for tokens, kept in asked.decoded),
-        )
+    def masks(self, resolution: int, tokens: int, kept: int) -> int:
+        """Count the mask head for one prompt: `kept` instance masks and the semantic mask."""
+        each = self.mask_head(resolution, 2, 1) - self.mask_head(resolution, 1, 1)
+        return self.mask_head(resolution, 1, tokens) + (kept - 1) * each
 
-    def _remembered(self, key: tuple[object, ...], count: Callable[[], int]) -> int:
-        if key not in self._known:
-            self._known[key] = count()
-        return self._known[key]
-
-    def _line(self, part: tuple[object, ...], tokens: int, count: Callable[[int], int]) -> int:
-        one = self._remembered((*part, 1), lambda: count(1))
-        two = self._remembered((*part, 2), lambda: count(2))
-        return one + (tokens - 1) * (two - one)
-
-    def _count_vision(self, resolution: int) -> int:
+    @_remembered
+    def vision(self, resolution: int) -> int:
+        """Count the vision encoder with its neck for one image."""
         encoder = at_resolution(self._model.vision_encoder, resolution)
         return counted(lambda: encoder(self._pixels(resolution)))
 
-    def _count_class_token(self, resolution: int) -> int:
+    @_remembered
+    def class_token(self, resolution: int) -> int:
+        """Count the geometry encoder, which makes the class token of an image."""
         coarse = torch.zeros(self._levels(resolution)[-1].shape)
         return counted(
             lambda: self._geometry(
@@ -172,7 +180,9 @@ class ModelFlops:
             )
         )
 
-    def _count_encoder(self, resolution: int, tokens: int) -> int:
+    @_linear
+    def encoder(self, resolution: int, tokens: int) -> int:
+        """Count the DETR encoder for one prompt."""
         coarse = self._levels(resolution)[-1]
         return counted(
             lambda: self._model.detr_encoder(
@@ -182,7 +192,9 @@ class ModelFlops:
             )
         )
 
-    def _count_decoder(self, resolution: int, tokens: int) -> int:
+    @_linear
+    def decoder(self, resolution: int, tokens: int) -> int:
+        """Count the DETR decoder for one prompt: presence, instances and boxes."""
         coarse = self._levels(resolution)[-1]
         flat = coarse.flatten(2).transpose(1, 2)
         return counted(
@@ -195,13 +207,17 @@ class ModelFlops:
             )
         )
 
-    def _count_scoring(self, tokens: int) -> int:
+    @_linear
+    def scoring(self, tokens: int) -> int:
+        """Count the scores of the instances of one prompt."""
         queries = self._tokens(self._config.detr_decoder_config.num_queries)
         text = self._tokens(tokens)
         valid = torch.ones(1, tokens, dtype=torch.bool, device="meta")
         return counted(lambda: self._model.dot_product_scoring(queries[None], text, valid))
 
-    def _count_masks(self, resolution: int, tokens: int, kept: int) -> int:
+    @_linear
+    def mask_head(self, resolution: int, kept: int, tokens: int) -> int:
+        """Count the mask head for one prompt, at least one of whose instances is kept; see `masks`."""
         levels = self._levels(resolution)
         return counted(
             lambda: self._model.mask_decoder(
@@ -227,8 +243,7 @@ class ModelFlops:
         side = resolution // self._config.vision_config.backbone_config.patch_size
         return side, side
 
-    @staticmethod
-    def _pixels(resolution: int) -> torch.Tensor:
+    def _pixels(self, resolution: int) -> torch.Tensor:
         return _meta(1, 3, resolution, resolution)
 
     def _tokens(self, count: int) -> torch.Tensor:
@@ -241,11 +256,14 @@ class FusedModelFlops(ModelFlops):
     What depends on the resolution alone is computed once per process and not counted.
     """
 
+    token_step = TOKEN_STEP
+
     def __init__(self, config: Any) -> None:
+        """Make a model without memory from a `Sam3Config`."""
         super().__init__(config)
         self._encoder = FusedEncoder(self._model.detr_encoder)
         self._decoder = FusedDecoder(self._model.detr_decoder)
-        self._masks = FusedMaskHead(self._model.mask_decoder)
+        self._mask_head = FusedMaskHead(self._model.mask_decoder)
 
     def image(self, resolution: int, masks: bool) -> int:
         """Count what runs once per image."""
@@ -257,96 +275,78 @@ class FusedModelFlops(ModelFlops):
         """Count what each presence-only prompt adds."""
         return self.encoder(resolution, tokens) + self.presence_decoder(resolution, tokens)
 
+    @_remembered
+    def vision(self, resolution: int) -> int:
+        """Count the vision encoder with the maps of its neck that the mask head takes."""
+        return self._count_vision(resolution, slice(None))
+
+    @_remembered
     def coarse_vision(self, resolution: int) -> int:
         """Count the vision encoder with only the coarsest map of its neck."""
-        return self._remembered(
-            ("coarse vision", resolution), lambda: self._count_vision(resolution, coarse_only=True)
-        )
+        return self._count_vision(resolution, slice(-1, None))
 
+    @_remembered
     def shared_encoder(self, resolution: int) -> int:
         """Count the part of the DETR encoder's first layer that all prompts of an image share."""
-        return self._remembered(
-            ("shared encoder", resolution),
-            lambda: counted(lambda: self._encoder.start(*self._coarse(resolution))),
-        )
+        return counted(lambda: self._start(resolution))
 
+    @_remembered
     def shared_masks(self, resolution: int) -> int:
         """Count the part of the mask head's convolutions that all prompts of an image share."""
-        return self._remembered(
-            ("shared masks", resolution),
-            lambda: counted(lambda: self._masks.prepare(self._levels(resolution))),
-        )
+        return counted(lambda: self._mask_head.prepare(self._levels(resolution)))
 
+    @_linear
     def encoder(self, resolution: int, tokens: int) -> int:
         """Count the DETR encoder without its shared part, for one prompt."""
-        return super().encoder(resolution, _padded(tokens))
+        start = self._start(resolution)
+        return counted(lambda: self._encoder.encode(start, *self._prompt(tokens)))
 
+    @_linear
     def decoder(self, resolution: int, tokens: int) -> int:
         """Count the DETR decoder for one decoded prompt."""
-        return super().decoder(resolution, _padded(tokens))
+        return self._count_decoder(self._decoder.decode, resolution, tokens)
 
+    @_linear
     def presence_decoder(self, resolution: int, tokens: int) -> int:
         """Count the DETR decoder for one presence-only prompt."""
-        return self._line(
-            ("presence decoder", resolution),
-            _padded(tokens),
-            lambda n: self._count_decoder(resolution, n, presence_only=True),
-        )
+        return self._count_decoder(self._decoder.presence, resolution, tokens)
 
-    def scoring(self, tokens: int) -> int:
-        """Count the scores of the instances of one prompt."""
-        return super().scoring(_padded(tokens))
-
-    def masks(self, resolution: int, tokens: int, kept: int) -> int:
+    @_linear
+    def mask_head(self, resolution: int, kept: int, tokens: int) -> int:
         """Count the mask head without its shared part, for one prompt."""
-        return super().masks(resolution, _padded(tokens), kept)
+        grid, encoded = self._grid(resolution), self._start(resolution).hidden
+        with torch.inference_mode():
+            skips = self._mask_head.prepare(self._levels(resolution))
 
-    def _count_vision(self, resolution: int, coarse_only: bool = False) -> int:
+        def decode() -> None:
+            pixels = self._mask_head.pixels(skips, encoded, grid, *self._prompt(tokens))
+            self._mask_head.masks(pixels[0], self._tokens(kept)[0])
+
+        return counted(decode)
+
+    def _count_vision(self, resolution: int, levels: slice) -> int:
         encoder = at_resolution(self._model.vision_encoder, resolution)
-        grid = self._grid(resolution)
         # The last map of the neck belongs to the tracker.
-        layers = list(encoder.neck.fpn_layers)[:-1]
+        layers = list(encoder.neck.fpn_layers)[:-1][levels]
 
         def encode() -> None:
             tokens = encoder.backbone(self._pixels(resolution)).last_hidden_state
-            places = tokens.transpose(1, 2).unflatten(2, grid)
-            for layer in layers[-1:] if coarse_only else layers:
+            places = tokens.transpose(1, 2).unflatten(2, self._grid(resolution))
+            for layer in layers:
                 layer(places)
 
         return counted(encode)
 
-    def _count_encoder(self, resolution: int, tokens: int) -> int:
-        start = self._start(resolution)
-        return counted(lambda: self._encoder.encode(start, *self._prompt(tokens)))
-
-    def _count_decoder(self, resolution: int, tokens: int, presence_only: bool = False) -> int:
-        grid = self._grid(resolution)
-        start = self._start(resolution)
+    def _count_decoder(self, run: Callable[..., object], resolution: int, tokens: int) -> int:
+        grid, start = self._grid(resolution), self._start(resolution)
         with torch.inference_mode():
             begin = self._decoder.start(grid)
-        run = self._decoder.presence if presence_only else self._decoder.decode
         return counted(lambda: run(begin, start.hidden, start.position, grid, *self._prompt(tokens)))
 
-    def _count_masks(self, resolution: int, tokens: int, kept: int) -> int:
-        with torch.inference_mode():
-            skips = self._masks.prepare(self._levels(resolution))
-        encoded = self._start(resolution).hidden
-
-        def decode() -> None:
-            grid = self._grid(resolution)
-            pixels = self._masks.pixels(skips, encoded, grid, *self._prompt(tokens))
-            self._masks.masks(pixels[0], self._tokens(kept)[0])
-
-        return counted(decode)
-
     def _start(self, resolution: int) -> EncoderStart:
-        with torch.inference_mode():
-            return self._encoder.start(*self._coarse(resolution))
-
-    def _coarse(self, resolution: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Make the coarsest feature map and its position encoding."""
         coarse = self._levels(resolution)[-1]
-        return coarse, torch.empty_like(coarse)
+        with torch.inference_mode():
+            return self._encoder.start(coarse, torch.empty_like(coarse))
 
     def _prompt(self, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
         return self._tokens(tokens), torch.ones(1, tokens, dtype=torch.bool, device="meta")
@@ -358,10 +358,6 @@ def counted(run: Callable[[], object]) -> int:
     with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops()
-
-
-def _padded(tokens: int) -> int:
-    return -(-tokens // TOKEN_STEP) * TOKEN_STEP
 
 
 def _meta(*shape: int) -> torch.Tensor:

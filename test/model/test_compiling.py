@@ -24,7 +24,9 @@ def test_a_machine_that_cannot_compile():
     def backend(graph, inputs):
         raise RuntimeError("no compiler\nand a long story")
 
-    with pytest.raises(ModelError, match="torch cannot compile the model here .*leave compile off") as caught:
+    with pytest.raises(
+        ModelError, match=r"torch cannot compile the model here .*leave compile off"
+    ) as caught:
         torch_compiler(backend)(lambda x: x + 1)(torch.ones(2))
     assert "\n" not in str(caught.value)
 

@@ -85,3 +85,16 @@ def test_a_batch_splits_into_its_images(toytown_checkpoint):
             torch.testing.assert_close(level, alone, atol=1e-4, rtol=1e-4)
         assert torch.equal(one.position, other.position)
         torch.testing.assert_close(one.class_token, other.class_token, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("levels", ["masks", "coarse"])
+def test_only_the_maps_that_are_used(toytown_checkpoint, noise, levels):
+    pixels = noise(2, 3, 128, 128)
+    with torch.inference_mode():
+        whole = VisionEncoder(toytown_checkpoint, 128).encode(pixels)
+        found = VisionEncoder(toytown_checkpoint, 128, levels).encode(pixels)
+    expected = whole.levels if levels == "masks" else whole.levels[-1:]
+    assert len(found.levels) == len(expected)
+    for one, other in zip(found.levels, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+    torch.testing.assert_close(found.class_token, whole.class_token, atol=1e-6, rtol=0)

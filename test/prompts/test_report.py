@@ -27,17 +27,19 @@ FILE = VocabularyFile(
 HYPERNYMS = {"car": ("motor vehicle", "plaything", "third"), "toy": ("artifact",)}
 
 
+ANGLES = {"road": 0.0, "open sky": 0.0, "car": torch.pi / 3, "toy": torch.pi / 2}
+
+
 class Model:
     """Phrases as points on a circle: road and open sky coincide, car stands between them and toy."""
 
     context_length = 5
-    angles = {"road": 0.0, "open sky": 0.0, "car": torch.pi / 3, "toy": torch.pi / 2}
 
     def counts(self, phrases):
         return [len(phrase) for phrase in phrases]
 
     def pooled(self, phrases):
-        angles = torch.tensor([self.angles[phrase] for phrase in phrases])
+        angles = torch.tensor([ANGLES[phrase] for phrase in phrases])
         return torch.stack([angles.cos(), angles.sin()], dim=1)
 
 

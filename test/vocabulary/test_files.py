@@ -75,35 +75,35 @@ def test_refusals_of_text_name_the_line(write, text, line, reason):
 
 def test_errors_in_yaml_name_the_file(write):
     path = write("words.yaml", "classes:\n- road\n- 7\n")
-    with pytest.raises(VocabularyError, match="line 3"):
+    with pytest.raises(VocabularyError, match=r"line 3"):
         load_vocabulary_file(path)
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n\n"])
 def test_text_without_classes(write, text):
-    with pytest.raises(VocabularyError, match="has no classes"):
+    with pytest.raises(VocabularyError, match=r"has no classes"):
         load_vocabulary_file(write("words.txt", text))
 
 
 @pytest.mark.parametrize("source", ["", "  "])
 def test_a_file_needs_a_name(source):
-    with pytest.raises(VocabularyError, match="has no name"):
+    with pytest.raises(VocabularyError, match=r"has no name"):
         load_vocabulary_file(source)
 
 
 def test_a_missing_file_lists_the_presets():
-    with pytest.raises(VocabularyError, match="no vocabulary file ade21k; .*ade20k, cityscapes"):
+    with pytest.raises(VocabularyError, match=r"no vocabulary file ade21k; .*ade20k, cityscapes"):
         load_vocabulary_file("ade21k")
 
 
 def test_what_is_no_file(tmp_path):
-    with pytest.raises(VocabularyError, match="is not a file"):
+    with pytest.raises(VocabularyError, match=r"is not a file"):
         load_vocabulary_file(tmp_path)
-    with pytest.raises(VocabularyError, match="is not a file"):
+    with pytest.raises(VocabularyError, match=r"is not a file"):
         load_vocabulary_file("/dev/null")
-    with pytest.raises(VocabularyError, match="cannot be opened"):
+    with pytest.raises(VocabularyError, match=r"cannot be opened"):
         load_vocabulary_file("x" * 5000)
-    with pytest.raises(VocabularyError, match="no vocabulary file a\x00b|cannot be opened"):
+    with pytest.raises(VocabularyError, match=r"no vocabulary file a\x00b|cannot be opened"):
         load_vocabulary_file("a\x00b")
 
 
@@ -111,7 +111,7 @@ def test_a_huge_file_is_not_read(tmp_path):
     path = tmp_path / "model.txt"
     with path.open("wb") as file:
         file.truncate(MAX_BYTES + 1)
-    with pytest.raises(VocabularyError, match="name another file"):
+    with pytest.raises(VocabularyError, match=r"name another file"):
         load_vocabulary_file(path)
 
 
@@ -159,13 +159,13 @@ def test_a_file_may_have_a_name_like_words(write, tmp_path, monkeypatch):
 
 
 def test_commas_alone_separate_no_classes():
-    with pytest.raises(VocabularyError, match="'road, car, sky' would be one class.*semicolons"):
+    with pytest.raises(VocabularyError, match=r"'road, car, sky' would be one class.*semicolons"):
         parse_class_list("road, car, sky")
 
 
 @pytest.mark.parametrize("name", ["ade21k", "", "../activesam", "voc20.yaml"])
 def test_there_is_no_such_preset(name):
-    with pytest.raises(VocabularyError, match="there is no preset .*voc20"):
+    with pytest.raises(VocabularyError, match=r"there is no preset .*voc20"):
         preset_path(name)
 
 
@@ -195,7 +195,7 @@ def test_an_installation_without_presets_says_so(tmp_path, monkeypatch):
         vocabulary_file, "__file__", str(tmp_path / "activesam_ros" / "vocabulary" / "files.py")
     )
     assert preset_names() == ()
-    with pytest.raises(VocabularyError, match="install the package again"):
+    with pytest.raises(VocabularyError, match=r"install the package again"):
         load_vocabulary_file("voc20")
 
 

@@ -56,7 +56,7 @@ def test_refusals(names, reason):
 
 @pytest.mark.parametrize("background", ["tree", "", "automobile"])
 def test_background_must_name_a_class(background):
-    with pytest.raises(VocabularyError, match="background class .* is not in the vocabulary"):
+    with pytest.raises(VocabularyError, match=r"background class .* is not in the vocabulary"):
         Vocabulary.from_names(["road", "car, automobile"], background=background)
 
 
@@ -65,13 +65,13 @@ def test_the_first_alias_names_the_background():
 
 
 def test_too_many_classes():
-    with pytest.raises(VocabularyError, match="65536 classes"):
+    with pytest.raises(VocabularyError, match=r"65536 classes"):
         Vocabulary.from_names([f"c{index}" for index in range(65_536)])
 
 
 def test_more_prompts_than_a_model_is_asked():
     check_size(Vocabulary.from_names([f"c{index}" for index in range(10_000)]))
-    with pytest.raises(VocabularyError, match="10001 prompts; at most 10000"):
+    with pytest.raises(VocabularyError, match=r"10001 prompts; at most 10000"):
         check_size(Vocabulary.from_names([f"c{index}" for index in range(10_001)]))
 
 

@@ -1,4 +1,4 @@
-"""A model's folder is data: nothing in it is executed, and nothing else is fetched for it."""
+"""A model's folder is data: nothing in it is executed or fetched for it; and the fingerprint of its text encoder."""
 
 import json
 import pickle
@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from activesam_ros.errors import ModelError
 from activesam_ros.model.checkpoint import load_checkpoint
-from activesam_ros.model.folder import inert
+from activesam_ros.model.folder import inert, text_fingerprint
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.vocabulary import Vocabulary
 
@@ -152,3 +152,81 @@ def test_a_configuration_that_asks_for_nothing_stays_as_it_is(toytown_folder, tm
 def test_configurations_inside_are_cleaned_too(tmp_path):
     config = {"a": {"auto_map": {}, "kernel_size": 2}, "_attn_implementation": "x", "hidden_size": 3}
     assert inert(config, tmp_path) == {"a": {"kernel_size": 2}, "hidden_size": 3}
+
+
+def fingerprint(folder, memo=None):
+    config = json.loads((folder / "config.json").read_text())["text_config"]
+    return text_fingerprint(folder, config, memo)
+
+
+def rewrite(folder, change):
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_copies_and_layouts_agree(copied, toytown_folder):
+    assert fingerprint(copied) == fingerprint(toytown_folder)
+    weights = load_file(copied / "model.safetensors")
+    (copied / "model.safetensors").unlink()
+    for shard in range(2):
+        part = {f"detector_model.{key}": weights[key] for key in sorted(weights)[shard::2]}
+        save_file(part, copied / f"model-{shard}.safetensors")
+    assert fingerprint(copied) == fingerprint(toytown_folder)
+
+
+def test_only_the_text_side_counts(copied, toytown_folder):
+    rewrite(copied, lambda weights: weights["detr_decoder.presence_token.weight"].add_(1))
+    assert fingerprint(copied) == fingerprint(toytown_folder)
+
+
+def change_one_weight(folder):
+    def change(weights):
+        name = "text_encoder.text_model.final_layer_norm.weight"
+        weights[name][-1] = torch.nextafter(weights[name][-1].float(), torch.tensor(9.0)).half() + 0.01
+
+    rewrite(folder, change)
+
+
+def change_projection(folder):
+    rewrite(folder, lambda weights: weights["text_projection.bias"].add_(0.5))
+
+
+def change_tokenizer(folder):
+    path = folder / "tokenizer.json"
+    path.write_text(path.read_text() + "\n")
+
+
+def change_config(folder):
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config["text_config"]["layer_norm_eps"] = 0.5
+    path.write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("change", [change_one_weight, change_projection, change_tokenizer, change_config])
+@pytest.mark.parametrize("remembered", [False, True])
+def test_every_change_of_the_text_side_counts(copied, toytown_folder, tmp_path, change, remembered):
+    memo = tmp_path / "memo.json" if remembered else None
+    before = fingerprint(copied, memo)
+    change(copied)
+    assert fingerprint(copied, memo) != before
+
+
+def test_unchanged_files_are_not_read_again(copied, tmp_path, monkeypatch):
+    memo = tmp_path / "memo.json"
+    first = fingerprint(copied, memo)
+
+    def never(*_, **__):
+        raise AssertionError("the weights were read again")
+
+    monkeypatch.setattr("activesam_ros.model.folder.safe_open", never)
+    assert fingerprint(copied, memo) == first
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"a": 1}'])
+def test_a_damaged_memo_is_made_again(copied, tmp_path, content):
+    memo = tmp_path / "memo.json"
+    memo.write_text(content)
+    assert fingerprint(copied, memo) == fingerprint(copied)
+    assert fingerprint(copied) in json.loads(memo.read_text()).values()
