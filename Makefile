@@ -18,7 +18,7 @@ test: setup ## set up, then run the tests
 		exec python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -ra --durations=10 $(ARGS)
 
 demo: setup ## set up, then segment a replayed camera stream; pictures in demo_out/
-	@$(ENTER) exec python -m activesam_ros.cli.demo $(ARGS)
+	@$(ENTER) exec activesam-demo $(ARGS)
 
 evaluate: setup ## set up, then compare four methods on a rendered drive, also with bad images; report in evaluation_out/
 	@$(ENTER) { [ -e evaluation_out/drive ] || activesam-make-bag evaluation_out/drive --toytown; } && \

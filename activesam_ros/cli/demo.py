@@ -110,7 +110,7 @@ def second_classes() -> tuple[str, ...]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demonstration; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="demo", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        prog="activesam-demo", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     names: dict[str, Any] = {"type": _names, "metavar": "CLASS;CLASS,ALIAS;…"}
     out, whole = Path("demo_out"), command.whole_number

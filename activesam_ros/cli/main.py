@@ -17,6 +17,7 @@ from activesam_ros.cli.command import DONE, FAILED, complain, leave, missing_mod
 COMMANDS = {
     "bench": "activesam_ros.cli.bench",
     "cache": "activesam_ros.cli.cache",
+    "demo": "activesam_ros.cli.demo",
     "evaluate": "activesam_ros.cli.evaluate",
     "evaluate_toytown": "activesam_ros.cli.evaluate_toytown",
     "make_bag": "activesam_ros.cli.make_bag",

@@ -40,6 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(given: argparse.Namespace) -> int:
+    state = given.out / "state.pt"
+    if given.resume and not state.exists():
+        raise command.UsageError(f"nothing to resume: {state} does not exist; start without --resume")
+    if not given.resume and state.exists():
+        raise command.UsageError(f"{state} exists; add --resume to go on from it, or choose another --out")
     with command.loading():
         from activesam_ros.toytown.objective import TrainSettings
         from activesam_ros.toytown.train import train
@@ -49,11 +54,6 @@ def _train(given: argparse.Namespace) -> int:
         settings = TrainSettings(minutes=minutes, steps=given.steps, seed=given.seed)
     except ValueError as error:
         raise command.UsageError(str(error)) from error
-    state = given.out / "state.pt"
-    if given.resume and not state.exists():
-        raise command.UsageError(f"nothing to resume: {state} does not exist; start without --resume")
-    if not given.resume and state.exists():
-        raise command.UsageError(f"{state} exists; add --resume to go on from it, or choose another --out")
     scenes = (given.cache or given.out / "scenes", given.scenes, given.seed)
     trainer = train(given.out, settings, given.tokenizer, scenes, given.threads, given.init, given.resume)
     print(f"trained {trainer.step} steps in {trainer.seconds / 60:.1f} minutes; the model is in {given.out}")
