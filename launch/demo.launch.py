@@ -5,13 +5,14 @@
 Ends with exit code 1 when the camera or the node fails.
 """
 
+from launch.actions import LogInfo
+
 from activesam_ros.launching.actions import (
     all_required,
     description,
     driver_nodes,
     rviz_nodes,
     segmenting_node,
-    tell,
 )
 from activesam_ros.launching.arguments import (
     LOG_LEVEL,
@@ -63,8 +64,8 @@ def start(context: LaunchContext, given: dict[str, str]) -> list:
     needed = [*driver_nodes(given, cameras, street), segmenting_node(given, cameras)]
     namespace = namespace_in_force(given)
     shown = camera.output(namespace, "overlay")
-    hint = tell(
-        f"labels are made once somebody looks: rviz:=true, or `ros2 run rqt_image_view rqt_image_view {shown}`, or "
+    hint = LogInfo(
+        msg=f"labels are made once somebody looks: rviz:=true, or `ros2 run rqt_image_view rqt_image_view {shown}`, or "
         f"`ros2 topic hz {camera.output(namespace, 'labels')}`"
     )
     return [*all_required(needed), *needed, *rviz_nodes(given, cameras), hint]

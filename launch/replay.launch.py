@@ -9,14 +9,14 @@ Ends by itself when the recording does. Ctrl-C ends it sooner, with a report of 
 import shlex
 from pathlib import Path
 
-from launch.actions import OpaqueFunction
+from launch.actions import OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from activesam_ros.datasets.recordings import Recording
 from activesam_ros.datasets.samples import COMPRESSED, default_image_topic
 from activesam_ros.errors import SettingsError
-from activesam_ros.launching.actions import carry_images, declared, shutdown, typed, when_over
+from activesam_ros.launching.actions import carry_images, declared, typed, when_over
 from activesam_ros.launching.arguments import (
     NODE_ARGUMENTS,
     Argument,
@@ -129,7 +129,7 @@ def start(context: LaunchContext) -> list[object]:
     return [
         when_over(node, "the node"),
         when_over(player, "the player"),
-        when_over(evaluator, "the evaluator", shutdown("the replay was evaluated")),
+        when_over(evaluator, "the evaluator", Shutdown(reason="the replay was evaluated")),
         node,
         evaluator,
         player,

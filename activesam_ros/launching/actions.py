@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import (
     DeclareLaunchArgument,
-    EmitEvent,
-    LogInfo,
     OpaqueFunction,
     RegisterEventHandler,
     SetEnvironmentVariable,
 )
 from launch.event_handlers import OnProcessExit
-from launch.events import Shutdown
 from launch.launch_description import LaunchDescription
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -45,6 +42,7 @@ from activesam_ros.launching.cameras import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from launch.action import Action
     from launch.events.process import ProcessExited
     from launch.launch_context import LaunchContext
 
@@ -218,16 +216,10 @@ def typed(parameters: Mapping[str, object]) -> list[dict[str, object]]:
     return [made] if made else []
 
 
-def when_over(process: Node, what: str, then: EmitEvent | None = None) -> RegisterEventHandler:
-    """Return what follows the end of a process: one that fails ends the launch with an exit code of its own.
+def when_over(process: Node, what: str, then: Action | None = None) -> RegisterEventHandler:
+    """Have `then` follow the end of a process; its failure ends the launch with exit code 1 and says `what` failed."""
 
-    Args:
-        process: that is started after this.
-        what: it is called in the sentence that tells of its failure.
-        then: what follows if it ended well.
-    """
-
-    def react(event: ProcessExited, context: LaunchContext) -> EmitEvent | None:
+    def react(event: ProcessExited, context: LaunchContext) -> Action | None:
         if context.is_shutdown:
             return None
         if event.returncode:
@@ -240,13 +232,3 @@ def when_over(process: Node, what: str, then: EmitEvent | None = None) -> Regist
 def all_required(nodes: Iterable[Node]) -> list[RegisterEventHandler]:
     """Have the launch end with whichever of the nodes fails."""
     return [when_over(node, f"the program {node.node_executable}") for node in nodes]
-
-
-def shutdown(reason: str) -> EmitEvent:
-    """End the launch."""
-    return EmitEvent(event=Shutdown(reason=reason))
-
-
-def tell(text: str) -> LogInfo:
-    """Print a line for the user."""
-    return LogInfo(msg=text)

@@ -59,6 +59,13 @@ class Driver:
     device: tuple[str, str] | None = None
 
 
+def _named(*parameters: str) -> Callable[[str, int], Mapping[str, object]]:
+    return lambda name, _: dict.fromkeys(parameters, name)
+
+
+_VIDEO_DEVICE = ("video_device", "/dev/video0")
+_SERIAL = ("serial_no", "'123456789012'")
+
 DRIVERS: Mapping[str, Driver] = {
     "toytown": Driver(
         "activesam_ros",
@@ -73,24 +80,24 @@ DRIVERS: Mapping[str, Driver] = {
         "v4l2_camera_node",
         "v4l2_camera",
         "image_raw",
-        lambda name, number: {"camera_frame_id": name},
-        ("video_device", "/dev/video0"),
+        _named("camera_frame_id"),
+        _VIDEO_DEVICE,
     ),
     "usb_cam": Driver(
         "usb_cam",
         "usb_cam_node_exe",
         "usb_cam",
         "image_raw",
-        lambda name, number: {"frame_id": name, "camera_name": name},
-        ("video_device", "/dev/video0"),
+        _named("frame_id", "camera_name"),
+        _VIDEO_DEVICE,
     ),
     "realsense": Driver(
         "realsense2_camera",
         "realsense2_camera_node",
         "camera",
         "camera/color/image_raw",
-        lambda name, number: {"camera_name": name},
-        ("serial_no", "'123456789012'"),
+        _named("camera_name"),
+        _SERIAL,
     ),
 }
 """By the names that launch files know them by; they publish `camera_info` beside the images."""
@@ -104,12 +111,7 @@ def image_topic(driver: Driver, namespace: str, camera: str) -> str:
 
 
 def require_installed(argument: str, package: str) -> None:
-    """Raise SettingsError, which says how to install it, if a package is not in this workspace.
-
-    Args:
-        argument: what asks for the package, such as "camera:=v4l2".
-        package: its name.
-    """
+    """Raise SettingsError, which says how to install it, if a package that `argument` asks for is missing."""
     try:
         get_package_share_directory(package)
     except PackageNotFoundError as error:
@@ -121,14 +123,7 @@ def require_installed(argument: str, package: str) -> None:
 
 
 def require_told_apart(argument: str, driver: Driver, cameras: tuple[str, ...], params_file: str) -> None:
-    """Raise SettingsError if several cameras would all open the same device.
-
-    Args:
-        argument: what asks for the driver.
-        driver: of all of them.
-        cameras: their namespaces.
-        params_file: with parameters of their nodes; empty: none.
-    """
+    """Raise SettingsError if several cameras, given by their namespaces, would all open the same device."""
     if driver.device is None or len(cameras) < 2 or params_file:
         return
     name, example = driver.device
@@ -223,17 +218,11 @@ def _cameras(text: str) -> dict[str, str]:
         given = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise SettingsError(f"cameras:={text!r} is not YAML: {reason(error)}") from error
-    topics = (
-        given if isinstance(given, dict) else dict.fromkeys(given, "") if _is_list_of_texts(given) else None
-    )
-    if not topics or not all(isinstance(one, str) for one in (*topics, *topics.values())):
+    names = list(given) if isinstance(given, (list, dict)) else []
+    topics = list(given.values()) if isinstance(given, dict) else [""] * len(names)
+    if not names or not all(isinstance(one, str) for one in (*names, *topics)):
         raise SettingsError(
             f"cameras:={text!r} names no cameras; expected names, '[front, rear]', or topics by name, "
             "'{front: /front/image_raw, rear: /rear/image_raw}'"
         )
-    read("cameras", list(topics) if isinstance(given, dict) else given)
-    return topics
-
-
-def _is_list_of_texts(given: object) -> bool:
-    return isinstance(given, list) and all(isinstance(one, str) for one in given)
+    return dict(zip(read("cameras", names), topics, strict=True))

@@ -1,8 +1,9 @@
 """A lifecycle node whose transitions say what went wrong, and that can bring itself up.
 
-For that (`autostart`) the node makes its transitions itself, since rclpy has no help in any distribution. What differs
-between Jazzy (rclpy 7) and Kilted (rclpy 9) or Rolling: a transition that does not fit the state, such as `activate`
-while unconfigured, is an RCLError in Jazzy, which as a service call would end the process, and an answer from Kilted on.
+For that (`autostart`) the node makes its transitions itself, since rclpy has no help in any distribution. One thing
+differs between Jazzy (rclpy 7) and Kilted (rclpy 9) or Rolling: a transition that does not fit the state, such as
+`activate` while unconfigured, is an RCLError in Jazzy, which as a service call would end the process, and an answer
+from Kilted on.
 """
 
 from __future__ import annotations

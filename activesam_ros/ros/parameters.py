@@ -100,7 +100,7 @@ DEFAULTS: Mapping[str, Value] = {spec.name: spec.default for spec in PARAMETERS}
 _SPECS = {spec.name: spec for spec in PARAMETERS}
 
 
-def read(name: str, value: Any) -> Value:
+def read(name: str, value: Any) -> Any:
     """Return the value of a parameter as rclpy gives it, in the type of its default.
 
     Raises:
