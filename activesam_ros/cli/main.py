@@ -61,6 +61,9 @@ def main() -> int:
     if own:
         # Ends with the help, the version, or the usage and the unknown argument.
         return run(_node_parser(program, name), lambda _: DONE, own)
+    if name in NODES:
+        # Signals wait until the program handles them: one that comes during the imports ends it like any other.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         return import_module(module).main()
     except ModuleNotFoundError as error:

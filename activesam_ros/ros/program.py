@@ -54,6 +54,7 @@ def run_program(
     ending = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ending.set())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         return run(ending)
