@@ -111,7 +111,7 @@ def plan_steps(
     cameras: Sequence[str],
     images: int,
     pool: Sequence[str],
-    words: int,
+    classes: int,
     bad_rate: float,
     edit_rate: float,
 ) -> Iterator[Send | Edit]:
@@ -124,7 +124,7 @@ def plan_steps(
         cameras: their names.
         images: number of images of each camera.
         pool: class names to choose from.
-        words: number of classes of every vocabulary, so that the node needs equal memory before and after.
+        classes: number of classes of every vocabulary, so that the node needs equal memory before and after.
         bad_rate: share of the frames that are bad, below one half.
         edit_rate: vocabulary changes per frame.
     """
@@ -139,7 +139,7 @@ def plan_steps(
         yield Send(camera, chance.randrange(images), chance.choice(list(Fault)) if bad else None)
         number += 1
         if chance.random() < edit_rate:
-            chosen = chance.sample(list(pool), words)
+            chosen = chance.sample(list(pool), classes)
             valid = chance.random() < 0.8
             yield Edit(tuple(chosen if valid else [*chosen[:-1], chosen[0].upper()]), valid)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 VOCABULARIES = (19, 59, 80, 150, 171)
 """Numbers of classes of Cityscapes, Pascal Context, COCO's objects, ADE20K and COCO-Stuff."""
-GROWING_WORDS = (10, 20, 40, 60, 100, 150, 250, 400, 600, 1000)
+GROWING_PROMPTS = (10, 20, 40, 60, 100, 150, 250, 400, 600, 1000)
 GROWING_SIZES = (672, 840, 1008, 1176, 1344)
 
 _TERA = 1e12
@@ -134,7 +134,7 @@ class WorkResult:
 def count_work(
     inputs: Assumptions,
     say: Callable[[str], None],
-    words: Sequence[int] = GROWING_WORDS,
+    prompts: Sequence[int] = GROWING_PROMPTS,
     sizes: Sequence[int] = GROWING_SIZES,
 ) -> WorkResult:
     """Count every variant on the published architecture, which needs no weights, for these prompts and image sizes."""
@@ -151,8 +151,8 @@ def count_work(
 
     say("counting the usual vocabularies")
     vocabularies = [found for number in VOCABULARIES for found in count(Scale(number))]
-    say(f"counting {words[0]} to {words[-1]} prompts")
-    growing_words = [found for number in words for found in count(Scale(number))]
+    say(f"counting {prompts[0]} to {prompts[-1]} prompts")
+    growing_words = [found for number in prompts for found in count(Scale(number))]
     growing_sizes = []
     for size in sizes:
         say(f"counting images of {size} pixels")
@@ -330,15 +330,15 @@ def _part_table(parts: Sequence[ModelPart]) -> str:
 @styled
 def plot(found: WorkResult) -> Figure:
     """Draw the stages with 150 prompts, and the growth with the vocabulary and the image, as a PNG."""
-    made, (bars, words, sizes) = figure(8.4, 3, gridspec_kw={"height_ratios": (1.0, 1.7, 1.7)})
+    made, (bars, prompts, sizes) = figure(8.4, 3, gridspec_kw={"height_ratios": (1.0, 1.7, 1.7)})
     _plot_stages(bars, [one for one in found.vocabularies if one.scale.words == _PROMPTS])
     _plot_growth(
-        words, found.growing_words, lambda one: one.scale.words, "prompts in the vocabulary", log=True
+        prompts, found.growing_words, lambda one: one.scale.words, "prompts in the vocabulary", log=True
     )
-    words.set_title("Work grows with the vocabulary")
+    prompts.set_title("Work grows with the vocabulary")
     _plot_growth(sizes, found.growing_sizes, lambda one: one.scale.image_size, "side of the image, pixels")
     sizes.set_title(f"and with the image, {_PROMPTS} prompts")
-    handles, labels = words.get_legend_handles_labels()
+    handles, labels = prompts.get_legend_handles_labels()
     made.legend(handles, labels, loc="outside lower center", ncols=3)
     return made
 

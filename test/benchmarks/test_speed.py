@@ -1,4 +1,4 @@
-"""Time and memory of the paths, here on few words and small images."""
+"""Time and memory of the variants, here on few classes and small images."""
 
 import json
 from contextlib import contextmanager, nullcontext
@@ -105,7 +105,7 @@ def test_a_system_that_does_not_forget_the_peak(monkeypatch, tmp_path, street_im
     assert path.run(street_image[::4, ::4]).peak is None
 
 
-def test_images_and_words():
+def test_images_and_class_names():
     first, second = drive_images(2, (40, 30))
     assert first.shape == (30, 40, 3) and (first != second).any()
     assert len(class_names("toytown", 60)) == 60

@@ -23,12 +23,12 @@ def asked(name, prompts, **settings):
 
 
 @pytest.mark.parametrize(
-    ("words", "previewed", "decoded"),
+    ("prompts", "previewed", "decoded"),
     [(19, 0, 19), (40, 0, 40), (59, 59, 12), (150, 150, 30), (171, 171, 35), (1000, 1000, 40)],
 )
-def test_an_image(words, previewed, decoded):
+def test_an_image(prompts, previewed, decoded):
     for name in ("as published", "paper"):
-        (one,) = asked(name, words)
+        (one,) = asked(name, prompts)
         assert (one.previewed, len(one.decoded), one.presence_only, one.encodings) == (
             previewed,
             decoded,
@@ -62,7 +62,7 @@ def test_a_sweep_is_counted_at_the_resolution_of_the_preview():
     assert not any(one.presence_only for one in cycle)
 
 
-def test_fewer_words_than_a_video_shows():
+def test_fewer_prompts_than_a_video_shows():
     assert {len(one.decoded) for one in asked("realtime", 5)} == {5}
 
 
@@ -73,7 +73,7 @@ def test_a_small_image_has_a_smaller_preview():
 
 @pytest.fixture(scope="module")
 def found():
-    return count_work(Assumptions(), lambda text: None, words=(20, 150), sizes=(1008,))
+    return count_work(Assumptions(), lambda text: None, prompts=(20, 150), sizes=(1008,))
 
 
 def test_the_headline(found):
