@@ -80,24 +80,3 @@ def test_a_node_that_cannot_start_ends_in_one_sentence(domain, tmp_path, capsys)
 def test_the_bare_segmenter_takes_the_parameters_of_the_node():
     given = {"model": "toytown", "vocabulary": ["road", "sky"], "prompt_cache": "off"}
     assert 0 < BareSegmenter(given, [np.zeros((24, 32, 3), np.uint8)]).seconds(0) < 60
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        "soak --frames 3",
-        "soak --bad-rate 0.5",
-        "soak --edit-rate 2",
-        "soak --unanswered 1",
-        "soak --size 16x16",
-        "cameras --rate 0",
-        "cameras --seconds 0",
-        "overhead --sizes 640",
-        "overhead --frames 1",
-    ],
-)
-def test_options_that_make_no_measurement(arguments, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(arguments.split())
-    assert ended.value.code == 2
-    assert arguments.split()[1] in capsys.readouterr().err

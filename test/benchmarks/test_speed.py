@@ -117,24 +117,9 @@ def test_the_command_line(measured, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(speed, "measure_speed", lambda options, say: given.append(options) or measured[0])
     line = "speed --classes 9 --size 320x240 --images 3 --cold --threads 2 --paths lean,plain --dtype float32"
     assert main([*line.split(), "--out", str(tmp_path)]) == 0
+    assert set(SPEED_VARIANTS) == set(VARIANTS)
     assert given == [
         SpeedOptions(("lean", "plain"), "toytown", "auto", "float32", 9, (320, 240), 3, True, threads=2)
     ]
     assert {path.name for path in tmp_path.iterdir()} == {"speed.md", "speed.json"}
     assert capsys.readouterr().out == (tmp_path / "speed.md").read_text()
-
-
-@pytest.mark.parametrize(("text", "named"), [("lean,fast", "'fast'"), ("lean,lean", "twice")])
-def test_paths_that_are_refused(capsys, text, named):
-    with pytest.raises(SystemExit):
-        main(["speed", "--paths", text])
-    assert named in capsys.readouterr().err
-
-
-def test_the_command_line_knows_every_path():
-    assert set(SPEED_VARIANTS) == set(VARIANTS)
-
-
-def test_a_model_that_is_not_there(capsys, tmp_path):
-    assert main(["speed", "--model", str(tmp_path / "nowhere"), "--paths", "lean"]) == 2
-    assert "does not exist" in capsys.readouterr().err

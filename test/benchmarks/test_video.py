@@ -18,7 +18,6 @@ from activesam_ros.benchmarks.video import (
     VideoOptions,
     VideoResult,
 )
-from activesam_ros.cli.bench import main
 from activesam_ros.model.flops import Workload
 from activesam_ros.results import EMPTY_SCHEDULE, ActiveClass, PreviewSchedule
 from activesam_ros.settings import PROFILES, SegmenterSettings
@@ -128,27 +127,3 @@ def test_every_variant_is_one_of_the_profile():
     for variant in video.VARIANTS:
         SegmenterSettings(**{**PROFILES["realtime"], **variant})
         assert any(PROFILES["realtime"][name] != value for name, value in variant.items())
-
-
-def test_the_command_refuses_a_vocabulary_without_the_street(capsys):
-    with pytest.raises(SystemExit):
-        main(["video", "--classes", "10"])
-    assert "'10'; expected a whole number from 20" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        (["--rate", "0"], "'0'; expected a number from 0.001"),
-        (["--rate", "-1"], "'-1'; expected a number"),
-        (["--rate", "inf"], "'inf'; expected a number"),
-        (["--rate", "nan"], "'nan'; expected a number"),
-        (["--json", "{folder}"], "is a folder; expected a file"),
-        (["--json", "{folder}/missing/found.json"], "there is no folder"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_the_command_refuses_what_would_fail_after_the_measurement(given, said, tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        main(["video", *(text.format(folder=tmp_path) for text in given)])
-    assert said in capsys.readouterr().err

@@ -20,7 +20,6 @@ from activesam_ros.benchmarks.vocabulary import (
     to_markdown,
     with_one_changed,
 )
-from activesam_ros.cli.bench import main
 from activesam_ros.errors import VocabularyError
 from activesam_ros.model.checkpoint import open_text_checkpoint
 from activesam_ros.prompts.hypernyms import TableHypernyms
@@ -160,15 +159,3 @@ def test_the_whole_benchmark():
     printed = to_markdown(found)
     for title in ("one class of 4, new", "warm cache", "after an unknown class", "`release`", "`keep`"):
         assert f"| {title}" in printed
-
-
-def test_a_model_that_is_not_there(capsys, tmp_path):
-    assert main(["vocabulary", "--model", str(tmp_path / "nowhere")]) == 2
-    assert "does not exist" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("option", ["--classes 2", "--repeats 0", "--threads 0", "--stream-frames 1"])
-def test_numbers_that_make_no_measurement(capsys, option):
-    with pytest.raises(SystemExit) as ended:
-        main(["vocabulary", *option.split()])
-    assert ended.value.code == 2 and option.split()[0] in capsys.readouterr().err
