@@ -11,9 +11,12 @@ REPOSITORY = Path(__file__).parent.parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the files with live nodes first, so that of two processes that share the files none ends with a long one."""
-    live = {item.path for item in items if "dds_environment" in getattr(item, "fixturenames", ())}
-    items.sort(key=lambda item: item.path not in live)
+    """Mark the tests that talk DDS as `live`, and run them first, so that no worker of several ends with a long file."""
+    talking = [item for item in items if "dds_environment" in getattr(item, "fixturenames", ())]
+    for item in talking:
+        item.add_marker(pytest.mark.live)
+    paths = {item.path for item in talking}
+    items.sort(key=lambda item: item.path not in paths)
 
 
 @pytest.fixture(scope="session", autouse=True)
