@@ -56,7 +56,7 @@ def read_class_map(path: Path) -> ClassMap:
     Raises:
         EvaluationError: the file cannot be read, or says something else.
     """
-    content = _yaml(path)
+    content = _read_yaml(path)
     if not isinstance(content, dict) or not content.get("classes"):
         raise EvaluationError(
             f"{path} names no classes; expected classes: {{0: road, 1: car}} or a list of names"
@@ -236,7 +236,7 @@ def read_mapping(path: Path) -> dict[str, str | None]:
     Raises:
         EvaluationError: the file cannot be read, or says something else.
     """
-    content = _yaml(path)
+    content = _read_yaml(path)
     if not isinstance(content, dict) or not content:
         raise EvaluationError(f"{path} maps nothing; expected lines such as 'automobile: car'")
     for name, target in content.items():
@@ -305,7 +305,7 @@ def _look_up(table: np.ndarray, image: np.ndarray, rest: int) -> np.ndarray:
     return np.where(known, table[np.where(known, image, 0)], np.int32(rest))
 
 
-def _yaml(path: Path) -> Any:
+def _read_yaml(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:

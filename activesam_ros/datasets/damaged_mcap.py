@@ -13,12 +13,7 @@ from mcap.exceptions import EndOfFile, McapError, RecordLengthLimitExceeded
 from mcap.opcode import Opcode
 from mcap.records import Channel, Chunk, DataEnd, Footer, McapRecord, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
-from rosbags.interfaces import (
-    Connection,
-    ConnectionExtRosbag2,
-    MessageDefinition,
-    MessageDefinitionFormat,
-)
+from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinition, MessageDefinitionFormat
 
 from activesam_ros.errors import EvaluationError, reason
 
@@ -122,7 +117,7 @@ class DamagedMcap:
                     if ended
                     else f"byte {position} of {size}: {_reason(error)}"
                 )
-                yield _beginning_of_chunk(file, position or _MAGIC_BYTES)
+                yield _beginning_of_chunk(file, position or _MAGIC_BYTES, size)
 
 
 class _Strict:
@@ -144,7 +139,7 @@ def _overlaps(chunk: Chunk, start: int | None, stop: int | None) -> bool:
     )
 
 
-def _beginning_of_chunk(file: BinaryIO, position: int) -> list[McapRecord]:
+def _beginning_of_chunk(file: BinaryIO, position: int, size: int) -> list[McapRecord]:
     """Read what there is of a chunk that begins at `position` and has no end; nothing if it is no chunk."""
     file.seek(position)
     head = file.read(_CHUNK_HEAD.size)
@@ -152,7 +147,7 @@ def _beginning_of_chunk(file: BinaryIO, position: int) -> list[McapRecord]:
         return []
     length = _CHUNK_HEAD.unpack(head)[1]
     name_length = _CHUNK_HEAD.unpack(head)[-1]
-    if name_length > len("zstd") or position + _RECORD_HEAD.size + length <= _size(file):
+    if name_length > len("zstd") or position + _RECORD_HEAD.size + length <= size:
         return []  # damaged rather than cut
     compression = file.read(name_length)
     file.read(8)  # the length of what follows
@@ -171,13 +166,6 @@ def _beginning_of_chunk(file: BinaryIO, position: int) -> list[McapRecord]:
     return records
 
 
-def _size(file: BinaryIO) -> int:
-    here = file.tell()
-    size = file.seek(0, 2)
-    file.seek(here)
-    return size
-
-
 def _reason(error: Exception) -> str:
     if isinstance(error, EndOfFile | RecordLengthLimitExceeded):  # the limit is the file
         return "the file ends"
@@ -185,12 +173,9 @@ def _reason(error: Exception) -> str:
 
 
 def _connection(channel: Channel, schema: Schema | None, count: int, owner: DamagedMcap) -> Connection:
-    kind = (
-        _FORMATS.get(schema.encoding, MessageDefinitionFormat.NONE)
-        if schema
-        else MessageDefinitionFormat.NONE
-    )
-    text = schema.data.decode(errors="replace") if schema and kind != MessageDefinitionFormat.NONE else ""
+    none = MessageDefinitionFormat.NONE
+    kind = _FORMATS.get(schema.encoding, none) if schema else none
+    text = schema.data.decode(errors="replace") if schema and kind != none else ""
     return Connection(
         id=channel.id,
         topic=channel.topic,

@@ -105,10 +105,7 @@ class LabelledBag:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._writer.__exit__(kind, error, trace)
 
@@ -121,11 +118,9 @@ class LabelledBag:
             labels: uint8 or uint16 [H, W]; None: the frame has no ground truth.
         """
         if isinstance(image, EncodedImage):
+            data = np.frombuffer(image.data, np.uint8)
             message = self._message(
-                _COMPRESSED_IMAGE,
-                header=self._header(stamp),
-                format=image.format,
-                data=np.frombuffer(image.data, np.uint8),
+                _COMPRESSED_IMAGE, header=self._header(stamp), format=image.format, data=data
             )
         else:
             message = self._image(stamp, image, "rgb8")
@@ -136,15 +131,15 @@ class LabelledBag:
 
     def _connection(self, topic: str, kind: str, latched: bool) -> Any:
         qos = Qos(
-            QosHistory.KEEP_LAST,
-            1 if latched else 10,
-            QosReliability.RELIABLE,
-            QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
-            _FOREVER,
-            _FOREVER,
-            QosLiveliness.AUTOMATIC,
-            _FOREVER,
-            False,
+            history=QosHistory.KEEP_LAST,
+            depth=1 if latched else 10,
+            reliability=QosReliability.RELIABLE,
+            durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
+            deadline=_FOREVER,
+            lifespan=_FOREVER,
+            liveliness=QosLiveliness.AUTOMATIC,
+            liveliness_lease_duration=_FOREVER,
+            avoid_ros_namespace_conventions=False,
         )
         return self._writer.add_connection(topic, kind, typestore=self._types, offered_qos_profiles=[qos])
 
@@ -215,10 +210,10 @@ class BagReport:
 def make_bag(
     pairs: Sequence[Pair], ids: LabelIds, class_names: Mapping[int, str], out: Path, options: BagOptions
 ) -> BagReport:
-    """Write images and label files as a rosbag2, whole or not at all.
+    """Write images and label files, in order, as a rosbag2, whole or not at all.
 
     Args:
-        pairs: in the order in which they are to be recorded.
+        pairs: images and label files.
         ids: what the values in the label files mean.
         class_names: id → name of every class that `ids` knows.
         out: folder of the recording.
@@ -248,7 +243,12 @@ def make_bag(
                 pixels.update({int(value): int(counts[value]) for value in np.flatnonzero(counts)})
                 unknown_pixels.update(unknown)
                 unknown_images.update(unknown.keys())
-            image = _encoded(pair, file) if compressed else file.rgb
+            image = file.encoded if compressed else file.rgb
+            if image is None:
+                raise DatasetError(
+                    f"{pair.image} is neither JPEG nor PNG, which alone can be recorded as they are; leave out "
+                    "--compressed"
+                )
             bag.write(START + round(index / options.rate * 1e9), image, labels)
     labelled = sum(pair.label is not None for pair in pairs)
     return BagReport(len(pairs), labelled, pixels, unknown_pixels, unknown_images)
@@ -259,13 +259,7 @@ def write_drive(
 ) -> None:
     """Render a drive through Toy Town and record it with ground truth; an older recording is replaced.
 
-    Args:
-        path: folder of the bag.
-        seed: of the street.
-        frames: number of frames.
-        rate: frames per second.
-        size: width and height in pixels.
-        storage: one of `STORAGES`.
+    The street is that of `seed`; `rate` is in frames per second, `size` is width and height in pixels.
     """
     world = World(seed, *size)
     shutil.rmtree(path, ignore_errors=True)
@@ -273,15 +267,6 @@ def write_drive(
         for index in tqdm(range(frames), desc="rendering the drive", unit="frame"):
             frame = world.render(index / rate)
             bag.write(START + round(index / rate * 1e9), frame.rgb, frame.labels)
-
-
-def _encoded(pair: Pair, file: ImageFile) -> EncodedImage:
-    if file.encoded is None:
-        raise DatasetError(
-            f"{pair.image} is neither JPEG nor PNG, which alone can be recorded as they are; leave out "
-            "--compressed"
-        )
-    return file.encoded
 
 
 def _check_sizes(pair: Pair, file: ImageFile, values: np.ndarray) -> None:

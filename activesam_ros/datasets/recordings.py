@@ -121,9 +121,8 @@ class Recording:
 
     def describe_topics(self) -> str:
         """List the topics with their types, for a message."""
-        return (
-            ", ".join(f"{name} ({topic.type})" for name, topic in self.topics.items()) or "no topics at all"
-        )
+        listed = ", ".join(f"{name} ({topic.type})" for name, topic in self.topics.items())
+        return listed or "no topics at all"
 
     def messages(
         self, topics: Iterable[str], start_s: float | None = None, end_s: float | None = None
@@ -164,10 +163,8 @@ class Recording:
             raise EvaluationError(
                 f"there is no recording {path}; give a rosbag2 folder, or an .mcap or .db3 file"
             )
-        if path.is_dir():
-            return self._open_folder(path)
-        if path.name == "metadata.yaml":
-            return self._open_folder(path.parent)
+        if path.is_dir() or path.name == "metadata.yaml":
+            return self._open_folder(path if path.is_dir() else path.parent)
         if path.suffix == ".bag":
             raise EvaluationError(
                 f"{path} is a ROS 1 bag; convert it first: rosbags-convert --src {path} --dst FOLDER"
@@ -212,7 +209,15 @@ class Recording:
         return storages
 
     def _open_file(self, path: Path) -> Storage:
-        storage = _open_storage(_unpacked(path, self._scratch) if path.suffix == ".zstd" else path)
+        unpacked = _unpacked(path, self._scratch) if path.suffix == ".zstd" else path
+        _refuse_short_database(unpacked)
+        storage: Storage
+        try:
+            storage = _IndexedStorage(unpacked)
+        except EvaluationError:
+            if unpacked.suffix != ".mcap":
+                raise
+            storage = DamagedMcap(unpacked)
         if storage.cut is not None:
             self._missing.append(f"{path.name} is incomplete ({storage.cut})")
         if _has_log(path):
@@ -256,8 +261,7 @@ class _Deserialiser:
     """Deserialises the messages of one connection."""
 
     def __init__(self, connection: Connection, known: Typestore) -> None:
-        self._topic = connection.topic
-        self._type = connection.msgtype
+        self._topic, self._type = connection.topic, connection.msgtype
         self._refusal = ""
         encoding = connection.ext.serialization_format
         if encoding != "cdr":
@@ -282,27 +286,13 @@ class _Deserialiser:
 
 
 def _topics(storages: Iterable[Storage]) -> dict[str, Topic]:
-    found: dict[str, list[Connection]] = {}
-    for storage in storages:
-        for connection in storage.connections:
-            found.setdefault(connection.topic, []).append(connection)
-    return {
-        name: Topic(
-            " or ".join(dict.fromkeys(one.msgtype for one in connections)),
-            sum(one.msgcount for one in connections),
-        )
-        for name, connections in sorted(found.items())
-    }
-
-
-def _open_storage(path: Path) -> Storage:
-    _refuse_short_database(path)
-    try:
-        return _IndexedStorage(path)
-    except EvaluationError:
-        if path.suffix != ".mcap":
-            raise
-    return DamagedMcap(path)
+    connections = [one for storage in storages for one in storage.connections]
+    topics = {}
+    for name in sorted({one.topic for one in connections}):
+        own = [one for one in connections if one.topic == name]
+        types = " or ".join(dict.fromkeys(one.msgtype for one in own))
+        topics[name] = Topic(types, sum(one.msgcount for one in own))
+    return topics
 
 
 def _refusal(path: Path, error: Exception) -> str:

@@ -114,7 +114,10 @@ class SampleReader:
 
     def __iter__(self) -> Iterator[Sample]:
         image_topic, labels_topic = self._topics
-        truths = None if labels_topic is None else self._truths(labels_topic)
+        truths = None
+        if labels_topic is not None:
+            messages = self._recording.messages([labels_topic])
+            truths = _LabelImages(messages, set(self._positions.values()))
         for index, image in enumerate(self._recording.messages([image_topic], *self._part)):
             if index % self._every:
                 continue
@@ -122,20 +125,15 @@ class SampleReader:
             stamp = _stamp(image)
             if stamp is None:
                 yield Sample(index, image.time_ns, None, error=image.error)
-            elif truth is None:
-                yield decode_sample(index, stamp, image.message, max_pixels=self._max_pixels)
             else:
-                yield decode_sample(index, stamp, image.message, truth.message, truth.error, self._max_pixels)
-
-    def _truths(self, topic: str) -> _LabelImages:
-        return _LabelImages(topic, self._recording.messages([topic]), set(self._positions.values()))
+                said = (truth.message, truth.error) if truth else (None, None)
+                yield decode_sample(index, stamp, image.message, *said, self._max_pixels)
 
 
 class _LabelImages:
     """Messages of label images by their position; reads on as far as needed, and keeps those that are wanted later."""
 
-    def __init__(self, topic: str, messages: Iterator[RecordedMessage], wanted: set[int]) -> None:
-        self._topic = topic
+    def __init__(self, messages: Iterator[RecordedMessage], wanted: set[int]) -> None:
         self._messages = enumerate(messages)
         self._wanted = wanted
         self._kept: dict[int, RecordedMessage] = {}
@@ -148,7 +146,7 @@ class _LabelImages:
                 self._kept[self._reached] = message
             if len(self._kept) > _MOST_KEPT:
                 self._kept.pop(next(iter(self._kept)))
-        missing = RecordedMessage(self._topic, 0, None, "it was recorded too far out of order")
+        missing = RecordedMessage("", 0, None, "it was recorded too far out of order")
         return self._kept.pop(position, missing)
 
 
@@ -209,13 +207,10 @@ def default_image_topic(recording: Recording, labels_topic: str | None = None) -
     found = [topic for topic in topics if topic not in twins and not _holds_measurements(recording, topic)]
     if len(found) == 1:
         return found[0]
+    problem = f"no topic with pictures; it has {recording.describe_topics()}"
     if found:
-        raise EvaluationError(
-            f"{recording.path} has several topics with images, name one: {', '.join(found)}"
-        )
-    raise EvaluationError(
-        f"{recording.path} has no topic with pictures; it has {recording.describe_topics()}"
-    )
+        problem = f"several topics with images, name one: {', '.join(found)}"
+    raise EvaluationError(f"{recording.path} has {problem}")
 
 
 def match_stamps(

@@ -92,7 +92,7 @@ class PerClassSegmenter:
             encodings=len(tokens),
         )
 
-    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    @torch.inference_mode()
     def _segment(self, rgb: np.ndarray) -> SegmentationResult:
         timer = StageTimer(self._checkpoint.device)
         vocabulary = self.prompts.vocabulary

@@ -175,19 +175,9 @@ def describe_run(
     machine: str,
     command: str,
 ) -> dict[str, Any]:
-    """Return the content of `run.json` as plain data.
+    """Return the content of `run.json` as plain data, as docs/evaluation-results.md describes it.
 
-    Args:
-        recording: path, topics and span.
-        model: name, device, number format and resolutions.
-        vocabulary: what was looked for.
-        matching: with the ground truth; None: there is none.
-        settings: of each method.
-        methods: name, description, differences and path of each.
-        corruptions: such as "fog:3".
-        seed: of the corruptions.
-        machine: that it ran on.
-        command: that asked for it.
+    `settings` are those of each method by its name; `matching` is None without ground truth.
     """
     return {
         "recording": dict(recording),

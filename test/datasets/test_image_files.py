@@ -71,7 +71,7 @@ def test_damaged_notes_of_a_camera_do_no_harm(tree):
 def test_damaged_files(tree, cut):
     path = tree.picture("a.png")
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(DatasetError, match="the image .*a.png cannot be read"):
+    with pytest.raises(DatasetError, match=r"the image .*a.png cannot be read"):
         read_image(path)
 
 
@@ -103,14 +103,14 @@ def test_colours_are_refused(tree):
 
 @pytest.mark.parametrize("content", ["", "no picture at all"])
 def test_no_picture(tree, content):
-    with pytest.raises(DatasetError, match="the label file .* cannot be read"):
+    with pytest.raises(DatasetError, match=r"the label file .* cannot be read"):
         read_labels(tree.text("damaged.png", content))
 
 
 def test_a_truncated_picture(tree):
     path = tree.labels("cut.png", *range(200))
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(DatasetError, match="the label file .* cannot be read"):
+    with pytest.raises(DatasetError, match=r"the label file .* cannot be read"):
         read_labels(path)
 
 
@@ -129,7 +129,7 @@ def test_label_maps_of_pascal_context(tree):
     with pytest.raises(DatasetError, match="has no variable LabelMap"):
         read_labels(path)
     path.write_text("no MATLAB")
-    with pytest.raises(DatasetError, match="the label file .* cannot be read"):
+    with pytest.raises(DatasetError, match=r"the label file .* cannot be read"):
         read_labels(path)
 
 

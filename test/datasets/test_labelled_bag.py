@@ -127,13 +127,13 @@ def test_compressed_images_are_the_files(tree, pairs, recorded, storage):
 
 def test_files_that_cannot_be_recorded_as_they_are(tree):
     pairs = [Pair(tree.picture("0.bmp"), None)]
-    with pytest.raises(DatasetError, match="0.bmp is neither JPEG nor PNG, .*; leave out --compressed"):
+    with pytest.raises(DatasetError, match=r"0.bmp is neither JPEG nor PNG, .*; leave out --compressed"):
         make_bag(pairs, IDS, CLASS_NAMES, tree.root / "bag", BagOptions(compressed=True))
 
 
 def test_a_failure_in_the_middle_leaves_nothing(tree, pairs):
     pairs[2].label.write_text("damaged")
-    with pytest.raises(DatasetError, match="2_labels.png cannot be read"):
+    with pytest.raises(DatasetError, match=r"2_labels.png cannot be read"):
         make_bag(pairs, IDS, CLASS_NAMES, tree.root / "bag", BagOptions())
     assert sorted(path.suffix for path in tree.root.iterdir()) == [".jpg", ".jpg", ".png", ".png", ".png"]
 

@@ -10,11 +10,7 @@ from activesam_ros.errors import DatasetError
 from activesam_ros.vocabulary.files import load_vocabulary_file, preset_names
 
 VOC = ("JPEGImages/{}.jpg", "SegmentationClass/{}.png", "ImageSets/Segmentation/val.txt")
-CONTEXT = (
-    "JPEGImages/{}.jpg",
-    "SegmentationClassContext/{}.png",
-    "ImageSets/SegmentationContext/val.txt",
-)
+CONTEXT = ("JPEGImages/{}.jpg", "SegmentationClassContext/{}.png", "ImageSets/SegmentationContext/val.txt")
 CONTEXT_ORIGINAL = ("JPEGImages/{}.jpg", "trainval/{}.mat", "ImageSets/Main/val.txt")
 STUFF = ("images/val2017/{}.jpg", "annotations/val2017/{}_labelTrainIds.png", None)
 STUFF_ORIGINAL = ("images/val2017/{}.jpg", "annotations/val2017/{}.png", None)
@@ -155,7 +151,7 @@ def test_folders_of_a_benchmark_that_do_not_lie_together(tree):
     found = benchmark_pairs_in(BENCHMARKS["context59"], images, labels, "val", chosen)
     assert [pair.image.stem for pair in found.pairs] == ["a"]
     (tree.root / "voc" / "ImageSets/Main/val.txt").unlink()
-    with pytest.raises(DatasetError, match="Main/val.txt is missing, .*; give it with --list"):
+    with pytest.raises(DatasetError, match=r"Main/val.txt is missing, .*; give it with --list"):
         benchmark_pairs_in(BENCHMARKS["context59"], images, labels, "val")
     with pytest.raises(DatasetError, match=r"has no label files of ADE20K; expected \*\.png"):
         benchmark_pairs_in(BENCHMARKS["ade20k"], images, labels, "val")
@@ -206,7 +202,7 @@ def test_own_images_by_a_list(tree):
     pairs = own_pairs(tree.root / "images", tree.root / "labels", listing=listing)
     assert [pair.image.name for pair in pairs] == ["b.jpg", "a.jpg"]
     listing.write_text("c\n")
-    with pytest.raises(DatasetError, match="list.txt names the image c, which is not in"):
+    with pytest.raises(DatasetError, match=r"list.txt names the image c, which is not in"):
         own_pairs(tree.root / "images", tree.root / "labels", listing=listing)
 
 
@@ -214,12 +210,14 @@ def test_own_folders_that_do_not_fit(tree):
     tree.text("images/a.jpg", "")
     tree.text("labels/a_mask.png", "")
     images, labels = tree.root / "images", tree.root / "labels"
-    with pytest.raises(DatasetError, match="none of the 1 images .* expected for a.jpg the file a.png"):
+    with pytest.raises(DatasetError, match=r"none of the 1 images .* expected for a.jpg the file a.png"):
         own_pairs(images, labels)
     assert own_pairs(images, labels, None, "_mask.png")[0].label == labels / "a_mask.png"
-    with pytest.raises(DatasetError, match="has no images; expected names that end in .jpg"):
+    with pytest.raises(DatasetError, match=r"has no images; expected names that end in .jpg"):
         own_pairs(labels, images, ".jpg")
-    with pytest.raises(DatasetError, match="there is no folder .*nowhere; expected the folder of the images"):
+    with pytest.raises(
+        DatasetError, match=r"there is no folder .*nowhere; expected the folder of the images"
+    ):
         own_pairs(tree.root / "nowhere", labels)
 
 

@@ -155,12 +155,11 @@ def test_wherever_an_mcap_is_cut_it_is_read_or_refused_in_one_sentence(bags, fra
         *range(len(whole) - 700, len(whole), 31),
     ]:
         path.write_bytes(whole[:cut])
-        try:
-            source = Recording(path)
-        except EvaluationError as refusal:
-            assert cut < 8 and "\n" not in str(refusal)
+        if cut < 8:
+            with pytest.raises(EvaluationError, match=r"^[^\n]*$"):
+                Recording(path)
             continue
-        with source:
+        with Recording(path) as source:
             got = everything(source)
             assert source.cut and got == expected[: len(got)] and len(got) >= before
             before = len(got)
@@ -263,7 +262,7 @@ def test_a_database_with_a_log_says_how_to_merge_it(bags, frames):
 
 def test_a_path_that_sqlite_cannot_take_is_told(bags, frames):
     path = bags.write(frames, "sqlite3").rename(bags.folder / "drive #1")
-    with pytest.raises(EvaluationError, match="cannot be opened under a path with .* rename it"):
+    with pytest.raises(EvaluationError, match=r"cannot be opened under a path with .* rename it"):
         Recording(path)
     with Recording(bags.write(frames, "mcap", name="drive #2")) as source:
         assert everything(source) == recorded(bags, frames)
@@ -276,7 +275,7 @@ def test_a_disk_that_fails_is_told(bags, frames, monkeypatch):
         raise OSError(5, "Input/output error", str(folder))
 
     monkeypatch.setattr(type(path), "iterdir", fail)
-    with pytest.raises(EvaluationError, match="recording cannot be read: .* Input/output error"):
+    with pytest.raises(EvaluationError, match=r"recording cannot be read: .* Input/output error"):
         Recording(path)
 
 

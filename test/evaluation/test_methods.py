@@ -312,7 +312,7 @@ def test_the_formula_equals_a_counted_video(counted_segmenter, flops, street_ima
     for _ in range(4):
         results = []
         with sdpa_kernel(SDPBackend.MATH):
-            operations = counted(lambda: results.append(video.segment(street_image, memory)))
+            operations = counted(lambda kept=results: kept.append(video.segment(street_image, memory)))
         asked = workload_of(video, results[0])
         ways.append((asked.previewed > 0, asked.presence_only > 0))
         assert flops.count(METHODS["active"], video, results[0]).total == operations

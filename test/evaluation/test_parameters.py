@@ -100,7 +100,7 @@ def test_a_file_of_words(tmp_path):
 
 def test_one_class_with_aliases_ends_in_a_semicolon():
     assert read_parameters(vocabulary="person, pedestrian;").vocabulary.names == ("person",)
-    with pytest.raises(VocabularyError, match="'road, car, sky' would be one class.*semicolons"):
+    with pytest.raises(VocabularyError, match=r"'road, car, sky' would be one class.*semicolons"):
         read_parameters(vocabulary="road, car, sky")
 
 
@@ -143,7 +143,7 @@ def test_what_is_wrong_with_a_file_is_said(file, content, said):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(SettingsError, match="parameter file .*missing.yaml cannot be read"):
+    with pytest.raises(SettingsError, match=r"parameter file .*missing.yaml cannot be read"):
         read_parameters(tmp_path / "missing.yaml")
     with pytest.raises(VocabularyError, match="nonexistent"):
         read_parameters(vocabulary="nonexistent")

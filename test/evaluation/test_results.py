@@ -306,5 +306,5 @@ def test_a_damaged_record_names_its_line(folder_of, told):
     folder = folder_of(record())
     with folder.records_path.open("a") as file:
         file.write("{}\n")
-    with pytest.raises(EvaluationError, match="line 2 of .*records.jsonl is no record"):
+    with pytest.raises(EvaluationError, match=r"line 2 of .*records.jsonl is no record"):
         finalize(folder)

@@ -97,7 +97,7 @@ def test_overwriting_removes_what_the_run_left_and_nothing_else(begun):
 def test_files_of_something_else_are_never_touched(folder, overwrite):
     folder.path.mkdir(parents=True)
     (folder.path / "thesis.txt").write_text("years of work")
-    with pytest.raises(EvaluationError, match="files that are no evaluation.*--out"):
+    with pytest.raises(EvaluationError, match=r"files that are no evaluation.*--out"):
         folder.begin(ASKED, overwrite)
     assert [path.name for path in folder.path.iterdir()] == ["thesis.txt"]
 
@@ -120,7 +120,7 @@ def test_a_folder_without_a_run_says_so(folder, content):
     folder.path.mkdir(parents=True)
     if content is not None:
         (folder.path / "run.json").write_bytes(content.encode("utf-8", "surrogateescape"))
-    with pytest.raises(EvaluationError, match="no folder of an evaluation: run.json is missing or damaged"):
+    with pytest.raises(EvaluationError, match=r"no folder of an evaluation: run.json is missing or damaged"):
         folder.description()
 
 
@@ -138,7 +138,7 @@ def test_labels_that_cannot_be_written_are_told(folder):
     folder.path.mkdir(parents=True)
     # A folder is where the file would be.
     folder._prediction_path("active", "", 0).mkdir(parents=True)
-    with pytest.raises(EvaluationError, match="000000.png cannot be written; see that the disk has room"):
+    with pytest.raises(EvaluationError, match=r"000000.png cannot be written; see that the disk has room"):
         folder.save_prediction("active", "", 0, np.zeros((2, 2), np.uint8))
 
 
@@ -268,7 +268,7 @@ def test_the_last_record_of_a_frame_stands(tmp_path):
 def test_a_broken_line_is_named(tmp_path):
     path = tmp_path / "records.jsonl"
     path.write_text("{}\n{\n")
-    with pytest.raises(EvaluationError, match="line 1 of .*records.jsonl"):
+    with pytest.raises(EvaluationError, match=r"line 1 of .*records.jsonl"):
         read_records(path)
 
 
@@ -278,5 +278,5 @@ def test_a_file_that_is_not_open_takes_nothing(tmp_path):
 
 
 def test_numbers_that_json_does_not_know_are_refused(tmp_path):
-    with RecordFile(tmp_path / "records.jsonl") as file, pytest.raises(ValueError):
+    with RecordFile(tmp_path / "records.jsonl") as file, pytest.raises(ValueError, match="JSON compliant"):
         file.append(FrameRecord(0, 0, "active", work=float(np.nan)))

@@ -191,7 +191,7 @@ def test_frame_alone():
 
 
 def test_records_of_another_matching_are_refused():
-    with pytest.raises(EvaluationError, match="frame 4 .active. was scored with 2 classes; expected the 3"):
+    with pytest.raises(EvaluationError, match=r"frame 4 .active. was scored with 2 classes; expected the 3"):
         summarise([record(4, truth=scores(((0, 0, 1),)))], ("road", "car", "sky"))
 
 
