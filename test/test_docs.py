@@ -5,14 +5,17 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import textwrap
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from activesam_ros.cli import main
 from activesam_ros.ros.parameters import DEFAULTS
+from activesam_ros.toytown.world import World
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -243,3 +246,19 @@ def test_an_answer_is_two_clicks_away(subject: str) -> None:
     table = re.search(r"^\| what you see .*?\n\n", page.read_text(), re.M | re.S)[0]
     rows = [row for row in table.splitlines() if re.search(subject, row, re.I)]
     assert rows and all("](#" in row for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("page", "heading"), [("README.md", "The library"), ("docs/profiles.md", "Guarantees")], ids=str
+)
+def test_a_library_example_runs(
+    page: str, heading: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", (ROOT / page).read_text(), re.M | re.S)[1]
+    code = re.search(r"(?:^    .*\n|^\n)*^    .*import ActiveSegmenter\n(?:^    .*\n|^\n)*", section, re.M)[0]
+    monkeypatch.chdir(tmp_path)
+    rgb = World(3).render(2.0).rgb
+    Image.fromarray(rgb).save("street.png")
+    names = {"video": [(rgb, 0.0), (rgb, 0.1)], "frames": [(rgb, 0.0), (rgb, 0.1)]}
+    exec(textwrap.dedent(code), names)
+    assert names["result"].labels.shape == rgb.shape[:2]
