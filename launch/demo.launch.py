@@ -65,7 +65,8 @@ def start(context: LaunchContext, given: dict[str, str]) -> list:
     namespace = namespace_in_force(given)
     shown = camera.output(namespace, "overlay")
     hint = LogInfo(
-        msg=f"labels are made once somebody looks: rviz:=true, or `ros2 run rqt_image_view rqt_image_view {shown}`, or "
+        msg=f"labels are published once there is a subscriber: rviz:=true, or `ros2 run rqt_image_view rqt_image_view "
+        f"{shown}`, or "
         f"`ros2 topic hz {camera.output(namespace, 'labels')}`"
     )
     return [*all_required(needed), *needed, *rviz_nodes(given, cameras), hint]

@@ -44,7 +44,7 @@ ARGUMENTS = (
     Argument("out", "evaluation", "Folder of the report."),
     Argument("overwrite", "false", "Whether an evaluation that is in it may be removed."),
     *NODE_ARGUMENTS,
-    Argument("unanswered", "4", "So many images may be on their way."),
+    Argument("unanswered", "4", "Maximum number of images that are on their way."),
     Argument(
         "timeout", "300.0", "Seconds that the player waits for the others to start, and for any answer later."
     ),

@@ -121,11 +121,11 @@ class Evaluator(Node):
 
     Listens to `image` or `image/compressed`, `ground_truth/labels` (or that with `/compressed`),
     `ground_truth/label_info`, `activesam/labels`, `activesam/active_classes`, `activesam/vocabulary` and
-    `replay/ended`. Tells on `~/seen` which images it has taken, so that a player can wait for it. It takes images as
-    soon as it knows words, settings and classes, and not before. All but `report` is for the executor's thread.
+    `replay/ended`. Publishes on `~/seen` the headers of the images that it has taken, so that a player can wait for it.
+    It takes images once it knows vocabulary, settings and true classes. All but `report` is for the executor's thread.
 
     Attributes:
-        finished: set when the player has told the end and every image is judged.
+        finished: set once the replay has ended and every image is evaluated.
     """
 
     def __init__(self, **node_options: object) -> None:
@@ -167,7 +167,7 @@ class Evaluator(Node):
             self._subscribe_images("ground_truth/labels", self._on_truth)
             self.create_subscription(LabelInfo, self._truth_info, self._on_label_info, qos.latched_out())
         self._parameter_client = AsyncParameterClient(self, NODE)
-        # Last: subscriptions are made known in this order. Once the words have come, labels will not be missed.
+        # Last: subscriptions are discovered in this order. Once the vocabulary has come, labels will not be missed.
         self.create_subscription(Vocabulary, f"{NODE}/vocabulary", self._on_vocabulary, qos.latched_out())
         self.create_timer(_PULSE_SECONDS, self._pulse, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -206,7 +206,7 @@ class Evaluator(Node):
     def _lacking(self) -> str | None:
         """Return what has to be known before images are taken."""
         if self._vocabulary is None:
-            return f"the words of the node on {self.resolve_topic_name(NODE)}/vocabulary"
+            return f"the vocabulary of the node on {self.resolve_topic_name(NODE)}/vocabulary"
         if self._node_values is None:
             return f"the parameters of the node {self.resolve_topic_name(NODE)}"
         if self._given.ground_truth and self._class_map is None:
@@ -288,7 +288,8 @@ class Evaluator(Node):
             self._vocabulary, self._revision = message, message.revision
         elif message.revision != self._revision:
             self.get_logger().warning(
-                f"the node has other words now (revision {message.revision}); images labelled with them are not judged"
+                f"the node has another vocabulary now (revision {message.revision}); images labelled with it are not "
+                "evaluated"
             )
 
     def _on_label_info(self, message: LabelInfo) -> None:
@@ -342,12 +343,12 @@ class Evaluator(Node):
             self.get_logger().info(f"waiting for {self._lacking()}")
         elif self._run.frames:
             score = self._run.mean_iou
-            told = "" if score is None else f", mIoU {100 * score:.1f} %"
+            metric = "" if score is None else f", mIoU {100 * score:.1f} %"
             failed = f", {self._run.failed} of them failed" if self._run.failed else ""
-            self.get_logger().info(f"{self._run.frames} images judged{failed}{told}")
+            self.get_logger().info(f"{self._run.frames} images judged{failed}{metric}")
 
     def _finish_if_done(self, end: ReplayEnd, quiet: float) -> None:
-        # The end may overtake what was told before it on other topics.
+        # The end may overtake earlier messages on other topics.
         complete = self._sync.images >= end.images and not self._sync.unanswered
         here = complete and quiet > _PULSE_SECONDS
         settled = quiet > _SETTLE_SECONDS
@@ -369,8 +370,8 @@ class Evaluator(Node):
         if frame.active is not None and frame.active.vocabulary_revision != self._revision:
             run.add_failed(
                 sample,
-                f"it was labelled with the words of revision {frame.active.vocabulary_revision}, but the run is about "
-                f"those of revision {self._revision}",
+                f"it was labelled with revision {frame.active.vocabulary_revision} of the vocabulary, the run is about "
+                f"revision {self._revision}",
             )
             return
         labels = image_to_ids(frame.labels.message)
@@ -407,19 +408,19 @@ def command_line(parameters: Mapping[str, Any], remappings: Mapping[str, str]) -
         parameters: values by name; a list must not be empty.
         remappings: new name by old name.
     """
-    words = ["ros2", "run", "activesam_ros", "evaluator"]
+    parts = ["ros2", "run", "activesam_ros", "evaluator"]
     if parameters or remappings:
-        words.append("--ros-args")
+        parts.append("--ros-args")
     # JSON is YAML; its quotes keep a text a text that looks like a number.
     for name, value in parameters.items():
-        words += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
+        parts += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
     for old, new in remappings.items():
-        words += ["-r", f"{old}:={new}"]
-    return shlex.join(words)
+        parts += ["-r", f"{old}:={new}"]
+    return shlex.join(parts)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Evaluate until the player tells the end, SIGINT or SIGTERM; then write the report of what was done.
+    """Evaluate until the replay ends, SIGINT or SIGTERM; then write the report of what was done.
 
     Args:
         arguments: command line including the program's name; None: that of the process.

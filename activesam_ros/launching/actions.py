@@ -82,7 +82,7 @@ def carry_images() -> list[SetEnvironmentVariable]:
     """Set the transport for all that is launched, unless the user has chosen one."""
     if transport_is_chosen(os.environ):
         return []
-    # Fast DDS's default transport loses best-effort images above about 0.5 MB without a word.
+    # Fast DDS's default transport loses best-effort images above about 0.5 MB silently.
     return [SetEnvironmentVariable("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")]
 
 

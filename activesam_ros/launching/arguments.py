@@ -66,7 +66,7 @@ NODE_ARGUMENTS: tuple[Argument, ...] = (
     Argument(
         "profile",
         "",
-        "paper: every frame for itself; realtime: a stream, of which the last frame tells most of the next; empty: "
+        "paper: every frame by itself; realtime: a stream, which reuses what is known from the frames before; empty: "
         "that of params_file.",
         choices=("", *PROFILES),
     ),

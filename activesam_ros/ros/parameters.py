@@ -72,7 +72,7 @@ class Policy:
     )
     image_timeout: float = parameter(
         5.0,
-        "After so many seconds without an image, while somebody subscribes to results, the node warns and says why.",
+        "After this many seconds without an image, while results have subscribers, the node warns and says why.",
         limits=(0.1, 3600.0),
     )
     worker_timeout: float = parameter(

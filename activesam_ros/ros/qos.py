@@ -96,7 +96,7 @@ def overrides_checked() -> Iterator[None]:
     except (InvalidQosOverridesError, InvalidParameterTypeException) as error:
         raise SettingsError(str(error).replace(" with id `None`,", "")) from error
     except RuntimeError as error:
-        # A word that is no policy at all; rclpy has no class of its own for that.
+        # The name of no policy; rclpy has no exception class of its own for that.
         if "Unexpected QoS override" not in str(error):
             raise
         raise SettingsError(

@@ -92,7 +92,7 @@ class PlayerParameters:
         label_info: topic of the names of its classes; empty: the one beside `labels`, if there is one.
         start: seconds after the recording's start.
         end: likewise; 0: up to its end.
-        unanswered: so many images may be on their way.
+        unanswered: maximum number of images that are on their way.
         listeners: names of nodes that have to subscribe to the images too, and tell on their topic `~/seen` which
             of them they have taken.
         timeout: seconds to wait for the others at the start, and for any answer later.
@@ -161,7 +161,7 @@ class Player(Node):
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._labels = self.create_subscription(Image, LABELS, self._on_labels, answers)
         self._serves = False
-        # Last: subscriptions are made known in this order. Whoever has its words knows that labels are wanted.
+        # Last: subscriptions are discovered in this order, so a node whose vocabulary has come knows that of ~/labels.
         self.create_subscription(Vocabulary, "activesam/vocabulary", self._on_vocabulary, qos.latched_out())
 
     def play(self) -> ReplayEnd:
@@ -212,7 +212,7 @@ class Player(Node):
         except EvaluationError as error:
             if self._given.label_info:
                 raise
-            # Whoever compares may know the names from a file.
+            # The evaluator may know the names from a file.
             self.get_logger().warning(f"names of the classes are not played: {error}")
             return
         infos = self.create_publisher(LabelInfo, _TRUTH_INFO, qos.latched_out())

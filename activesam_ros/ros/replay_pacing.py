@@ -1,4 +1,4 @@
-"""When a replay begins, and how fast it goes: whoever takes the images sets the pace."""
+"""When a replay begins, and how fast it goes: the slowest listener sets the pace."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Pacing:
 
     @property
     def abandoned(self) -> int:
-        """Number of images that nobody waits for any more without an answer to them or to a later one."""
+        """Number of images without an answer, to them or to a later one, that are no longer waited for."""
         with self._changed:
             return self._abandoned
 
@@ -91,7 +91,7 @@ class Pacing:
 
 
 class Stillness:
-    """Tells from the counts that a node publishes once a second whether it has done all that it got.
+    """Detects, from the counts that a node publishes once a second, that it has finished all that it received.
 
     Frames that it refused or that failed get no labels, so labels alone do not tell.
     """
@@ -131,7 +131,7 @@ class Surroundings:
         image_topic: that it publishes.
         labels_topic: that answers are expected on.
         labelling: names of the nodes that publish it.
-        active: whether the node has said its words, which it does once it serves.
+        active: whether the node has announced its vocabulary, which it does once it serves.
         subscribers: of the images: whether each subscribes reliably, by the node's name.
         matched: number of subscribers that the images will reach.
         listeners: names of further nodes that have to listen.

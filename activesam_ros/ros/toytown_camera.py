@@ -74,7 +74,7 @@ class ToytownCamera(Node):
 
     Publishes `image_raw`, `camera_info` and `ground_truth/labels` (mono8, 255: no class) with one stamp, that of the
     node's clock, and `ground_truth/label_info`, latched. The street passes as fast as time does, however many images
-    are made of it; nothing is rendered while nobody subscribes to images or truth.
+    are made of it; nothing is rendered without a subscriber to images or truth.
     """
 
     def __init__(self, **node_options: object) -> None:

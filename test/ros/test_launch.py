@@ -18,6 +18,8 @@ from launch import LaunchContext
 
 from .launching import LAUNCH_FILES, launches
 
+pytestmark = pytest.mark.live
+
 CAMERA, DEMO = (LAUNCH_FILES / f"{name}.launch.py" for name in ("camera", "demo"))
 
 

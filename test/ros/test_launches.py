@@ -13,6 +13,8 @@ import pytest
 pytest.importorskip("launch_ros", reason="launch_ros is missing; it comes with a ROS installation")
 pytest.importorskip("launch_testing", reason="launch_testing is missing; it comes with a ROS installation")
 
+pytestmark = pytest.mark.live
+
 FILES = sorted((Path(__file__).parent / "launches").glob("*_launch.py"))
 RUN = "import sys; from launch_testing.launch_test import main; sys.exit(main())"
 

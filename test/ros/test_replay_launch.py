@@ -15,6 +15,8 @@ from activesam_ros.errors import SettingsError
 
 from .launching import LAUNCH_FILES, launches
 
+pytestmark = pytest.mark.live
+
 FILE = LAUNCH_FILES / "replay.launch.py"
 GIVEN = ("model:=toytown", "labels:=/ground_truth/labels", "vocabulary:=[road, 'car, automobile', sky]")
 

@@ -19,6 +19,8 @@ from activesam_ros.toytown.world import World
 
 from .program import Program
 
+pytestmark = pytest.mark.live
+
 FRAMES = 8
 # Frames that cannot be read, and one whose truth is of another size.
 UNREADABLE = (3, FRAMES - 1)
