@@ -260,8 +260,11 @@ class ActiveSegmenter:
         timer = StageTimer(self._checkpoint.device)
         memories = memories or [None] * len(pixels)
         require_distinct(memories)
+        texts, settings = prompts.vocabulary.prompts, self.settings
+        single = FramePlan(single_image_schedule(len(texts), settings), texts, settings)
         frames = [
-            (rgb, self._plan(rgb, prompts, memory)) for rgb, memory in zip(pixels, memories, strict=True)
+            (rgb, memory.plan(rgb, texts, settings) if memory else single)
+            for rgb, memory in zip(pixels, memories, strict=True)
         ]
         encoded = self._image_batch.map(frames, lambda batch: self._encode(batch, prompts, timer))
         timings = timer.seconds(max(len(frames), 1))
@@ -320,6 +323,7 @@ class ActiveSegmenter:
     def _encode(
         self, frames: Sequence[tuple[np.ndarray, FramePlan]], prompts: PromptSet, timer: StageTimer
     ) -> list[EncodedImage]:
+        """First stage: preview, features at full resolution, and the active set of each image."""
         previewed = [
             (rgb, plan.schedule.prompts) for rgb, plan in frames if plan.schedule.mode in ("full", "sweep")
         ]
@@ -367,6 +371,7 @@ class ActiveSegmenter:
         return presence
 
     def _decode(self, encoded: EncodedImage, bucket_size: int, timer: StageTimer) -> SegmentationResult:
+        """Second stage: decode the active prompts in buckets, fuse them into class scores, calibrate and label."""
         settings, vocabulary = self.settings, encoded.prompts.vocabulary
         owner = vocabulary.prompt_classes
         presence: dict[int, float] = {}
@@ -405,12 +410,6 @@ class ActiveSegmenter:
         if prompts is None:
             raise VocabularyError("no vocabulary is set; call set_vocabulary before the first image")
         return pixels, prompts
-
-    def _plan(self, rgb: np.ndarray, prompts: PromptSet, memory: StreamMemory | None) -> FramePlan:
-        texts = prompts.vocabulary.prompts
-        if memory is not None:
-            return memory.plan(rgb, texts, self.settings)
-        return FramePlan(single_image_schedule(len(texts), self.settings), texts, self.settings)
 
     def _first_plan(self, prompts: PromptSet) -> FramePlan:
         texts = prompts.vocabulary.prompts

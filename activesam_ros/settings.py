@@ -69,86 +69,52 @@ class SegmenterSettings:
         None, 16, 4096, "Side in pixels of the square image of the decoding pass; None: the model's own."
     )
     preview_resolution: int = _integer(
-        672,
-        16,
-        4096,
-        "Side in pixels of the square image of the presence preview; two thirds of the full resolution where it "
-        "is not below that.",
+        672, 16, 4096, "Side in pixels of the preview's image; 2/3 of full_resolution if that is not larger."
     )
     keep_fraction: float = _number(
         0.20, 1, "Share of the prompts that the preview keeps, by presence.", open_low=True
     )
     max_active: int = _integer(
-        40,
-        1,
-        65_535,
-        "Maximum number of prompts that are decoded; a vocabulary with no more skips the preview.",
+        40, 1, 65_535, "Maximum number of decoded prompts; a vocabulary with no more skips the preview."
     )
     bucket_size: int = _integer(
-        32,
-        1,
-        1024,
-        "Number of prompts that are decoded together: affects memory and speed, not the labels.",
+        32, 1, 1024, "Number of prompts decoded together: affects memory and speed, not the labels."
     )
     confidence_threshold: float = _number(
-        0.3, 1, "Minimum score (object score times presence) of an instance mask; lower ones are ignored."
+        0.3, 1, "Minimum score (object score times presence) of an instance mask."
     )
     background_threshold: float = _number(
-        0.0,
-        1,
-        "Pixels whose margin-aware score is below this (to the power margin_exponent) become background; 0 switches "
-        "that off.",
+        0.0, 1, "Pixels whose margin-aware score is below this ^ margin_exponent become background; 0: off."
     )
     margin_exponent: float = _number(1.25, 10, "Exponent of background_threshold.", open_low=True)
     neighbor_tokens: int = _integer(
-        2,
-        0,
-        16,
-        "Number of context tokens appended to each prompt from the most similar other prompts of the vocabulary.",
+        2, 0, 16, "Number of context tokens per prompt from the most similar other prompts."
     )
     hypernym_tokens: int = _integer(
-        2,
-        0,
-        16,
-        "Number of context tokens appended to each prompt from its hypernyms, of which the built-in sources know "
-        "two at most.",
+        2, 0, 16, "Number of context tokens per prompt from its hypernyms; built-in sources know at most two."
     )
     presence_floor: float = _number(
-        0.0,
-        1,
-        "Prompts whose last known presence is below this are not decoded, except the one with the highest presence.",
+        0.0, 1, "Prompts with a lower last known presence are not decoded, except the most present one."
     )
     preview_period: int = _integer(
         1,
         1,
         10_000,
-        "Every prompt is scored or decoded at least once in this many frames of a stream; 1: the preview scores all in "
-        "every frame, as published.",
+        "Every prompt is scored or decoded at least once in so many frames; 1: all in every one.",
     )
     preview_way: str = _choice(
         ("share", "sweep"),
-        "How inactive prompts are scored if preview_period is above 1: share scores a few in every frame, at full "
+        "How inactive prompts are scored with a preview_period above 1: share scores a few in every frame, at full "
         "resolution; sweep scores all in one preview now and then.",
     )
     preview_likely: int = _integer(
-        0,
-        0,
-        10_000,
-        "With preview_way share, number of the inactive prompts most likely to appear that are scored additionally "
-        "in every frame.",
+        0, 0, 10_000, "With preview_way share, number of likely prompts scored additionally in every frame."
     )
     leave_after: int = _integer(
-        3,
-        1,
-        1000,
-        "With a preview_period above 1, number of successive frames without selection after which an active prompt is "
-        "no longer decoded.",
+        3, 1, 1000, "Successive frames without selection after which an active prompt is no longer decoded."
     )
     change_threshold: float = _number(
-        0.65,
-        1,
-        "With a preview_period above 1, all prompts are scored anew if the image differs from the last frame by more "
-        "than this; 1: never.",
+        0.65, 1, "All prompts are scored anew if an image differs from the last one by more; 1: never."
     )
     max_pixels: int = _integer(8_300_000, 1, 100_000_000, "Images with more pixels are refused.")
 
