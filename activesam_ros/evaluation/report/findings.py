@@ -31,13 +31,9 @@ _WEAKEST = 3
 
 @dataclass(frozen=True)
 class Finding:
-    """The answer to one question.
+    """The answer to one question: a number with its unit, empty if there is none, and what it means.
 
     Attributes:
-        question: as a reader asks it.
-        figure: the number that answers it, with its unit; empty: there is none.
-        unit: what the figure is.
-        sentences: what it means.
         bar: shares of a whole, drawn as a bar; empty: none.
     """
 
@@ -50,12 +46,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Pixels of one class that are labelled as another.
-
-    Attributes:
-        truth, label: the classes; `label` may be `NO_CLASS`.
-        of_class, of_all: shares of the pixels of the class, and of all counted pixels.
-    """
+    """Pixels of one class that are labelled as another, as shares of its pixels and of all counted pixels."""
 
     truth: str
     label: str
@@ -122,10 +113,7 @@ def findings(
 ) -> tuple[Finding, ...]:
     """Answer the questions for the first method on clean images; empty if nothing was labelled.
 
-    Args:
-        results: of the run.
-        records: of the run.
-        vocabulary: number of its classes; None: unknown.
+    `vocabulary` is the number of its classes; None: unknown.
     """
     first = results.summary(results.methods[0]) if results.methods else None
     if first is None or not first.labelled:

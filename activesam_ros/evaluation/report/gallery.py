@@ -35,16 +35,13 @@ _NEIGHBOUR_WEIGHT = 0.5
 
 @dataclass(frozen=True)
 class GalleryFrame:
-    """A frame that has pictures.
+    """A frame that has pictures, with scores of its own as in its FrameRecord.
 
     Attributes:
-        index, stamp: as in its FrameRecord.
         badness: 0 (perfect) to 1; None if there is nothing to compare with.
         kept_as: "worst", "spread" or "worst spread".
         panels: (title, file relative to the folder of pictures) from left to right.
         classes, errors: as in `Panels`.
-        mean_iou, pixel_accuracy: of this frame alone, in 0..1; None without truth.
-        agreement: as in its FrameRecord.
         missed: names of the classes in the truth that were not decoded (see `TruthScores.missed`).
     """
 
@@ -75,10 +72,10 @@ class Gallery:
         worst: int = WORST,
         spread: int = SPREAD,
     ) -> None:
-        """Open the gallery of a folder.
+        """Open the gallery of a folder, which is made if it is missing.
 
         Args:
-            folder: made if it is missing.
+            folder: of the pictures.
             vocabulary: gives names and colours.
             matching: between its classes and those of the ground truth; None: there is no truth.
             worst: number of worst frames to keep.
@@ -104,19 +101,15 @@ class Gallery:
         reference: np.ndarray | None = None,
         reference_name: str = "full-vocabulary",
     ) -> bool:
-        """Keep pictures of a frame if it is among the worst so far or next in the spread.
+        """Keep pictures of a frame if it is among the worst so far or next in the spread; tell whether it is kept.
 
         Args:
             record: of the frame.
             rgb: uint8 [H, W, 3].
             labels: class ids, integers [H, W].
-            truth: indices of evaluated classes, integers [H, W], negative where the truth does not count; None: there
-                is none.
+            truth: indices of evaluated classes, integers [H, W], negative where the truth does not count; None: unknown.
             reference: without truth, the labels of a reference method, integers [H, W]; None: there is none.
             reference_name: name of that method.
-
-        Returns:
-            Whether it was kept.
 
         Raises:
             OSError: the folder cannot be written to.

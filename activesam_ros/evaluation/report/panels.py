@@ -63,10 +63,8 @@ class ClassColours:
 
     Attributes:
         unlabeled_id: label of pixels without a class.
-        names: name of each class id of the vocabulary.
-        colours: colour of each class id; ids of one evaluated class have one colour.
-        classes: names of the evaluated classes; empty without ground truth.
-        class_colours: their colours.
+        names, colours: by class id of the vocabulary; ids of one evaluated class have one colour.
+        classes, class_colours: of the evaluated classes; empty without ground truth.
         label_index: index of the evaluated class of each class id that has one.
     """
 
@@ -132,8 +130,7 @@ class Panels:
     Attributes:
         pictures: (title, uint8 [h, w, 3]) from left to right.
         classes: the visible classes, largest first.
-        errors: what the colours of the last picture mean, with the share of the counted pixels as `labels`; empty if
-            there is nothing to compare with.
+        errors: what the colours of the last picture mean, with shares of the counted pixels; empty without comparison.
     """
 
     pictures: tuple[tuple[str, np.ndarray], ...]
@@ -202,14 +199,7 @@ def reference_panels(
     reference: np.ndarray | None = None,
     reference_name: str = "reference",
 ) -> Panels:
-    """Draw a frame without ground truth: input, labels of a reference method, prediction and difference.
-
-    Args:
-        rgb: uint8 [H, W, 3].
-        labels: class ids, integers [H, W].
-        colours: of the run.
-        reference: class ids of the reference method, integers [H, W]; None: only input and prediction are drawn.
-        reference_name: title of its picture.
+    """Draw a frame without ground truth: input, labels of a reference method if there are any, prediction, difference.
 
     Raises:
         ValueError: the images differ in size.

@@ -90,13 +90,7 @@ def styled(draw: Callable[P, Figure | None]) -> Callable[P, bytes]:
 
 
 def figure(height: float, rows: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
-    """Make a figure and its axes from top to bottom, without pyplot, which would keep every figure.
-
-    Args:
-        height: in inches.
-        rows: number of axes.
-        options: for `Figure.subplots`.
-    """
+    """Make a figure (height in inches) and its axes, without pyplot, which would keep every figure."""
     made = Figure(figsize=(_WIDTH_INCHES, height), layout="constrained")
     FigureCanvasAgg(made)
     return made, list(made.subplots(rows, 1, squeeze=False, **options)[:, 0])

@@ -23,14 +23,7 @@ Rows = tuple[tuple[str, ...], ...]
 
 @dataclass(frozen=True)
 class Table:
-    """A table of formatted cells; the first column names the rows.
-
-    Attributes:
-        head: column headers with their units.
-        rows: as many cells each as `head`.
-        note: what a reader has to know.
-        strong: index of the row that stands out; None: none does.
-    """
+    """A table of formatted cells; the first column names the rows, and the row `strong` stands out."""
 
     head: tuple[str, ...]
     rows: Rows
@@ -142,13 +135,7 @@ def missed(truth: TruthSummary, names: Sequence[str]) -> Table:
 
 
 def decoded(summary: Summary, names: Mapping[int, str], pixels: int) -> Table:
-    """Make a row per class that was decoded most often.
-
-    Args:
-        summary: of a method.
-        names: by class id.
-        pixels: of all labelled frames.
-    """
+    """Make a row per class that was decoded most often; `pixels`: of all labelled frames."""
     return Table(
         ("class", "decoded in, of the images", "mean presence", "labelled pixels, of all"),
         tuple(
