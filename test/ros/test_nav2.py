@@ -61,7 +61,7 @@ def test_every_pixel_is_read_as_what_it_was_labelled():
     # An odd width, since rows must not be padded.
     labels = random.choice(np.array([*vocabulary.class_ids, 255], np.uint8), (21, 37))
     source = Source(layer()["camera"])
-    source.label_info_to_msg(label_info_to_msg(vocabulary, 0.3, HEADER))
+    source.label_info(label_info_to_msg(vocabulary, 0.3, HEADER))
     found = source.observe(*images(labels, vocabulary), cloud=(37, 21))
     names = dict(zip(vocabulary.class_ids, vocabulary.names, strict=True))
     expected = {
@@ -76,7 +76,7 @@ def test_every_pixel_is_read_as_what_it_was_labelled():
 def test_pixels_without_a_class_count_for_nothing():
     vocabulary = Vocabulary.from_names(["road", "sky"])
     source = source_for("road", "sky")
-    source.label_info_to_msg(label_info_to_msg(vocabulary, 0.3, HEADER))
+    source.label_info(label_info_to_msg(vocabulary, 0.3, HEADER))
     labels = np.array([[0, 255, 1]], np.uint8)
     mask, confidence = images(labels, vocabulary, 1.0)
     assert source.observe(mask, confidence, (3, 1)) == {
@@ -92,7 +92,7 @@ def test_labels_before_a_change_of_words_are_never_read_as_other_words_after_it(
     labels = np.array([[0, 1, 2, 3, 255]], np.uint8)
     after = before.updated(["bus", "sky", "road", "person", "dog"])
     source = source_for(*before.names, *after.names)
-    source.label_info_to_msg(label_info_to_msg(after, 0.3, HEADER))
+    source.label_info(label_info_to_msg(after, 0.3, HEADER))
     found = source.observe(*images(labels, before), (5, 1))
     assert {u: one.name for (u, _), one in found.items()} == {0: "road", 2: "sky"}
 
@@ -101,7 +101,7 @@ def test_255_classes_are_read_and_more_are_not():
     names = [f"thing {number}" for number in range(256)]
     fitting = Vocabulary.from_names(names[:255])
     source = source_for(*names)
-    source.label_info_to_msg(label_info_to_msg(fitting, 0.3, HEADER))
+    source.label_info(label_info_to_msg(fitting, 0.3, HEADER))
     labels = np.arange(256, dtype=fitting.label_dtype).reshape(16, 16)
     found = source.observe(*images(labels, fitting), (16, 16))
     assert [one.name for one in found.values()] == names[:255]
@@ -133,7 +133,7 @@ def test_the_reader_refuses_what_the_layer_refuses(change, said):
     source = source_for("road")
     with pytest.raises(Refused, match="no LabelInfo"):
         source.observe(mask, confidence, (4, 1))
-    source.label_info_to_msg(label_info_to_msg(vocabulary, 0.3, HEADER))
+    source.label_info(label_info_to_msg(vocabulary, 0.3, HEADER))
     assert len(source.observe(mask, confidence, (4, 1))) == 4
     change(mask, confidence)
     with pytest.raises(Refused, match=said):
@@ -221,7 +221,7 @@ def test_the_node_keeps_the_contract(start_node, make_client, small):
         assert (image.encoding, image.step, len(image.data)) == ("mono8", image.width, odd[..., 0].size)
     names = [word.partition(",")[0] for word in WORDS]
     source = source_for(*names)
-    source.label_info_to_msg(next(message for name, message in came if name == "labels"))
+    source.label_info(next(message for name, message in came if name == "labels"))
     assert source.ignored == []
     found = source.observe(mask, confidence, (image.width, image.height))
     assert found and {one.name for one in found.values()} <= set(names)
