@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 
-from .program import PATIENCE
+from .processes import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

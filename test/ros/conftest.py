@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from .client import Client
-from .node_process import WORDS, NodeProcess, node_processes
-from .program import PATIENCE
+from .processes import PATIENCE, WORDS, NodeProcess, node_processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .program import PATIENCE
+from .processes import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

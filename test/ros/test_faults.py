@@ -11,7 +11,7 @@ import pytest
 
 from .client import jpeg
 from .conftest import Client
-from .faults import Faults
+from .processes import Faults
 
 pytestmark = pytest.mark.usefixtures("dds_environment")
 

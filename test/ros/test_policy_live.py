@@ -6,7 +6,7 @@ import time
 import pytest
 
 from .conftest import PATIENCE
-from .faults import Faults
+from .processes import Faults
 
 pytestmark = pytest.mark.usefixtures("dds_environment")
 

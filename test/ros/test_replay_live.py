@@ -17,7 +17,7 @@ from activesam_ros.evaluation.run_folder import RunFolder
 from activesam_ros.toytown import CLASSES, DEMO_CLASSES
 from activesam_ros.toytown.world import World
 
-from .program import Program
+from .processes import Program
 
 pytestmark = pytest.mark.live
 

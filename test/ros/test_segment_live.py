@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from .conftest import PATIENCE, WORDS
-from .faults import Faults
+from .processes import Faults
 
 pytestmark = pytest.mark.usefixtures("dds_environment")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .faults import Faults
+from .processes import Faults
 
 pytestmark = pytest.mark.usefixtures("dds_environment")
 

@@ -1,6 +1,8 @@
 """Statuses: what they say of the node, its vocabulary and its cameras, and that the documentation has the rules."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -32,8 +34,27 @@ from activesam_ros.ros.statuses import (
 from activesam_ros.ros.vocabulary_loader import LoadedVocabulary
 from activesam_ros.system.memory import DeviceMemory, Memory
 
-from .documented import documented_rules, documented_values
 from .fakes import FakePrompts, FakeSegmenter
+
+PAGE = Path(__file__).parents[2] / "docs" / "diagnostics.md"
+
+
+def section(title: str) -> str:
+    """The text below a heading."""
+    return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.M | re.S)[1]
+
+
+def documented_rules(title: str) -> list[tuple[str, str]]:
+    """Level and condition of every rule in a section, in order."""
+    return re.findall(r"^\| (OK|WARN|ERROR|STALE) \| (.*) \|$", section(title), re.M)
+
+
+def documented_values(title: str) -> set[str]:
+    """The names of the values in a section."""
+    table = section(title).partition("| value | meaning |")[2]
+    cells = re.findall(r"^\| (`.*?) \|", table, re.M)
+    return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+
 
 COUNTS = FrameCounts(
     received=100, answered=90, waiting=1, in_work=2, dropped=((Drop.SUPERSEDED, 5), (Drop.BAD_IMAGE, 2))

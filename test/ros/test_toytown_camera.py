@@ -27,7 +27,7 @@ from activesam_ros.ros.toytown_camera import (
 from activesam_ros.toytown import CLASSES
 from activesam_ros.toytown.world import World
 
-from .program import PATIENCE
+from .processes import PATIENCE
 
 SIZE = (96, 64)
 
