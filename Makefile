@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo evaluate bench bench-vocabulary bench-node clean
+.PHONY: help setup lint test demo evaluate bench bench-vocabulary bench-node clean
 
 SHELL := /bin/bash
 ENTER := source ./env.sh &&
@@ -10,6 +10,9 @@ help: ## this list
 
 setup: ## make the environment (again: in a second); afterwards: source env.sh
 	@bash tools/setup.sh
+
+lint: setup ## set up, then check style, types and layers
+	@$(ENTER) ruff check . && ruff format --check . && mypy && exec lint-imports
 
 test: setup ## set up, then run the tests
 	@# One thread per process: the tests run small models, some in a node beside them. Two processes share the files,
@@ -38,4 +41,4 @@ bench-node: setup ## set up, then measure the node shortly: a soak, two cameras,
 		exec activesam-bench overhead --frames 12 $(ARGS)
 
 clean: ## remove what was built in this clone (the shared environment stays)
-	rm -rf .build bench_out demo_out evaluation_out .pytest_cache .ruff_cache
+	rm -rf .build bench_out demo_out evaluation_out .pytest_cache .ruff_cache .mypy_cache .import_linter_cache

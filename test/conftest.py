@@ -1,22 +1,75 @@
-"""Fixtures that several test modules share."""
+"""What a test needs to run, and fixtures that several test modules share."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-REPOSITORY = Path(__file__).parent.parent
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TESTS = Path(__file__).parent
+REPOSITORY = TESTS.parent
+
+ROS = {
+    "rclpy": "rclpy is missing; source env.sh",
+    "activesam_ros.msg": "the messages are not built; run make setup",
+}
+LAUNCH = {name: f"{name} is missing; it comes with a ROS installation" for name in ("launch", "launch_ros")}
+NEEDS = {
+    "ros/*": ROS,
+    "ros/test_launch*": LAUNCH,
+    "ros/test_launches*": {"launch_testing": "launch_testing is missing; it comes with a ROS installation"},
+    "ros/test_replay_launch*": LAUNCH,
+    "launching/test_cameras*": {"ament_index_python": "ament_index_python is missing; source env.sh"},
+    "cli/test_demo*": ROS,
+}
+"""Modules without which the tests of a file are skipped, and what to do about it."""
+
+
+class CheckedModule(pytest.Module):
+    """A file of tests, which skips where one of its `NEEDS` is missing, before its imports fail."""
+
+    def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
+        for pattern, modules in NEEDS.items():
+            if self.path.relative_to(TESTS).match(pattern):
+                for name, reason in modules.items():
+                    if not installed(name):
+                        pytest.skip(reason, allow_module_level=True)
+        return super().collect()
+
+
+def installed(module: str) -> bool:
+    """Whether a module can be imported."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module:
+    return CheckedModule.from_parent(parent, path=module_path)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that talk DDS as `live`, and run them first, so that no worker of several ends with a long file."""
-    talking = [item for item in items if "dds_environment" in getattr(item, "fixturenames", ())]
-    for item in talking:
-        item.add_marker(pytest.mark.live)
-    paths = {item.path for item in talking}
-    items.sort(key=lambda item: item.path not in paths)
+    """Mark what talks over DDS, and put its files first, so that of two processes none ends with a long one."""
+    for item in items:
+        if "dds_environment" in getattr(item, "fixturenames", ()):
+            item.add_marker("live")
+    live = {item.path for item in items if item.get_closest_marker("live")}
+    items.sort(key=lambda item: item.path not in live)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("there is no GPU with CUDA")
 
 
 @pytest.fixture(scope="session", autouse=True)
