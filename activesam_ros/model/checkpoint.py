@@ -43,13 +43,13 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @dataclass(frozen=True)
 class TextCheckpoint:
-    """The text side of a model, whose weights stay in their files until they are asked for.
+    """The text side of a model; its weights stay in their files until they are loaded.
 
     Attributes:
         tokenizer: the model's tokenizer.
         config: the model's `Sam3Config`.
         text_config: the text encoder's configuration, as the folder has it.
-        source: the name that the model was asked for by.
+        source: the name that the model was loaded by.
         folder: where its files are.
     """
 

@@ -1,6 +1,6 @@
-"""Where the hypernyms of a phrase come from: WordNet where it is installed, else a small table.
+"""Hypernyms of canonical prompts, from WordNet where it is installed, else from a small table.
 
-A hypernym names the kind that a thing belongs to ("car" → "motor vehicle"). Both sources give the immediate
+A hypernym is the kind that a thing belongs to ("car" → "motor vehicle"). Both sources give the immediate
 hypernyms of the first noun sense, each by its first lemma, in alphabetical order.
 """
 
@@ -22,11 +22,11 @@ logger = logging.getLogger(__name__)
 WORDNET_ROOT = Path("/usr/share/wordnet")
 """Where Debian's and Ubuntu's package `wordnet-base` puts the database."""
 
-MOST = 2
+MAX_HYPERNYMS = 2
 
 
 def default_hypernyms(root: Path = WORDNET_ROOT) -> Callable[[str], tuple[str, ...]]:
-    """A lookup canonical name → at most two hypernyms, from WordNet at `root`, else from the shipped table."""
+    """Open a lookup canonical prompt → at most two hypernyms: WordNet at `root`, else the shipped table."""
     if (root / "data.noun").is_file():
         try:
             lookup = WordNetHypernyms(root)
@@ -43,38 +43,37 @@ def default_hypernyms(root: Path = WORDNET_ROOT) -> Callable[[str], tuple[str, .
 
 
 class TableHypernyms:
-    """Looks hypernyms up in a table: canonical name, lower-cased → phrases."""
+    """Look hypernyms up in a table: canonical prompt (in any case) → hypernyms."""
 
     def __init__(self, table: Mapping[str, list[str] | tuple[str, ...]]) -> None:
         self._table = {name.lower(): tuple(found) for name, found in table.items()}
 
     @classmethod
     def shipped(cls) -> TableHypernyms:
-        """The table in `hypernyms.json`, which covers the shipped vocabularies."""
+        """Load the table in `hypernyms.json`, which covers the shipped vocabularies."""
         source = resources.files("activesam_ros.prompts").joinpath("hypernyms.json")
         return cls(json.loads(source.read_text(encoding="utf-8"))["hypernyms"])
 
     def __call__(self, name: str) -> tuple[str, ...]:
-        return self._table.get(name.lower(), ())[:MOST]
+        """Return at most two hypernyms of a canonical prompt."""
+        return self._table.get(name.lower(), ())[:MAX_HYPERNYMS]
 
 
 class WordNetHypernyms:
-    """Looks hypernyms up in a WordNet database through nltk's reader."""
+    """Look hypernyms up in a WordNet database through nltk's reader."""
 
     def __init__(self, root: Path) -> None:
-        """Raises:
-        ImportError: nltk is not installed.
-        OSError, ValueError: `root` holds no readable database.
-        """
+        """Open the database; raise ImportError without nltk, OSError or ValueError for an unreadable one."""
         self._reader = _open_reader(root)
 
     def __call__(self, name: str) -> tuple[str, ...]:
+        """Return at most two hypernyms of a canonical prompt."""
         senses = self._reader.synsets(name.lower().replace(" ", "_"), pos="n")
         if not senses:
             return ()
         # Sorted, since nltk keeps them in a set, whose order differs from one process to the next.
         kinds = sorted(senses[0].hypernyms(), key=lambda kind: kind.name())
-        return tuple(kind.lemma_names()[0].replace("_", " ") for kind in kinds[:MOST])
+        return tuple(kind.lemma_names()[0].replace("_", " ") for kind in kinds[:MAX_HYPERNYMS])
 
 
 def _open_reader(root: Path) -> Any:

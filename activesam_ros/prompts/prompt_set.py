@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from activesam_ros.prompts.hypernyms import MOST
+from activesam_ros.prompts.hypernyms import MAX_HYPERNYMS
 from activesam_ros.vocabulary import Vocabulary, check_size
 from activesam_ros.vocabulary.canonical import canonical_name
 
@@ -100,7 +100,7 @@ def needed_prompts(vocabularies: Iterable[Vocabulary], sources: Sequence[Hyperny
         canonical = [canonical_name(prompt) for prompt in vocabulary.prompts]
         prompts |= dict.fromkeys(canonical)
         for source in sources:
-            for found in canonical_hypernyms(canonical, source, MOST):
+            for found in canonical_hypernyms(canonical, source, MAX_HYPERNYMS):
                 hypernyms |= dict.fromkeys(found)
     return NeededPrompts(tuple(prompts), tuple(name for name in hypernyms if name not in prompts))
 

@@ -23,8 +23,8 @@ WIDTH = 100
 """Columns of the text form."""
 
 _GAP = "  "
-# Longer words than this may be broken to keep a table within its width.
-_WORD = 24
+# Longer words than this may be broken to keep the table within its width.
+_LONGEST_WORD = 24
 # Cells wrap at spaces, but not within an item of a list.
 _GLUE = "\N{NO-BREAK SPACE}"
 
@@ -175,9 +175,9 @@ def to_json(report: VocabularyReport) -> str:
 
 def to_text(report: VocabularyReport) -> str:
     """Render the report as aligned text of at most `WIDTH` columns."""
-    prompts = sum(len(entry.prompts) for entry in report.classes)
+    count = sum(len(entry.prompts) for entry in report.classes)
     threshold = "not named" if report.background_threshold is None else f"{report.background_threshold:g}"
-    lines = [f"{report.source}: {len(report.classes)} classes, {prompts} prompts"]
+    lines = [f"{report.source}: {len(report.classes)} classes, {count} prompts"]
     lines += textwrap.wrap(report.description, WIDTH) + textwrap.wrap(report.origin, WIDTH)
     lines += [f"background: {report.background or 'none'}; background threshold: {threshold}"]
     if report.model:
@@ -185,11 +185,13 @@ def to_text(report: VocabularyReport) -> str:
     lines += ["", *align(_header(report), _rows(report)), ""]
     for entry in report.classes:
         if entry.members:
-            words = f"{entry.name} unites {', '.join(entry.members)}"
-            lines += textwrap.wrap(words, WIDTH, subsequent_indent="  ")
+            united = f"{entry.name} unites {', '.join(entry.members)}"
+            lines += textwrap.wrap(united, WIDTH, subsequent_indent="  ")
     if report.too_long:
-        words = ", ".join(map(repr, report.too_long))
-        lines += textwrap.wrap(f"too long for the model, so shorten: {words}", WIDTH, subsequent_indent="  ")
+        prompts = ", ".join(map(repr, report.too_long))
+        lines += textwrap.wrap(
+            f"too long for the model, so shorten: {prompts}", WIDTH, subsequent_indent="  "
+        )
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -226,7 +228,7 @@ def align(header: Sequence[str], rows: Sequence[Sequence[str]], width: int = WID
     columns = [[row[column] for row in table] for column in range(len(header))]
     widths = [max(map(len, cells)) for cells in columns]
     narrowest = [
-        min(_WORD, max(len(word) for cell in cells for word in cell.split(" "))) for cells in columns
+        min(_LONGEST_WORD, max(len(word) for cell in cells for word in cell.split(" "))) for cells in columns
     ]
     while sum(widths) + len(_GAP) * (len(widths) - 1) > width:
         spare = [size - least for size, least in zip(widths, narrowest, strict=True)]

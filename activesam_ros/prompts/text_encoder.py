@@ -1,4 +1,4 @@
-"""SAM 3's text encoder: loaded on demand, asked only for prompts that the cache lacks."""
+"""SAM 3's text encoder, loaded on demand and only for prompts that the cache lacks."""
 
 from __future__ import annotations
 

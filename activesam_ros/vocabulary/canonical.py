@@ -25,9 +25,9 @@ def _table() -> dict[str, str]:
     source = resources.files("activesam_ros.vocabulary").joinpath("canonical_names.json")
     groups = json.loads(source.read_text(encoding="utf-8"))
     table: dict[str, str] = {}
-    for phrase in groups["split"]:
-        table[match_key(phrase)] = phrase
+    for prompt in groups["split"]:
+        table[match_key(prompt)] = prompt
     for group in ("spelled", "inverted", "plain"):
-        for name, phrase in groups[group].items():
-            table[match_key(name)] = phrase
+        for name, prompt in groups[group].items():
+            table[match_key(name)] = prompt
     return table

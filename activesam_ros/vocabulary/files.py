@@ -29,7 +29,7 @@ class VocabularyFile:
     """What a vocabulary file says.
 
     Attributes:
-        source: the preset's name or the path, as it was asked for.
+        source: the preset's name or the path, as given.
         path: the file that was read.
         classes: in order; a group stands where its first member stood.
         background: name of the class that pixels without a clear winner become; None: the file names none.

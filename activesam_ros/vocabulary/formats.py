@@ -138,7 +138,7 @@ def _class(node: yaml.Node) -> _Located:
     fields = _fields(node, "a class", _CLASS_KEYS)
     if "name" not in fields:
         _refuse(node, "the class has no name; expected {name: ..., prompts: [...]}")
-    name = _phrase(fields["name"], "name")
+    name = _single(fields["name"], "name")
     prompts = _prompts(fields["prompts"]) if "prompts" in fields else (name,)
     colour = _colour(fields["colour"]) if "colour" in fields else None
     return _Located(ClassSpec(name, prompts, colour), _line(node))
@@ -147,7 +147,7 @@ def _class(node: yaml.Node) -> _Located:
 def _prompts(node: yaml.Node) -> tuple[str, ...]:
     if isinstance(node, yaml.ScalarNode):
         return _parse_located(_string(node, "prompts"), _line(node)).spec.prompts
-    prompts = tuple(_phrase(item, "the prompt") for item in _list(node, "prompts", "phrases"))
+    prompts = tuple(_single(item, "the prompt") for item in _list(node, "prompts", "phrases"))
     if not prompts:
         _refuse(node, "prompts is empty; leave the key out to ask for the name itself")
     return prompts
@@ -160,7 +160,7 @@ def _groups(classes: Sequence[_Located], node: yaml.Node | None) -> Mapping[str,
     known = {match_key(one.spec.name): one.spec for one in classes}
     owners: dict[str, _Located] = {}
     for key, value in _pairs(node, "groups"):
-        name, colour = _phrase(key, "the group's name"), None
+        name, colour = _single(key, "the group's name"), None
         if isinstance(value, yaml.MappingNode):
             fields = _fields(value, f"the group {name!r}", _GROUP_KEYS)
             if "classes" not in fields:
@@ -180,7 +180,7 @@ def _members(
 ) -> list[ClassSpec]:
     members: list[ClassSpec] = []
     for item in _list(node, f"the group {group!r}", "class names"):
-        name = _phrase(item, "the group's member")
+        name = _single(item, "the group's member")
         key = match_key(name)
         if key not in known:
             _refuse(
@@ -201,7 +201,7 @@ def _members(
 def _background(node: yaml.Node | None, published: Sequence[_Located]) -> str | None:
     if node is None:
         return None
-    wanted = _phrase(node, "background")
+    wanted = _single(node, "background")
     key = match_key(wanted)
     for one in published:
         if match_key(one.spec.name) == key:
@@ -238,15 +238,15 @@ def _prose(node: yaml.Node | None, what: str) -> str:
     return "" if node is None else " ".join(_string(node, what).split())
 
 
-def _phrase(node: yaml.Node, what: str) -> str:
-    """Read a name or a prompt: one phrase with tidy spaces."""
-    phrase = _prose(node, what)
-    if not phrase:
+def _single(node: yaml.Node, what: str) -> str:
+    """Read one name or prompt with tidy spaces."""
+    single = _prose(node, what)
+    if not single:
         _refuse(node, f"{what} is blank; expected a word or a short phrase")
-    if "," in phrase:
-        _refuse(node, f"{what} is {phrase!r}; expected one phrase, so list prompts one by one")
-    _check_prompt(phrase, _line(node))
-    return phrase
+    if "," in single:
+        _refuse(node, f"{what} is {single!r}; expected one phrase, so list prompts one by one")
+    _check_prompt(single, _line(node))
+    return single
 
 
 def _string(node: yaml.Node, what: str) -> str:

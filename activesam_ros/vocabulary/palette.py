@@ -108,9 +108,9 @@ def class_colours(names: Sequence[str], fixed: Mapping[int, Colour] | None = Non
     taken: set[Colour] = set(colours.values())
     for synonyms in (False, True):
         for index, key in enumerate(keys):
-            word = _SYNONYMS.get(key, "") if synonyms else key
-            if index not in colours and word in CITYSCAPES and CITYSCAPES[word] not in taken:
-                colours[index] = CITYSCAPES[word]
+            known = _SYNONYMS.get(key, "") if synonyms else key
+            if index not in colours and known in CITYSCAPES and CITYSCAPES[known] not in taken:
+                colours[index] = CITYSCAPES[known]
                 taken.add(colours[index])
     chosen = list(_lab([UNLABELED, *colours.values()]))
     for index, key in enumerate(keys):

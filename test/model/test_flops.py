@@ -90,8 +90,7 @@ def test_each_part_is_counted_once(reference, monkeypatch):
     assert expected.encode == 2 * (reference.vision(1008) + reference.class_token(1008))
 
 
-@pytest.mark.parametrize("resolution", [128, 192])
-@pytest.mark.parametrize("path", ["reference", "fused"])
+@pytest.mark.parametrize(("path", "resolution"), [("reference", 128), ("fused", 192)])
 def test_the_parts_of_a_model_that_runs(toytown_checkpoint, resolution, path):
     fused = path == "fused"
     flops = (FusedModelFlops if fused else ModelFlops)(toytown_checkpoint.config)

@@ -70,6 +70,8 @@ def test_transformers_is_left_as_it_was():
     before = chatter.set_tqdm_hook(None)
     try:
         state = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
+        with counted_loading("weights"):
+            assert not chatter.is_progress_bar_enabled()
         with pytest.raises(ValueError, match="torn"), counted_loading("weights"):
             raise ValueError("torn")
         assert (chatter.get_verbosity(), chatter.is_progress_bar_enabled()) == state
