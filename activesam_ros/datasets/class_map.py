@@ -87,10 +87,7 @@ def read_class_map(path: Path) -> ClassMap:
 def recorded_class_map(source: Recording, labels_topic: str, topic: str | None = None) -> ClassMap:
     """Read a recording's own LabelInfo: the last one before the first label image, else the first one at all.
 
-    Args:
-        source: the recording.
-        labels_topic: of the label images.
-        topic: of the LabelInfo; None: the one that is next to the label images.
+    `topic` is that of the LabelInfo; None: the one whose name is nearest to that of the label images.
 
     Raises:
         EvaluationError: a topic is missing or of another type, several or none are near the label images, or it has

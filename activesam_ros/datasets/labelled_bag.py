@@ -97,11 +97,8 @@ class LabelledBag:
             self._message("vision_msgs/msg/VisionClass", class_id=class_id, class_name=name)
             for class_id, name in self._class_names.items()
         ]
-        self._write(
-            infos,
-            START,
-            self._message(_LABEL_INFO, header=self._header(START), class_map=names, threshold=0.0),
-        )
+        info = self._message(_LABEL_INFO, header=self._header(START), class_map=names, threshold=0.0)
+        self._write(infos, START, info)
         return self
 
     def __exit__(
@@ -110,12 +107,9 @@ class LabelledBag:
         self._writer.__exit__(kind, error, trace)
 
     def write(self, stamp: int, image: np.ndarray | EncodedImage, labels: np.ndarray | None) -> None:
-        """Write a frame.
+        """Write a frame, stamped in nanoseconds since 1970.
 
-        Args:
-            stamp: nanoseconds since 1970, of both headers and of the recording.
-            image: uint8 [H, W, 3], RGB; or an image file if the bag is of such.
-            labels: uint8 or uint16 [H, W]; None: the frame has no ground truth.
+        `image` is uint8 [H, W, 3], RGB, or an image file if the bag is of such; `labels` is uint8 or uint16 [H, W].
         """
         if isinstance(image, EncodedImage):
             data = np.frombuffer(image.data, np.uint8)
@@ -210,14 +204,9 @@ class BagReport:
 def make_bag(
     pairs: Sequence[Pair], ids: LabelIds, class_names: Mapping[int, str], out: Path, options: BagOptions
 ) -> BagReport:
-    """Write images and label files, in order, as a rosbag2, whole or not at all.
+    """Write images and label files, in order, as a rosbag2 in the folder `out`, whole or not at all.
 
-    Args:
-        pairs: images and label files.
-        ids: what the values in the label files mean.
-        class_names: id → name of every class that `ids` knows.
-        out: folder of the recording.
-        options: how it is written.
+    `ids` says what the values in the label files mean; `class_names` names every class that it knows.
 
     Raises:
         DatasetError: a file cannot be used, sizes differ, or `out` is in the way or cannot be written.

@@ -9,6 +9,7 @@ nightrome/cocostuff, mcordts/cityscapesScripts, CSAILVision/sceneparsing, and Pa
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 from activesam_ros.datasets.image_files import LabelIds
@@ -214,23 +215,20 @@ class PairList:
 
 
 def benchmark_pairs(benchmark: Benchmark, root: Path, split: str) -> PairList:
-    """Find the images of a benchmark's split, in the order of its list or of their paths.
-
-    Args:
-        benchmark: which.
-        root: the data set's folder, or the one that it was unpacked in.
-        split: one of `benchmark.splits`.
+    """Find the images of a benchmark's split below `root`, in the order of its list or of their paths.
 
     Raises:
         DatasetError: the folder is not laid out as the benchmark's, or files are missing.
     """
     layouts = [_of_split(layout, benchmark, split) for layout in benchmark.layouts]
-    for base in (root / folder for folder in benchmark.roots):
-        for layout in layouts:
-            for images, labels in _folders(base, layout):
-                listing = base / layout.listing if layout.listing else None
-                if (listing is None or listing.is_file()) and any(labels.rglob(f"*{layout.label_suffix}")):
-                    return PairList(_all_pairs(images, labels, layout, listing), layout.ids)
+    for folder, layout in product(benchmark.roots, layouts):
+        listing = root / folder / layout.listing if layout.listing else None
+        if listing is not None and not listing.is_file():
+            continue
+        for below_images, below_labels in product(layout.images, layout.labels):
+            images, labels = root / folder / below_images, root / folder / below_labels
+            if images.is_dir() and labels.is_dir() and any(labels.rglob(f"*{layout.label_suffix}")):
+                return PairList(_all_pairs(images, labels, layout, listing), layout.ids)
     if not root.is_dir():
         raise DatasetError(f"there is no folder {root}; expected the folder of {benchmark.title}")
     inside = ", ".join(sorted(path.name for path in root.iterdir())[:8]) or "nothing"
@@ -245,20 +243,15 @@ def benchmark_pairs_in(
 ) -> PairList:
     """Find the same in a folder of images and one of label files that need not lie together.
 
-    Args:
-        benchmark: which.
-        images: folder of the images.
-        labels: folder of the label files.
-        split: one of `benchmark.splits`.
-        listing: file with the names of the images, one a line; None: the data set's own beside `images`, if the
-            benchmark has one, else all images of the folder.
+    `listing` has the names of the images, one a line; None: the data set's own beside `images`, if the benchmark has
+    one, else all images of the folder.
 
     Raises:
         DatasetError: folders, files or the list are missing.
     """
     _check_folders(images, labels)
     layouts = [_of_split(layout, benchmark, split) for layout in benchmark.layouts]
-    layout = next((layout for layout in layouts if any(labels.rglob(f"*{layout.label_suffix}"))), None)
+    layout = next((one for one in layouts if any(labels.rglob(f"*{one.label_suffix}"))), None)
     if layout is None:
         names = " or ".join(f"*{layout.label_suffix}" for layout in layouts)
         raise DatasetError(f"{labels} has no label files of {benchmark.title}; expected {names}")
@@ -332,13 +325,6 @@ def _of_split(layout: Layout, benchmark: Benchmark, split: str) -> Layout:
         labels=tuple(folder.format(split=word) for folder in layout.labels),
         listing=layout.listing and layout.listing.format(split=word),
     )
-
-
-def _folders(base: Path, layout: Layout) -> Iterator[tuple[Path, Path]]:
-    for images in layout.images:
-        for labels in layout.labels:
-            if (base / images).is_dir() and (base / labels).is_dir():
-                yield base / images, base / labels
 
 
 def _described(layout: Layout) -> str:

@@ -160,13 +160,8 @@ def decode_sample(
 ) -> Sample:
     """Decode an image message and its label image; what is wrong with either is said in the sample.
 
-    Args:
-        index: its number.
-        stamp: of its header, nanoseconds.
-        image: with the fields of sensor_msgs/Image or sensor_msgs/CompressedImage.
-        truth: likewise; None: there is none.
-        truth_error: why `truth` is None although there is one.
-        max_pixels: larger images are refused; None: none are.
+    `image` and `truth` have the fields of sensor_msgs/Image or sensor_msgs/CompressedImage; `truth_error` says why
+    `truth` is None although there is one. Images with more than `max_pixels` are refused.
     """
     compressed = hasattr(image, "format")
     try:
@@ -193,11 +188,7 @@ def decode_sample(
 
 
 def default_image_topic(recording: Recording, labels_topic: str | None = None) -> str:
-    """Return the only topic of colour images; of one that is there raw and compressed, the raw one.
-
-    Args:
-        recording: open for reading.
-        labels_topic: of the ground truth, which is left out.
+    """Return the only topic of colour images except `labels_topic`; of one that is raw and compressed, the raw one.
 
     Raises:
         EvaluationError: there are several, or none.

@@ -75,17 +75,14 @@ def corruptions_of(names: Iterable[str], severities: Iterable[int]) -> list[Corr
 
 
 def corrupt(rgb: np.ndarray, name: str, severity: int, seed: int = 0, frame: int = 0) -> np.ndarray:
-    """Return a corrupted copy of an image; the same one for the same arguments.
+    """Return a corrupted copy of an image, uint8 [H, W, 3]; the same one for the same arguments.
 
     Args:
         rgb: uint8 [H, W, 3], of any size.
-        name: of the corruption, a key of `CORRUPTIONS`.
+        name: a key of `CORRUPTIONS`.
         severity: 1 (mild) to 5.
-        seed: of chance, 0 or more.
-        frame: number of the picture in its recording, 0 or more: every one gets chance of its own.
-
-    Returns:
-        uint8 [H, W, 3].
+        seed: of the random numbers, 0 or more.
+        frame: number of the image in its recording, 0 or more: every one gets random numbers of its own.
 
     Raises:
         EvaluationError: there is no such corruption or severity.

@@ -59,12 +59,7 @@ COLUMNS = (
 def finalize(folder: RunFolder, notes: Sequence[str] = ()) -> tuple[Path, str]:
     """Write `results.json`, `frames.csv` and `report.html` of whatever has been done.
 
-    Args:
-        folder: of the run.
-        notes: sentences that a reader must not miss.
-
-    Returns:
-        the path of the page, and the headline as plain text.
+    `notes` are sentences that a reader must not miss. Return the path of the page, and the headline as plain text.
 
     Raises:
         EvaluationError: no frame has been done yet, or the folder is damaged.
@@ -87,12 +82,7 @@ def finalize(folder: RunFolder, notes: Sequence[str] = ()) -> tuple[Path, str]:
 
 
 def results_to_json(results: Results, run: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return plain data for `json.dumps`.
-
-    Args:
-        results: the figures.
-        run: what was asked and with what, as of `run.json`; it is included.
-    """
+    """Return plain data for `json.dumps`; it includes `run`, the content of `run.json`."""
     plain = asdict(results)
     if run is not None:
         plain["run"] = dict(run)
@@ -140,11 +130,7 @@ def write_frames(
 ) -> None:
     """Write `frames.csv`, whole or not at all: one row a record, empty cells where nothing is known.
 
-    Args:
-        path: the file.
-        records: in the order of the rows.
-        classes: names of the evaluated classes.
-        names: of the ids of the vocabulary; an id without a name is written as it is.
+    `classes` are the names of the evaluated classes, `names` those of the ids of the vocabulary.
 
     Raises:
         OSError: the folder cannot be written to.

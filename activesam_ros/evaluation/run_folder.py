@@ -37,7 +37,7 @@ FRAMES = "frames.csv"
 PAGE = "report.html"
 
 _LIBRARIES = ("torch", "torchvision", "transformers", "numpy", "opencv-python-headless", "rosbags")
-# What may differ between a run and the one that goes on with it: it says nothing about the labels.
+# What may differ between a run and the one that resumes it: labels do not depend on it.
 _INCIDENTAL = frozenset({"command", "made", "machine", "versions"})
 
 

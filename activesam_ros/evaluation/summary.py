@@ -226,7 +226,9 @@ def summarise(
             )
     methods = tuple(dict.fromkeys(record.method for record in records) if methods is None else methods)
     if corruptions is None:
-        corruptions = sorted({record.corruption for record in records}, key=_by_kind_and_severity)
+        found = {record.corruption for record in records}
+        # By kind, then severity as a number.
+        corruptions = sorted(found, key=lambda name: (name.partition(":")[0], len(name), name))
     groups: dict[tuple[str, str], dict[int, FrameRecord]] = {
         (method, corruption): {} for method in methods for corruption in corruptions
     }
@@ -246,29 +248,15 @@ def summarise(
         if frames
     )
     robustness = (_robustness(method, corruptions, summaries) for method in methods)
-    return Results(
-        tuple(classes),
-        methods,
-        tuple(corruptions),
-        summaries,
-        tuple(each for each in robustness if each is not None),
-    )
+    known = tuple(each for each in robustness if each is not None)
+    return Results(tuple(classes), methods, tuple(corruptions), summaries, known)
 
 
 def frame_scores(truth: TruthScores) -> tuple[float | None, float | None, float | None]:
     """mIoU, pixel accuracy and mean boundary IoU of a single frame, each over the classes that it has."""
     matrix = truth.matrix
     boundary = [intersection / union for _, intersection, union in truth.boundary]
-    return (
-        _known(matrix.mean_iou),
-        _known(matrix.pixel_accuracy),
-        math.fsum(boundary) / len(boundary) if boundary else None,
-    )
-
-
-def _by_kind_and_severity(corruption: str) -> tuple[str, int]:
-    kind, _, severity = corruption.partition(":")
-    return kind, int(severity) if severity.isdigit() else 0
+    return _known(matrix.mean_iou), _known(matrix.pixel_accuracy), _mean(boundary)
 
 
 Frames = dict[int, FrameRecord]
@@ -293,6 +281,7 @@ def _summary(
         stage: Percentiles.of(record.timings[stage] for record in labelled if stage in record.timings)
         for stage in stages
     }
+    peaks = [record.peak_memory for record in records if record.peak_memory is not None]
     split = [record.work_split for record in labelled if record.work_split]
     return Summary(
         method=method,
@@ -307,14 +296,12 @@ def _summary(
         active_size=Percentiles.of(len(record.active) for record in labelled if record.active is not None),
         decoded=_decoded(labelled),
         latency=Percentiles.of(record.latency for record in labelled if record.latency is not None),
-        timings={stage: spread for stage, spread in timings.items() if spread is not None},
+        timings={stage: seconds for stage, seconds in timings.items() if seconds is not None},
         rate=_rate(labelled),
         work=_mean(record.work for record in labelled),
         # A stage that a frame did not need cost it nothing.
         work_split={part: math.fsum(each.get(part, 0) for each in split) / len(split) for part in parts},
-        peak_memory=max(
-            (record.peak_memory for record in records if record.peak_memory is not None), default=None
-        ),
+        peak_memory=max(peaks, default=None),
         against_first=None if first is None else _comparison(frames, first),
         against_clean=None if clean is None else _comparison(frames, clean),
     )
