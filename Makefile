@@ -20,22 +20,22 @@ test: setup ## set up, then run the tests
 	@$(ENTER) export OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} && \
 		exec python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -ra --durations=10 $(ARGS)
 
-demo: setup ## set up, then segment a replayed camera stream; pictures in demo_out/
+demo: setup ## set up, then label a replayed camera stream; pictures in demo_out/
 	@$(ENTER) exec activesam-demo $(ARGS)
 
-evaluate: setup ## set up, then compare four methods on a rendered drive, also with bad images; report in evaluation_out/
+evaluate: setup ## set up, then compare four methods on a rendered drive, also with corrupted images; report in evaluation_out/
 	@$(ENTER) { [ -e evaluation_out/drive ] || activesam-make-bag evaluation_out/drive --toytown; } && \
 		exec activesam-evaluate evaluation_out/drive --labels /ground_truth/labels --out evaluation_out/report \
 			--model toytown --vocabulary toytown --compare full-vocabulary,per-class,no-expansion \
 			--corrupt gaussian_noise,motion_blur,jpeg_compression,fog $(ARGS)
 
-bench: setup ## set up, then count the work of every way to label an image, and measure the demo model; bench_out/
+bench: setup ## set up, then count the operations of every method, and measure the demo model; bench_out/
 	@$(ENTER) activesam-bench work --out bench_out && exec activesam-bench speed --out bench_out $(ARGS)
 
-bench-vocabulary: setup ## set up, then measure what a change of words costs, and the memory of the text encoder
+bench-vocabulary: setup ## set up, then measure the cost of vocabulary changes, and the memory of the text encoder
 	@$(ENTER) exec activesam-bench vocabulary $(ARGS)
 
-bench-node: setup ## set up, then measure the node shortly: a soak, two cameras, and what it adds to the segmenter
+bench-node: setup ## set up, then measure the node briefly: a soak, two cameras, and its overhead over the segmenter
 	@$(ENTER) activesam-bench soak --frames 600 --warm-up 200 $(ARGS) && \
 		activesam-bench cameras --seconds 10 $(ARGS) && \
 		exec activesam-bench overhead --frames 12 $(ARGS)

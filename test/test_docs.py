@@ -262,3 +262,18 @@ def test_a_library_example_runs(
     names = {"video": [(rgb, 0.0), (rgb, 0.1)], "frames": [(rgb, 0.0), (rgb, 0.1)]}
     exec(textwrap.dedent(code), names)
     assert names["result"].labels.shape == rgb.shape[:2]
+
+
+def test_the_architecture_names_what_there_is() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    package = ROOT / "activesam_ros"
+    code = "\n".join(path.read_text() for path in package.rglob("*.py"))
+    classes = {*re.findall(r"`([A-Z]\w+)[`.]", text), *re.findall(r'\["?([A-Z]\w+)<br/>', text)}
+    assert len(classes) > 8
+    assert [name for name in classes if not re.search(rf"^class {name}\b", code, re.M)] == []
+    packages = re.search(r"^\| package .*?\n\n", text, re.M | re.S)[0]
+    named = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", packages, re.M))))
+    here = {
+        path.stem for path in package.iterdir() if path.name[0] not in "_." and path.suffix in ("", ".py")
+    }
+    assert named == here - {"msg", "srv"}
