@@ -107,7 +107,7 @@ class Gallery:
             record: of the frame.
             rgb: uint8 [H, W, 3].
             labels: class ids, integers [H, W].
-            truth: indices of evaluated classes, integers [H, W], negative where the truth does not count; None: unknown.
+            truth: indices of evaluated classes, integers [H, W], negative where the truth does not count; None: none.
             reference: without truth, the labels of a reference method, integers [H, W]; None: there is none.
             reference_name: name of that method.
 
