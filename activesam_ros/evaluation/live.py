@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.metrics import ConfusionMatrix
+from activesam_ros.evaluation.report.findings import LIVE_METHOD
 from activesam_ros.evaluation.report.gallery import Gallery
 from activesam_ros.evaluation.results import finalize
 from activesam_ros.evaluation.run_folder import PICTURES, RECORDS, RunFolder, describe_run
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from activesam_ros.evaluation.scoring import FrameCost, FrameLabels
     from activesam_ros.settings import SegmenterSettings
     from activesam_ros.vocabulary import Vocabulary
-
-METHOD = "node"
-"""The only method of such a run."""
 
 
 def require_free(folder: Path, overwrite: bool) -> None:
@@ -55,7 +53,7 @@ def describe_live_run(
 ) -> dict[str, Any]:
     """Return the content of `run.json`; see `describe_run`."""
     method = {
-        "name": METHOD,
+        "name": LIVE_METHOD,
         "description": "the running node; its times hold everything between the image and its labels",
         "differences": [],
     }
@@ -64,7 +62,7 @@ def describe_live_run(
         model=model,
         vocabulary=vocabulary,
         matching=matching,
-        settings={METHOD: settings},
+        settings={LIVE_METHOD: settings},
         methods=[method],
         corruptions=[],
         seed=0,
@@ -116,8 +114,8 @@ class LiveRun:
         if sample.rgb.shape[:2] != (height, width):
             size = sample.error or f"the image is {sample.rgb.shape[1]}x{sample.rgb.shape[0]}"
             return self.add_failed(sample, f"the labels are {width}x{height}, but {size}")
-        record = score_frame(sample, result, self._matching, self._before, method=METHOD, cost=cost)
-        self._folder.save_prediction(METHOD, "", sample.index, result.labels)
+        record = score_frame(sample, result, self._matching, self._before, method=LIVE_METHOD, cost=cost)
+        self._folder.save_prediction(LIVE_METHOD, "", sample.index, result.labels)
         truth = None
         if sample.truth is not None and self._matching is not None:
             truth = self._matching.truth_of(sample.truth)
@@ -129,7 +127,7 @@ class LiveRun:
     def add_failed(self, sample: Sample, error: str) -> FrameRecord:
         """Add the next frame, which has no labels, and why."""
         self._before = None
-        record = failed_frame(sample, error, method=METHOD)
+        record = failed_frame(sample, error, method=LIVE_METHOD)
         self._keep(record)
         return record
 

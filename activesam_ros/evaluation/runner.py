@@ -30,6 +30,7 @@ from activesam_ros.evaluation.methods import (
     known_methods,
 )
 from activesam_ros.evaluation.records import FrameRecord, read_records
+from activesam_ros.evaluation.report.findings import FULL_VOCABULARY
 from activesam_ros.evaluation.report.gallery import Gallery
 from activesam_ros.evaluation.results import finalize, read_notes
 from activesam_ros.evaluation.run_folder import PICTURES, RunFolder, describe_run
@@ -49,9 +50,6 @@ if TYPE_CHECKING:
     from activesam_ros.results import SegmentationResult
     from activesam_ros.settings import SegmenterSettings
     from activesam_ros.vocabulary import Vocabulary
-
-REFERENCE = "full-vocabulary"
-"""Without ground truth, the method whose labels the others are compared with."""
 
 
 @dataclass(frozen=True)
@@ -250,7 +248,7 @@ class MethodRun:
         self.method = method
         self.segmenter = segmenter
         self.names = method.name, str(corruption) if corruption else ""
-        self.is_reference = self.names == (REFERENCE, "")
+        self.is_reference = self.names == (FULL_VOCABULARY, "")
         # What flicker is measured against: index and truth of the frame before.
         self.before: tuple[int, np.ndarray | None] | None = None
         self._corruption = corruption
@@ -339,7 +337,7 @@ class _Runner:
         jobs: list[tuple[str, Corrupted | None]] = [(name, None) for name in names]
         jobs += [(names[0], corruption) for corruption in config.corruptions]
         # The reference comes first, since the others are compared with it.
-        jobs.sort(key=lambda job: job != (REFERENCE, None))
+        jobs.sort(key=lambda job: job != (FULL_VOCABULARY, None))
         self._runs = [
             MethodRun(folder, METHODS[name], segmenters[name], corruption, config.seed, done)
             for name, corruption in jobs
@@ -410,7 +408,7 @@ class _Runner:
             truth = None
             if sample.truth is not None and self._matching is not None:
                 truth = self._matching.truth_of(sample.truth)
-            self._gallery.offer(record, rgb, result.labels, truth, reference, REFERENCE)
+            self._gallery.offer(record, rgb, result.labels, truth, reference, FULL_VOCABULARY)
         self.labelled = True
         run.before = (sample.index, sample.truth)
         return record, result.labels
@@ -424,8 +422,8 @@ def _peak_memory(device: str) -> int:
 
 def _methods(config: EvaluationConfig) -> list[Method]:
     names = list(dict.fromkeys(config.methods))
-    if config.labels_topic is None and REFERENCE not in names:
-        names.append(REFERENCE)
+    if config.labels_topic is None and FULL_VOCABULARY not in names:
+        names.append(FULL_VOCABULARY)
     return known_methods(names)
 
 

@@ -8,8 +8,9 @@ import pytest
 from activesam_ros.datasets.class_map import ClassMap, match_classes
 from activesam_ros.datasets.samples import Sample
 from activesam_ros.errors import EvaluationError
-from activesam_ros.evaluation.live import METHOD, LiveRun, describe_live_run, require_free
+from activesam_ros.evaluation.live import LiveRun, describe_live_run, require_free
 from activesam_ros.evaluation.records import read_records
+from activesam_ros.evaluation.report.findings import LIVE_METHOD
 from activesam_ros.evaluation.run_folder import RunFolder
 from activesam_ros.evaluation.scoring import FrameCost, FrameLabels
 from activesam_ros.settings import SegmenterSettings
@@ -63,9 +64,9 @@ def test_records_and_labels_are_kept(folder):
     with begin(folder) as run:
         run.add(sample(0), FrameLabels(HALF, 255, timings={"total": 0.5}), FrameCost(latency=0.75))
     (record,) = read_records(folder.records_path)
-    assert (record.method, record.index, record.latency) == (METHOD, 0, 0.75)
+    assert (record.method, record.index, record.latency) == (LIVE_METHOD, 0, 0.75)
     assert record.timings == {"total": 0.5}
-    assert np.array_equal(folder.prediction(METHOD, "", 0), HALF)
+    assert np.array_equal(folder.prediction(LIVE_METHOD, "", 0), HALF)
 
 
 def test_flicker_is_measured_against_the_frame_before_unless_that_failed(folder):
@@ -98,7 +99,7 @@ def test_the_report_is_written(folder):
         run.add(sample(0), FrameLabels(HALF, 255, active=()))
     page, table = run.finalize(["The recording was cut off."])
     assert page.exists()
-    assert METHOD in table
+    assert LIVE_METHOD in table
     results = json.loads((folder.path / "results.json").read_text())
     assert results["summaries"][0]["truth"]["mean_iou"] == pytest.approx(1 / 3)
     assert "The recording was cut off." in results["run"]["notes"]

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 PRUNING_ALONE = "no-preview"
 """The method that differs from the first in pruning alone."""
 FULL_VOCABULARY = "full-vocabulary"
-"""Another method that decodes every class; agreement is with it."""
+"""Another method that decodes every class; without ground truth the others are compared with its labels."""
 EVERY_CLASS = (PRUNING_ALONE, FULL_VOCABULARY)
-LIVE = "node"
+LIVE_METHOD = "node"
 """The only method of an evaluation of the running node."""
 NO_CLASS = "none of these"
 """Stands for pixels without a label, or with a class that the truth does not have."""
@@ -166,7 +166,7 @@ def _cost_of_pruning(
         lost = scores.lost_iou if scores is not None else None
         sentences.append(
             "What was gained is not known: the node labels in one way only, and nothing is there to compare with."
-            if first.method == LIVE
+            if first.method == LIVE_METHOD
             else f"What was gained is not known: run again with --compare {PRUNING_ALONE}."
         )
         figure = "" if lost is None else formatting.better(-lost)

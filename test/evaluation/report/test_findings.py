@@ -4,8 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from activesam_ros.evaluation import live
-from activesam_ros.evaluation.report.findings import LIVE, NO_CLASS, confusions, findings, pixel_outcomes
+from activesam_ros.evaluation.report.findings import (
+    LIVE_METHOD,
+    NO_CLASS,
+    confusions,
+    findings,
+    pixel_outcomes,
+)
 from activesam_ros.evaluation.summary import summarise
 
 SIZE = 5
@@ -107,17 +112,13 @@ def test_what_was_pruned_is_told_by_the_active_sets_and_not_by_the_stages(made_u
 def test_the_running_node_is_not_told_to_compare(made_up_run):
     run = made_up_run()
     node = [
-        replace(record, method=LIVE, timings={"total": 0.1})
+        replace(record, method=LIVE_METHOD, timings={"total": 0.1})
         for record in run.records
         if record.method == "active" and not record.corruption
     ]
     told = " ".join(findings(summarise(node, run.results.classes), node, SIZE)[1].sentences)
     assert "75.0 % of the classes" in told and "Nothing was pruned" not in told
     assert "--compare" not in told and "not known" in told
-
-
-def test_the_method_of_the_running_node_has_one_name():
-    assert LIVE == live.METHOD
 
 
 def test_without_truth_agreement_is_told_and_not_called_right(made_up_run):
