@@ -1,6 +1,7 @@
 """A model of two sizes of layers with random weights, whose parts are compared one by one."""
 
 import copy
+import shutil
 
 import pytest
 import torch
@@ -39,3 +40,9 @@ def prompts(network, noise):
     valid = torch.ones(3, 6, dtype=torch.bool)
     valid[1, 2:5] = False
     return noise(3, 6, network.config.detr_encoder_config.hidden_size), valid
+
+
+@pytest.fixture
+def copied(toytown_folder, tmp_path):
+    """Copy the demo model, so that a test may damage it."""
+    return shutil.copytree(toytown_folder, tmp_path / "model")

@@ -1,28 +1,27 @@
-"""Loading models in every layout, and the sentences for those that cannot be loaded."""
+"""Loading models in every layout, the sentences for those that cannot be loaded, and the log while loading."""
 
 import json
-import shutil
+import logging
+import re
 from types import SimpleNamespace
 
 import pytest
 import torch
 from huggingface_hub import errors as hub_errors
 from safetensors.torch import load_file, save_file
+from transformers.utils import logging as chatter
 
 from activesam_ros.errors import ModelError
 from activesam_ros.model.checkpoint import (
+    _step,
+    _weights_on_disk,
     load_checkpoint,
     open_text_checkpoint,
     resolve_device,
     resolve_dtype,
 )
 from activesam_ros.model.folder import read_normalisation, resolve_folder
-
-
-@pytest.fixture
-def copied(toytown_folder, tmp_path):
-    """A copy of the demo model that a test may damage."""
-    return shutil.copytree(toytown_folder, tmp_path / "model")
+from activesam_ros.model.parts import CountedTensors, counted_loading
 
 
 def as_video(folder, shards):
@@ -139,39 +138,20 @@ def test_a_file_instead_of_a_folder(copied):
     assert "is the file" in refused(str(copied / "config.json"))
 
 
-def test_no_config(copied):
-    (copied / "config.json").unlink()
-    assert "has no config.json" in refused(copied)
-
-
-def test_a_torn_config(copied):
-    (copied / "config.json").write_text('{"model_type": "sam3", ')
-    assert "cannot be read" in refused(copied)
-
-
-def test_another_type_of_model(copied):
-    (copied / "config.json").write_text('{"model_type": "clip"}')
-    assert "is of type 'clip'; expected SAM 3" in refused(copied)
-
-
-def test_no_weights(copied):
-    (copied / "model.safetensors").rename(copied / "pytorch_model.bin")
-    message = refused(copied)
-    assert "no *.safetensors" in message and "pytorch_model.bin" in message
-
-
-def test_torn_weights(copied):
-    path = copied / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:100_000])
-    assert "cannot be loaded" in refused(copied)
-
-
-def test_missing_weights(copied):
-    weights = load_file(copied / "model.safetensors")
+def drop_weight(folder):
+    weights = load_file(folder / "model.safetensors")
     del weights["detr_decoder.presence_token.weight"]
-    save_file(weights, copied / "model.safetensors", metadata={"format": "pt"})
-    assert "lacks 1 weights" in refused(copied)
-    assert "presence_token" in refused(copied)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def tear_weights(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:100_000])
+
+
+def drop_tokenizer(folder):
+    for path in folder.glob("*token*"):
+        path.unlink()
 
 
 def change_config(folder, change):
@@ -181,10 +161,33 @@ def change_config(folder, change):
     path.write_text(json.dumps(config))
 
 
-def test_weights_of_another_size(copied):
-    change_config(copied, lambda config: config["detr_decoder_config"].update(num_queries=7))
+def other_queries(folder):
+    change_config(folder, lambda config: config["detr_decoder_config"].update(num_queries=7))
+
+
+@pytest.mark.parametrize(
+    ("damage", "parts"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), ("has no config.json",)),
+        (lambda folder: (folder / "config.json").write_text('{"model_type": "sam3", '), ("cannot be read",)),
+        (
+            lambda folder: (folder / "config.json").write_text('{"model_type": "clip"}'),
+            ("is of type 'clip'; expected SAM 3",),
+        ),
+        (
+            lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
+            ("no *.safetensors", "pytorch_model.bin"),
+        ),
+        (tear_weights, ("cannot be loaded",)),
+        (drop_weight, ("lacks 1 weights", "presence_token")),
+        (other_queries, ("do not fit its config.json, such as 'detr_decoder.", "(7, ")),
+        (drop_tokenizer, ("has no tokenizer",)),
+    ],
+)
+def test_damaged_folders_are_refused(copied, damage, parts):
+    damage(copied)
     message = refused(copied)
-    assert "do not fit its config.json, such as 'detr_decoder." in message and "(7, " in message
+    assert all(part in message for part in parts)
 
 
 @pytest.mark.parametrize(
@@ -230,12 +233,6 @@ def test_normalisations_that_cannot_be(copied, content):
     assert "expected three numbers" in refused(copied)
 
 
-def test_no_tokenizer(copied):
-    for path in copied.glob("*token*"):
-        path.unlink()
-    assert "tokenizer" in refused(copied)
-
-
 def hub_error(kind, status):
     response = SimpleNamespace(headers={}, request=None, status_code=status)
     return kind("the server's words", response=response)
@@ -260,7 +257,7 @@ def test_hub_troubles_say_what_to_do(error, words, monkeypatch):
     assert words in refused("someone/sam3")
 
 
-def test_nonsense_ids(monkeypatch):
+def test_nonsense_ids():
     assert "valid hub id" in refused("no spaces/in ids")
     assert "does not exist" in refused("a/b/c")
 
@@ -306,3 +303,86 @@ def test_a_model_that_does_not_fit(toytown_folder, monkeypatch, where, words):
     monkeypatch.setattr(where, fail)
     message = refused(toytown_folder)
     assert words in message and "free memory" in message
+
+
+def lines(caplog):
+    return [message for message in caplog.messages if "tensors" in message]
+
+
+@pytest.mark.parametrize(
+    ("tick", "expected"),
+    [(1.0, [10, 20, 30, 40, 50, 60, 70, 80, 90]), (0.04, [25, 50, 75]), (0.001, [])],
+)
+def test_a_line_every_ten_per_cent_but_not_many_a_second(caplog, tick, expected):
+    """The clock goes on by `tick` seconds at each tensor."""
+    now = [0.0]
+    taken = []
+    with caplog.at_level(logging.INFO):
+        for tensor in CountedTensors("weights", range(100), lambda: now[0]):
+            taken.append(tensor)
+            now[0] += tick
+    assert taken == list(range(100))
+    assert lines(caplog) == [f"weights: {percent} % of 100 tensors" for percent in expected]
+
+
+def test_nothing_to_count(caplog):
+    assert list(CountedTensors("weights", [])) == [] and not caplog.messages
+
+
+def test_transformers_really_counts_there(toytown_folder, caplog, monkeypatch):
+    """The demo model loads in no time, so the lines may follow at once."""
+    monkeypatch.setattr("activesam_ros.model.parts.QUIET_SECONDS", 0.0)
+    with caplog.at_level(logging.INFO):
+        load_checkpoint(toytown_folder, device="cpu")
+    found = [re.fullmatch(r"weights: (\d+) % of (\d+) tensors", line) for line in lines(caplog)]
+    assert len(found) == 9
+    assert all(10 * (index + 1) <= int(line[1]) < 100 for index, line in enumerate(found))
+    assert len({line[2] for line in found}) == 1
+
+
+def test_each_step_is_said(toytown_folder, caplog):
+    with caplog.at_level(logging.INFO):
+        load_checkpoint(toytown_folder, device="cpu", dtype="bfloat16")
+    said = [re.sub(r"\d+\.\d s", "N s", message) for message in caplog.messages]
+    size = _weights_on_disk(toytown_folder)
+    assert said == [
+        f"loading {toytown_folder} from {toytown_folder} ({size} of weights) for cpu in bfloat16",
+        "transformers imported in N s",
+        "configuration and tokenizer read in N s",
+        "weights read in N s",
+        "weights put on cpu in N s",
+        f"loaded {toytown_folder} in N s",
+    ]
+
+
+def test_a_step_that_fails_says_nothing(caplog):
+    with caplog.at_level(logging.INFO), pytest.raises(ValueError, match="torn"), _step("weights read"):
+        raise ValueError("torn")
+    assert not caplog.messages
+
+
+def test_transformers_is_left_as_it_was():
+    before = chatter.set_tqdm_hook(None)
+    try:
+        state = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
+        with counted_loading("weights"):
+            assert not chatter.is_progress_bar_enabled()
+        with pytest.raises(ValueError, match="torn"), counted_loading("weights"):
+            raise ValueError("torn")
+        assert (chatter.get_verbosity(), chatter.is_progress_bar_enabled()) == state
+        assert chatter.set_tqdm_hook(None) is None
+    finally:
+        chatter.set_tqdm_hook(before)
+
+
+def test_sizes_for_people(tmp_path):
+    for name, size in (
+        ("a.safetensors", 1_500_000_000),
+        ("b.safetensors", 200_000_000),
+        ("c.bin", 9_000_000_000),
+    ):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size)
+    assert _weights_on_disk(tmp_path) == "1.7 GB"
+    (tmp_path / "a.safetensors").unlink()
+    assert _weights_on_disk(tmp_path) == "200.0 MB"

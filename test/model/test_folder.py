@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import shutil
 import sys
 from pathlib import Path
 
@@ -15,12 +14,6 @@ from activesam_ros.model.checkpoint import load_checkpoint
 from activesam_ros.model.folder import inert, text_fingerprint
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.vocabulary import Vocabulary
-
-
-@pytest.fixture
-def copied(toytown_folder, tmp_path):
-    """A copy of the demo model that a test may tamper with."""
-    return shutil.copytree(toytown_folder, tmp_path / "model")
 
 
 class Bomb:
