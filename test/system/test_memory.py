@@ -54,7 +54,7 @@ def load_and_drop(folder: str, rounds: int) -> tuple[int, list[tuple[int, int]]]
         segmenter = ActiveSegmenter.from_pretrained(folder, "cpu", text_encoder="keep", prompt_cache=None)
         segmenter.set_vocabulary(Vocabulary.from_names(["road", "sky"]))
         segmenter.segment(rgb)
-        parts = (segmenter._checkpoint.model, segmenter._text._side)
+        parts = (segmenter._checkpoint.model, segmenter._text._network)
         size = sum(weight.numel() * weight.element_size() for part in parts for weight in part.parameters())
         loaded = memory().anonymous
         del segmenter, parts
