@@ -106,7 +106,9 @@ def _vocabulary(given: argparse.Namespace) -> tuple[Vocabulary, float | None]:
     from activesam_ros.vocabulary.files import load_vocabulary_file, parse_class_list
 
     threshold = None
-    words = given.words.rstrip(", ").split(",") if given.words is not None else parse_class_list(given.vocabulary)
+    words = (
+        given.words.rstrip(", ").split(",") if given.words is not None else parse_class_list(given.vocabulary)
+    )
     if words is not None:
         vocabulary = Vocabulary.from_names(words, given.background)
     elif given.background is not None:
@@ -141,7 +143,10 @@ def _label_all(given: argparse.Namespace, segmenter: ActiveSegmenter, outputs: l
                 failed += 1
                 command.complain(NAME, str(error) if str(image) in str(error) else f"{image}: {error}")
             else:
-                result.save(given.out, image.stem, given.confidence)
+                try:
+                    result.save(given.out, image.stem, given.confidence)
+                except ActiveSamError as error:
+                    raise ActiveSamError(f"{error} with --out") from error
                 if has_exif_rotation(image):
                     command.complain(
                         NAME, f"{image} was taken with a turned camera, and is labelled as it is stored"
