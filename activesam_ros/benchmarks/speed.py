@@ -15,7 +15,7 @@ import torch
 from activesam_ros.benchmarks.inputs import coco_stuff_names
 from activesam_ros.benchmarks.subprocesses import Subprocess
 from activesam_ros.errors import ModelError
-from activesam_ros.evaluation.report.formatting import markdown_table
+from activesam_ros.evaluation.report.formatting import markdown_table, seconds
 from activesam_ros.model.compiling import keep_compiled, torch_compiler
 from activesam_ros.model.folder import resolve_folder
 from activesam_ros.model.fused.heads import FusedPromptHeads
@@ -416,8 +416,8 @@ def _seconds_table(variants: Mapping[str, VariantSpeed]) -> str:
         cells = []
         for stage in _STAGES:
             ratio = f" ({one.ratio[stage]:.2f})" if stage in one.ratio else ""
-            cells.append(f"{_seconds(one.seconds[stage])}{ratio}" if stage in one.seconds else "")
-        on_gpu = "" if one.gpu_seconds is None else _seconds(one.gpu_seconds)
+            cells.append(f"{seconds(one.seconds[stage])}{ratio}" if stage in one.seconds else "")
+        on_gpu = "" if one.gpu_seconds is None else seconds(one.gpu_seconds)
         rate = f"{1 / one.mean_seconds:.3g}"
         rows.append(
             [
@@ -425,7 +425,7 @@ def _seconds_table(variants: Mapping[str, VariantSpeed]) -> str:
                 one.loaded.device,
                 one.loaded.dtype,
                 *cells,
-                _seconds(one.mean_seconds),
+                seconds(one.mean_seconds),
                 rate,
                 on_gpu,
             ]
@@ -460,7 +460,3 @@ def _memory_source(lead: VariantSpeed) -> str:
     if lead.peak is None:
         return "this system does not let a process reset its peak, so there is none"
     return "peak of the resident memory, VmHWM, reset before every image"
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.3f}" if seconds < 10 else f"{seconds:.1f}"

@@ -18,7 +18,7 @@ import torch
 
 from activesam_ros.benchmarks.inputs import coco_stuff_names
 from activesam_ros.benchmarks.subprocesses import run_in_subprocess
-from activesam_ros.evaluation.report.formatting import markdown_table
+from activesam_ros.evaluation.report.formatting import markdown_table, seconds
 from activesam_ros.model.checkpoint import open_text_checkpoint
 from activesam_ros.model.folder import resolve_folder
 from activesam_ros.prompts.hypernyms import TableHypernyms
@@ -173,23 +173,23 @@ def measure_vocabulary(
     names = coco_stuff_names(options.classes)
     with TemporaryDirectory() as scratch:
         cache = Path(scratch) / "prompts"
-        apart = partial(run, threads=options.threads)
-        start = partial(apart, measure_start, options.model, names)
-        on = apart(_describe_machine)
+        run_part = partial(run, threads=options.threads)
+        start = partial(run_part, measure_start, options.model, names)
+        on = run_part(_describe_machine)
         say(f"filling a prompt cache with {len(names)} classes")
-        filling = apart(_fill_cache, options.model, names, cache)
+        filling = run_part(_fill_cache, options.model, names, cache)
         say("starting with a warm cache")
         warm = start(cache, "release", options.dtype)
         say("starting without a cache")
         cold = start(None, "keep", options.dtype)
         say("changing the vocabulary")
-        edits = apart(measure_changes, options.model, cache, names, options.repeats)
+        edits = run_part(measure_changes, options.model, cache, names, options.repeats)
         say("starting with a warm cache and meeting an unknown class")
         met = start(cache, "release", options.dtype, NEW_CLASSES[-1])
         gaps = {}
         for residence in ("release", "keep"):
             say(f"encoding a vocabulary beside a stream, text_encoder {residence}")
-            gaps[residence] = apart(_measure_demo_stream, options, residence)
+            gaps[residence] = run_part(_measure_demo_stream, options, residence)
     return VocabularyResult(on, options, filling, edits, warm, cold, met, gaps)
 
 
@@ -404,7 +404,7 @@ def to_markdown(found: VocabularyResult) -> str:
         _change_table(found),
         "From start to the first vocabulary in force (seconds, libraries already imported):",
         _start_table(found),
-        f"Filling the cache ahead: {found.filling.misses} phrases in {_seconds(found.filling.seconds)} s.",
+        f"Filling the cache ahead: {found.filling.misses} phrases in {seconds(found.filling.seconds)} s.",
         "Resident memory (MiB):",
         _memory_table(found),
         f"Seconds between outputs, {options.stream_classes} classes at {size}, while a vocabulary is encoded:",
@@ -416,9 +416,9 @@ def to_markdown(found: VocabularyResult) -> str:
 def _change_table(found: VocabularyResult) -> str:
     rows = []
     for one in found.edits:
-        cells = [_seconds(one.everything.seconds)]
+        cells = [seconds(one.everything.seconds)]
         for cached in (one.release, one.keep):
-            cells += [_seconds(cached.seconds), f"{one.everything.seconds / cached.seconds:.3g}"]
+            cells += [seconds(cached.seconds), f"{one.everything.seconds / cached.seconds:.3g}"]
         rows.append([one.name, str(one.phrases), str(one.release.encoded), *cells])
     header = ["change", "phrases", "encoded", "everything each time", "`release`", "ratio", "`keep`", "ratio"]
     return markdown_table(header, rows)
@@ -426,7 +426,7 @@ def _change_table(found: VocabularyResult) -> str:
 
 def _start_table(found: VocabularyResult) -> str:
     rows = [
-        [name, str(one.encoded), *map(_seconds, (one.model_seconds, one.prompt_seconds, one.seconds))]
+        [name, str(one.encoded), *map(seconds, (one.model_seconds, one.prompt_seconds, one.seconds))]
         for name, one in (("warm cache", found.warm), ("no cache, everything encoded", found.cold))
     ]
     prompts = found.cold.prompt_seconds / found.warm.prompt_seconds
@@ -452,16 +452,12 @@ def _stream_table(found: VocabularyResult) -> str:
     rows = [
         [
             f"`{residence}`",
-            *map(_seconds, (one.median, one.largest_quiet, one.largest)),
+            *map(seconds, (one.median, one.largest_quiet, one.largest)),
             f"{one.largest / one.median:.2f}",
-            _seconds(one.encoding),
+            seconds(one.encoding),
             f"{one.edits} / {one.frames}",
         ]
         for residence, one in found.gaps.items()
     ]
     header = ["text_encoder", "median", "largest, nothing encoded", "largest, a vocabulary encoded"]
     return markdown_table([*header, "largest / median", "encoding takes", "changes / images"], rows)
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.3f}" if value < 10 else f"{value:.1f}"

@@ -49,16 +49,21 @@ def rate(per_second: float | None) -> str:
     return UNKNOWN if per_second is None else _three(per_second)
 
 
-def milliseconds(seconds: float | None) -> str:
+def seconds(value: float) -> str:
+    """Format seconds without the unit: "0.123", "12.3"."""
+    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
+
+def milliseconds(value: float | None) -> str:
     """Format a short duration: "312 ms"."""
-    return UNKNOWN if seconds is None else f"{_three(1000 * seconds)} ms"
+    return UNKNOWN if value is None else f"{_three(1000 * value)} ms"
 
 
-def duration(seconds: float) -> str:
+def duration(value: float) -> str:
     """Format a long duration: "20.0 s", "3 min 20 s", "1 h 05 min"."""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
+    if value < 120:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
