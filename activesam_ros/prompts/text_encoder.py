@@ -62,7 +62,7 @@ class TextEncoder:
         projection: nn.Module,
         device: torch.device,
         residence: Residence = "release",
-        cache: Path | PromptCache | None = None,
+        folder: Path | None = None,
     ) -> None:
         """Prepare for encoding; no weights are read yet.
 
@@ -71,7 +71,7 @@ class TextEncoder:
             projection: its text projection, float32 on `device`.
             device: where the text encoder runs.
             residence: what happens to the text encoder after use.
-            cache: the prompt cache, or its folder; None: embeddings are remembered in memory only.
+            folder: of the prompt cache; None: embeddings are remembered in memory only.
 
         Raises:
             SettingsError: unknown residence.
@@ -84,7 +84,7 @@ class TextEncoder:
         self._projection = projection
         self._device = device
         self._residence = residence
-        self._cache = cache if isinstance(cache, PromptCache) else PromptCache.of_model(text, cache)
+        self._cache = PromptCache.of_model(text, folder)
         self._network: Any = None
         self._encoding = threading.Lock()
         # Padding is state of the tokenizer, so two threads must not share it.
