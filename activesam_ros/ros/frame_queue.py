@@ -43,12 +43,7 @@ class Frame:
 class FrameCounts:
     """Where every received frame of one camera went: received = answered + total_dropped + waiting + in_work.
 
-    Attributes:
-        received: frames that arrived.
-        answered: frames whose outputs were published.
-        waiting: frames in the queue.
-        in_work: frames that the worker has taken and not ended yet.
-        dropped: number of frames for each reason, in the order of `Drop`, without zeros.
+    `dropped` holds the number for each reason, in the order of `Drop`, without zeros.
     """
 
     received: int = 0
@@ -231,13 +226,7 @@ class _CameraQueue:
 
 @dataclass(frozen=True)
 class Recent:
-    """Frames of a span of time.
-
-    Attributes:
-        seconds: length of the span; 0 before the second look.
-        received, answered: number of frames.
-        dropped: number of frames for each reason, without zeros.
-    """
+    """Number of frames within some seconds (0 before the second look), without reasons that have none."""
 
     seconds: float = 0.0
     received: int = 0

@@ -195,8 +195,7 @@ class ActiveSamNode(ManagedNode):
 
     def activate(self) -> None:
         """Accept frames and calls, with another model if the parameters name another one."""
-        worker = self.worker
-        if worker is None or worker.error or worker.choice != self.parameters.model:
+        if self.worker is None or self.worker.error or self.worker.choice != self.parameters.model:
             self._close_worker()
             self._wait_for(self._start_worker())
         self.frames.open()

@@ -60,9 +60,9 @@ class CallRequest:
 
     Attributes:
         image: a sensor_msgs/Image.
-        vocabulary: classes of its own; None: those of the stream.
+        vocabulary: its own; None: that of the stream.
         thresholds: settings of its own, by name; the others are the stream's.
-        timeout: how long it may wait for its turn, in seconds.
+        timeout: seconds that it may wait for its turn.
     """
 
     image: Any
@@ -73,14 +73,7 @@ class CallRequest:
 
 @dataclass(frozen=True)
 class CallAnswer:
-    """What came of a call.
-
-    Attributes:
-        outcome: how it ended.
-        sentence: why it was not labelled; empty if it was.
-        result: the labels; None without.
-        revision: of the vocabulary that it was labelled with; 0: the call's own.
-    """
+    """How a call ended: why it was not labelled, or its result and the vocabulary's revision (0: the call's own)."""
 
     outcome: Outcome
     sentence: str = ""
@@ -116,12 +109,8 @@ class Call:
 class CallCounts:
     """Where every call went: received = answered + refused + failed + waiting + in_work.
 
-    Attributes:
-        received: calls that arrived.
-        answered: those that were labelled.
-        refused: those that were not, for a reason that their callers can mend: bad input, busy, timeout, no model.
-        failed: those that were not, by a fault.
-        waiting, in_work: those that have not ended.
+    Refused are those that were not labelled for a reason that their callers can mend: bad input, busy, timeout, no
+    model; failed are those that were not by a fault.
     """
 
     received: int = 0

@@ -87,23 +87,10 @@ def judged(name: str, view: V, rules: Sequence[Rule[V]], values: Mapping[str, ob
 
 @dataclass(frozen=True)
 class NodeView:
-    """The node at one moment.
+    """The node at one moment; None: there is none, or it is not known.
 
-    Attributes:
-        state: of the lifecycle, such as "active".
-        model: name of the model.
-        task, task_seconds: what the worker is doing, and for how long; None while it waits.
-        hangs: whether that takes longer than it may.
-        heartbeat: whether it is published.
-        loading, closing: whether the model is being loaded or closed.
-        worker_error: why the worker ended or the model cannot be loaded; None without an error.
-        transition_error: why the last transition failed; None if it did not.
-        last_error, last_error_seconds: the last error in the log, and how many seconds ago.
-        calls: of `~/segment` since the start.
-        device, dtype: of the model; None without one.
-        bucket_size, bucket_size_set: prompts decoded at once, in force and by the parameter; None without a model.
-        memory: of the process; None where the system does not report it.
-        device_memory: None without a model or on the CPU.
+    `task` is what the worker is doing, `bucket_size` the one in force and `bucket_size_set` that of the parameter;
+    `calls` are those of `~/segment` since the start.
     """
 
     state: str
@@ -205,17 +192,10 @@ NODE_RULES: tuple[Rule[NodeView], ...] = (
 
 @dataclass(frozen=True)
 class VocabularyView:
-    """The vocabulary at one moment.
+    """The vocabulary at one moment; None: there is none, or it is not known.
 
-    Attributes:
-        accepted: revision of the vocabulary that was accepted last.
-        loaded: whether the model is loaded; None if none is on its way either.
-        closing: whether the model is being closed.
-        served: what frames are labelled with; None before the first vocabulary.
-        preparing_seconds: how long a vocabulary has been in preparation; None if none is.
-        late: whether that is longer than it may take.
-        error: why the last change failed; None if it did not.
-        prompt_cache: folder of the prompt cache; None if it is not known yet.
+    `accepted` is the revision that was accepted last; `loaded` and `closing` are about the model; `late` says whether
+    `preparing_seconds` are more than it may take; `error` is that of the last change.
     """
 
     accepted: int
@@ -298,24 +278,12 @@ VOCABULARY_RULES: tuple[Rule[VocabularyView], ...] = (
 
 @dataclass(frozen=True)
 class CameraView:
-    """A camera at one moment.
+    """A camera at one moment; None: there is none, or it is not known.
 
-    Attributes:
-        title: "camera", or "camera front".
-        serving: whether the node is active and has a vocabulary in force.
-        wanted: whether anybody subscribes to its results.
-        topic, transport, quality: of the images, as texts.
-        preview_only: whether nobody wants more than the active classes.
-        silent: whether no image has arrived for longer than it may take.
-        silence: why, as far as that is known; None while images arrive.
-        incompatible: a sentence on publishers whose images cannot be received; None if there are none.
-        max_rate: frames per second that are let through; 0: all.
-        counts, recent: of the frames since the start, and of the last seconds.
-        since_image, since_answer: seconds since the last one; None before the first.
-        stages: percentiles in seconds of every stage.
-        active: active classes and all classes of the last answer; None before the first.
-        reuses_frames: whether a frame is asked only for a part of the prompts (`preview_period` above 1).
-        since_full: frames since the last full preview; None before, or if every frame is for itself.
+    `serving` says whether the node is active with a vocabulary in force, `wanted` whether anybody subscribes to the
+    results, `silent` whether no image has arrived for too long. `silence` and `incompatible` are sentences, `counts`
+    are frames since the start and `recent` those of the last seconds, `stages` take seconds, `active` are active and all
+    classes of the last answer, `since_full` frames since the last full preview.
     """
 
     title: str

@@ -102,11 +102,6 @@ class NodeProcess(Program):
         environment = {} if faults is None else {"ACTIVESAM_FAULTS": str(faults)}
         super().__init__(log, *program, "--ros-args", *arguments, environment=environment)
 
-    def memory(self) -> int:
-        """Bytes of its own that it holds, without mapped files."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return 1024 * int(re.search(r"RssAnon:\s+(\d+) kB", status).group(1))
-
 
 @contextmanager
 def node_processes(folder: Path) -> Iterator[Callable[..., NodeProcess]]:

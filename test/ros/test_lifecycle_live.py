@@ -128,18 +128,13 @@ def test_the_model_changes_while_inactive_in_the_same_process(
     client.ask(small)
 
 
-def test_cleanup_frees_the_model(inactive, node, street):
+def test_after_a_cleanup_the_model_is_loaded_anew(inactive, street):
     client = inactive
     assert client.change_state("activate")
     client.eventually(lambda: client.is_wanted)
     client.ask(street)
     assert client.change_state("deactivate")
-    before = node.memory()
     assert client.change_state("cleanup") and client.state() == "unconfigured"
-    after = node.memory()
-    print(f"memory: {before / 1e6:.0f} MB with the model, {after / 1e6:.0f} MB after the cleanup")
-    # The demo model is small: 1.4 million parameters in float32.
-    assert before - after > 5e6
     assert "device" not in told(client, lambda level, values: values["lifecycle state"] == "unconfigured")
 
     assert client.change_state("configure") and client.change_state("activate")

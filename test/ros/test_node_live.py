@@ -1,6 +1,7 @@
 """The node in this process with a stand-in for the model: what a real one cannot be made to do on demand."""
 
 import threading
+import weakref
 
 import pytest
 
@@ -388,3 +389,21 @@ def test_an_engine_that_fails_ends_a_node_that_started_by_itself(start, client, 
     assert client.set(vocabulary=["tree"]) == (True, "")
     assert ended.wait(PATIENCE) and node.exit_code == 1
     assert capfd.readouterr().err.count("[FATAL]") == 1
+
+
+def test_a_cleanup_and_the_change_to_another_model_free_the_one_before(start, client):
+    loaded = []
+
+    def load(choice, first):
+        segmenter = FakeSegmenter(first.settings)
+        loaded.append((choice.model, weakref.ref(segmenter)))
+        return segmenter
+
+    start(load=load, model="one", autostart=False)
+    assert client.change_state("configure") and client.change_state("activate")
+    assert client.change_state("deactivate") and client.change_state("cleanup")
+    assert loaded[0][1]() is None
+    assert client.change_state("configure") and client.set(model="two") == (True, "")
+    assert client.change_state("activate")
+    assert [model for model, _ in loaded] == ["one", "one", "two"]
+    assert loaded[1][1]() is None and loaded[2][1]() is not None
