@@ -63,8 +63,6 @@ class Recording:
         topics: by name, sorted.
         start: when the first message was recorded, nanoseconds; None without any message.
         end: the same of the last one.
-        cut: one sentence if the recording is incomplete; else None. Damage in the middle shows only while messages
-            are read.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -100,7 +98,8 @@ class Recording:
         self._open.close()
 
     @property
-    def cut(self) -> str | None:  # noqa: D102 - see the class
+    def cut(self) -> str | None:
+        """One sentence if the recording is incomplete; damage in the middle shows only while messages are read."""
         if not self._missing:
             return None
         return f"the recording is incomplete, and what is there is used: {'; '.join(self._missing)}"

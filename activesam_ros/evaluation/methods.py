@@ -76,7 +76,8 @@ class PerClassSegmenter:
             ImageError, ModelError, OutOfMemoryError: as `ActiveSegmenter.segment`.
         """
         rgb = to_rgb(rgb, self.settings.max_pixels)
-        return self._batch_size.run(1, lambda _: self._segment(rgb))
+        with torch.inference_mode():
+            return self._batch_size.run(1, lambda _: self._segment(rgb))
 
     def workload(self, result: SegmentationResult) -> Workload:
         """Return what the model was asked for a result of this segmenter."""
@@ -92,7 +93,6 @@ class PerClassSegmenter:
             encodings=len(tokens),
         )
 
-    @torch.inference_mode()
     def _segment(self, rgb: np.ndarray) -> SegmentationResult:
         timer = StageTimer(self._checkpoint.device)
         vocabulary = self.prompts.vocabulary
@@ -288,7 +288,7 @@ class FlopsCounter:
     """Count the FLOPs of frames; shared between methods, since it remembers the counts of the model's parts."""
 
     def __init__(self, config: object) -> None:
-        """Args: config: the model's `Sam3Config`."""
+        """Count for a model with this `Sam3Config`."""
         self._config = config
 
     @cached_property

@@ -243,7 +243,7 @@ class MethodRun:
         seed: int,
         done: Sequence[FrameRecord],
     ) -> None:
-        """Args: see `_Runner`; `done`: records of an earlier run, of this method and corruption and of others."""
+        """Resume after `done`, the records of an earlier run, of this method and corruption and of others."""
         self.folder = folder
         self.method = method
         self.segmenter = segmenter
@@ -265,15 +265,11 @@ class MethodRun:
 
     def _restored_memory(self, segmenter: ActiveSegmenter) -> StreamMemory | None:
         kept = self.folder.memory(*self.names)
-        if (
-            not self._labelled
-            or kept is None
-            or kept[0] != max(self._labelled)
-            or segmenter.vocabulary is None
-        ):
+        vocabulary = segmenter.vocabulary
+        if vocabulary is None or kept is None or kept[0] != max(self._labelled, default=None):
             return None
         try:
-            return StreamMemory.restored(kept[1], segmenter.vocabulary.prompts, segmenter.settings)
+            return StreamMemory.restored(kept[1], vocabulary.prompts, segmenter.settings)
         except (ValueError, KeyError, TypeError):  # damaged
             return None
 
