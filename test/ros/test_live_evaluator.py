@@ -215,14 +215,14 @@ def test_the_report_says_what_repeats_it_and_what_was_played(others, out, comman
 def test_classes_that_do_not_match_end_it(others, out):
     from activesam_ros.errors import EvaluationError
 
-    judging = evaluator(out)
-    with (
-        pytest.raises(EvaluationError, match="no class of the ground truth"),
-        callbacks_of(judging) as failed,
-    ):
-        others.say_words()
-        others.say_names(dragon=0)
-        assert failed.wait(PATIENCE)
+    def fail():
+        with callbacks_of(evaluator(out)) as failed:
+            others.say_words()
+            others.say_names(dragon=0)
+            assert failed.wait(PATIENCE)
+
+    with pytest.raises(EvaluationError, match="no class of the ground truth"):
+        fail()
     assert not out.exists()
 
 

@@ -144,7 +144,7 @@ def test_the_example_names_classes_of_the_preset_each_once():
     camera = layer()["camera"]
     listed = [name for kind in camera["class_types"] for name in camera[kind]["classes"]]
     names = [entry.name for entry in load_vocabulary_file(PRESET).classes]
-    assert sorted(listed + ["sky"]) == sorted(names)
+    assert sorted([*listed, "sky"]) == sorted(names)
     assert PRESET in CONFIG.read_text()
 
 

@@ -39,31 +39,31 @@ class WhileItRuns(unittest.TestCase):
     def test_one_camera_is_labelled_with_the_words_that_are_set(self):
         self.watcher.require_active()
         labels = self.watcher.message(Image, "/activesam/labels")
-        self.assertEqual((labels.width, labels.height, labels.header.frame_id), (96, 64, "camera"))
+        assert (labels.width, labels.height, labels.header.frame_id) == (96, 64, "camera")
         first = self.watcher.message(Image, "/activesam/legend", profile=qos.latched_out())
         self.watcher.set_words(["road", "sky", "car", "building"])
         words = self.watcher.message(
             Vocabulary, "/activesam/vocabulary", lambda message: message.revision == 2, qos.latched_out()
         )
-        self.assertEqual([one.name for one in words.classes], ["road", "sky", "car", "building"])
+        assert [one.name for one in words.classes] == ["road", "sky", "car", "building"]
         second = self.watcher.message(
             Image, "/activesam/legend", lambda message: message.data != first.data, qos.latched_out()
         )
-        self.assertGreater(second.height, first.height)
+        assert second.height > first.height
 
     def test_two_cameras_share_a_node_in_a_namespace(self):
         self.watcher.require_active("/robot/activesam")
         for camera in ("front", "rear"):
             labels = self.watcher.message(Image, f"/robot/activesam/{camera}/labels")
-            self.assertEqual(labels.header.frame_id, camera)
+            assert labels.header.frame_id == camera
             info = self.watcher.message(CameraInfo, f"/robot/{camera}/camera_info")
-            self.assertEqual((info.width, info.height), (96, 64))
+            assert (info.width, info.height) == (96, 64)
         words = self.watcher.message(Vocabulary, "/robot/activesam/vocabulary", profile=qos.latched_out())
-        self.assertEqual([one.name for one in words.classes], ["sky", "car", "7"])
+        assert [one.name for one in words.classes] == ["sky", "car", "7"]
 
 
 @launch_testing.post_shutdown_test()
 class AfterTheEnd(unittest.TestCase):
     def test_everything_ended_well(self, proc_info):
-        self.assertEqual(len(proc_info.process_names()), 5)
+        assert len(proc_info.process_names()) == 5
         launch_testing.asserts.assertExitCodes(proc_info)

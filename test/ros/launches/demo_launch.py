@@ -32,13 +32,13 @@ class WhileItRuns(unittest.TestCase):
     def test_the_street_is_labelled_beside_its_truth(self):
         self.watcher.require_active()
         words = self.watcher.message(Vocabulary, "/activesam/vocabulary", profile=qos.latched_out())
-        self.assertEqual(tuple(one.name for one in words.classes), DEMO_CLASSES)
+        assert tuple(one.name for one in words.classes) == DEMO_CLASSES
         truth = self.watcher.message(LabelInfo, "/camera/ground_truth/label_info", profile=qos.latched_out())
-        self.assertEqual(tuple(one.class_name for one in truth.class_map), CLASSES)
+        assert tuple(one.class_name for one in truth.class_map) == CLASSES
         for topic in ("/camera/ground_truth/labels", "/activesam/labels"):
             image = self.watcher.message(Image, topic)
-            self.assertEqual((image.width, image.height, image.encoding), (160, 120, "mono8"))
-            self.assertGreater(len(np.unique(np.asarray(image.data))), 2)
+            assert (image.width, image.height, image.encoding) == (160, 120, "mono8")
+            assert len(np.unique(np.asarray(image.data))) > 2
         self.watcher.set_words(["road", "sky"])
         self.watcher.message(
             Vocabulary, "/activesam/vocabulary", lambda message: len(message.classes) == 2, qos.latched_out()
@@ -49,5 +49,5 @@ class WhileItRuns(unittest.TestCase):
 @launch_testing.post_shutdown_test()
 class AfterTheEnd(unittest.TestCase):
     def test_both_programs_ended_well(self, proc_info):
-        self.assertEqual(len(proc_info.process_names()), 2)
+        assert len(proc_info.process_names()) == 2
         launch_testing.asserts.assertExitCodes(proc_info)

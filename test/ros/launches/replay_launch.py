@@ -44,7 +44,7 @@ class WhileItRuns(unittest.TestCase):
     def test_the_recording_is_labelled(self):
         self.watcher.require_active()
         first = self.watcher.message(Image, "/activesam/labels")
-        self.assertEqual((first.width, first.height), (64, 48))
+        assert (first.width, first.height) == (64, 48)
         self.watcher.set_number("image_timeout", 60.0)
         self.watcher.message(
             Image, "/activesam/labels", lambda message: message.header.stamp != first.header.stamp
@@ -54,7 +54,7 @@ class WhileItRuns(unittest.TestCase):
 @launch_testing.post_shutdown_test()
 class AfterTheEnd(unittest.TestCase):
     def test_all_programs_ended_well_with_a_report_of_what_was_done(self, proc_info):
-        self.assertEqual(len(proc_info.process_names()), 3)
+        assert len(proc_info.process_names()) == 3
         launch_testing.asserts.assertExitCodes(proc_info)
         results = json.loads((FOLDER / "out" / "results.json").read_text())
-        self.assertTrue(0 < results["summaries"][0]["scored"] < IMAGES)
+        assert 0 < results["summaries"][0]["scored"] < IMAGES
