@@ -83,3 +83,14 @@ sys.exit(run_program("replay", run))
     (line,) = (done.stdout + done.stderr).splitlines()
     assert line.startswith("[FATAL]")
     assert line.endswith("[replay]: what is wrong")
+
+
+@pytest.mark.live
+def test_a_signal_that_comes_during_the_imports_ends_a_program_like_any_other(dds_environment):
+    start = "import sys; from activesam_ros.cli.main import main; sys.argv[0] = 'activesam-toytown-camera'\n"
+    start += "print('begun', flush=True); sys.exit(main())"
+    with subprocess.Popen([sys.executable, "-c", start], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 0
