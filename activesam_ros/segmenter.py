@@ -238,7 +238,6 @@ class ActiveSegmenter:
 
     # The two stages, for programs that pipeline them.
 
-    @torch.inference_mode()
     def encode_images(
         self, images: Sequence[ImageInput], memories: Sequence[StreamMemory | None] | None = None
     ) -> list[EncodedImage]:
@@ -266,14 +265,14 @@ class ActiveSegmenter:
             (rgb, memory.plan(rgb, texts, settings) if memory else single)
             for rgb, memory in zip(pixels, memories, strict=True)
         ]
-        encoded = self._image_batch.map(frames, lambda batch: self._encode(batch, prompts, timer))
+        with torch.inference_mode():
+            encoded = self._image_batch.map(frames, lambda batch: self._encode(batch, prompts, timer))
         timings = timer.seconds(max(len(frames), 1))
         return [
             replace(one, timings=timings, name=image_name(image))
             for one, image in zip(encoded, images, strict=True)
         ]
 
-    @torch.inference_mode()
     def decode(self, encoded: EncodedImage) -> SegmentationResult:
         """Run the second stage: decode the active set of an image, fuse, calibrate and label.
 
@@ -281,15 +280,15 @@ class ActiveSegmenter:
             ModelError, OutOfMemoryError: as `segment`.
         """
         timer = StageTimer(self._checkpoint.device)
-        result = self._prompt_batch.run(
-            self.settings.bucket_size, lambda size: self._decode(encoded, size, timer)
-        )
+        with torch.inference_mode():
+            result = self._prompt_batch.run(
+                self.settings.bucket_size, lambda size: self._decode(encoded, size, timer)
+            )
         self._prompt_batch.image_done()
         decoded = dict(zip(result.active_prompts, result.prompt_presence or (), strict=True))
         encoded.plan.keep(encoded.preview, encoded.selected, decoded)
         return replace(result, timings=add_timings(encoded.timings, timer.seconds()))
 
-    @torch.inference_mode()
     def preview(self, images: Sequence[ImageInput]) -> list[PreviewResult]:
         """Run the presence preview alone, for any size of vocabulary.
 
@@ -302,9 +301,10 @@ class ActiveSegmenter:
         pixels, prompts = self._checked(images)
         timer = StageTimer(self._checkpoint.device)
         every = range(len(prompts))
-        scores = self._image_batch.map(
-            pixels, lambda batch: self._preview_presence([(rgb, every) for rgb in batch], prompts, timer)
-        )
+        with torch.inference_mode():
+            scores = self._image_batch.map(
+                pixels, lambda batch: self._preview_presence([(rgb, every) for rgb in batch], prompts, timer)
+            )
         timings = timer.seconds(max(len(pixels), 1))
         plan = self._first_plan(prompts)
         results = []
@@ -526,7 +526,6 @@ class ActiveSegmenter:
         known = self._encoders.get((levels, resolution))
         return known or VisionEncoder(self._checkpoint, resolution, levels, self._compiler)
 
-    @torch.inference_mode()
     def warm_up(self, prompts: PromptSet) -> None:
         """Run every bucket size that images may need, so that compiling does not delay the first of them.
 
@@ -537,7 +536,8 @@ class ActiveSegmenter:
             ModelError: torch cannot compile the model on this machine, or as `segment`.
             OutOfMemoryError: as `segment`.
         """
-        self._image_batch.run(1, lambda _: self._run_every_bucket_size(prompts))
+        with torch.inference_mode():
+            self._image_batch.run(1, lambda _: self._run_every_bucket_size(prompts))
 
     def _run_every_bucket_size(self, prompts: PromptSet) -> None:
         settings = self.settings
