@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from activesam_ros.errors import ActiveSamError
+from activesam_ros.system.machine import ignoring_interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,9 @@ def run_in_subprocess(
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context, _prepare, (threads,)) as pool:
-        return pool.submit(work, *arguments, **named).result()
+        with ignoring_interrupts():
+            future = pool.submit(work, *arguments, **named)
+        return future.result()
 
 
 class Subprocess:
@@ -54,7 +57,8 @@ class Subprocess:
         context = multiprocessing.get_context("spawn")
         self._ours, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, threads, make, arguments), daemon=True)
-        self._process.start()
+        with ignoring_interrupts():
+            self._process.start()
         theirs.close()
 
     def __enter__(self) -> Subprocess:

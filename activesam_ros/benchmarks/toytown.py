@@ -20,6 +20,7 @@ from tqdm import tqdm
 from activesam_ros.evaluation.metrics import ConfusionMatrix
 from activesam_ros.results import SegmentationResult
 from activesam_ros.segmenter import ActiveSegmenter
+from activesam_ros.system.machine import ignoring_interrupts
 from activesam_ros.toytown import CLASSES, DEMO_CLASSES, SYNONYMS, UNSEEN_FOREIGN
 from activesam_ros.toytown.world import held_out_scene
 from activesam_ros.vocabulary import Vocabulary
@@ -202,7 +203,9 @@ def evaluate(
     if processes == 1:
         return summarise([_tally_model(*jobs[0])])
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        return summarise(list(pool.map(_tally_model, *zip(*jobs, strict=True))))
+        with ignoring_interrupts():
+            tallies = pool.map(_tally_model, *zip(*jobs, strict=True))
+        return summarise(list(tallies))
 
 
 def _tally_model(model: str, first: int, last: int, progress: bool) -> Tally:

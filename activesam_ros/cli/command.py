@@ -141,6 +141,10 @@ def leave(*_: object) -> NoReturn:
 def _interrupt(*_: object) -> NoReturn:
     # Whoever presses Ctrl-C again does not want to wait for the clean-up.
     signal.signal(signal.SIGINT, leave)
+    if "multiprocessing" in sys.modules:
+        # Else the clean-up may wait for what they are at; they are not asked themselves, see `ignoring_interrupts`.
+        for child in sys.modules["multiprocessing"].active_children():
+            child.terminate()
     raise KeyboardInterrupt
 
 

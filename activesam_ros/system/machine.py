@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
+import threading
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def machine(threads: int) -> str:
@@ -44,3 +51,16 @@ def let_waiting_threads_sleep() -> None:
     is imported.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+@contextmanager
+def ignoring_interrupts() -> Iterator[None]:
+    """Have processes that are started inside ignore Ctrl-C, which this process alone then handles."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -22,6 +22,7 @@ from torch import Tensor, multiprocessing, nn
 from tqdm import tqdm
 from transformers import CLIPTokenizer, Sam3Model
 
+from activesam_ros.system.machine import ignoring_interrupts
 from activesam_ros.toytown.examples import Batch, Sampler, load_or_render
 from activesam_ros.toytown.network import make_model, save
 from activesam_ros.toytown.objective import DENSE, PARTS, Objective, Plan, TrainSettings, draw, plan
@@ -177,7 +178,8 @@ class PooledGradients:
                 args=(there, objective, make_sampler, settings, part, self._gradients[part]),
                 daemon=True,
             )
-            process.start()
+            with ignoring_interrupts():
+                process.start()
             there.close()
             self._pipes.append(here)
             self._processes.append(process)
