@@ -62,7 +62,9 @@ def jpeg_node(start_shared_node):
 def node(start_shared_node, faults):
     """One node for the whole module: a fault that it does not survive fails the tests that follow, too."""
     reliable = ("-p", f"qos_overrides.{IMAGE}.subscription.reliability:=reliable")
-    node = start_shared_node(*reliable, *SMALL_MODEL_SIDE, namespace=SPACE, faults=faults.path)
+    # On a loaded machine a fault takes its time, which must not look like a camera that sends nothing.
+    patient = ("-p", "image_timeout:=60.0")
+    node = start_shared_node(*reliable, *patient, *SMALL_MODEL_SIDE, namespace=SPACE, faults=faults.path)
     yield node
     assert node.end(signal.SIGTERM) == 0
     assert "Traceback" not in node.log
