@@ -16,7 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import ColorRGBA, Header
 from vision_msgs.msg import LabelInfo, VisionClass
 
-from activesam_ros import msg
+import activesam_ros.msg as msg
 from activesam_ros.images.compressed import compressed_to_rgb
 from activesam_ros.images.raw import check_size, image_to_rgb
 from activesam_ros.results import ActiveClass, SegmentationResult

@@ -12,7 +12,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
 
-from activesam_ros import msg
+import activesam_ros.msg as msg
 from activesam_ros.ros import qos
 from activesam_ros.ros.conversions import (
     active_classes_to_msg,

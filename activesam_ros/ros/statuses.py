@@ -282,8 +282,8 @@ class CameraView:
 
     `serving` says whether the node is active with a vocabulary in force, `wanted` whether anybody subscribes to the
     results, `silent` whether no image has arrived for too long. `silence` and `incompatible` are sentences, `counts`
-    are frames since the start and `recent` those of the last seconds, `stages` take seconds, `active` are active and all
-    classes of the last answer, `since_full` frames since the last full preview.
+    are frames since the start and `recent` those of the last seconds, `stages` take seconds, `active` are active and
+    all classes of the last answer, `since_full` frames since the last full preview.
     """
 
     title: str
