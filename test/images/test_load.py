@@ -77,7 +77,6 @@ def test_a_tensor():
         (Image.new("RGB", (0, 4)), "empty"),
         ("nowhere/street.png", "there is no image nowhere/street.png; expected the path of an image file"),
     ],
-    ids=str,
 )
 def test_refused(image, words):
     with pytest.raises(ImageError, match=words):
