@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from activesam_ros.errors import DatasetError, reason
-from activesam_ros.images.compressed import compressed_to_rgb
+from activesam_ros.errors import DatasetError, ImageError, reason
+from activesam_ros.images.compressed import compressed_to_rgb, picture_ids, refuse_damage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +21,18 @@ _SIGNATURES = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png"}
 _EXIF_ORIENTATION = 0x0112
 _MAT_VARIABLE = "LabelMap"
 _VALUES = 65_536
+# Formats that keep numbers as they are; in TIFF, with one of these compressions.
+_LOSSLESS = ("PNG", "TIFF", "BMP", "DIB", "PPM", "GIF", "TGA", "PCX")
+_LOSSLESS_TIFF = (
+    "raw",
+    "tiff_lzw",
+    "tiff_adobe_deflate",
+    "tiff_deflate",
+    "packbits",
+    "zstd",
+    "lzma",
+    "group4",
+)
 _IGNORED, _UNKNOWN = -1, -2
 
 
@@ -95,17 +107,27 @@ def read_labels(path: Path) -> np.ndarray:
 
 def _read_label_image(path: Path) -> np.ndarray:
     try:
-        with Image.open(path) as image:
-            values = np.asarray(image)
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data)) as image:
+            kind = image.format or "?"
+            compression = str(image.info.get("compression", "raw"))
+            if kind not in _LOSSLESS or (kind == "TIFF" and compression not in _LOSSLESS_TIFF):
+                raise DatasetError(
+                    f"the label file {path} is a {kind}, which may alter class numbers; expected a PNG, as the data "
+                    "set has it"
+                )
             mode = image.mode
-    except Exception as error:  # damaged files make the decoders raise nearly anything
-        raise _unreadable(path, error) from error
-    if values.ndim != 2 or values.dtype.kind not in "biu":
+            refuse_damage(data, image)
+            return picture_ids(image)
+    except DatasetError:
+        raise
+    except ImageError as error:
         raise DatasetError(
             f"{path} is a picture of the mode {mode}; expected class numbers in one channel of 8 or 16 bit, or in a "
             "palette"
-        )
-    return values
+        ) from error
+    except Exception as error:  # damaged files make the decoders raise nearly anything
+        raise _unreadable(path, error) from error
 
 
 def _read_mat(path: Path) -> np.ndarray:
@@ -141,6 +163,7 @@ class LabelIds:
     Attributes:
         classes: value in the file → class id.
         ignored: values whose pixels do not count, as the data set says.
+        foreign: values that only label files with another numbering have → what those are, for the error.
 
     Raises:
         DatasetError: no classes, or a class id above 65534.
@@ -148,6 +171,7 @@ class LabelIds:
 
     classes: Mapping[int, int]
     ignored: frozenset[int] = field(default_factory=frozenset)
+    foreign: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.classes:
@@ -186,10 +210,15 @@ class LabelIds:
         Returns:
             class ids [H, W] of type `dtype`, with `uncounted_id` where there is none; and the number of pixels of
             each value that is neither a class nor ignored.
+
+        Raises:
+            DatasetError: a value shows that the file has another numbering.
         """
         ids = self._table[values]
         unknown: dict[int, int] = {}
         if (ids == _UNKNOWN).any():
             found, pixels = np.unique(values[ids == _UNKNOWN], return_counts=True)
             unknown = dict(zip(found.tolist(), pixels.tolist(), strict=True))
+        for value in unknown.keys() & self.foreign.keys():
+            raise DatasetError(f"a label file has the value {value}, as {self.foreign[value]}")
         return np.where(ids < 0, self.uncounted_id, ids).astype(self.dtype), unknown

@@ -70,6 +70,12 @@ _VOID_OR_NONE = frozenset({0, 255})
 _NOT_IN_COCO = frozenset({11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90})
 _COCO_VALUES = tuple(value for value in range(182) if value not in _NOT_IN_COCO)
 _COCO_OBJECTS = 80
+# COCO's stuff task has files with 0, 92 to 182 for stuff, and 183 for all objects: one more than COCO-Stuff's.
+_STUFF_TASK = dict.fromkeys(
+    (182, 183),
+    "those of COCO's stuff task have, which count stuff from 92 and know no objects; expected COCO-Stuff's own, from "
+    "stuffthingmaps_trainval2017.zip",
+)
 
 # The files of Cityscapes have 34 values; those of its 19 evaluated classes, in order of the training ids.
 _CITYSCAPES_VALUES = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
@@ -177,7 +183,8 @@ _ALL = (
             {
                 **dict.fromkeys((*_COCO_VALUES[_COCO_OBJECTS:], 255), 0),
                 **_numbered(_COCO_VALUES[:_COCO_OBJECTS], 1),
-            }
+            },
+            foreign=_STUFF_TASK,
         ),
     ),
     _coco(
@@ -185,7 +192,7 @@ _ALL = (
         "COCO-Stuff",
         "_labelTrainIds",
         _with_zero(171),
-        LabelIds(_numbered(_COCO_VALUES), _VOID),
+        LabelIds(_numbered(_COCO_VALUES), _VOID, _STUFF_TASK),
     ),
     _cityscapes(),
     _ade20k(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from os import PathLike
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from activesam_ros.errors import ImageError, reason
+from activesam_ros.images.compressed import refuse_damage, with_end
 from activesam_ros.images.raw import check_size
 
 if TYPE_CHECKING:
@@ -97,8 +99,10 @@ def _from_tensor(image: torch.Tensor) -> np.ndarray:
 
 def _from_file(path: Path, max_pixels: int | None) -> np.ndarray:
     try:
-        with Pillow.open(path) as picture:
+        data = with_end(path.read_bytes())
+        with Pillow.open(io.BytesIO(data)) as picture:
             check_size(picture.width, picture.height, max_pixels)
+            refuse_damage(data, picture)
             return _from_pillow(ImageOps.exif_transpose(picture))
     except (ImageError, MemoryError):
         raise

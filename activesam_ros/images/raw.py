@@ -34,7 +34,11 @@ _YUV_422 = {
     "yuyv": cv2.COLOR_YUV2RGB_YUY2,
 }
 _YUV_420 = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21}
+# Has rows of colour that are twice as long as those of brightness.
+_YUV_444 = "nv24"
 _MEASURES = {"16UC1", "32FC1", "64FC1", "16SC1", "32SC1"}
+
+_LARGEST_ID = 65_535
 
 BAYER_ENCODINGS: tuple[str, ...] = tuple(f"{name}{bits}" for name in _BAYER for bits in (8, 16))
 
@@ -45,9 +49,10 @@ SUPPORTED_ENCODINGS: tuple[str, ...] = (
     *BAYER_ENCODINGS,
     *_YUV_422,
     *_YUV_420,
+    _YUV_444,
 )
 
-ID_ENCODINGS: tuple[str, ...] = ("mono8", "mono16", "8UC1", "16UC1")
+ID_ENCODINGS: tuple[str, ...] = ("mono8", "mono16", "8UC1", "16UC1", "32SC1")
 
 
 def check_size(width: int, height: int, max_pixels: int | None) -> None:
@@ -109,8 +114,10 @@ def image_to_rgb(message: ImageMessage, max_pixels: int | None = None) -> np.nda
     if encoding in _YUV_420:
         if width % 2 or height % 2:
             raise ImageError(f"a {encoding} image needs an even width and height, got {width}x{height}")
-        planes = _rows(message, np.uint8, 1, rows=height * 3 // 2)
+        planes = _rows(message, np.uint8, 1, rows=height * 3 // 2, step=_plane_step(message, height * 3 // 2))
         return cv2.cvtColor(np.ascontiguousarray(planes), _YUV_420[encoding])
+    if encoding == _YUV_444:
+        return _nv24_to_rgb(message)
     refuse_measurements(encoding)
     raise ImageError(
         f"the encoding {encoding!r} is not known: expected one of {', '.join(SUPPORTED_ENCODINGS)}"
@@ -125,12 +132,12 @@ def image_to_ids(message: ImageMessage, max_pixels: int | None = None) -> np.nda
         max_pixels: as in `image_to_rgb`.
 
     Returns:
-        uint8 or, from 16-bit encodings, uint16 [height, width], contiguous and in the machine's byte order. It may
-        share memory with the message.
+        uint8 or, from 16-bit encodings and 32SC1, uint16 [height, width], contiguous and in the machine's byte order.
+        It may share memory with the message. -1 in 32SC1, no class by custom, becomes 65535.
 
     Raises:
-        ImageError: the size is zero or above `max_pixels`, a row or the data is too short, or the encoding is
-            another one.
+        ImageError: the size is zero or above `max_pixels`, a row or the data is too short, the encoding is
+            another one, or an id is not within 0 to 65535.
     """
     check_size(message.width, message.height, max_pixels)
     if message.encoding not in ID_ENCODINGS:
@@ -139,6 +146,13 @@ def image_to_ids(message: ImageMessage, max_pixels: int | None = None) -> np.nda
         )
     if message.encoding in ("mono8", "8UC1"):
         return np.ascontiguousarray(_rows(message, np.uint8, 1))
+    if message.encoding == "32SC1":
+        ids = _rows(message, np.dtype(">i4" if message.is_bigendian else "<i4"), 1)
+        if ids.min() < -1 or ids.max() > _LARGEST_ID:
+            raise ImageError(
+                f"the label image has ids from {ids.min()} to {ids.max()}: expected 0 to {_LARGEST_ID}, or -1 for none"
+            )
+        return ids.astype(np.uint16)
     return np.ascontiguousarray(_rows(message, _sixteen_bit_type(message), 1), np.uint16)
 
 
@@ -167,26 +181,54 @@ def _to_eight_bit(pixels: np.ndarray) -> np.ndarray:
     return (pixels >> 8).astype(np.uint8)
 
 
+def _plane_step(message: ImageMessage, rows: int) -> int:
+    """Return the bytes from one row of the brightness plane to the next, of an image of planes with `rows` in all.
+
+    Some drivers state the bytes of all planes, or two bytes a pixel, although the rows follow each other closely.
+    """
+    width, step = message.width, message.step
+    closely = (width * rows // message.height, 2 * width)
+    if step in closely and width * rows <= len(message.data) < step * (rows - 1) + width:
+        return width
+    return step
+
+
+def _nv24_to_rgb(message: ImageMessage) -> np.ndarray:
+    height, width = message.height, message.width
+    planes = _rows(message, np.uint8, 1, rows=3 * height, step=_plane_step(message, 3 * height))
+    step = planes.strides[0]
+    colours = np.ndarray(
+        (height, 2 * width), np.uint8, memoryview(message.data), step * height, (2 * step, 1)
+    )
+    # OpenCV has no NV24. Its colour plane is that of an NV12 image of twice the width and height.
+    large = np.vstack([planes[:height].repeat(2, axis=0).repeat(2, axis=1), colours])
+    return np.ascontiguousarray(cv2.cvtColor(large, _YUV_420["nv12"])[::2, ::2])
+
+
 def _rows(
-    message: ImageMessage, dtype: np.dtype | type, channels: int, rows: int | None = None
+    message: ImageMessage,
+    dtype: np.dtype | type,
+    channels: int,
+    rows: int | None = None,
+    step: int | None = None,
 ) -> np.ndarray:
     """View the message's bytes as [rows, width] or [rows, width, channels] without their padding."""
     dtype = np.dtype(dtype)
     rows = message.height if rows is None else rows
+    step = message.step if step is None else step
     row = message.width * channels * dtype.itemsize
-    if message.step < row:
+    if step < row:
         raise ImageError(
-            f"step is {message.step} bytes, but a row of {message.width} {message.encoding} "
-            f"pixels takes {row}"
+            f"step is {step} bytes, but a row of {message.width} {message.encoding} pixels takes {row}"
         )
     # The last row's padding may be missing: some drivers do not send it.
-    needed = message.step * (rows - 1) + row
+    needed = step * (rows - 1) + row
     if len(message.data) < needed:
         raise ImageError(
-            f"the data is {len(message.data)} bytes, but {rows} rows of step {message.step} take {needed}"
+            f"the data is {len(message.data)} bytes, but {rows} rows of step {step} take {needed}"
         )
     shape = (rows, message.width) if channels == 1 else (rows, message.width, channels)
-    strides = (message.step, channels * dtype.itemsize, dtype.itemsize)[: len(shape)]
+    strides = (step, channels * dtype.itemsize, dtype.itemsize)[: len(shape)]
     return np.ndarray(shape, dtype, buffer=memoryview(message.data), strides=strides)
 
 

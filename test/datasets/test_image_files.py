@@ -4,9 +4,11 @@ import sys
 
 import numpy as np
 import pytest
+from pictures import png_row
 from PIL import Image
 
 from activesam_ros.datasets.image_files import LabelIds, has_exif_rotation, read_image, read_labels
+from activesam_ros.datasets.layouts import BENCHMARKS
 from activesam_ros.errors import DatasetError
 
 
@@ -94,6 +96,48 @@ def test_one_bit(tree):
     path = tree.root / "bits.png"
     Image.fromarray(tree.filled(0, 1).astype(bool)).save(path)
     assert np.array_equal(read_labels(path), tree.filled(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("bits", "row", "values"), [(2, b"\x1b", [0, 1, 2, 3]), (4, b"\x12\xef", [1, 2, 14, 15])]
+)
+def test_2_and_4_bit_are_not_scaled(tree, bits, row, values):
+    path = tree.text("few.png", "")
+    path.write_bytes(png_row(4, bits, row))
+    assert read_labels(path).tolist() == [values]
+
+
+def test_grey_levels_of_pgm_are_not_scaled(tree):
+    path = tree.text("few.pgm", "")
+    path.write_bytes(b"P5 4 1 11\n\x00\x01\x05\x0b")
+    assert read_labels(path).tolist() == [[0, 1, 5, 11]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("JPEG", {}), ("JPEG2000", {}), ("TIFF", {"compression": "jpeg"}), ("WEBP", {"lossless": True})],
+)
+def test_formats_that_alter_class_numbers_are_refused_whatever_the_name_says(tree, kind, options):
+    path = tree.labels("a.png", 0, 7, 255)
+    Image.open(path).copy().save(path, kind, **options)
+    with pytest.raises(
+        DatasetError, match=rf"a.png is a {kind}, which may alter class numbers; expected a PNG"
+    ):
+        read_labels(path)
+
+
+@pytest.mark.parametrize("benchmark", ["coco_stuff", "coco_object"])
+def test_label_files_of_cocos_stuff_task_are_not_read_as_those_of_coco_stuff(benchmark):
+    original = BENCHMARKS[benchmark].layouts[1].ids
+    labels, unknown = original.convert(np.array([[0, 91, 181, 255]], np.uint8))
+    assert (
+        not unknown
+        and labels.tolist() == {"coco_stuff": [[0, 80, 170, 255]], "coco_object": [[1, 0, 0, 0]]}[benchmark]
+    )
+    with pytest.raises(
+        DatasetError, match=r"has the value 183, as those of COCO's stuff task have.*stuffthingmaps"
+    ):
+        original.convert(np.array([[0, 92, 183]], np.uint8))
 
 
 def test_colours_are_refused(tree):

@@ -92,8 +92,11 @@ def test_refused_files(tmp_path):
     file = io.BytesIO()
     Image.fromarray(RGB).save(file, "JPEG")
     (tmp_path / "cut.jpg").write_bytes(file.getvalue()[:-200])
-    with pytest.raises(ImageError, match=r"the image .*cut.jpg cannot be read: .*truncated"):
+    with pytest.raises(ImageError, match=r"the image .*cut.jpg cannot be read: .*premature end of data"):
         to_rgb(tmp_path / "cut.jpg")
+    (tmp_path / "closed.jpg").write_bytes(file.getvalue()[:-200] + b"\xff\xd9")
+    with pytest.raises(ImageError, match=r"the image .*closed.jpg cannot be read: .*premature end of data"):
+        to_rgb(tmp_path / "closed.jpg")
     # Refused by its header: what follows is never decoded.
     with pytest.raises(ImageError, match="30x20 = 600 pixels; at most 599"):
         to_rgb(tmp_path / "cut.jpg", 599)

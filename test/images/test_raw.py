@@ -59,6 +59,13 @@ def as_encoding(rgb: np.ndarray, encoding: str) -> np.ndarray:
         for (row, column), letter in zip(((0, 0), (0, 1), (1, 0), (1, 1)), encoding[6:10], strict=True):
             mosaic[row::2, column::2] = rgb[row::2, column::2, "rgb".index(letter)]
         return mosaic
+    if encoding == "nv24":
+        # Brightness of 16 to 235 and colour of every pixel, as ITU-R BT.601 defines them.
+        matrix = (
+            np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
+        )
+        luma, u, v = np.rint(np.moveaxis(rgb @ matrix.T + [16, 128, 128], 2, 0)).astype(np.uint8)
+        return np.concatenate([luma, np.stack([u, v], axis=2).reshape(2 * rgb.shape[0], rgb.shape[1])])
     i420 = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420)
     height, width = rgb.shape[:2]
     luma = i420[:height]
@@ -77,7 +84,11 @@ def as_encoding(rgb: np.ndarray, encoding: str) -> np.ndarray:
 @pytest.mark.parametrize("encoding", SUPPORTED_ENCODINGS)
 def test_every_encoding_gives_the_picture_with_and_without_padding(rgb, encoding, padding):
     pixels = as_encoding(rgb, encoding)
-    converted = image_to_rgb(message(pixels, encoding, padding, width=48, height=32))
+    image = message(pixels, encoding, padding, width=48, height=32)
+    if encoding == "nv24":  # both rows of colour, then their padding
+        colours = message(pixels[32:].reshape(32, 96), encoding, 2 * padding).data
+        image.data = image.data[: 32 * image.step] + colours
+    converted = image_to_rgb(image)
     assert converted.shape == rgb.shape and converted.dtype == np.uint8 and converted.flags.c_contiguous
     if encoding.startswith(("mono", "8UC1")):
         rgb = np.repeat(rgb[..., 1:2], 3, axis=2)
@@ -85,6 +96,17 @@ def test_every_encoding_gives_the_picture_with_and_without_padding(rgb, encoding
     difference = np.abs(converted.astype(int) - rgb)[2:-2, 2:-2]
     # Demosaicing and subsampled chroma are only nearly exact; swapped channels differ by up to 160.
     assert difference.max() <= (0 if exact else 12)
+
+
+@pytest.mark.parametrize(("encoding", "step"), [("nv12", 72), ("nv21", 96), ("nv24", 96), ("nv24", 144)])
+def test_a_step_of_all_planes_together_is_understood(rgb, encoding, step):
+    image = message(as_encoding(rgb, encoding), encoding, width=48, height=32)
+    expected = image_to_rgb(image)
+    image.step = step
+    assert np.array_equal(image_to_rgb(image), expected)
+    image.data = image.data[:-1]
+    with pytest.raises(ImageError, match="the data is"):
+        image_to_rgb(image)
 
 
 @pytest.mark.parametrize("encoding", ["mono16", "rgb16", "bgra16", "bayer_grbg16"])
@@ -165,19 +187,26 @@ def test_data_may_be_any_kind_of_bytes(rgb, kind):
 @pytest.mark.parametrize("padding", [0, 6])
 @pytest.mark.parametrize("encoding", ID_ENCODINGS)
 def test_ids_are_taken_as_they_are(encoding, padding):
-    dtypes = ["<u2", ">u2"] if "16" in encoding else ["u1"]
+    dtypes = {"16": ["<u2", ">u2"], "32": ["<i4", ">i4"]}.get(encoding.removeprefix("mono")[:2], ["u1"])
     for dtype in dtypes:
         ids = np.array([[0, 1, 254], [255, 7, 9]], dtype)
-        if "16" in encoding:
+        if dtype != "u1":
             ids[0, 0] = 65_000
         read = image_to_ids(message(ids, encoding, padding))
         assert np.array_equal(read, ids) and read.flags.c_contiguous
-        assert read.dtype == (np.uint16 if "16" in encoding else np.uint8)
+        assert read.dtype == (np.uint8 if dtype == "u1" else np.uint16)
+
+
+def test_ids_of_32_bit_are_refused_where_they_do_not_fit_and_minus_1_is_no_class():
+    assert image_to_ids(message(np.array([[-1, 65_534]], np.int32), "32SC1")).tolist() == [[65_535, 65_534]]
+    for number in (-2, 65_536):
+        with pytest.raises(ImageError, match="expected 0 to 65535, or -1 for none"):
+            image_to_ids(message(np.array([[0, number]], np.int32), "32SC1"))
 
 
 def test_what_holds_no_ids_is_refused(rgb):
     with pytest.raises(
-        ImageError, match="'rgb8' holds no class ids: expected one of mono8, mono16, 8UC1, 16UC1"
+        ImageError, match="'rgb8' holds no class ids: expected one of mono8, mono16, 8UC1, 16UC1, 32SC1"
     ):
         image_to_ids(message(rgb, "rgb8"))
     short = message(np.zeros((4, 4), np.uint16), "mono16")
