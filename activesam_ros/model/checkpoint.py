@@ -18,10 +18,10 @@ from activesam_ros.model.folder import (
     inert,
     read_detector_config,
     read_normalisation,
-    require_safetensors,
-    require_tokenizer,
+    require_whole,
     resolve_folder,
     text_fingerprint,
+    weight_files,
 )
 from activesam_ros.system.memory import is_out_of_memory
 
@@ -160,6 +160,7 @@ def load_checkpoint(model: str | Path, device: str = "auto", dtype: str = "auto"
     torch_device = resolve_device(device)
     torch_dtype = resolve_dtype(dtype, torch_device)
     folder = resolve_folder(model)
+    require_whole(folder)
     logger.info(
         "loading %s from %s (%s of weights) for %s in %s",
         model,
@@ -191,7 +192,9 @@ def open_text_checkpoint(model: str | Path) -> TextCheckpoint:
     Raises:
         ModelError: the model is missing, gated, offline, incomplete or of another type.
     """
-    return _open_text_checkpoint(model, resolve_folder(model))
+    folder = resolve_folder(model)
+    require_whole(folder)
+    return _open_text_checkpoint(model, folder)
 
 
 def _open_text_checkpoint(model: str | Path, folder: Path) -> TextCheckpoint:
@@ -206,8 +209,6 @@ def _open_text_checkpoint(model: str | Path, folder: Path) -> TextCheckpoint:
             f"{folder / 'config.json'} is no configuration of SAM 3 ({first_line(error)}); download or copy the "
             "folder again"
         ) from error
-    require_safetensors(folder)
-    require_tokenizer(folder)
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the loader raises a dozen types for damaged files
@@ -291,5 +292,5 @@ def _step(what: str) -> Iterator[None]:
 
 def _weights_on_disk(folder: Path) -> str:
     """Format the size of a model's weights."""
-    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    size = sum(path.stat().st_size for path in weight_files(folder))
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from activesam_ros.errors import ModelError
 from activesam_ros.system.files import write_atomically
@@ -25,8 +25,6 @@ Channels = tuple[float, float, float]
 
 BUNDLED = {"toytown": Path(__file__).parent.parent / "toytown" / "model"}
 """Models that ship with the package, by the name that stands for their folder."""
-
-HUB_FILES = ["*.json", "*.txt", "*.safetensors"]
 
 # Keys that name classes in the folder's own Python files, or kernels that are fetched from the hub and run.
 _CODE = {
@@ -53,6 +51,14 @@ _TEXT_WEIGHTS = ("text_encoder.", "text_projection.")
 # Keys of video checkpoints come with the prefix.
 _VIDEO_PREFIX = "detector_model."
 _REMEMBERED = 64
+
+_READ_SUFFIXES = (".json", ".txt", ".safetensors")
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_PLAIN_NUMBERS = ("F64", "F32", "F16", "BF16")
+# Buffers that hold whole numbers.
+_COUNTERS = ("num_batches_tracked", "position_ids")
+
+_SAMPLES, _SAMPLE_BYTES = 4096, 4096
 
 
 def first_line(error: BaseException) -> str:
@@ -91,47 +97,9 @@ def resolve_folder(model: str | Path) -> Path:
             f"the model folder {name} does not exist; expected a folder with config.json and *.safetensors, a hub id "
             "such as 'facebook/sam3', or 'toytown'"
         )
-    return _download(name)
+    from activesam_ros.model.hub import find_or_download
 
-
-def _download(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-    )
-
-    logger.info("looking for %s; what is not on this machine yet is downloaded", hub_id)
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=HUB_FILES))
-    except GatedRepoError as error:
-        raise ModelError(
-            f"{hub_id} is gated: accept its licence on its hub page, then run 'hf auth login' on this machine and try "
-            "again"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(
-            f"{hub_id} is neither a folder here nor a model on the hub that you may read; check the spelling, or run "
-            "'hf auth login' if it is private"
-        ) from error
-    except HFValidationError as error:
-        raise ModelError(
-            f"{hub_id!r} is neither a folder here nor a valid hub id; expected a form like 'facebook/sam3'"
-        ) from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise ModelError(
-            f"{hub_id} is not on this machine and the hub cannot be reached; connect once and run 'hf download "
-            f"{hub_id}', or copy its folder here and give that path"
-        ) from error
-    except (HfHubHTTPError, OSError) as error:
-        raise ModelError(
-            f"{hub_id} could not be downloaded ({first_line(error)}); try again, or copy its folder here and give "
-            "that path"
-        ) from error
+    return find_or_download(name)
 
 
 def read_detector_config(folder: Path) -> dict[str, Any]:
@@ -163,14 +131,54 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read ({error}); download or copy the folder again") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds no JSON object; download or copy the folder again")
     return content
 
 
-def require_tokenizer(folder: Path) -> None:
+def require_whole(folder: Path) -> None:
+    """Raise ModelError if a file is missing, or stands for one that is elsewhere, or if it must not be read."""
+    if not folder.is_dir():
+        raise ModelError(
+            f"the model folder {folder} is gone; expected a folder with config.json and *.safetensors"
+        )
+    try:
+        files = [path for path in sorted(folder.iterdir()) if path.suffix in _READ_SUFFIXES]
+    except OSError as error:
+        raise ModelError(
+            f"the model folder {folder} cannot be read ({error.strerror}); change its permissions"
+        ) from error
+    for path in files:
+        _require_content(path)
+    _read_json(folder, "config.json")
+    _require_weights(folder)
+    _require_tokenizer(folder)
+
+
+def _require_content(path: Path) -> None:
+    if path.is_symlink() and not path.exists():
+        raise ModelError(
+            f"{path} is a link to {path.readlink()}, which is not there; copy the folder again with what its links "
+            "point to (cp -rL)"
+        )
+    if not path.is_file():
+        return
+    try:
+        with path.open("rb") as file:
+            begin = file.read(len(_LFS_POINTER))
+    except OSError as error:
+        raise ModelError(
+            f"{path} cannot be read ({error.strerror}); give its owner or permissions to this user"
+        ) from error
+    if begin == _LFS_POINTER:
+        raise ModelError(
+            f"{path} is a pointer of Git LFS, not the file itself; run 'git lfs pull' in {path.parent}"
+        )
+
+
+def _require_tokenizer(folder: Path) -> None:
     """Raise ModelError if there is no tokenizer; the loader would silently make an empty one."""
     if not (folder / "tokenizer.json").is_file() and not all(
         (folder / name).is_file() for name in ("vocab.json", "merges.txt")
@@ -237,28 +245,63 @@ def inert(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
-def require_safetensors(folder: Path) -> None:
-    """Raise ModelError if the weights are missing, might hold code, or are elsewhere."""
-    if not any(folder.glob("*.safetensors")):
+def _require_weights(folder: Path) -> None:
+    """Raise ModelError if the weights are missing, might hold code, are elsewhere, or have others to add to them."""
+    found = sorted(folder.glob("*.safetensors"))
+    if not found:
         others = sorted(path.name for path in folder.glob("*.[pb][ti]*"))
-        found = f" (it has {others[0]}, which is not read since it may hold code)" if others else ""
+        note = f" (it has {others[0]}, which is not read since it may hold code)" if others else ""
         raise ModelError(
-            f"the model folder {folder} has no *.safetensors file{found}; expected SAM 3 weights in it"
-        )
-    if (folder / "adapter_config.json").exists():
-        raise ModelError(
-            f"the model folder {folder} has an adapter (adapter_config.json), which is not read; merge it into the "
-            "weights, or take it out"
+            f"the model folder {folder} has no *.safetensors file{note}; expected SAM 3 weights in it"
         )
     for index in folder.glob("*.safetensors.index.json"):
-        _require_plain_names(index)
+        _index_names(index)
+    adapters = [folder / "adapter_config.json", *(path for path in found if path not in weight_files(folder))]
+    for path in adapters:
+        if path.exists() and _is_adapter(path):
+            raise ModelError(
+                f"the model folder {folder} has an adapter ({path.name}), which is not read; merge it into the "
+                "weights, or take it out"
+            )
 
 
-def _require_plain_names(index: Path) -> None:
-    """Refuse an index that names anything but *.safetensors files beside it."""
+def _is_adapter(path: Path) -> bool:
+    """Whether a file beside the weights is meant to change them."""
+    if "adapter" in path.name or "lora" in path.name.lower():
+        return True
+    try:
+        with safe_open(path, framework="pt") as tensors:
+            return any("lora_" in name for name in tensors.keys())  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return False
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files that the weights are read from: model.safetensors, or else those that an index names.
+
+    Raises:
+        ModelError: the index is none, names other files, or names one that is missing.
+    """
+    whole = folder / "model.safetensors"
+    if whole.is_file():
+        return [whole]
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return sorted(folder.glob("*.safetensors"))
+    files = [folder / name for name in sorted(_index_names(index))]
+    for path in files:
+        if not path.is_file():
+            raise ModelError(
+                f"{index} names {path.name}, which is missing; download or copy the folder again"
+            )
+    return files
+
+
+def _index_names(index: Path) -> set[str]:
+    """Return the names of the files in an index; refuse anything but *.safetensors beside it."""
     try:
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelError(
             f"{index} is no index of weights ({error!r}); download or copy the folder again"
         ) from error
@@ -268,6 +311,20 @@ def _require_plain_names(index: Path) -> None:
             raise ModelError(
                 f"{index} names {name!r}; expected *.safetensors files beside it, so download or copy the folder again"
             )
+    return names
+
+
+def require_plain_numbers(folder: Path) -> None:
+    """Raise ModelError for weights that are stored as something else than floats of 16 bit or more."""
+    for path in weight_files(folder):
+        with safe_open(path, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118
+                kind = tensors.get_slice(name).get_dtype()
+                if kind not in _PLAIN_NUMBERS and not name.endswith(_COUNTERS):
+                    raise ModelError(
+                        f"the weight {name!r} in {path} is stored as {kind}, so it is quantized or damaged; expected "
+                        "the plain weights of SAM 3 in 16 or 32 bit floats"
+                    )
 
 
 def text_fingerprint(folder: Path, text_config: dict[str, Any], memo: Path | None = None) -> str:
@@ -282,7 +339,7 @@ def text_fingerprint(folder: Path, text_config: dict[str, Any], memo: Path | Non
     Returns:
         32 hexadecimal digits.
     """
-    weights = sorted(folder.glob("*.safetensors"))
+    weights = weight_files(folder)
     tokenizer = [folder / name for name in _TOKENIZER_FILES if (folder / name).is_file()]
     config = json.dumps(text_config, sort_keys=True).encode()
     files = json.dumps([_identity(path) for path in [*weights, *tokenizer]])
@@ -316,8 +373,19 @@ def _hash_contents(weights: list[Path], tokenizer: list[Path], config: bytes) ->
 
 
 def _identity(path: Path) -> list[str | int]:
+    """Identify a file without reading a large one as a whole.
+
+    Size and times alone do not do: images of file systems and containers give all files the same times. So pieces
+    from all over the file count, too; of a file of up to 16 MB that is all of it.
+    """
     status = path.stat()
-    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        for start in range(0, status.st_size, max(_SAMPLE_BYTES, status.st_size // _SAMPLES)):
+            file.seek(start)
+            digest.update(file.read(_SAMPLE_BYTES))
+    times = (status.st_mtime_ns, status.st_ctime_ns)
+    return [str(path.resolve()), status.st_ino, status.st_size, *times, digest.hexdigest()]
 
 
 def _read_memo(memo: Path | None) -> dict[str, str]:

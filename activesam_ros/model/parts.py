@@ -19,7 +19,7 @@ from transformers.models.sam3.modeling_sam3 import Sam3PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from activesam_ros.errors import ModelError
-from activesam_ros.model.folder import first_line
+from activesam_ros.model.folder import first_line, require_plain_numbers
 from activesam_ros.system.memory import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ QUIET_SECONDS = 1.0
 # Keys of video checkpoints come with the prefix.
 _TEXT = rf"^({Sam3Model.base_model_prefix}\.)?text_encoder\."
 _NOT_TEXT = rf"^(?!({Sam3Model.base_model_prefix}\.)?(text_encoder|text_projection)\.)"
+# Buffers that older releases saved, and that are computed anew.
+_COMPUTED = ("position_ids", "inv_freq")
 _NOT_PROJECTION = rf"^(?!({Sam3Model.base_model_prefix}\.)?text_projection\.)"
 
 
@@ -97,6 +99,7 @@ def load_part(what: str, part: Any, folder: Path, config: Any) -> Any:
         ModelError: the folder is gone, damaged, or does not hold the part.
     """
     try:
+        require_plain_numbers(folder)
         with counted_loading(what):
             network, report = part.from_pretrained(
                 folder,
@@ -108,6 +111,8 @@ def load_part(what: str, part: Any, folder: Path, config: Any) -> Any:
                 # Refused below, with a sentence that names one.
                 ignore_mismatched_sizes=True,
             )
+    except ModelError:
+        raise
     except Exception as error:  # the loader raises a dozen types for a damaged folder
         if is_out_of_memory(error):
             raise ModelError(
@@ -117,6 +122,13 @@ def load_part(what: str, part: Any, folder: Path, config: Any) -> Any:
             f"the model in {folder} cannot be loaded ({first_line(error)}); expected config.json, tokenizer files "
             "and *.safetensors as saved by transformers, so download or copy the folder again"
         ) from error
+    _require_fit(folder, report)
+    _require_finite(folder, network)
+    return network.eval().requires_grad_(False)
+
+
+def _require_fit(folder: Path, report: dict[str, Any]) -> None:
+    """Raise ModelError unless weights and configuration name the same tensors, of the same shapes."""
     mismatched = sorted(report["mismatched_keys"])
     if mismatched:
         name, found, expected = mismatched[0]
@@ -130,7 +142,22 @@ def load_part(what: str, part: Any, folder: Path, config: Any) -> Any:
             f"the model in {folder} lacks {len(missing)} weights that its config.json asks for, such as "
             f"{missing[0]!r}; download or copy the folder again"
         )
-    return network.eval().requires_grad_(False)
+    left_out = sorted(key for key in set(report["unexpected_keys"]) if not key.endswith(_COMPUTED))
+    if left_out:
+        raise ModelError(
+            f"the model in {folder} has {len(left_out)} weights that its config.json leaves out, such as "
+            f"{left_out[0]!r}; copy config.json and weights from one source, and merge an adapter into the weights"
+        )
+
+
+def _require_finite(folder: Path, network: nn.Module) -> None:
+    for name, weight in network.named_parameters():
+        # The sum reads the weights once, and no sum of weights is too large for a float.
+        if not weight.detach().sum().isfinite() and not weight.detach().isfinite().all():
+            raise ModelError(
+                f"the weight {name!r} of the model in {folder} holds numbers that are not finite; download or copy "
+                "the folder again"
+            )
 
 
 class CountedTensors(Generic[T]):

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from activesam_ros.errors import ModelError, SettingsError, VocabularyError
 from activesam_ros.model.checkpoint import TextCheckpoint, open_text_checkpoint
+from activesam_ros.model.folder import weight_files
 from activesam_ros.prompts.cache import PromptCache, PromptEmbedding
 from activesam_ros.system.files import write_atomically
 from activesam_ros.system.memory import is_out_of_memory
@@ -327,7 +328,7 @@ def _mean_of_valid(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
 
 
 def _read_tensor(folder: Path, name: str) -> torch.Tensor:
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in weight_files(folder):
         try:
             with safe_open(path, framework="pt") as tensors:
                 for key in tensors.keys():  # noqa: SIM118

@@ -3,11 +3,9 @@
 import json
 import logging
 import re
-from types import SimpleNamespace
 
 import pytest
 import torch
-from huggingface_hub import errors as hub_errors
 from safetensors.torch import load_file, save_file
 from transformers.utils import logging as chatter
 
@@ -231,35 +229,6 @@ def test_normalisation_is_read_from_either_file(copied):
 def test_normalisations_that_cannot_be(copied, content):
     (copied / "preprocessor_config.json").write_text(json.dumps(content))
     assert "expected three numbers" in refused(copied)
-
-
-def hub_error(kind, status):
-    response = SimpleNamespace(headers={}, request=None, status_code=status)
-    return kind("the server's words", response=response)
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (hub_error(hub_errors.GatedRepoError, 403), "accept its licence"),
-        (hub_error(hub_errors.RepositoryNotFoundError, 404), "check the spelling"),
-        (hub_errors.LocalEntryNotFoundError("offline"), "hub cannot be reached"),
-        (hub_errors.OfflineModeIsEnabled("offline"), "hub cannot be reached"),
-        (hub_error(hub_errors.HfHubHTTPError, 500), "could not be downloaded"),
-    ],
-)
-def test_hub_troubles_say_what_to_do(error, words, monkeypatch):
-    # There is no hub in the tests, so its client's own errors are raised in its place.
-    def fail(*args, **kwargs):
-        raise error
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
-    assert words in refused("someone/sam3")
-
-
-def test_nonsense_ids():
-    assert "valid hub id" in refused("no spaces/in ids")
-    assert "does not exist" in refused("a/b/c")
 
 
 def test_devices_and_dtypes():

@@ -223,3 +223,95 @@ def test_a_damaged_memo_is_made_again(copied, tmp_path, content):
     memo.write_text(content)
     assert fingerprint(copied, memo) == fingerprint(copied)
     assert fingerprint(copied) in json.loads(memo.read_text()).values()
+
+
+def dangling(folder, name):
+    (folder / name).unlink()
+    (folder / name).symlink_to("../../blobs/gone")
+
+
+def pointer(folder, name):
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n")
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "config.json", "tokenizer.json", "preprocessor_config.json"]
+)
+@pytest.mark.parametrize(
+    ("damage", "words"), [(dangling, "is a link to ../../blobs/gone"), (pointer, "is a pointer of Git LFS")]
+)
+def test_files_that_are_elsewhere(copied, name, damage, words):
+    damage(copied, name)
+    assert f"{name} {words}" in refused(copied)
+
+
+def fewer_layers(config, part):
+    config[part]["num_hidden_layers" if part == "text_config" else "num_layers"] -= 1
+
+
+@pytest.mark.parametrize("part", ["text_config", "detr_encoder_config", "detr_decoder_config"])
+def test_weights_that_the_configuration_leaves_out(copied, part):
+    path = copied / "config.json"
+    config = json.loads(path.read_text())
+    fewer_layers(config, part)
+    path.write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=r"has \d+ weights that its config.json leaves out, such as"):
+        serves(copied)
+
+
+@pytest.mark.parametrize(
+    "name", ["detr_encoder.layers.0.mlp.fc1", "text_encoder.text_model.encoder.layers.0.mlp.fc1"]
+)
+def test_tensors_of_an_adapter_among_the_weights(copied, name):
+    rewrite(copied, lambda weights: weights.update({f"{name}.lora_A.weight": torch.zeros(2, 2)}))
+    with pytest.raises(ModelError, match=f"leaves out, such as '{name}.lora_A.weight'"):
+        serves(copied)
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "street.safetensors"])
+def test_an_adapter_beside_the_weights(copied, name):
+    save_file({"base_model.model.fc1.lora_A.weight": torch.zeros(2, 2)}, copied / name)
+    assert f"has an adapter ({name})" in refused(copied)
+
+
+def test_other_files_beside_the_weights_are_left_alone(copied, toytown_folder):
+    save_file({"anything": torch.zeros(2)}, copied / "optimizer.safetensors")
+    serves(copied)
+    assert fingerprint(copied) == fingerprint(toytown_folder)
+
+
+def poison(weights):
+    weights["detr_decoder.presence_token.weight"][0, 0] = float("nan")
+
+
+def quantize(weights):
+    name = "detr_encoder.layers.0.mlp.fc1.weight"
+    weights[name] = weights[name].to(torch.int8)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"), [(poison, "holds numbers that are not finite"), (quantize, "is stored as I8")]
+)
+def test_weights_that_are_no_plain_numbers(copied, change, words):
+    rewrite(copied, change)
+    assert words in refused(copied)
+
+
+def test_other_content_of_the_same_size_and_times_counts(copied, tmp_path, monkeypatch):
+    """As in images of file systems and containers, where every time is the same."""
+    memo = tmp_path / "memo.json"
+    path = copied / "model.safetensors"
+    before, content = path.stat(), path.read_bytes()
+    first = fingerprint(copied, memo)
+    rewrite(copied, lambda weights: weights["text_projection.bias"].add_(0.5))
+    other = path.read_bytes()
+    assert len(other) == len(content)
+    real = Path.stat
+
+    def stat(self, **options):
+        return before if self == path else real(self, **options)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert fingerprint(copied, memo) != first
+    path.write_bytes(content)
+    assert fingerprint(copied, memo) == first
