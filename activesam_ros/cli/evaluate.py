@@ -73,6 +73,9 @@ def _evaluate(given: argparse.Namespace, line: str) -> int:
     if not outcome.labelled:
         command.complain(NAME, "no frame could be labelled; the report says why")
         return command.FAILED
+    if outcome.shortage:
+        command.complain(NAME, f"{outcome.shortage}; the report is about those that could be read")
+        return command.UNFIT
     return command.DONE
 
 
@@ -99,7 +102,11 @@ def _parser() -> argparse.ArgumentParser:
 
     topics = parser.add_argument_group("the recording")
     topics.add_argument("--image", metavar="TOPIC", help="images, raw or compressed (default: the only ones)")
-    topics.add_argument("--labels", metavar="TOPIC", help="label images to compare with (default: none)")
+    topics.add_argument(
+        "--labels",
+        metavar="TOPIC",
+        help="label images to compare with, or none (default: those of activesam-make-bag, else none)",
+    )
     topics.add_argument(
         "--classes",
         metavar="TOPIC|FILE",

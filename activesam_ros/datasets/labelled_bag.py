@@ -21,6 +21,7 @@ from activesam_ros.datasets.image_files import (
     read_labels,
 )
 from activesam_ros.datasets.message_types import known_message_types
+from activesam_ros.datasets.samples import TRUTH_TOPIC as TRUTH_TOPIC
 from activesam_ros.errors import DatasetError
 from activesam_ros.toytown import CLASSES
 from activesam_ros.toytown.world import World
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 IMAGE_TOPIC = "/camera/image"
 COMPRESSED_IMAGE_TOPIC = f"{IMAGE_TOPIC}/compressed"
-TRUTH_TOPIC = "/ground_truth/labels"
 TRUTH_INFO_TOPIC = "/ground_truth/label_info"
 
 START = 1_700_000_000_000_000_000

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rosbags.interfaces import Connection, MessageDefinitionFormat
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
 from activesam_ros.errors import EvaluationError
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
+
+    from activesam_ros.datasets.storage import Connection
 
 _VISION_MSGS = {
     "vision_msgs/msg/VisionClass": "uint16 class_id\nstring class_name",
@@ -35,42 +36,41 @@ def message_types_of(connection: Connection, known: Typestore) -> Typestore:
     Raises:
         EvaluationError: the type is neither known, nor does the recording define it in a way that can be read.
     """
-    kind, text = connection.msgdef.format, connection.msgdef.data
-    if kind == MessageDefinitionFormat.NONE:
-        if connection.msgtype in known.fielddefs:
+    parse = _PARSERS.get(connection.definition_encoding)
+    if parse is None or not connection.definition.strip():
+        if connection.type in known.fielddefs:
             return known
         raise EvaluationError(
-            f"the type {connection.msgtype} is not known, and the recording does not define it; record it with a "
+            f"the type {connection.type} is not known, and the recording does not define it; record it with a "
             "ROS 2 version that stores definitions, or convert it there"
         )
     try:
-        stated = (
-            get_types_from_msg(text, connection.msgtype)
-            if kind == MessageDefinitionFormat.MSG
-            else _types_from_idl(text)
-        )
+        stated = parse(connection.definition, connection.type)
         if all(known.fielddefs.get(name) == fields for name, fields in stated.items()):
             return known  # which has its readers made already
         store = get_typestore(Stores.EMPTY)
         store.register({**known.fielddefs, **stated})
-        store.get_msgdef(connection.msgtype)
+        store.get_msgdef(connection.type)
     except Exception as error:  # the parser raises nearly anything on text from outside
-        if connection.msgtype in known.fielddefs:
+        if connection.type in known.fielddefs:
             return known
         raise EvaluationError(
-            f"the recording's definition of the type {connection.msgtype} cannot be read "
+            f"the recording's definition of the type {connection.type} cannot be read "
             f"({type(error).__name__}: {' '.join(str(error).split())})"
         ) from error
     return store
 
 
-def _types_from_idl(text: str) -> dict[str, Any]:
+def _types_from_idl(text: str, _: str) -> dict[str, Any]:
     if not text.startswith(f"{_IDL_RULE}IDL: "):
         return get_types_from_idl(text)
     types = {}
     for part in text.split(_IDL_RULE)[1:]:
         types.update(get_types_from_idl(part.partition("\n")[2]))
     return types
+
+
+_PARSERS = {"ros2msg": get_types_from_msg, "ros2idl": _types_from_idl, "omgidl": _types_from_idl}
 
 
 def _own_definitions() -> dict[str, str]:

@@ -1,33 +1,50 @@
-"""Read recordings: rosbag2 folders, MCAP and SQLite files, also incomplete and damaged ones."""
+"""Read recordings: rosbag2 folders, MCAP and SQLite files, also compressed, incomplete and damaged ones."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import struct
+import tempfile
+from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 import zstandard
-from rosbags.rosbag2 import Reader
 
-from activesam_ros.datasets.damaged_mcap import DamagedMcap
+from activesam_ros.datasets.bag_metadata import BagMetadata, StatedTopic, read_metadata
+from activesam_ros.datasets.mcap_file import MCAP_MAGIC, McapFile
 from activesam_ros.datasets.message_types import known_message_types, message_types_of
+from activesam_ros.datasets.sqlite_file import SQLITE_MAGIC, SqliteFile
+from activesam_ros.datasets.storage import (
+    Connection,
+    RawMessage,
+    UnpackedCache,
+    in_order,
+    open_unpacked,
+    unpacked,
+)
 from activesam_ros.errors import EvaluationError, reason
+from activesam_ros.system.files import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from types import TracebackType
+    from typing import BinaryIO
 
-    from rosbags.interfaces import Connection
     from rosbags.typesys.store import Typestore
 
-_SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
-_SQLITE_MAGIC = b"SQLite format 3\0"
-# Messages that were compressed one by one begin with this; serialised ones begin with a zero.
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_SUFFIXES = (".mcap", ".db3")
+_PACKED = (".zstd", ".zst", ".lz4")
+_ROS1_MAGIC = b"#ROSBAG V"
+_OTHER_ARCHIVES = (".gz", ".bz2", ".xz", ".zip", ".7z")
+_COPY_BYTES = 2**20
+# Encapsulation, then the stamp with which every message with a header begins.
+_STAMP_AT = 4
+_STAMP_BYTES = 12
 
 
 @dataclass(frozen=True)
@@ -55,8 +72,14 @@ class RecordedMessage:
     error: str | None = None
 
 
+Storage = McapFile | SqliteFile
+"""Where the messages of a recording come from."""
+
+
 class Recording:
     """A recording that is open for reading; a context manager. Several readings may go on at the same time.
+
+    Its files say what there is. `metadata.yaml` adds what they do not say; where it contradicts them, a note tells.
 
     Attributes:
         path: as given.
@@ -73,17 +96,29 @@ class Recording:
         """
         self.path = Path(path)
         self._missing: list[str] = []
+        self._remarks: list[str] = []
+        self._scratch: Path | None = None
+        self._cache = UnpackedCache()
+        self._metadata = BagMetadata()
         with ExitStack() as opening:
-            self._scratch = Path(opening.enter_context(TemporaryDirectory(prefix="activesam-bag-")))
+            self._open = opening
             try:
                 self._storages = self._open_storages(self.path)
             except OSError as error:  # of a disk, or a lack of permission
                 raise EvaluationError(f"{self.path} cannot be read: {error}") from error
             self._open = opening.pop_all()
-        self.topics: Mapping[str, Topic] = _topics(self._storages)
+        for storage in self._storages:
+            storage.connections = [self._completed(one) for one in storage.connections]
+        connections = [one for storage in self._storages for one in storage.connections]
+        self.topics: Mapping[str, Topic] = _topics(connections)
         self.start = min((one.start for one in self._storages if one.start is not None), default=None)
         self.end = max((one.end for one in self._storages if one.end is not None), default=None)
+        self._stated = {
+            name: max(topic.count, self._stated_count(name)) for name, topic in self.topics.items()
+        }
+        self._read: dict[str, int] = {name: topic.count for name, topic in self.topics.items()}
         self._known_types: Typestore | None = None
+        self._deserialisers: dict[Connection, _Deserialiser] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -100,9 +135,24 @@ class Recording:
     @property
     def cut(self) -> str | None:
         """One sentence if the recording is incomplete; damage in the middle shows only while messages are read."""
-        if not self._missing:
+        lacking = [*self._missing, *filter(None, [self.shortage(*self.topics)])]
+        if not lacking:
             return None
-        return f"the recording is incomplete, and what is there is used: {'; '.join(self._missing)}"
+        return f"the recording is incomplete, and what is there is used: {'; '.join(lacking)}"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that a reader of figures must not miss: what is incomplete, and what `metadata.yaml` has wrong."""
+        return (*([self.cut] if self.cut else []), *self._remarks)
+
+    def shortage(self, *topics: str) -> str | None:
+        """Say that fewer messages of some topics are there, or could be read so far, than the recording states."""
+        short = [
+            f"{topic} has {self._read[topic]} of {self._stated[topic]} messages"
+            for topic in topics
+            if self._read[topic] < self._stated[topic]
+        ]
+        return ", ".join(short) or None
 
     def topics_of(self, *types: str) -> tuple[str, ...]:
         """Return the names of the topics of any of these types, sorted."""
@@ -123,10 +173,16 @@ class Recording:
         listed = ", ".join(f"{name} ({topic.type})" for name, topic in self.topics.items())
         return listed or "no topics at all"
 
+    def part(self, start_s: float | None, end_s: float | None) -> tuple[int | None, int | None]:
+        """Convert seconds after the recording's start to times, in nanoseconds."""
+        begin = self.start or 0
+        first, last = (None if one is None else begin + round(one * 1e9) for one in (start_s, end_s))
+        return first, last
+
     def messages(
         self, topics: Iterable[str], start_s: float | None = None, end_s: float | None = None
     ) -> Iterator[RecordedMessage]:
-        """Read the messages of some topics in recorded order, holding one at a time, or one chunk of an MCAP.
+        """Read the messages of some topics in recorded order, holding one at a time, or a few chunks of an MCAP.
 
         Args:
             topics: their names.
@@ -136,26 +192,55 @@ class Recording:
         Raises:
             EvaluationError: a topic is missing; at once, not with the first message.
         """
-        wanted = set(topics)
-        for topic in wanted:
-            self.require(topic)
-        begin = self.start or 0
-        first, last = (None if one is None else begin + round(one * 1e9) for one in (start_s, end_s))
-        return self._messages(wanted, first, last)
+        raw = self._raw(set(map(self._required, topics)), *self.part(start_s, end_s))
+        return (self._deserialiser(connection).read(time_ns, data) for time_ns, connection, data in raw)
 
-    def _messages(self, topics: set[str], first: int | None, last: int | None) -> Iterator[RecordedMessage]:
-        if self._known_types is None:
-            self._known_types = known_message_types()
-        for storage in self._storages:
-            connections = [one for one in storage.connections if one.topic in topics]
-            readers = {one.id: _Deserialiser(one, self._known_types) for one in connections}
-            try:
-                for connection, time_ns, raw in storage.messages(connections, first, last):
-                    yield readers[connection.id].read(time_ns, raw)
-            except Exception as error:  # rosbags lets what a damaged file raises through
-                damage = f"it is damaged in the middle ({reason(error)})"
-                if damage not in self._missing:
-                    self._missing.append(damage)
+    def stamps(self, topics: Iterable[str]) -> Iterator[tuple[str, int, int | None]]:
+        """Read topic, time of recording and the header's stamp of all messages of topics with headers, in order.
+
+        Times are in nanoseconds; a stamp is None if the message has none that can be read.
+        """
+        for time_ns, connection, data in self._raw(set(map(self._required, topics))):
+            yield connection.topic, time_ns, _stamp_of(data) if connection.encoding == "cdr" else None
+
+    def _required(self, topic: str) -> str:
+        self.require(topic)
+        return topic
+
+    def _raw(
+        self, topics: set[str], first: int | None = None, last: int | None = None
+    ) -> Iterator[RawMessage]:
+        read: Counter[str] = Counter()
+        for message in in_order(
+            (storage.start, partial(self._raw_of, storage, topics, first, last))
+            for storage in self._storages
+            if storage.start is not None
+        ):
+            read[message[1].topic] += 1
+            yield message
+        if first is last is None:
+            self._read.update((name, read[name]) for name in topics)
+
+    def _raw_of(
+        self, storage: Storage, topics: set[str], first: int | None, last: int | None
+    ) -> Iterator[RawMessage]:
+        connections = [one for one in storage.connections if one.topic in topics]
+        try:
+            yield from storage.messages(connections, first, last)
+        except Exception as error:  # a damaged file makes what reads it raise nearly anything
+            damage = f"it is damaged in the middle ({reason(error)})"
+            if damage not in self._missing:
+                self._missing.append(damage)
+
+    def _deserialiser(self, connection: Connection) -> _Deserialiser:
+        if connection not in self._deserialisers:
+            self._known_types = self._known_types or known_message_types()
+            expected = self.topics[connection.topic].type
+            self._deserialisers[connection] = _Deserialiser(connection, expected, self._known_types)
+        return self._deserialisers[connection]
+
+    def _stated_count(self, topic: str) -> int:
+        return self._metadata.topics[topic].count if topic in self._metadata.topics else 0
 
     def _open_storages(self, path: Path) -> list[Storage]:
         if not path.exists():
@@ -164,107 +249,108 @@ class Recording:
             )
         if path.is_dir() or path.name == "metadata.yaml":
             return self._open_folder(path if path.is_dir() else path.parent)
-        if path.suffix == ".bag":
-            raise EvaluationError(
-                f"{path} is a ROS 1 bag; convert it first: rosbags-convert --src {path} --dst FOLDER"
-            )
-        if not path.name.endswith(_SUFFIXES):
-            raise EvaluationError(
-                f"{path} is no recording: expected a rosbag2 folder, or an .mcap or .db3 file"
-            )
         return [self._open_file(path)]
 
     def _open_folder(self, folder: Path) -> list[Storage]:
-        """Open a folder as a whole where rosbags takes it, else its storage files one by one."""
-        files = sorted((one for one in folder.iterdir() if one.name.endswith(_SUFFIXES)), key=_natural_order)
-        described = (folder / "metadata.yaml").is_file()
-        if not described and not files:
-            raise EvaluationError(
-                f"{folder} is no recording: expected metadata.yaml, and files that end in "
-                f"{' or '.join(_SUFFIXES[:2])}"
-            )
-        if described:
-            for file in files:
-                _refuse_short_database(file)
-            try:
-                return [_IndexedStorage(folder)]
-            except EvaluationError as error:
-                if not files:
-                    raise
-                cause = error.__cause__ or error
-                self._missing.append(f"{folder} cannot be read as metadata.yaml describes it ({cause})")
-        else:
-            self._missing.append(f"{folder} has no metadata.yaml, as when a recorder was killed")
-        storages: list[Storage] = []
+        """Open all storage files of a folder, whether they are listed or not."""
+        try:
+            self._metadata = read_metadata(folder)
+            unread = ""
+        except EvaluationError as error:
+            unread = f"{error}; the recording was read from its files alone"
+            self._remarks.append(unread)
+        files = _storage_files(folder, self._metadata.files)
+        if not files:
+            raise EvaluationError(_nothing_in(folder, self._metadata.files))
+        opened: dict[str, Storage] = {}
+        problems = []
         for file in files:
             try:
-                storages.append(self._open_file(file))
+                opened[file.name] = self._open_file(file)
             except EvaluationError as error:
                 if len(files) == 1:
                     raise
-                self._missing.append(str(error))
-        if not storages:
-            raise EvaluationError(f"nothing in {folder} can be read: {'; '.join(self._missing[1:])}")
+                problems.append(str(error))
+        if not opened:
+            raise EvaluationError(f"nothing in {folder} can be read: {'; '.join(problems)}")
+        self._missing += problems
+        for name, other in _copies(opened, self._metadata.files):
+            del opened[name]
+            self._remarks.append(f"{name} is a copy of {other}, and was left out")
+        storages = list(opened.values())
+        if not unread:
+            connections = [one for storage in storages for one in storage.connections]
+            wrong = self._metadata.disagreements([file.name for file in files], connections)
+            if wrong:
+                self._remarks.append(
+                    f"{folder / 'metadata.yaml'} does not describe the files, which were followed: {'; '.join(wrong)}"
+                )
         return storages
 
+    def _completed(self, connection: Connection) -> Connection:
+        """Return a connection with its type's full name, and with what its file does not say."""
+        stated = self._metadata.topics.get(connection.topic, StatedTopic())
+        encoding = connection.encoding or stated.encoding or "cdr"
+        kind = connection.type or stated.type or "unknown"
+        return replace(connection, encoding=encoding, type=_full_name(kind) if encoding == "cdr" else kind)
+
     def _open_file(self, path: Path) -> Storage:
-        unpacked = _unpacked(path, self._scratch) if path.suffix == ".zstd" else path
-        _refuse_short_database(unpacked)
+        with path.open("rb") as file:
+            head = file.read(16)
+            file.seek(0)
+            packed = open_unpacked(file)
+            if packed is not None:
+                return self._open_packed(path, packed)
+        if head.startswith(_ROS1_MAGIC) or path.suffix == ".bag":
+            raise EvaluationError(_ros1(path))
         storage: Storage
-        try:
-            storage = _IndexedStorage(unpacked)
-        except EvaluationError:
-            if unpacked.suffix != ".mcap":
-                raise
-            storage = DamagedMcap(unpacked)
+        if head.startswith(SQLITE_MAGIC) or (path.suffix == ".db3" and not head.startswith(MCAP_MAGIC)):
+            storage = SqliteFile(path)
+        elif head.startswith(MCAP_MAGIC) or path.suffix == ".mcap":
+            storage = McapFile(path, self._cache)
+        else:
+            hint = "; unpack it first" if path.suffix in _OTHER_ARCHIVES else ""
+            raise EvaluationError(
+                f"{path} is no recording: expected a rosbag2 folder, or an .mcap or .db3 file{hint}"
+            )
         if storage.cut is not None:
             self._missing.append(f"{path.name} is incomplete ({storage.cut})")
-        if _has_log(path):
-            self._missing.append(f"{path.name} lacks what is in its log; {_how_to_merge(path)}")
         return storage
 
-
-class _IndexedStorage:
-    """A storage file, or a whole folder, that rosbags reads."""
-
-    cut = None
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def _open_packed(self, path: Path, content: BinaryIO) -> Storage:
+        """Unpack a file that was compressed as a whole, once and as much of it as there is, and open that."""
         try:
-            with Reader(path) as reader:
-                self.connections = list(reader.connections)
-                some = reader.message_count > 0
-                self.start = reader.start_time if some else None
-                self.end = reader.end_time - 1 if some else None
-        except Exception as error:  # rosbags lets what a damaged file raises through
-            raise EvaluationError(_refusal(path, error)) from error
-
-    def messages(
-        self, connections: Collection[Connection], start: int | None, stop: int | None
-    ) -> Iterator[tuple[Connection, int, bytes]]:
-        """Read messages of `connections` recorded from `start` until before `stop`, nanoseconds, in order."""
-        ids = {connection.id for connection in connections}
-        if not ids:  # which rosbags would take for all
-            return
-        # A reader of its own: two readings of one would move each other's place in the file.
-        with Reader(self._path) as reader:
-            yield from reader.messages([one for one in reader.connections if one.id in ids], start, stop)
-
-
-Storage = _IndexedStorage | DamagedMcap
-"""Where the messages of a recording come from."""
+            if self._scratch is None:
+                self._scratch = self._open.enter_context(scratch_folder())
+            target = self._scratch / f"{len(list(self._scratch.iterdir()))}-{path.stem}"
+            with target.open("wb") as out:
+                _unpack(path, content, out)
+        except OSError as error:
+            raise EvaluationError(
+                f"{path} cannot be unpacked to the temporary folder {tempfile.gettempdir()} "
+                f"({error.strerror or error}); free some space there, or name another folder with TMPDIR"
+            ) from error
+        missing = len(self._missing)
+        try:
+            return self._open_file(target)
+        except EvaluationError as error:
+            raise EvaluationError(f"{path}: {str(error).replace(str(target), path.stem)}") from error
+        finally:
+            for place in range(missing, len(self._missing)):
+                self._missing[place] = self._missing[place].replace(target.name, path.name)
 
 
 class _Deserialiser:
-    """Deserialises the messages of one connection."""
+    """Deserialises the messages of one connection of a topic, whose type may be another connection's."""
 
-    def __init__(self, connection: Connection, known: Typestore) -> None:
-        self._topic, self._type = connection.topic, connection.msgtype
+    def __init__(self, connection: Connection, topic_type: str, known: Typestore) -> None:
+        self._topic, self._type = connection.topic, connection.type
         self._refusal = ""
-        encoding = connection.ext.serialization_format
-        if encoding != "cdr":
-            self._refusal = f"the messages are serialised as {encoding!r}; expected cdr"
+        if connection.type != topic_type:
+            self._refusal = f"the message is of type {connection.type}, the topic's others {topic_type}"
+            return
+        if connection.encoding != "cdr":
+            self._refusal = f"the messages are serialised as {connection.encoding!r}; expected cdr"
             return
         try:
             self._types = message_types_of(connection, known)
@@ -275,88 +361,93 @@ class _Deserialiser:
         if self._refusal:
             return RecordedMessage(self._topic, time_ns, None, self._refusal)
         try:
-            if raw[:4] == _ZSTD_MAGIC:
-                raw = zstandard.decompress(raw)
-            message = self._types.deserialize_cdr(raw, self._type)
+            message = self._types.deserialize_cdr(unpacked(raw), self._type)
         except Exception as error:  # bytes from outside make the deserialiser raise nearly anything
             sentence = f"the message ({len(raw)} bytes) is no {self._type}: {reason(error)}"
             return RecordedMessage(self._topic, time_ns, None, sentence)
         return RecordedMessage(self._topic, time_ns, message)
 
 
-def _topics(storages: Iterable[Storage]) -> dict[str, Topic]:
-    connections = [one for storage in storages for one in storage.connections]
+def _stamp_of(raw: bytes) -> int | None:
+    """Read the stamp of a serialised message that begins with a header."""
+    try:
+        head = unpacked(raw, _STAMP_BYTES)
+        seconds, nanoseconds = struct.unpack_from("<iI" if head[1] & 1 else ">iI", head, _STAMP_AT)
+    except Exception:  # bytes from outside make the decompressors raise nearly anything
+        return None
+    return int(seconds * 1_000_000_000 + nanoseconds)
+
+
+def _topics(connections: list[Connection]) -> dict[str, Topic]:
+    """Return the topics by name, sorted; one that has several types has that of most of its messages."""
     topics = {}
     for name in sorted({one.topic for one in connections}):
         own = [one for one in connections if one.topic == name]
-        types = " or ".join(dict.fromkeys(one.msgtype for one in own))
-        topics[name] = Topic(types, sum(one.msgcount for one in own))
+        counts: Counter[str] = Counter()
+        for one in own:
+            counts[one.type] += one.count
+        topics[name] = Topic(counts.most_common(1)[0][0], counts.total())
     return topics
 
 
-def _refusal(path: Path, error: Exception) -> str:
-    if path.suffix == ".db3":
-        if _has_log(path):
-            return f"{path} cannot be read without its log; {_how_to_merge(path)}"
-        if set("?#%") & set(str(path)):  # rosbags gives SQLite the path as a URI
-            return f"{path} cannot be opened under a path with ?, # or %; rename it"
-        return f"{path} is damaged ({reason(error)}); {_how_to_recover(path)}"
-    return f"{path} cannot be read: {reason(error)}"
+def _full_name(kind: str) -> str:
+    """Return the name of a type as ROS 2 has it, such as `sensor_msgs/msg/Image`, also if it is named otherwise."""
+    parts = [part for part in re.split(r"/|::", kind) if part != "dds_"]
+    if len(parts) == 2:
+        parts.insert(1, "msg")
+    return "/".join(parts).removesuffix("_")
 
 
-def _refuse_short_database(path: Path) -> None:
-    """Raise EvaluationError for an SQLite file that is shorter than its header says; leave other files alone."""
-    if path.suffix != ".db3":
-        return
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(100)
-    if not head:
-        raise EvaluationError(f"{path} is empty: the recorder stopped before it wrote anything")
-    if not head.startswith(_SQLITE_MAGIC[: len(head)]):
-        raise EvaluationError(f"{path} is no SQLite file: its first bytes are those of something else")
-    expected = _stated_size(head)
-    if expected > size:
-        raise EvaluationError(
-            f"{path} is truncated: {size} bytes of {expected} are there; {_how_to_recover(path)}"
-        )
+def _storage_files(folder: Path, listed: Collection[str]) -> list[Path]:
+    """Return a folder's storage files, in natural order; of one that is there packed and unpacked the listed one."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir(), key=_natural_order):
+        bare = path.name.removesuffix(path.suffix) if path.suffix in _PACKED else path.name
+        if not path.is_file() or path.name.startswith("."):
+            continue
+        if path.name in listed or (bare.endswith(_SUFFIXES) and bare not in found):
+            found[bare] = path
+        elif bare.endswith(_SUFFIXES) and found[bare].name not in listed and path.name != bare:
+            found[bare] = path  # packed, as it was recorded
+    return list(found.values())
 
 
-def _stated_size(head: bytes) -> int:
-    """Return how many bytes an SQLite file has by its header; 0 if the header does not tell."""
-    if len(head) < 100:
-        return 100
-    (page,) = struct.unpack_from(">H", head, 16)
-    changes, pages = struct.unpack_from(">II", head, 24)
-    (valid_for,) = struct.unpack_from(">I", head, 92)
-    # Old libraries do not keep the size; then the two counters differ.
-    return pages * (65536 if page == 1 else page) if changes == valid_for else 0
+def _copies(opened: Mapping[str, Storage], listed: Collection[str]) -> list[tuple[str, str]]:
+    """Return the names of files that hold the same messages as others, with the names of these."""
+    copies = []
+    first: dict[object, str] = {}
+    for name in sorted(opened, key=lambda name: name not in listed):
+        one = opened[name]
+        counts = tuple(sorted((connection.topic, connection.count) for connection in one.connections))
+        other = first.setdefault((one.start, one.end, counts), name)
+        if other != name and one.start is not None:
+            copies.append((name, other))
+    return copies
 
 
-def _has_log(path: Path) -> bool:
-    """Whether SQLite had written a log beside a database, and not yet into it, when the recorder was killed."""
-    log = path.with_name(f"{path.name}-wal")
-    return path.suffix == ".db3" and log.exists() and log.stat().st_size > 0
-
-
-def _how_to_merge(path: Path) -> str:
-    return f"merge the two: sqlite3 {path} 'PRAGMA wal_checkpoint(TRUNCATE)'"
-
-
-def _how_to_recover(path: Path) -> str:
-    return f"save what is left with: sqlite3 {path} .recover | sqlite3 {path.stem}_recovered.db3"
-
-
-def _unpacked(path: Path, scratch: Path) -> Path:
-    """Unpack a file that was compressed as a whole, as much of it as there is."""
-    unpacked = scratch / path.stem
+def _unpack(path: Path, content: BinaryIO, out: BinaryIO) -> None:
     try:
-        with path.open("rb") as packed, unpacked.open("wb") as out:
-            zstandard.ZstdDecompressor().copy_stream(packed, out)
-    except zstandard.ZstdError as error:
-        if unpacked.stat().st_size == 0:
+        shutil.copyfileobj(content, out, _COPY_BYTES)
+    except (zstandard.ZstdError, EOFError, RuntimeError) as error:
+        if out.tell() == 0:
             raise EvaluationError(f"{path} cannot be unpacked: {reason(error)}") from error
-    return unpacked
+        # What came before is read, and what is missing there is told.
+
+
+def _nothing_in(folder: Path, listed: Collection[str]) -> str:
+    ros1 = next(folder.glob("*.bag"), None)
+    if ros1 is not None:
+        return _ros1(ros1)
+    if listed:
+        return f"{folder} has none of the files that its metadata.yaml lists: {', '.join(listed)}"
+    inner = sorted(path.parent.name for path in folder.glob("*/metadata.yaml"))
+    hint = f"; give one of the folders in it: {', '.join(inner)}" if inner else ""
+    expected = f"metadata.yaml, and files that end in {' or '.join(_SUFFIXES)}"
+    return f"{folder} is no recording: expected {expected}{hint}"
+
+
+def _ros1(path: Path) -> str:
+    return f"{path} is a ROS 1 bag; convert it first: rosbags-convert --src {path} --dst FOLDER"
 
 
 def _natural_order(path: Path) -> list[tuple[int, str]]:

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 
+TRUTH_TOPIC = "/ground_truth/labels"
+"""Where recordings of `activesam-make-bag` have their label images."""
+
+# Packets of videos, and the image_transport plugin that makes images of them.
+_VIDEOS = {
+    "foxglove_msgs/msg/CompressedVideo": "foxglove",
+    "ffmpeg_image_transport_msgs/msg/FFMPEGPacket": "ffmpeg",
+    "theora_image_transport/msg/Packet": "theora",
+}
+_ROS1_IMAGES = ("sensor_msgs/Image", "sensor_msgs/CompressedImage")
 _TRANSPORTS = ("/compressed", "/compressedDepth", "/theora", "/zstd", "/ffmpeg")
 # Label images on each side of an image that are considered for it.
 _NEIGHBOURS = 8
@@ -93,9 +103,14 @@ class SampleReader:
         self._images: int | None = None
         if labels_topic is not None:
             _require_images(recording, labels_topic)
-            images = [_stamp(one) for one in recording.messages([image_topic], start_s, end_s)]
+            first, last = recording.part(start_s, end_s)
+            images, truths = [], []
+            for topic, time_ns, stamp in recording.stamps([image_topic, labels_topic]):
+                if topic == labels_topic:
+                    truths.append(stamp)
+                elif (first is None or time_ns >= first) and (last is None or time_ns < last):
+                    images.append(stamp)
             _require_distinct_stamps(image_topic, images)
-            truths = [_stamp(one) for one in recording.messages([labels_topic])]
             pairs = match_stamps(images, truths, round(tolerance_s * 1e9))
             if images and not pairs:
                 raise EvaluationError(_too_far_apart(image_topic, labels_topic, images, truths, tolerance_s))
@@ -193,15 +208,37 @@ def default_image_topic(recording: Recording, labels_topic: str | None = None) -
     Raises:
         EvaluationError: there are several, or none.
     """
-    topics = [topic for topic in recording.topics_of(IMAGE, COMPRESSED) if topic != labels_topic]
+    labels = (labels_topic, TRUTH_TOPIC)
+    topics = [topic for topic in recording.topics_of(IMAGE, COMPRESSED) if topic not in labels]
     twins = {f"{topic}{transport}" for topic in topics for transport in _TRANSPORTS}
     found = [topic for topic in topics if topic not in twins and not _holds_measurements(recording, topic)]
     if len(found) == 1:
         return found[0]
     problem = f"no topic with pictures; it has {recording.describe_topics()}"
+    hints = [hint for topic in recording.topics if (hint := _how_to_convert(recording, topic))]
+    if hints:
+        problem = f"no topic with pictures, and {hints[0]}"
     if found:
         problem = f"several topics with images, name one: {', '.join(found)}"
     raise EvaluationError(f"{recording.path} has {problem}")
+
+
+def default_labels_topic(recording: Recording, asked: str | None) -> str | None:
+    """Return the topic of label images that is asked for, or that a recording of `activesam-make-bag` has.
+
+    Args:
+        recording: open for reading.
+        asked: the topic; `none`: no ground truth; None: nothing was asked.
+
+    Raises:
+        EvaluationError: there is no such topic.
+    """
+    if asked is None:
+        return TRUTH_TOPIC if recording.topics_of(IMAGE, COMPRESSED).count(TRUTH_TOPIC) else None
+    if asked in ("", "none"):
+        return None
+    recording.require(asked)
+    return asked
 
 
 def match_stamps(
@@ -238,8 +275,29 @@ def match_stamps(
 def _require_images(recording: Recording, topic: str) -> None:
     found = recording.require(topic).type
     if found not in (IMAGE, COMPRESSED):
+        hint = _how_to_convert(recording, topic)
+        if hint:
+            raise EvaluationError(hint)
         listed = ", ".join(recording.topics_of(IMAGE, COMPRESSED)) or "none"
         raise EvaluationError(f"{topic} holds {found}, not images; the topics with images are: {listed}")
+
+
+def _how_to_convert(recording: Recording, topic: str) -> str | None:
+    """Name the way from a topic of videos, or of ROS 1 images, to one of images; None for other topics."""
+    kind = recording.topics[topic].type
+    if kind in _VIDEOS:
+        plugin = _VIDEOS[kind]
+        return (
+            f"{topic} holds packets of a video ({kind}); play it to `ros2 run image_transport republish --ros-args "
+            f"-p in_transport:={plugin} -p out_transport:=raw -r in/{plugin}:={topic} -r out:=/camera/image` "
+            "and record /camera/image"
+        )
+    if kind in _ROS1_IMAGES:
+        return (
+            f"{topic} holds images of ROS 1 ({kind}); convert the bag that they are from: rosbags-convert "
+            "--src FILE.bag --dst FOLDER"
+        )
+    return None
 
 
 def _require_distinct_stamps(topic: str, stamps: Sequence[int | None]) -> None:

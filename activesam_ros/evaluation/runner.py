@@ -18,7 +18,7 @@ from activesam_ros.datasets.class_map import (
     recorded_class_map,
 )
 from activesam_ros.datasets.recordings import Recording
-from activesam_ros.datasets.samples import SampleReader, default_image_topic
+from activesam_ros.datasets.samples import SampleReader, default_image_topic, default_labels_topic
 from activesam_ros.errors import EvaluationError, describe
 from activesam_ros.evaluation.corruptions import corrupt
 from activesam_ros.evaluation.methods import (
@@ -62,7 +62,7 @@ class EvaluationConfig:
         model, device, dtype: as for `load_checkpoint`.
         vocabulary, settings: of the segmenter.
         image_topic: None: the only one there is.
-        labels_topic: of the ground truth; None: there is none.
+        labels_topic: of the ground truth; None: that of a recording of `activesam-make-bag`, else none; "none": none.
         class_map: names of its ids: a topic, or a YAML file; None: the LabelInfo beside the labels.
         mapping: YAML file, names in the truth to names in the vocabulary.
         ignore: ids of the truth to leave out.
@@ -110,12 +110,14 @@ class EvaluationOutcome:
         table: the headline in plain text.
         interrupted: whether Ctrl-C ended it before its last frame.
         labelled: whether any frame was labelled; where none was, the report only says why.
+        shortage: one sentence if fewer frames could be read than the recording states.
     """
 
     report: Path
     table: str
     interrupted: bool
     labelled: bool = True
+    shortage: str | None = None
 
 
 def evaluate(
@@ -136,15 +138,14 @@ def evaluate(
 
     if config.threads:
         torch.set_num_threads(config.threads)
-    methods = _methods(config)
     folder = RunFolder(config.out.expanduser())
     folder.require_own()
     with Recording(config.bag.expanduser()) as recording:
         # What is wrong with folder or recording is said before the model is loaded.
-        if config.labels_topic is not None:
-            recording.require(config.labels_topic)
-        image_topic = config.image_topic or default_image_topic(recording, config.labels_topic)
-        config = replace(config, image_topic=image_topic)
+        labels_topic = default_labels_topic(recording, config.labels_topic)
+        image_topic = config.image_topic or default_image_topic(recording, labels_topic)
+        config = replace(config, image_topic=image_topic, labels_topic=labels_topic)
+        methods = _methods(config)
         matching = _matching(config, recording)
         samples = SampleReader(
             recording,
@@ -209,11 +210,12 @@ def evaluate(
                 raise  # there is nothing to report
             interrupted = True
             say("interrupted; writing the report of what was done")
-        notes = [recording.cut] if recording.cut else []
+        notes = list(recording.notes)
+        shortage = recording.shortage(*filter(None, (image_topic, labels_topic)))
     if interrupted:
         notes.insert(0, "The run was interrupted; the same command goes on with it.")
     page, table = finalize(folder, notes)
-    return EvaluationOutcome(page, table, interrupted, runner.labelled)
+    return EvaluationOutcome(page, table, interrupted, runner.labelled, shortage)
 
 
 def rewrite_report(folder: Path) -> Path:

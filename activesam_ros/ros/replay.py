@@ -176,17 +176,19 @@ class Player(Node):
             if given.labels:
                 source.require(given.labels)
             topic = given.image or default_image_topic(source, given.labels or None)
+            if next(source.messages([topic], given.start or None, given.end or None), None) is None:
+                raise EvaluationError(f"{source.path} has no image on {topic} in the part that is asked for")
             self._open(source, topic)
             self._wait_for_others()
             try:
                 self._play(source, topic)
                 self._wait_for_answers()
+                self._require_whole(source, topic)
             except EvaluationError as error:
                 notes.append(f"The replay ended early: {error}.")
                 raise
             finally:
-                if source.cut:
-                    notes.append(source.cut)
+                notes += source.notes
                 if self._unread:
                     notes.append(
                         f"{self._unread} messages of the recording could not be read and were not played."
@@ -283,14 +285,14 @@ class Player(Node):
         if self._truths is None:
             yield from source.messages([topic], start or None, end)
             return
-        begin = source.start or 0
-        first, last = begin + round(start * 1e9), None if end is None else begin + round(end * 1e9)
+        first, last = source.part(start, end)
         wide = (
             max(0.0, start - _TRUTH_LEEWAY_SECONDS) or None,
             None if end is None else end + _TRUTH_LEEWAY_SECONDS,
         )
         for one in source.messages([topic, self._given.labels], *wide):
-            if one.topic != topic or (first <= one.time_ns and (last is None or one.time_ns < last)):
+            late_enough = first is None or first <= one.time_ns
+            if one.topic != topic or (late_enough and (last is None or one.time_ns < last)):
                 yield one
 
     def _publish(self, one: RecordedMessage, topic: str) -> None:
@@ -327,6 +329,16 @@ class Player(Node):
             self.get_logger().warning(
                 f"{self._pacing.abandoned} images got no labels; the node's log says why"
             )
+
+    def _require_whole(self, source: Recording, topic: str) -> None:
+        """Raise EvaluationError if no image was played, or fewer than the recording states."""
+        if self._ending.is_set():
+            return
+        if not self._pacing.sent:
+            raise EvaluationError(f"none of the images on {topic} could be read")
+        shortage = source.shortage(topic)
+        if shortage:
+            raise EvaluationError(shortage)
 
     def _require_progress(self) -> None:
         quiet = time.monotonic() - self._progress

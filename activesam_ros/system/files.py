@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
+import shutil
+import tempfile
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SCRATCH = "activesam-"
+_LOCK = ".lock"
 
 
 def cache_folder() -> Path:
@@ -31,3 +42,23 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a temporary folder, which is removed at the end; one of a killed process is removed by the next call.
+
+    Raises:
+        OSError: there is no temporary folder to write to.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+        with suppress(OSError), (folder / _LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its process lives
+            shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, ignore_cleanup_errors=True) as name:
+        scratch = Path(name)
+        with (scratch / f"{_LOCK}.new").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Under its name once it is locked, or another process could take the folder for a killed one's.
+            (scratch / f"{_LOCK}.new").rename(scratch / _LOCK)
+            yield scratch

@@ -3,9 +3,13 @@
 import shutil
 import sqlite3
 import struct
+from collections import Counter
 
+import lz4.frame
 import numpy as np
 import pytest
+import yaml
+import zstandard
 from mcap.writer import CompressionType
 
 from activesam_ros.datasets.recordings import Recording
@@ -64,10 +68,12 @@ def test_every_kind_of_folder_is_read_also_without_its_description(
         assert list(source.topics) == sorted(source.topics)
         assert everything(source) == recorded(bags, frames)
         assert (source.start, source.end) == (bags.start, bags.start + (FRAMES - 1) * TENTH + 1)
+        assert source.cut is None
         if described:
-            assert source.cut is None
+            assert source.notes == ()
         else:
-            assert "has no metadata.yaml, as when a recorder was killed" in source.cut
+            (note,) = source.notes
+            assert "has no metadata.yaml, as when a recorder was killed" in note
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
@@ -189,7 +195,7 @@ def test_a_folder_whose_file_is_cut_is_read_up_to_the_cut(bags, frames):
     (file,) = path.glob("*.mcap")
     file.write_bytes(file.read_bytes()[:-100])
     with Recording(path) as source:
-        assert "cannot be read as metadata.yaml describes it" in source.cut and "recording.mcap" in source.cut
+        assert "recording.mcap is incomplete (its index is missing or damaged)" in source.cut
         assert everything(source) == recorded(bags, frames)
 
 
@@ -260,11 +266,10 @@ def test_a_database_with_a_log_says_how_to_merge_it(bags, frames):
         assert "lacks what is in its log" in source.cut and "wal_checkpoint(TRUNCATE)" in source.cut
 
 
-def test_a_path_that_sqlite_cannot_take_is_told(bags, frames):
-    path = bags.write(frames, "sqlite3").rename(bags.folder / "drive #1")
-    with pytest.raises(EvaluationError, match=r"cannot be opened under a path with .* rename it"):
-        Recording(path)
-    with Recording(bags.write(frames, "mcap", name="drive #2")) as source:
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_any_path_can_be_read(bags, frames, storage):
+    path = bags.write(frames, storage).rename(bags.folder / "drive #1? 50%")
+    with Recording(path) as source:
         assert everything(source) == recorded(bags, frames)
 
 
@@ -362,3 +367,321 @@ def test_this_packages_own_messages_are_known(bags):
     raw = bags.store.serialize_cdr(active, "activesam_ros/msg/ActiveClass")
     assert bags.store.deserialize_cdr(raw, "activesam_ros/msg/ActiveClass").name == "road"
     assert "activesam_ros/msg/Vocabulary" in types
+
+
+# metadata.yaml against the files.
+
+
+def amend(path, change) -> None:
+    """Changes what metadata.yaml states of a recording."""
+    file = path / "metadata.yaml"
+    content = yaml.safe_load(file.read_text())
+    change(content["rosbag2_bagfile_information"])
+    file.write_text(yaml.safe_dump(content))
+
+
+def each_topic(**changed):
+    """Changes the fields of every topic; a field that is None is left out."""
+
+    def change(stated):
+        for entry in stated["topics_with_message_count"]:
+            for name, value in changed.items():
+                entry["topic_metadata"].pop(name, None)
+                if value is not None:
+                    entry["topic_metadata"][name] = value
+
+    return change
+
+
+def each_count(count):
+    def change(stated):
+        stated["message_count"] = 0
+        for entry in stated["topics_with_message_count"]:
+            entry["message_count"] = count
+
+    return change
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (each_topic(offered_qos_profiles=""), ""),
+        (each_topic(offered_qos_profiles=None), ""),
+        (each_topic(offered_qos_profiles="- history: [what"), "another quality of service of /camera"),
+        (each_topic(type_description_hash="RIHS01_00"), "type hash RIHS01_00"),
+        (each_topic(type_description_hash=None), ""),
+        (each_topic(name="/other"), "it names /other, which the files do not have"),
+        (each_topic(type="a_msgs/msg/B"), "it states the type a_msgs/msg/B of /camera, and the files"),
+        (
+            each_topic(serialization_format="protobuf"),
+            "it states the encoding protobuf of /camera, and the files cdr",
+        ),
+        (each_count(0), f"it states 0 messages of /camera, and the files have {FRAMES}"),
+        (lambda stated: stated.update(topics_with_message_count=[]), "it leaves out /camera"),
+        (
+            lambda stated: stated.update(relative_file_paths=["gone.mcap"]),
+            "it lists gone.mcap, which is missing",
+        ),
+        (lambda stated: stated.update(version=17, storage_identifier="tape", compression_mode="FILE"), ""),
+        (lambda stated: [stated.pop(key) for key in list(stated) if key != "version"], "it leaves out"),
+        (lambda stated: stated.update(starting_time={"nanoseconds_since_epoch": 5}, duration=None), ""),
+    ],
+)
+def test_the_files_are_believed_against_metadata_yaml(bags, frames, storage, change, told):
+    path = bags.write(frames, storage)
+    amend(path, change)
+    with Recording(path) as source:
+        assert everything(source) == recorded(bags, frames) and source.cut is None
+        assert (source.start, source.topics["/camera"].count) == (bags.start, FRAMES)
+        assert source.shortage(*source.topics) is None
+        assert all(
+            "metadata.yaml does not describe the files, which were followed" in one for one in source.notes
+        )
+        if told and not ("hash" in told and storage == "mcap"):  # rosbags writes no hash into an MCAP
+            assert told in source.notes[0]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"a: [", b"7", b"\xff\xfe", b"rosbag2_bagfile_information: 3"]
+)
+def test_a_metadata_yaml_without_meaning_is_told(bags, frames, content):
+    path = bags.write(frames)
+    (path / "metadata.yaml").write_bytes(content)
+    with Recording(path) as source:
+        assert everything(source) == recorded(bags, frames) and source.cut is None
+        assert len(source.notes) == 1 and "read from its files alone" in source.notes[0]
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_files_that_are_not_listed_are_read_in_order_of_time(bags, frames, storage):
+    """Joined by hand; the later part sorts first, and its connections have other numbers."""
+    path = bags.write(frames[:30], storage, name="z")
+    (later,) = bags.write(frames[:29:-1], storage, name="part").glob("part.*")
+    later.rename(path / f"a{later.suffix}")
+    with Recording(path) as source:
+        assert everything(source) == recorded(bags, frames)
+        assert source.topics["/camera"].count == FRAMES and source.cut is None
+        (note,) = source.notes
+        assert f"it leaves out a{later.suffix}" in note and "it states 15 messages of /camera" in note
+        assert [one.time_ns for one in source.messages(["/camera"], 1.3, 1.7)] == [
+            bags.start + index * TENTH for index in (13, 14, 15, 16)
+        ]
+
+
+def test_two_recorders_at_once_are_read_by_turns(bags, frames):
+    folder = bags.write(frames[1::2], name="camera")
+    shutil.move(bags.write(frames[2::2], name="truth") / "truth.mcap", folder)
+    with Recording(folder) as source:
+        assert everything(source) == recorded(bags, frames[1:])
+
+
+def test_less_than_is_stated_is_a_shortage(bags, frames):
+    path = bags.write(frames)
+    amend(path, each_count(FRAMES + 2))
+    with Recording(path) as source:
+        assert f"/camera has {FRAMES} of {FRAMES + 2} messages" in source.cut
+        assert source.shortage("/camera") == f"/camera has {FRAMES} of {FRAMES + 2} messages"
+
+
+def test_what_could_not_be_read_is_a_shortage(bags, frames):
+    path = bags.write_mcap(frames, chunk_size=50_000)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x5A  # the index stays whole
+    path.write_bytes(content)
+    with Recording(path) as source:
+        assert source.shortage("/camera") is None
+        read = sum(1 for one in everything(source) if one[0] == "/camera")
+        assert source.shortage("/camera") == f"/camera has {read} of {FRAMES} messages" and read < FRAMES
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_copy_is_read_once(bags, frames, storage):
+    path = bags.write(frames, storage)
+    (file,) = path.glob("recording.*")
+    shutil.copy(file, path / f"a copy{file.suffix}")
+    with Recording(path) as source:
+        assert everything(source) == recorded(bags, frames)
+        assert source.notes[0] == f"a copy{file.suffix} is a copy of {file.name}, and was left out"
+
+
+def test_a_file_that_lies_there_packed_and_unpacked_is_read_once(bags, frames):
+    path = bags.write(frames, "sqlite3", "file")
+    (packed,) = path.glob("*.zstd")
+    packed.with_suffix("").write_bytes(zstandard.decompress(packed.read_bytes(), 10**8))
+    with Recording(path) as source:
+        assert everything(source) == recorded(bags, frames) and source.notes == ()
+
+
+@pytest.mark.parametrize("format", ["zstd", "lz4"])
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_files_that_were_compressed_by_hand(bags, frames, storage, format):
+    (file,) = bags.write(frames, storage).glob("recording.*")
+    pack = lz4.frame.compress if format == "lz4" else zstandard.compress
+    half = file.stat().st_size // 2
+    content = file.read_bytes()
+    # In two frames, as parallel compressors write.
+    packed = bags.folder / f"{file.name}.{format}"
+    packed.write_bytes(pack(content[:half]) + pack(content[half:]))
+    with Recording(packed) as source:
+        assert everything(source) == recorded(bags, frames) and source.notes == ()
+
+
+@pytest.mark.parametrize("format", ["zstd", "lz4"])
+def test_messages_that_were_compressed_one_by_one(bags, frames, format):
+    pack = (
+        lz4.frame.compress if format == "lz4" else zstandard.ZstdCompressor(write_content_size=False).compress
+    )
+    with Recording(bags.write(frames, damage=lambda index, raw: pack(raw))) as source:
+        assert everything(source) == recorded(bags, frames)
+        stamps = [stamp for topic, _, stamp in source.stamps(["/camera"])]
+        assert stamps == [bags.start + index * TENTH for index in range(FRAMES)]
+
+
+@pytest.mark.parametrize("compression", ["storage", "file", "message"])
+def test_what_is_compressed_is_unpacked_once(bags, frames, compression, monkeypatch):
+    """Six readings, two of them at the same time."""
+    from activesam_ros.datasets import mcap_file, recordings
+
+    counted = Counter()
+
+    def count(module, name):
+        called = getattr(module, name)
+
+        def counting(*arguments, **options):
+            counted[name] += 1
+            return called(*arguments, **options)
+
+        monkeypatch.setattr(module, name, counting)
+
+    path = bags.write(frames, compression=compression)
+    count(recordings, "_unpack")
+    count(mcap_file, "breakup_chunk")
+    with Recording(path) as source:
+        for _ in range(2):
+            list(source.stamps(["/camera", "/truth/labels"]))
+            pairs = zip(source.messages(["/camera"]), source.messages(["/truth/labels"]), strict=True)
+            assert len(list(pairs)) == FRAMES
+    chunks = -(-sum(len(bags.raw(one)) for one in frames) // 2**20)
+    assert counted["_unpack"] == (compression == "file")
+    assert counted["breakup_chunk"] <= chunks + 1
+
+
+def test_a_full_temporary_folder_is_named(bags, frames, monkeypatch):
+    def full(source, target, length):
+        raise OSError(28, "No space left on device")
+
+    path = bags.write(frames, compression="file")
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(EvaluationError, match=r"unpacked to the temporary folder .*No space left.*TMPDIR"):
+        Recording(path)
+
+
+# Types and encodings beside the images.
+
+
+@pytest.mark.parametrize("encoding", ["ros2msg", "unknown", "", "protobuf", "ros2idl"])
+@pytest.mark.parametrize("message_encoding", ["cdr", "protobuf", "ros1", "json", ""])
+def test_other_topics_do_not_damage_a_recording(bags, frames, encoding, message_encoding):
+    from mcap.writer import Writer
+
+    path = bags.folder / "other.mcap"
+    with path.open("wb") as file:
+        writer = Writer(file)
+        writer.start(profile="ros2")
+        radar = writer.register_schema("robot_msgs/msg/Radar", encoding, b"")
+        # The images' type is known, so they need no definition.
+        image = writer.register_schema(bags.IMAGE, encoding, b"")
+        channels = {
+            "/radar": writer.register_channel("/radar", message_encoding, radar),
+            "/camera": writer.register_channel("/camera", "cdr", image),
+            "/none": writer.register_channel("/none", message_encoding, 0),
+        }
+        for one in frames[1:]:
+            if one.topic == "/camera":
+                writer.add_message(channels["/camera"], bags.start + one.time, bags.raw(one), 0)
+            writer.add_message(channels["/radar"], bags.start + one.time, b"\0\1\0\0ab", 0)
+        writer.finish()
+    with Recording(path) as source:
+        assert len(list(source.messages(["/camera"]))) == FRAMES
+        assert all(one.message is not None for one in source.messages(["/camera"]))
+        assert source.cut is None and source.notes == ()
+        assert len(list(source.messages(["/radar"]))) == 2 * FRAMES
+
+
+@pytest.mark.parametrize("name", ["sensor_msgs/Image", "sensor_msgs::msg::dds_::Image_"])
+def test_types_by_other_names(bags, frames, name):
+    (file,) = bags.write(frames, "sqlite3").glob("*.db3")
+    with sqlite3.connect(file) as database:
+        database.execute(
+            "UPDATE topics SET type = ?, offered_qos_profiles = '' WHERE name = '/camera'", (name,)
+        )
+    database.close()
+    with Recording(file) as source:
+        assert source.topics["/camera"].type == bags.IMAGE
+        assert next(source.messages(["/camera"])).message.width == SIDE
+
+
+def test_a_topic_with_two_types_has_that_of_most_messages(bags, frames):
+    (file,) = bags.write(frames, "sqlite3").glob("*.db3")
+    with sqlite3.connect(file) as database:
+        database.execute("INSERT INTO topics VALUES (9, '/camera', 'robot_msgs/msg/Old', 'cdr', '', '')")
+        database.execute("INSERT INTO messages VALUES (999, 9, ?, x'0001')", (bags.start,))
+    database.close()
+    with Recording(file) as source:
+        assert source.topics["/camera"].type == bags.IMAGE and source.topics["/camera"].count == FRAMES + 1
+        read = list(source.messages(["/camera"]))
+        assert [one.error for one in read if one.error] == [
+            f"the message is of type robot_msgs/msg/Old, the topic's others {bags.IMAGE}"
+        ]
+
+
+@pytest.mark.parametrize("column", ["offered_qos_profiles", "type_description_hash", "serialization_format"])
+def test_databases_of_old_versions(bags, frames, column):
+    (file,) = bags.write(frames, "sqlite3").glob("*.db3")
+    with sqlite3.connect(file) as database:
+        database.execute(f"ALTER TABLE topics DROP COLUMN {column}")
+        database.execute("DROP TABLE message_definitions")
+        database.execute("DROP TABLE schema")
+        database.execute("DROP INDEX timestamp_idx")
+    database.close()
+    with Recording(file) as source:
+        assert everything(source) == recorded(bags, frames) and source.notes == ()
+
+
+def test_a_database_that_is_no_recording_is_not_called_damaged(tmp_path):
+    with sqlite3.connect(tmp_path / "birds.db3") as database:
+        database.execute("CREATE TABLE birds(name)")
+    database.close()
+    with pytest.raises(
+        EvaluationError, match="no recording: it has no tables topics and messages"
+    ) as refusal:
+        Recording(tmp_path / "birds.db3")
+    assert "recover" not in str(refusal.value)
+
+
+def test_the_bytes_tell_what_a_file_is(bags, frames):
+    (file,) = bags.write(frames, "sqlite3").glob("*.db3")
+    with Recording(file.rename(file.with_suffix(".mcap"))) as source:
+        assert everything(source) == recorded(bags, frames)
+    (bags.folder / "drive").mkdir()
+    (bags.folder / "drive" / "old.bag").write_bytes(b"#ROSBAG V2.0\n")
+    with pytest.raises(EvaluationError, match=r"old\.bag is a ROS 1 bag; .*rosbags-convert --src .*old\.bag"):
+        Recording(bags.folder / "drive")
+    with pytest.raises(EvaluationError, match="give one of the folders in it: recording"):
+        Recording(bags.folder)
+
+
+def test_statistics_that_count_nothing_are_not_believed(bags, frames, monkeypatch):
+    from mcap.writer import Writer
+
+    finish = Writer.finish
+
+    def forget(writer):
+        writer._Writer__statistics.channel_message_counts.clear()
+        writer._Writer__statistics.message_count = 0
+        finish(writer)
+
+    monkeypatch.setattr(Writer, "finish", forget)
+    with Recording(bags.write_mcap(frames)) as source:
+        assert source.topics["/camera"].count == FRAMES and everything(source) == recorded(bags, frames)

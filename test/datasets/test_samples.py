@@ -9,7 +9,12 @@ import pytest
 from mcap.writer import CompressionType
 
 from activesam_ros.datasets.recordings import Recording
-from activesam_ros.datasets.samples import SampleReader, default_image_topic, match_stamps
+from activesam_ros.datasets.samples import (
+    SampleReader,
+    default_image_topic,
+    default_labels_topic,
+    match_stamps,
+)
 from activesam_ros.errors import EvaluationError
 
 MS = 1_000_000
@@ -189,7 +194,7 @@ def test_what_cannot_be_read_is_said_in_its_sample(drive):
         found = read(source)
     assert len(found) == 10
     assert found[1].rgb is None and found[1].truth is None and "is no sensor_msgs/msg/Image" in found[1].error
-    assert found[3].rgb is not None and found[3].truth is None and found[3].error is None
+    assert found[3].rgb is not None and found[3].truth is None and "the ground truth cannot" in found[3].error
     good = [one for one in found if one.index not in (1, 3)]
     assert all(one.error is None and one.truth[0, 0] == one.index for one in good)
 
@@ -296,6 +301,56 @@ def test_the_only_pictures_are_the_default(bags, drive):
     expected = pytest.raises(EvaluationError, match=r"no topic with pictures; it has /info \(vision_msgs")
     with Recording(infos) as source, expected:
         default_image_topic(source)
+
+
+def test_a_labelled_bags_truth_is_the_default(bags, drive):
+    with drive() as source:
+        assert default_labels_topic(source, None) is None
+        assert default_labels_topic(source, "/truth/labels") == "/truth/labels"
+        with pytest.raises(EvaluationError, match="has no topic /gone"):
+            default_labels_topic(source, "/gone")
+    made = [
+        bags.image("/camera/image", picture(1), "rgb8", 0),
+        bags.image("/ground_truth/labels", truth(1), "mono8", 0),
+    ]
+    with Recording(bags.write(made, name="made")) as source:
+        assert default_labels_topic(source, None) == "/ground_truth/labels"
+        assert default_labels_topic(source, "none") is None
+        assert default_image_topic(source) == "/camera/image"
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoding", "said"),
+    [
+        (
+            "foxglove_msgs/msg/CompressedVideo",
+            "cdr",
+            r"packets of a video .* -p in_transport:=foxglove .* -r in/foxg",
+        ),
+        (
+            "ffmpeg_image_transport_msgs/msg/FFMPEGPacket",
+            "cdr",
+            ".*-p in_transport:=ffmpeg .* record /camera/image",
+        ),
+        ("sensor_msgs/Image", "ros1", "images of ROS 1 .*rosbags-convert"),
+    ],
+)
+def test_what_cannot_be_read_as_images_names_the_way(bags, kind, encoding, said):
+    from mcap.writer import Writer
+
+    path = bags.folder / "video.mcap"
+    with path.open("wb") as file:
+        writer = Writer(file)
+        writer.start(profile="ros2")
+        channel = writer.register_channel(
+            "/film", encoding, writer.register_schema(kind, "ros2msg", b"uint8[] data")
+        )
+        writer.add_message(channel, 1, b"\0\1\0\0", 1)
+        writer.finish()
+    with Recording(path) as source:
+        for ask in (lambda: default_image_topic(source), lambda: SampleReader(source, "/film")):
+            with pytest.raises(EvaluationError, match=f"/film holds {said}"):
+                ask()
 
 
 def test_memory_stays_bounded_over_a_long_recording(bags):

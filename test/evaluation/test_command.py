@@ -54,7 +54,10 @@ def asked(monkeypatch) -> list[tuple[EvaluationConfig, bool]]:
         requests.append((request, overwrite))
         say("loading")
         return EvaluationOutcome(
-            Path("out/report.html"), "a table", interrupted=request.bag.name == "interrupted"
+            Path("out/report.html"),
+            "a table",
+            interrupted=request.bag.name == "interrupted",
+            shortage="/camera has 3 of 7 messages" if request.bag.name == "short" else None,
         )
 
     monkeypatch.setattr(runner, "evaluate", evaluate)
@@ -122,6 +125,14 @@ def test_every_option_arrives(asked, tmp_path):
     # It can be pasted into a shell again.
     assert request.command.startswith("activesam-evaluate 'bags/my street' --out runs/one")
     assert "--compare 'paper, full-vocabulary'" in request.command
+
+
+def test_a_recording_that_ends_short_of_its_count_is_no_success(asked, capsys):
+    assert main(["short"]) == 1
+    assert (
+        "activesam-evaluate: /camera has 3 of 7 messages; the report is about those"
+        in capsys.readouterr().err
+    )
 
 
 def test_an_interrupted_run_ends_as_a_shell_expects(asked, capsys):

@@ -369,7 +369,7 @@ def test_an_unreadable_image_is_a_failed_frame_of_every_job(studio, request_of, 
         ({"seed": 3}, "seed"),
         ({"every": 2}, "recording"),
         ({"vocabulary": Vocabulary.from_names(("car", "road", "sky"))}, "vocabulary"),
-        ({"labels_topic": None, "image_topic": IMAGE_TOPIC}, "recording"),
+        ({"labels_topic": "none", "image_topic": IMAGE_TOPIC}, "recording"),
         ({"model": "another"}, "model"),
     ],
 )
@@ -424,7 +424,7 @@ def test_overwrite_begins_anew(studio, request_of):
 
 
 def test_without_truth_the_full_vocabulary_joins_as_reference(studio, request_of):
-    request = request_of(labels_topic=None, image_topic=IMAGE_TOPIC, corruptions=(FOG,))
+    request = request_of(labels_topic="none", image_topic=IMAGE_TOPIC, corruptions=(FOG,))
     finished = runner.evaluate(request)
     records = {one.key: one for one in records_of(request.out)}
     folder = RunFolder(request.out)
@@ -481,7 +481,7 @@ def test_a_report_is_made_anew_with_what_its_reader_was_told(studio, request_of,
     whole = bags.write_mcap(written, chunk_size=2000)
     cut = whole.with_name("cut.mcap")
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    request = request_of(bag=cut, labels_topic=None)
+    request = request_of(bag=cut, labels_topic="none")
     finished = runner.evaluate(request)
     assert "the recording is incomplete" in finished.report.read_text()
     assert 0 < results_of(request.out)["summaries"][0]["frames"] < 40
@@ -492,6 +492,19 @@ def test_a_report_is_made_anew_with_what_its_reader_was_told(studio, request_of,
     assert finished.report.read_text() == told
     assert results_of(request.out) == figures
     assert (request.out / "frames.csv").exists()
+
+
+def test_a_shortage_is_told_and_is_no_success(studio, request_of, bags):
+    images = [bags.image("/camera", np.full((8, 8, 3), index, np.uint8), "rgb8", index) for index in range(3)]
+    path = bags.write(images)
+    metadata = path / "metadata.yaml"
+    metadata.write_text(metadata.read_text().replace("message_count: 3", "message_count: 7"))
+    finished = runner.evaluate(request_of(bag=path, labels_topic=None))
+    assert finished.labelled and finished.shortage == "/camera has 3 of 7 messages"
+    assert (
+        "the recording is incomplete, and what is there is used: /camera has 3 of 7"
+        in finished.report.read_text()
+    )
 
 
 def test_a_report_of_no_run_cannot_be_made(tmp_path):

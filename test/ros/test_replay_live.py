@@ -219,3 +219,9 @@ def test_an_evaluator_leaves_an_earlier_run_alone(start, tmp_path):
     assert "holds an evaluation already" in evaluator.log
     assert "Traceback" not in evaluator.log
     assert (tmp_path / "records.jsonl").read_text() == "{}\n"
+
+
+def test_a_replay_without_images_is_a_failure(start, bag):
+    player = play(start, bag, "-p", "start:=1000.0")
+    assert player.wait() == 1
+    assert "has no image on /camera/image in the part that is asked for" in player.log
