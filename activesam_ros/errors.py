@@ -3,6 +3,9 @@
 Each message is one sentence that says what was wrong, what was expected and what to do.
 """
 
+LONGEST = 4000
+"""Most characters of a sentence or a line of the log."""
+
 
 class ActiveSamError(Exception):
     """Base of every error that the library raises on purpose."""
@@ -17,7 +20,20 @@ def describe(error: BaseException) -> str:
 
 def reason(error: BaseException) -> str:
     """Return the message of an exception on one line, for use inside a sentence; its type where it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return printable(" ".join(str(error).split())) or type(error).__name__
+
+
+def printable(text: str) -> str:
+    """Return a text that may hold anything as one line that is safe to print and to send, cut where it is very long.
+
+    What does not print is escaped: line breaks, terminal escapes, marks that turn the direction of writing, lone
+    surrogates. So whoever chose a part of the text can neither add a line to a log nor steer a terminal.
+    """
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]}… (cut, {len(text)} characters)"
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
 class SettingsError(ActiveSamError, ValueError):

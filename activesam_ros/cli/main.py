@@ -13,6 +13,7 @@ from pathlib import Path
 
 from activesam_ros import __version__
 from activesam_ros.cli.command import DONE, FAILED, complain, leave, missing_module, run
+from activesam_ros.system.machine import ENDING
 
 COMMANDS = {
     "bench": "activesam_ros.cli.bench",
@@ -58,12 +59,12 @@ def main() -> int:
         complain(program, f"there is no such command; expected one of {', '.join([*NODES, *COMMANDS])}")
         return FAILED
     own = _own_arguments() if name in NODES else []
+    # Signals wait until a ROS program handles them: one that comes during the imports ends it like any other.
+    runs_node = name in NODES and not own
+    signal.pthread_sigmask(signal.SIG_BLOCK if runs_node else signal.SIG_UNBLOCK, ENDING)
     if own:
         # Ends with the help, the version, or the usage and the unknown argument.
         return run(_node_parser(program, name), lambda _: DONE, own)
-    if name in NODES:
-        # Signals wait until the program handles them: one that comes during the imports ends it like any other.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         return import_module(module).main()
     except ModuleNotFoundError as error:

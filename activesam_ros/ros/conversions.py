@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from activesam_ros.results import PreviewResult
 
 _NANOSECONDS = 1_000_000_000
+_FIRST_STAMP = -(2**31) * _NANOSECONDS
+_LAST_STAMP = 2**31 * _NANOSECONDS - 1
 
 # Bytes per pixel of the encodings that every cv_bridge reads as the library does. Of 16 bits it rounds where the
 # library, as the PNG and JPEG decoders do, keeps the upper byte; plain 8UC1 and 8UC3 it does not read as colours.
@@ -52,8 +54,8 @@ def to_nanoseconds(stamp: Time) -> int:
 
 
 def to_stamp(nanoseconds: int) -> Time:
-    """Convert nanoseconds to a stamp."""
-    seconds, rest = divmod(nanoseconds, _NANOSECONDS)
+    """Convert nanoseconds to a stamp, or to the nearest one that there is."""
+    seconds, rest = divmod(min(max(nanoseconds, _FIRST_STAMP), _LAST_STAMP), _NANOSECONDS)
     return Time(sec=seconds, nanosec=rest)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray
 
+from activesam_ros.ros.conversions import to_stamp
 from activesam_ros.ros.frame_queue import FrameCounts, RecentCounts
 from activesam_ros.ros.lifecycle import Stage
 from activesam_ros.ros.publishers import Demand
@@ -50,7 +51,7 @@ class Diagnostics:
         ]
         owner = node.get_fully_qualified_name().lstrip("/")
         message = DiagnosticArray(status=[status_to_msg(status, owner) for status in statuses])
-        message.header.stamp = node.get_clock().now().to_msg()
+        message.header.stamp = to_stamp(node.get_clock().now().nanoseconds)
         self._publisher.publish(message)
 
     def complaints(self, camera: str) -> list[str | None]:
@@ -85,6 +86,8 @@ class Diagnostics:
             worker_error=worker.error if worker else None,
             transition_error=node.transition_error,
             last_error=error,
+            faults=node.errors.faults,
+            same_name=node.nodes_of_its_name - 1,
             last_error_seconds=None if since is None else now - since,
             calls=node.calls.counts(),
             device=segmenter.device if segmenter else None,

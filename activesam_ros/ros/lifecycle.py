@@ -17,9 +17,12 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from activesam_ros.errors import describe
+from activesam_ros.ros.logs import PrintableLogger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rclpy.impl.rcutils_logger import RcutilsLogger
 
 _SLICE_SECONDS = 0.1
 
@@ -53,6 +56,10 @@ class ManagedNode(LifecycleNode):
         self.transition_error: str | None = None
         self.stopping = threading.Event()
         answer_unfit_transitions(self)
+
+    def get_logger(self) -> RcutilsLogger:
+        """Return the logger of the node's name; rclpy itself uses it too."""
+        return PrintableLogger(super().get_logger().name)
 
     def configure(self) -> None:
         """Go from unconfigured to inactive."""

@@ -236,7 +236,7 @@ class LiveParameters:
             if self._next is not None and self._next is not self.requested:
                 self._check(self._next)
         except ActiveSamError as error:
-            return SetParametersResult(successful=False, reason=str(error))
+            return SetParametersResult(successful=False, reason=describe(error))
         except Exception as error:
             self._node.get_logger().error(f"checking parameters failed unexpectedly: {describe(error)}")
             return SetParametersResult(successful=False, reason=f"unexpected: {describe(error)}")

@@ -9,12 +9,42 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from rclpy.impl.rcutils_logger import RcutilsLogger
+
+from activesam_ros.errors import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 LIBRARY_LOGGER = "activesam_ros"
 
 _NUMBER = re.compile(r"\d+")
+
+
+class PrintableLogger(RcutilsLogger):
+    """A ROS logger of lines that may quote what strangers send: each comes out as one printable line."""
+
+    # rclpy ties the severity to the calling line, so each level has a line of its own.
+
+    def debug(self, message: str, **filters: Any) -> bool:
+        """Log with severity DEBUG."""
+        return super().debug(printable(message), **filters)
+
+    def info(self, message: str, **filters: Any) -> bool:
+        """Log with severity INFO."""
+        return super().info(printable(message), **filters)
+
+    def warning(self, message: str, **filters: Any) -> bool:
+        """Log with severity WARN."""
+        return super().warning(printable(message), **filters)
+
+    def error(self, message: str, **filters: Any) -> bool:
+        """Log with severity ERROR."""
+        return super().error(printable(message), **filters)
+
+    def fatal(self, message: str, **filters: Any) -> bool:
+        """Log with severity FATAL."""
+        return super().fatal(printable(message), **filters)
 
 
 class RosLogHandler(logging.Handler):
@@ -26,7 +56,7 @@ class RosLogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
-        # rclpy ties the severity to the calling line, so each level has a line of its own.
+        # As above, each level has a line of its own.
         text = self.format(record)
         if record.levelno >= logging.CRITICAL:
             self._logger.fatal(text)
@@ -81,6 +111,12 @@ class ErrorLog:
         self._logger = logger
         self._throttle = Throttle(period)
         self._last: tuple[str, float] | None = None
+        self._faults = 0
+
+    @property
+    def faults(self) -> int:
+        """Number of callbacks that raised."""
+        return self._faults
 
     @property
     def last(self) -> tuple[str, float] | None:
@@ -89,23 +125,28 @@ class ErrorLog:
 
     def remember(self, sentence: str) -> None:
         """Note an error that is logged elsewhere."""
-        self._last = (sentence, time.monotonic())
+        self._last = (printable(sentence), time.monotonic())
 
     def error(self, sentence: str) -> None:
         """Log an error, every time."""
         self.remember(sentence)
         self._logger.error(sentence)
 
+    def fault(self, sentence: str) -> None:
+        """Count a callback that raised, and log it as an error, throttled; executor's thread."""
+        self._faults += 1
+        self.lost(sentence)
+
     def lost(self, sentence: str) -> None:
-        """Log the loss of a frame as an error, throttled."""
+        """Log the loss of a frame or a message as an error, throttled."""
         self.remember(sentence)
-        text = self._throttle(sentence)
+        text = self._throttle(printable(sentence))
         if text:
             self._logger.error(text)
 
     def failed(self, sentence: str) -> None:
         """Log a frame or call that failed as a warning, throttled."""
         self.remember(sentence)
-        text = self._throttle(sentence)
+        text = self._throttle(printable(sentence))
         if text:
             self._logger.warning(text)

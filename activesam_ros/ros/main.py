@@ -10,18 +10,17 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from activesam_ros.system.machine import let_waiting_threads_sleep
+from activesam_ros.system.machine import ENDING, let_waiting_threads_sleep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_ENDING = {signal.SIGINT, signal.SIGTERM}
 # How long the end may take, in all. Neither a forward pass nor a load can be interrupted.
 _GRACE_SECONDS = 1.5
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM.
+    """Run the node until SIGINT, SIGTERM or SIGHUP.
 
     Args:
         args: command line including the program's name; None: that of the process.
@@ -31,14 +30,14 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     # Blocked here, and so in all threads to come, the signals wait until `sigwait` asks for them: none can
     # end an import in a traceback, and the context stays valid until the frame in work has been answered.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     let_waiting_threads_sleep()
 
     try:
         import rclpy
-        from rclpy.executors import SingleThreadedExecutor
         from rclpy.signals import SignalHandlerOptions
 
+        from activesam_ros.ros.executor import GuardedExecutor
         from activesam_ros.ros.node import ActiveSamNode
         from activesam_ros.ros.program import REFUSALS, refusal
     except ModuleNotFoundError as error:
@@ -61,7 +60,7 @@ def main(args: Sequence[str] | None = None) -> int:
         rclpy.logging.get_logger("activesam").fatal(refusal(error))
         rclpy.try_shutdown()
         return 1
-    executor = SingleThreadedExecutor()
+    executor = GuardedExecutor(node.errors.fault)
     executor.add_node(node)
 
     stopping = threading.Event()
@@ -69,7 +68,7 @@ def main(args: Sequence[str] | None = None) -> int:
         target=spin, args=(executor.spin, stopping, node.fatal), name="activesam-executor", daemon=True
     )
     callbacks.start()
-    signal.sigwait(_ENDING)
+    signal.sigwait(ENDING)
 
     stopping.set()
     deadline = time.monotonic() + _GRACE_SECONDS
@@ -97,7 +96,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def spin(run: Callable[[], None], stopping: threading.Event, failed: Callable[[str], None]) -> None:
-    """Run the callbacks; report a bug in one of them, as otherwise the process would live on without answering.
+    """Run the callbacks; report if that ends, as otherwise the process would live on without answering.
 
     Args:
         run: executes callbacks until its executor is shut down. That takes the executor apart without waiting

@@ -13,7 +13,9 @@ from std_msgs.msg import Header
 
 from activesam_ros.ros import qos
 from activesam_ros.ros.camera import Camera
+from activesam_ros.ros.conversions import to_stamp
 from activesam_ros.ros.diagnostics import Diagnostics
+from activesam_ros.ros.executor import answer_every_call
 from activesam_ros.ros.frame_queue import FrameCounts, FrameQueue
 from activesam_ros.ros.lifecycle import ManagedNode, Stage, TransitionFailed
 from activesam_ros.ros.live_parameters import DESCRIBED_TYPES, LiveParameters
@@ -46,6 +48,7 @@ class ActiveSamNode(ManagedNode):
         errors: what went wrong.
         frames, calls: the queues that the worker takes from.
         cameras: by name.
+        nodes_of_its_name: how many there are, itself included.
         worker: the one there is now; None while no model is wanted.
     """
 
@@ -74,6 +77,7 @@ class ActiveSamNode(ManagedNode):
         self._load = load
         self._fatal: str | None = None
         self._hung = False
+        self.nodes_of_its_name = 1
         self.parameters = LiveParameters(self, self._submit, self._check, lambda: self.stage is Stage.ACTIVE)
         setup = self.parameters.setup
         self._bringing_up = setup.autostart
@@ -99,6 +103,7 @@ class ActiveSamNode(ManagedNode):
         # A steady clock: diagnostics also matter while simulated time stands still.
         self._pulsed = self._reported = self._said_loading = time.monotonic()
         self.create_timer(PULSE_SECONDS, self._pulse, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        answer_every_call(self, self.errors.fault)
         if self._bringing_up:
             self._start_worker()
         else:
@@ -332,7 +337,8 @@ class ActiveSamNode(ManagedNode):
         """Publish heartbeat and diagnostics once a second, and look after cameras and workers."""
         self._pulsed = time.monotonic()
         if self.is_well():
-            self._heartbeat.publish(Header(stamp=self.get_clock().now().to_msg()))
+            self._heartbeat.publish(Header(stamp=to_stamp(self.get_clock().now().nanoseconds)))
+        self._watch_name()
         self._diagnostics.publish()
         self.calls.expire()
         if self.stage is Stage.ACTIVE:
@@ -347,6 +353,18 @@ class ActiveSamNode(ManagedNode):
             self._reported = self._pulsed
             for line in self._diagnostics.news():
                 self.get_logger().info(line)
+
+    def _watch_name(self) -> None:
+        own = (self.get_name(), self.get_namespace())
+        # At least itself, although it may not have discovered that yet.
+        count = max(1, self.get_node_names_and_namespaces().count(own))
+        if count > self.nodes_of_its_name:
+            self.get_logger().warning(
+                f"{count} nodes are called {self.get_fully_qualified_name()}: calls and parameters go to any of them; "
+                "start each with a name of its own, such as by -r __node:=NAME (one that was killed still counts "
+                "for a while)"
+            )
+        self.nodes_of_its_name = count
 
     def _watch_worker(self) -> None:
         hangs = self.worker is not None and self.worker.hangs()

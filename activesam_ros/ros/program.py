@@ -17,6 +17,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.signals import SignalHandlerOptions
 
 from activesam_ros.errors import ActiveSamError, reason
+from activesam_ros.system.machine import ENDING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,7 +42,7 @@ _SLICE_SECONDS = 0.1
 def run_program(
     name: str, run: Callable[[threading.Event], int], arguments: Sequence[str] | None = None
 ) -> int:
-    """Run a program with ROS; SIGINT and SIGTERM only ask it to end, however often they come. Main thread only.
+    """Run a program with ROS; SIGINT, SIGTERM and SIGHUP only ask it to end, however often they come. Main thread only.
 
     Args:
         name: of the program.
@@ -52,9 +53,9 @@ def run_program(
         the exit code; 1 if the program could not do what was asked, which one FATAL line says.
     """
     ending = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ENDING:
         signal.signal(number, lambda *_: ending.set())
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     try:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         return run(ending)

@@ -22,6 +22,7 @@ from activesam_ros.ros.conversions import (
     vocabulary_to_msg,
 )
 from activesam_ros.srv import Segment
+from activesam_ros.system.machine import start_thread
 from activesam_ros.vocabulary import Vocabulary, check_size
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ class CallQueue:
 
     def put(self, request: CallRequest, done: Callable[[CallAnswer], None]) -> None:
         """Add a call; `done` is called at once if it is not accepted."""
+        self.expire()  # What has waited for too long keeps nobody out.
         with self._ending() as ended:
             self._received += 1
             call = Call(request, self._clock() + request.timeout, done, request.vocabulary is not None)
@@ -211,7 +213,7 @@ class CallQueue:
     def fail(self, call: Call, error: Exception) -> None:
         """End a call that raised: as refused if its input is to blame, else as failed, which is logged too."""
         if isinstance(error, ImageError | VocabularyError):
-            self.end(call, CallAnswer(Outcome.REFUSED, str(error)))
+            self.end(call, CallAnswer(Outcome.REFUSED, describe(error)))
         else:
             self._errors.failed(f"a call failed: {describe(error)}")
             self.end(call, CallAnswer(Outcome.FAILED, describe(error)))
@@ -315,8 +317,14 @@ class CallEncoder:
             if self._closed or self._thread is not None:
                 return  # A running thread looks again before it ends.
             # A daemon: encoding cannot be interrupted, and the process must be able to end meanwhile.
-            self._thread = threading.Thread(target=self._run, name="activesam-encode-calls", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="activesam-encode-calls", daemon=True)
+            try:
+                start_thread(thread)
+            except ActiveSamError as error:
+                while (call := self._calls.take_to_encode()) is not None:
+                    self._calls.fail(call, error)
+            else:
+                self._thread = thread
 
     def close(self) -> None:
         """Encode no more; an encoding under way ends by itself, without effect."""
@@ -380,7 +388,7 @@ class SegmentService:
             if request.vocabulary is not None:
                 served.segmenter.check(request.vocabulary)
         except ActiveSamError as error:
-            return self._refused(response, Outcome.REFUSED, str(error))
+            return self._refused(response, Outcome.REFUSED, describe(error))
         except Exception as error:  # a call can hold anything; it must not take the node down
             self._node.errors.failed(f"a call failed: {describe(error)}")
             return self._refused(response, Outcome.FAILED, f"unexpected: {describe(error)}")

@@ -90,7 +90,8 @@ class NodeView:
     """The node at one moment; None: there is none, or it is not known.
 
     `task` is what the worker is doing, `bucket_size` the one in force and `bucket_size_set` that of the parameter;
-    `calls` are those of `~/segment` since the start.
+    `calls` are those of `~/segment` since the start. `faults` counts callbacks that raised, `same_name` other nodes of
+    the node's name.
     """
 
     state: str
@@ -105,6 +106,8 @@ class NodeView:
     transition_error: str | None = None
     last_error: str | None = None
     last_error_seconds: float | None = None
+    faults: int = 0
+    same_name: int = 0
     calls: CallCounts | None = None
     device: str | None = None
     dtype: str | None = None
@@ -138,6 +141,8 @@ def node_status(view: NodeView) -> Status:
         "calls failed": calls and calls.failed,
         "calls waiting": calls and calls.waiting,
         "calls in work": calls and calls.in_work,
+        "callbacks failed": view.faults,
+        "other nodes of the same name": view.same_name,
         "last error": view.last_error,
         "seconds since the last error": view.last_error_seconds,
     }
@@ -162,6 +167,15 @@ def _loading(view: NodeView) -> str | None:
     return f"the model {view.model} is loading" if view.loading else None
 
 
+def _shares_its_name(view: NodeView) -> str | None:
+    if not view.same_name:
+        return None
+    return (
+        "other nodes of the same name are running, so calls and parameters go to any of them: "
+        f"{view.same_name}; start each with a name of its own, such as by -r __node:=NAME"
+    )
+
+
 def _reduced(view: NodeView) -> str | None:
     if view.bucket_size is None or view.bucket_size_set is None or view.bucket_size >= view.bucket_size_set:
         return None
@@ -180,6 +194,7 @@ NODE_RULES: tuple[Rule[NodeView], ...] = (
     ),
     Rule(Level.ERROR, "the last lifecycle transition failed", _transition_failed),
     Rule(Level.WARN, "the model is loading or being closed", _loading),
+    Rule(Level.WARN, "another node has the same name and namespace", _shares_its_name),
     Rule(
         Level.WARN, "memory ran out, and fewer prompts are decoded at once than `bucket_size` says", _reduced
     ),

@@ -7,6 +7,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from activesam_ros.errors import ActiveSamError
+from activesam_ros.system.machine import start_thread
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -70,8 +73,9 @@ class VocabularyLoader:
         """Create a loader without a model.
 
         Args:
-            failed: called in the loading thread if a request failed and no newer one waits, with the request, the
-                error and the configuration that was loaded last (None: none yet).
+            failed: called, in the loading thread or where that could not be started, if a request failed and no
+                newer one waits, with the request, the error and the configuration that was loaded last (None: none
+                yet).
             ready: called in the loading thread if there is something to collect.
         """
         self._failed = failed
@@ -147,8 +151,14 @@ class VocabularyLoader:
         if self._base is None or self._thread is not None or self._pending is None or self._closed:
             return
         # A daemon: encoding cannot be interrupted, and the process must be able to end meanwhile.
-        self._thread = threading.Thread(target=self._run, name="activesam-encode", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name="activesam-encode", daemon=True)
+        try:
+            start_thread(thread)
+        except ActiveSamError as error:
+            request, self._pending = self._pending, None
+            self._failed(request, error, self._last.configuration if self._last else None)
+        else:
+            self._thread = thread
 
     def _run(self) -> None:
         try:

@@ -15,6 +15,7 @@ from activesam_ros.ros.frame_queue import Drop, Frame, FrameQueue
 from activesam_ros.ros.publishers import Demand, LabelInfoPublisher
 from activesam_ros.ros.segment_service import CallAnswer, CallEncoder, CallQueue, Outcome
 from activesam_ros.ros.vocabulary_loader import LoadedVocabulary, VocabularyLoader
+from activesam_ros.system.machine import start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -137,7 +138,10 @@ class Worker:
     def start(self) -> None:
         """Begin to load; returns at once."""
         self.loader.submit(self._first)
-        self._thread.start()
+        try:
+            start_thread(self._thread)
+        except ActiveSamError as error:
+            self._fail(describe(error))
 
     def wait(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds until it has settled; return whether it has."""
@@ -181,7 +185,8 @@ class Worker:
         Then it has let go of the model, whose memory is free once the worker itself is gone.
         """
         deadline = time.monotonic() + timeout
-        self._thread.join(timeout)
+        if self._thread.ident is not None:  # else it could not be started
+            self._thread.join(timeout)
         if self._thread.is_alive() or not all(
             one.join(max(0.0, deadline - time.monotonic())) for one in (self.loader, self._encoder)
         ):
@@ -214,7 +219,7 @@ class Worker:
         try:
             segmenter = self._load(self.choice, self._first)
         except ActiveSamError as error:
-            self._fail(str(error))
+            self._fail(describe(error))
             return False
         except Exception as error:  # there is nothing to do without a model, whatever the reason
             self._fail(f"loading the model failed unexpectedly: {describe(error)}")
@@ -290,10 +295,20 @@ class Worker:
         """Publish the results of each frame, or drop it for a stated reason; never raises for a frame's sake."""
         converted = [self._convert(frame, served.segmenter.settings.max_pixels) for frame in frames]
         images = [image for image in converted if image is not None]
-        if images:
-            self._label_info.before([image.frame.message.header for image in images], served)
+        if images and not self._explain(images, served):
+            return
         self._label([image for image in images if image.demand is Demand.LABELS], served)
         self._preview([image for image in images if image.demand is Demand.PREVIEW], served)
+
+    def _explain(self, images: list[_Image], served: LoadedVocabulary) -> bool:
+        """Publish what the ids of these images mean; return whether that is known, else they are dropped."""
+        try:
+            self._label_info.before([image.frame.message.header for image in images], served)
+        except Exception as error:  # as everywhere, nothing in a message may end the worker
+            for image in images:
+                self._drop(image.frame, error)
+            return False
+        return True
 
     def _convert(self, frame: Frame, max_pixels: int) -> _Image | None:
         taken = time.monotonic()

@@ -1,4 +1,4 @@
-"""This machine: a description for measurements, and how torch's threads wait on it."""
+"""This machine: a description for measurements, its threads, and how those of torch wait on it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from activesam_ros.errors import ActiveSamError, reason
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The signals that ask a program to end; SIGHUP comes when its terminal is closed."""
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start a thread.
+
+    Raises:
+        ActiveSamError: the system lets the process have no more threads.
+    """
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise ActiveSamError(
+            f"no thread could be started ({reason(error)}); end other processes, or raise the limit of processes "
+            "(ulimit -u, pids.max)"
+        ) from error
 
 
 def machine(threads: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
+from unicodedata import category
 
 import numpy as np
 
@@ -20,6 +21,9 @@ MAX_CLASSES = 65_535
 
 MAX_PROMPTS = 10_000
 """Most prompts of a vocabulary; with more, an image would take minutes."""
+
+MAX_LENGTH = 1_000
+"""Most characters of a name or prompt; the model reads far fewer."""
 
 
 @dataclass(frozen=True)
@@ -245,6 +249,16 @@ def _check(specs: Sequence[ClassSpec]) -> None:
 def _check_prompts(index: int, spec: ClassSpec) -> None:
     if not spec.name.strip():
         raise VocabularyError(f"class {index} has a blank name; give it a name or remove it")
+    for prompt in (spec.name, *spec.prompts):
+        if len(prompt) > MAX_LENGTH:
+            raise VocabularyError(
+                f"class {index} has a name of {len(prompt)} characters; expected at most {MAX_LENGTH}"
+            )
+        unfit = next((one for one in prompt if category(one) in ("Cc", "Cs")), None)
+        if unfit is not None:
+            raise VocabularyError(
+                f"class {index} ({prompt!r}) contains {unfit!r}, which is no character of a text; remove it"
+            )
     for prompt in (spec.name, *spec.prompts):
         if not match_key(prompt):
             what = f"the alias {prompt!r}" if prompt.strip() else "a blank alias"

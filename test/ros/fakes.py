@@ -29,6 +29,11 @@ def eventually(condition, meanwhile=lambda: time.sleep(0.005)):
         meanwhile()
 
 
+def no_thread(_):
+    """Stands in for `Thread.start` where the limit of processes is reached."""
+    raise RuntimeError("can't start new thread")
+
+
 @dataclass(frozen=True)
 class FakeReport:
     hits: int

@@ -161,6 +161,13 @@ def test_stamps_survive_the_way_to_nanoseconds_and_back():
     assert to_stamp(5_000_000_007) == HEADER.stamp
 
 
+def test_times_beyond_the_stamps_become_the_nearest_one(monkeypatch):
+    monkeypatch.setenv("ROS_PYTHON_CHECK_FIELDS", "1")
+    assert (to_stamp(2**31 * 10**9).sec, to_stamp(2**31 * 10**9).nanosec) == (2**31 - 1, 999_999_999)
+    assert to_stamp(2**40 * 10**9) == to_stamp(2**31 * 10**9)
+    assert to_stamp(-(2**40) * 10**9).sec == -(2**31)
+
+
 def test_decoded_classes_give_presence_and_share_of_the_image():
     labelled = result(np.zeros((2, 5), np.uint8), (ActiveClass(1, "car", 0.75, None, 4),))
     message = active_classes_to_msg(labelled, 3, HEADER)

@@ -40,6 +40,7 @@ class Bench(RecordingNode):
         super().__init__()
         self.stage = Stage.ACTIVE
         self.transition_error = None
+        self.nodes_of_its_name = 1
         self.parameters = SimpleNamespace(
             policy=group_of(Policy, DEFAULTS), model=CHOICE, requested=request("road"), failure=None
         )

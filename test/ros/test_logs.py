@@ -1,7 +1,10 @@
 import logging
 import threading
 
-from activesam_ros.ros.logs import ErrorLog, RosLogHandler, Throttle
+import pytest
+
+from activesam_ros.errors import LONGEST, ActiveSamError, describe
+from activesam_ros.ros.logs import ErrorLog, PrintableLogger, RosLogHandler, Throttle
 
 
 class Clock:
@@ -97,3 +100,34 @@ def test_the_last_error_is_remembered_even_if_it_is_not_logged_again():
     errors.failed("frame 3 failed")
     errors.remember("another")
     assert errors.last[0] == "another" and len(recorder.lines) == 4
+
+
+HOSTILE = {
+    "rgb8\n[FATAL] fake": "rgb8\\n[FATAL] fake",
+    "a\r\x1b[2J\x07\x85b": "a\\r\\x1b[2J\\x07\\x85b",
+    "\u202egnp\u2066": "\\u202egnp\\u2066",
+    "lone \ud800": "lone \\ud800",
+    "\u2028next": "\\u2028next",
+    "Straße, 道路 é": "Straße, 道路 é",
+}
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error", "fatal"])
+def test_what_strangers_send_is_one_printable_line_of_the_log(level, capfd):
+    logger = PrintableLogger(f"printable_{level}")
+    logger.set_level(10)
+    for said in HOSTILE:
+        getattr(logger, level)(f"got {said}")
+    captured = capfd.readouterr()
+    lines = (captured.out + captured.err).splitlines()
+    assert [line.partition("]: ")[2] for line in lines] == [f"got {one}" for one in HOSTILE.values()]
+
+
+def test_what_is_sent_and_remembered_of_an_error_is_printable_and_bounded():
+    errors = ErrorLog(Recorder())
+    errors.failed("x" * 1_000_000 + "\x1b")
+    assert len(errors.last[0]) < LONGEST + 100
+    assert describe(ActiveSamError("no \ud800\n\x1b[1m")) == "no \\ud800 \\x1b[1m"
+    for number in range(3):
+        errors.fault(f"a callback failed {number}")
+    assert errors.faults == 3 and len(errors._logger.lines) == 2

@@ -58,7 +58,8 @@ def end(node, number, record_property, state) -> None:
 
 
 def test_unconfigured_and_finalized(start_pair, record_property):
-    unconfigured, finalized = start_pair(*MANUAL), start_pair(*MANUAL, space="late_")
+    unconfigured = start_pair(*MANUAL, numbers=(*NUMBERS, signal.SIGHUP))
+    finalized = start_pair(*MANUAL, space="late_")
     for node, client, _, number in unconfigured:
         assert client.state() == "unconfigured"
         end(node, number, record_property, "unconfigured")

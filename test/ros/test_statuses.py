@@ -103,6 +103,12 @@ def node_view(**fields) -> NodeView:
         ({"state": "inactive", "closing": True}, Level.WARN, "the model toytown is being closed"),
         ({"closing": True, "worker_error": "no model 'x'"}, Level.ERROR, "no model 'x'"),
         (
+            {"same_name": 1},
+            Level.WARN,
+            "other nodes of the same name are running, so calls and parameters go to any of them: 1; start each "
+            "with a name of its own, such as by -r __node:=NAME",
+        ),
+        (
             {"bucket_size": 4},
             Level.WARN,
             "memory ran out: 4 prompts are decoded at once instead of bucket_size 32, until it has sufficed "
@@ -133,6 +139,8 @@ def test_without_a_model_only_what_is_known_is_told():
         "model": "toytown",
         "worker": "waiting",
         "heartbeat": True,
+        "callbacks failed": 0,
+        "other nodes of the same name": 0,
     }
 
 

@@ -10,7 +10,7 @@ from activesam_ros.errors import SettingsError, VocabularyError
 from activesam_ros.ros import vocabulary_loader
 from activesam_ros.ros.vocabulary_loader import VocabularyLoader, load_vocabulary
 
-from .fakes import PATIENCE, FakeSegmenter, eventually, in_force, request
+from .fakes import PATIENCE, FakeSegmenter, eventually, in_force, no_thread, request
 
 
 class SlowSegmenter(FakeSegmenter):
@@ -242,3 +242,14 @@ def test_what_the_model_refuses_is_known_without_encoding_and_only_changes_are_c
     loader.check(request("road", "sky"))
     assert segmenter.checked == [("road", "sky")]
     loader.close()
+
+
+def test_without_a_thread_a_request_fails_and_the_next_does_not(bench):
+    bench.open(allowed=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        bench.submit("one")
+    ((names, sentence, last),) = bench.failures
+    assert (names, last) == (("one",), None) and "no thread could be started" in sentence
+    bench.submit("two")
+    assert bench.waited() == ("two",)

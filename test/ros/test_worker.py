@@ -26,7 +26,7 @@ from activesam_ros.ros.worker import Task, Worker, load_segmenter, prompt_cache_
 from activesam_ros.stages.temporal_reuse import StreamMemory
 from activesam_ros.vocabulary import Vocabulary
 
-from .fakes import PATIENCE, FakeSegmenter, eventually, in_force, request
+from .fakes import PATIENCE, FakeSegmenter, eventually, in_force, no_thread, request
 from .recording import RecordingNode
 
 NAMES = ("front", "rear", "left")
@@ -294,24 +294,45 @@ def test_it_ends_after_the_frame_in_work_and_leaves_the_others_waiting(make):
     assert (counts.answered, counts.waiting, counts.in_work) == (1, 1, 0)
 
 
-@pytest.mark.parametrize("step", ["before", "ahead", "succeeded"])
-def test_a_bug_beside_the_frames_is_an_error_and_accounts_for_the_frame_in_work(make, monkeypatch, step):
+@pytest.mark.parametrize("step", ["ahead", "succeeded"])
+def test_a_bug_beside_the_frames_is_an_error(make, monkeypatch, step):
     def surprise(*_):
         raise KeyError("surprise")
 
     bench = make()
-    if step == "before":
-        bench.serve()
     monkeypatch.setattr(bench, step, surprise)
-    if step == "before":
-        bench.put("front", image())
-    else:
-        bench.worker.start()
+    bench.worker.start()
     eventually(lambda: bench.worker.error)
     assert bench.worker.error == "the worker failed: KeyError: 'surprise'"
     assert bench.worker.join(PATIENCE) and not bench.worker.serves and bench.worker.task is None
     assert bench.events[-1] == "settled" and bench.frames.wait_idle(0)
-    assert bench.reasons() == ({Drop.FAILED: 1} if step == "before" else {})
+
+
+def test_frames_whose_names_cannot_be_published_are_dropped_and_the_next_are_not(bench, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(bench, "before", lambda *_: 1 / 0)
+        bench.answer(front=image(), rear=image())
+    assert bench.reasons() == bench.reasons("rear") == {Drop.FAILED: 1} and bench.worker.error is None
+    bench.answer(front=image())
+    assert bench.answered() == 1
+
+
+def test_without_a_thread_it_settles_with_an_error(make, monkeypatch):
+    bench = make()
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    bench.worker.start()
+    assert bench.worker.wait(0) and "no thread could be started" in bench.worker.error
+    assert bench.worker.join(PATIENCE)
+
+
+def test_without_a_thread_the_classes_of_a_call_fail_and_later_ones_do_not(make):
+    bench = make().serve()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        bench.call("cup")
+    assert bench.ended().outcome is Outcome.FAILED and "ulimit" in bench.ended().sentence
+    bench.call("cup", number=2)
+    assert bench.ended(2).result.vocabulary.names == ("cup",)
 
 
 def test_a_worker_left_behind_publishes_nothing_more(make):
