@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
+
+import yaml
 
 from activesam_ros.errors import SettingsError, VocabularyError
 from activesam_ros.settings import BOUNDS, CHOICES, DESCRIPTIONS, GOVERNED, PROFILES, SegmenterSettings
@@ -32,6 +36,8 @@ class ParameterSpec:
         name, default, description: as users see them.
         choices: allowed texts; empty: any.
         limits: lowest and highest value of a number, inclusive.
+        pattern: of allowed texts, and what it stands for in words; None: any.
+        means: values that stand for others, such as what YAML makes of a word.
     """
 
     name: str
@@ -39,35 +45,71 @@ class ParameterSpec:
     description: str
     choices: tuple[str, ...] = ()
     limits: tuple[float, float] | None = None
+    pattern: tuple[str, str] | None = None
+    means: tuple[tuple[Value, Value], ...] = ()
 
     def read(self, value: Any) -> Any:
         """Return a value as rclpy or YAML gives it, in the type of the default.
+
+        A whole number is also a number, as is the text that YAML makes of 1e-3.
 
         Raises:
             ActiveSamError: wrong type, none of the choices or out of range (SettingsError, VocabularyError).
         """
         if isinstance(self.default, tuple):
             return self._texts(value)
+        meant, kind = self._meant(value), type(self.default)
         # bool is an int in Python but not in ROS.
-        if type(value) is not type(self.default):
-            raise SettingsError(f"{self.name} is {value!r}; expected a value like {self.default!r}")
-        if self.choices and value not in self.choices:
-            choices = ", ".join(choice or "an empty text" for choice in self.choices)
-            raise SettingsError(f"{self.name} is {value!r}; expected one of {choices}")
-        # The segmenter's settings check their own bounds, some of which are open.
-        if self.limits and self.name not in BOUNDS:
+        if type(meant) is not kind:
+            raise SettingsError(f"{self.name} is {meant!r}; expected {self._expected()}")
+        if (self.choices and meant not in self.choices) or (
+            self.pattern and not re.fullmatch(self.pattern[0], meant)
+        ):
+            raise SettingsError(f"{self.name} is {meant!r}; expected {self.constraint()}")
+        if self.limits:
             low, high = self.limits
-            if not low <= float(value) <= high:
-                raise SettingsError(f"{self.name} is {value!r}; expected {low:g} to {high:g}")
+            if not low <= meant <= high:
+                raise SettingsError(f"{self.name} is {meant!r}; expected {low:.12g} to {high:.12g}")
+        return meant
+
+    def constraint(self) -> str:
+        """Say what is allowed beside type and limits; empty: anything."""
+        if self.pattern:
+            return self.pattern[1]
+        return (
+            f"one of {', '.join(choice or 'an empty text' for choice in self.choices)}"
+            if self.choices
+            else ""
+        )
+
+    def _meant(self, value: Any) -> Any:
+        for written, meant in self.means:
+            if type(value) is type(written) and value == written:
+                return meant
+        if type(self.default) is float and type(value) in (int, str):
+            try:
+                number = float(value)
+            except (ValueError, OverflowError):
+                return value
+            return number if math.isfinite(number) else value
         return value
+
+    def _expected(self) -> str:
+        kinds = {bool: "true or false", int: "a whole number", float: "a number"}
+        text = f"{self.constraint() or 'a text'}; put words such as no, off or 7 into quotes"
+        return kinds.get(type(self.default), text)
 
     def _texts(self, value: Any) -> tuple[str, ...]:
         # An empty list on the command line arrives as no value at all, in a service call as bytes.
         if value is None:
             return ()
+        if isinstance(value, str) and value.lstrip().startswith("["):
+            # What tools make of a list such as [road, no], whose elements are of several types for YAML.
+            value = _yaml_list(value)
         if isinstance(value, (str, bool, int, float)):
             raise VocabularyError(
-                f'{self.name} is {value!r}; expected a list of texts such as [road, "car, automobile", sky]'
+                f'{self.name} is {value!r}; expected a list of texts such as [road, "car, automobile", sky], with '
+                "words such as no, off or 7 in quotes"
             )
         # YAML reads a list such as [no, 7] as booleans and numbers.
         texts = tuple(value)
@@ -75,6 +117,14 @@ class ParameterSpec:
         if strange:
             raise VocabularyError(f"{self.name} holds {strange[0]!r}, which is not text; put it into quotes")
         return texts
+
+
+def _yaml_list(text: str) -> Any:
+    try:
+        read = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return read if isinstance(read, list) else text
 
 
 def _fields(group: Any) -> tuple[Any, ...]:
@@ -86,9 +136,10 @@ def parameter(
     description: str,
     choices: tuple[str, ...] = (),
     limits: tuple[float, float] | None = None,
+    **more: Any,
 ) -> Any:
     """Declare a parameter as a field of a dataclass; see `ParameterSpec` for the arguments."""
-    metadata = {"description": description, "choices": choices, "limits": limits}
+    metadata = {"description": description, "choices": choices, "limits": limits, **more}
     return field(default=default, metadata=metadata)
 
 
@@ -102,6 +153,10 @@ def group_of(group: type[G], values: Mapping[str, Any]) -> G:
     return group(**{one.name: values[one.name] for one in _fields(group)})
 
 
+NO_CACHE = "memory"
+"""The `prompt_cache` that keeps nothing on the disk; off, the word of earlier versions, is false in YAML."""
+
+
 @dataclass(frozen=True)
 class ModelChoice:
     """What a model is loaded with; each field is a parameter."""
@@ -110,8 +165,14 @@ class ModelChoice:
         "facebook/sam3",
         "Model folder or hub id in the transformers format, or 'toytown' for the small demo model.",
     )
-    device: str = parameter("auto", "Device the model runs on: auto, cpu, cuda or cuda:N.")
-    dtype: str = parameter("auto", "Number format of the weights: auto, float32, bfloat16, float16.")
+    device: str = parameter(
+        "auto",
+        "Device the model runs on: auto, cpu, cuda or cuda:N.",
+        pattern=(r"auto|cpu|cuda(:\d{1,4})?", "auto, cpu, cuda or cuda:N"),
+    )
+    dtype: str = parameter(
+        "auto", "Number format of the weights.", choices=("auto", "float32", "bfloat16", "float16")
+    )
     compile: bool = parameter(
         False,
         "Whether large parts of the model are compiled with torch.compile: a first start of minutes for frames that "
@@ -126,7 +187,8 @@ class ModelChoice:
     prompt_cache: str = parameter(
         "",
         "Folder that keeps the embeddings of known prompts; empty: the program's own in the user's cache "
-        "folder; off: prompts are remembered only while the node runs.",
+        "folder; memory: prompts are remembered only while the node runs.",
+        means=(("off", NO_CACHE), (False, NO_CACHE)),
     )
 
 
@@ -181,7 +243,7 @@ SPECS: tuple[ParameterSpec, ...] = (
         "A preset's name, or the path of a vocabulary in YAML or text; empty: none. Setting it reads the "
         "file and sets vocabulary (shown there without prompts that differ from the name), "
         "background_class and, if the file names one, background_threshold, except what the same call "
-        "gives. Setting it again reads the file again.",
+        "gives. Setting it again reads the file again, emptying it leaves what vocabulary shows.",
     ),
     ParameterSpec(
         "background_class",
@@ -258,11 +320,7 @@ def first_configuration(given: Mapping[str, object], load: Load = load_vocabular
     changes = {name: _SPECS[name].read(value) for name, value in given.items() if name in _SPECS}
     if not changes.get("vocabulary_file"):
         changes.setdefault("vocabulary", DEFAULT_VOCABULARY)
-    elif "vocabulary" in changes and changes["vocabulary"] in (
-        (),
-        DEFAULT_VOCABULARY,
-        _texts_of(load(str(changes["vocabulary_file"]))),
-    ):
+    elif changes.get("vocabulary") in ((), DEFAULT_VOCABULARY):
         del changes["vocabulary"]
     nothing = Configuration(
         tuple(DEFAULTS.items()), frozenset(), Vocabulary(()), settings_of(DEFAULTS), revision=0
@@ -276,7 +334,8 @@ def next_configuration(
     """Return the configuration after one call that sets parameters.
 
     - `vocabulary_file` brings the classes, the background class and, if the file names one, the background threshold,
-      except what `changes` gives. `vocabulary` empties `vocabulary_file`.
+      except what `changes` gives. `vocabulary` empties `vocabulary_file`, unless it holds the file's own names, as in a
+      dump. Emptying `vocabulary_file` leaves the classes as `vocabulary` shows them.
     - `profile` brings the settings in `GOVERNED`, except those that are given, by `changes` or before. An empty one
       forgets which were given.
 
@@ -299,12 +358,12 @@ def next_configuration(
     values |= changed
     classes: Sequence[str] | Sequence[ClassSpec] | None = None
     if changed.get("vocabulary_file"):
-        if "vocabulary" in changed:
+        file = load(values["vocabulary_file"])
+        if changed.get("vocabulary") not in (None, _texts_of(file)):
             raise SettingsError(
                 "vocabulary and vocabulary_file are both given; give one of them, since a file brings its "
                 "own classes"
             )
-        file = load(values["vocabulary_file"])
         values |= {name: value for name, value in _values_of(file).items() if name not in changed}
         classes = file.classes
     elif "vocabulary" in changed:
@@ -312,6 +371,8 @@ def next_configuration(
         if "background_class" not in changed:
             _require_background(values, changed["vocabulary"])
         values["vocabulary_file"] = ""
+    elif "vocabulary_file" in changed and dict(last.values)["vocabulary_file"]:
+        classes = values["vocabulary"]
     elif "background_class" in changed:
         classes = [
             ClassSpec(one.name, one.prompts, one.colour, one.members) for one in last.vocabulary.classes
@@ -322,7 +383,7 @@ def next_configuration(
         vocabulary = vocabulary.updated(classes, values["background_class"] or None)
         check_size(vocabulary)
     if vocabulary == last.vocabulary:
-        revision = last.revision
+        vocabulary, revision = last.vocabulary, last.revision
     return Configuration(tuple(values.items()), given, vocabulary, settings, revision)
 
 

@@ -15,12 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Range of a number: `low` to `high`, without `low` itself if `open_low`."""
+    """Range of a number: `low` to `high`, both included."""
 
     low: float
     high: float
     whole: bool
-    open_low: bool = False
 
     def check(self, name: str, value: object) -> None:
         """Raise SettingsError, naming the setting, if `value` is not a number within the bounds."""
@@ -30,24 +29,22 @@ class Bounds:
             isinstance(value, kind)
             and not isinstance(value, bool)
             # Comparisons with NaN are false.
-            and (self.low < number if self.open_low else self.low <= number)
-            and number <= self.high
+            and self.low <= number <= self.high
         )
         if not within:
             raise SettingsError(f"{name} is {value!r}; expected {self}")
 
     def __str__(self) -> str:
         kind = "a whole number" if self.whole else "a number"
-        low = f"above {self.low:.12g} and up" if self.open_low else f"from {self.low:.12g}"
-        return f"{kind} {low} to {self.high:.12g}"
+        return f"{kind} from {self.low:.12g} to {self.high:.12g}"
 
 
 def _integer(default: int | None, low: int, high: int, description: str) -> Any:
     return field(default=default, metadata={"bounds": Bounds(low, high, True), "description": description})
 
 
-def _number(default: float, high: float, description: str, open_low: bool = False) -> Any:
-    bounds = Bounds(0, high, False, open_low)
+def _number(default: float, high: float, description: str, low: float = 0) -> Any:
+    bounds = Bounds(low, high, False)
     return field(default=default, metadata={"bounds": bounds, "description": description})
 
 
@@ -66,13 +63,13 @@ class SegmenterSettings:
     """
 
     full_resolution: int | None = _integer(
-        None, 16, 4096, "Side in pixels of the square image of the decoding pass; None: the model's own."
+        None, 1, 4096, "Side in pixels of the square image of the decoding pass; None: the model's own."
     )
     preview_resolution: int = _integer(
         672, 16, 4096, "Side in pixels of the preview's image; 2/3 of full_resolution if that is not larger."
     )
     keep_fraction: float = _number(
-        0.20, 1, "Share of the prompts that the preview keeps, by presence.", open_low=True
+        0.20, 1, "Share of the prompts that the preview keeps, by presence.", low=0.0001
     )
     max_active: int = _integer(
         40, 1, 65_535, "Maximum number of decoded prompts; a vocabulary with no more skips the preview."
@@ -86,7 +83,7 @@ class SegmenterSettings:
     background_threshold: float = _number(
         0.0, 1, "Pixels whose margin-aware score is below this ^ margin_exponent become background; 0: off."
     )
-    margin_exponent: float = _number(1.25, 10, "Exponent of background_threshold.", open_low=True)
+    margin_exponent: float = _number(1.25, 10, "Exponent of background_threshold.", low=0.01)
     neighbor_tokens: int = _integer(
         2, 0, 16, "Number of context tokens per prompt from the most similar other prompts."
     )

@@ -355,7 +355,11 @@ def test_the_declared_range_is_the_settings_own(name):
         ("vocabulary", [True, False], VocabularyError, "quotes"),
         ("vocabulary", "road", VocabularyError, "list"),
         ("vocabulary", 3, VocabularyError, "list"),
-        ("keep_fraction", 1, SettingsError, "keep_fraction"),
+        ("keep_fraction", 2, SettingsError, "keep_fraction"),
+        ("keep_fraction", True, SettingsError, "keep_fraction"),
+        ("keep_fraction", "much", SettingsError, "keep_fraction"),
+        ("keep_fraction", "nan", SettingsError, "keep_fraction"),
+        ("vocabulary", "[road, no]", VocabularyError, "holds False, which is not text; put it into quotes"),
         ("max_active", 3.0, SettingsError, "max_active"),
         ("max_active", True, SettingsError, "max_active"),
         ("background_class", 7, SettingsError, "background_class"),
@@ -366,6 +370,20 @@ def test_the_declared_range_is_the_settings_own(name):
 def test_a_value_of_another_type_or_none_of_the_choices_is_refused_by_name(name, given, error, said):
     with pytest.raises(error, match=said):
         READ[name](given)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "meant"),
+    [
+        ("keep_fraction", 1, 1.0),
+        ("background_threshold", "1e-05", 1e-05),
+        ("vocabulary", "[road, 'car, automobile']", ("road", "car, automobile")),
+        ("prompt_cache", False, "memory"),
+        ("prompt_cache", "off", "memory"),
+    ],
+)
+def test_what_yaml_makes_of_a_value_is_read_as_it_was_meant(name, given, meant):
+    assert READ[name](given) == meant and type(READ[name](given)) is type(meant)
 
 
 @pytest.mark.parametrize("given", [[], b"", None])

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 
 from activesam_ros.errors import ModelError
@@ -73,6 +72,17 @@ def resolve_folder(model: str | Path) -> Path:
     Raises:
         ModelError: there is none.
     """
+    from activesam_ros.model.hub import find_or_download
+
+    return local_folder(model) or find_or_download(str(model))
+
+
+def local_folder(model: str | Path) -> Path | None:
+    """Find the folder of a model that is bundled or local; None: the name is one of the hub. Imports no torch.
+
+    Raises:
+        ModelError: there is none, and it cannot be on the hub.
+    """
     name = str(model)
     if not name:
         raise ModelError("model is empty; expected a folder, a hub id such as 'facebook/sam3', or 'toytown'")
@@ -97,9 +107,7 @@ def resolve_folder(model: str | Path) -> Path:
             f"the model folder {name} does not exist; expected a folder with config.json and *.safetensors, a hub id "
             "such as 'facebook/sam3', or 'toytown'"
         )
-    from activesam_ros.model.hub import find_or_download
-
-    return find_or_download(name)
+    return None
 
 
 def read_detector_config(folder: Path) -> dict[str, Any]:
@@ -355,6 +363,8 @@ def text_fingerprint(folder: Path, text_config: dict[str, Any], memo: Path | Non
 
 
 def _hash_contents(weights: list[Path], tokenizer: list[Path], config: bytes) -> str:
+    import torch  # Else looking for a model's folder would take the seconds of this import.
+
     digest = hashlib.blake2b(config, digest_size=16)
     places = []
     for path in weights:

@@ -1,8 +1,9 @@
 """The parameters of the running node: declared, expanded and checked before they change, undone if loading fails.
 
-A call passes through rclpy's three callbacks. The pre-set callback makes a `Configuration` of it and adds the
-parameters that `profile` and `vocabulary_file` bring along; the on-set callback refuses what does not fit; the post-set
-callback hands the configuration to the vocabulary loader. So one call is one change, whatever it contains.
+A call passes through rclpy's three callbacks. The pre-set callback reads the values, makes a `Configuration` of them,
+and adds the parameters that `profile` and `vocabulary_file` bring along; the on-set callback refuses what does not fit;
+the post-set callback hands the configuration to the vocabulary loader. So one call is one change, whatever it contains.
+`~/set_parameters`, of which rclpy would make as many changes as there are parameters, is answered by `set_together`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from rcl_interfaces.msg import (
     ParameterType,
     SetParametersResult,
 )
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.parameter import Parameter
 
 from activesam_ros.configuration import (
@@ -32,13 +32,16 @@ from activesam_ros.configuration import (
     next_configuration,
     specs_of,
 )
-from activesam_ros.errors import ActiveSamError, SettingsError, describe
+from activesam_ros.errors import ActiveSamError, SettingsError, VocabularyError, describe
+from activesam_ros.parameter_files import nearest
+from activesam_ros.ros.file_access import FileAccess, unquoted
 from activesam_ros.ros.parameters import DEFAULTS, PARAMETERS, TAKES, Policy, Setup, Takes, read
 from activesam_ros.settings import PROFILES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from rcl_interfaces.msg import Parameter as ParameterMsg
     from rclpy.node import Node
 
 _TYPES = {
@@ -60,6 +63,7 @@ def descriptor(spec: ParameterSpec) -> ParameterDescriptor:
     message = ParameterDescriptor(
         name=spec.name,
         description=spec.description,
+        additional_constraints=spec.constraint(),
         read_only=TAKES[spec.name] is Takes.NEVER,
         type=DESCRIBED_TYPES[spec.name],
     )
@@ -82,6 +86,23 @@ class _Failure:
     sentence: str
     standing: Configuration
     again: bool
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What the pre-set callback made of a call.
+
+    Attributes:
+        names: of all parameters, those that it added included.
+        brought: those that it added.
+        next: the configuration, or why there is none; None: the call has nothing to do with it.
+        file: the vocabulary file that the call names; empty: none.
+    """
+
+    names: tuple[str, ...] = ()
+    brought: tuple[str, ...] = ()
+    next: Configuration | Exception | None = None
+    file: str = ""
 
 
 class LiveParameters:
@@ -115,10 +136,8 @@ class LiveParameters:
         self._submit = submit
         self._check = check
         self._active = active
-        # What the pre-set callback made of the call (None: it has nothing to do with the configuration), and the names
-        # of the parameters that it added.
-        self._next: Configuration | Exception | None = None
-        self._brought: tuple[str, ...] = ()
+        # What the pre-set callback made of the call.
+        self._call = _Call()
         self._failure: _Failure | None = None
         # What other threads tell, in the order in which they do; the executor acts on it.
         self._outcomes: deque[Configuration | _Failure] = deque()
@@ -127,6 +146,7 @@ class LiveParameters:
         values = {**DEFAULTS, **given}
         self.setup = group_of(Setup, values)
         self.policy = group_of(Policy, values)
+        self._files = FileAccess(self.setup.allowed_folders, given)
         self.requested = first_configuration(given)
         self._revisions, self._accepted = self.requested.revision, 0
         node.set_parameters_atomically(self._differing(self.requested))
@@ -171,51 +191,98 @@ class LiveParameters:
         """Declare all parameters; return those that were given and those of the node's own."""
         values: dict[str, Value] = {}
         for spec in PARAMETERS:
-            declared = self._declared(spec)
-            if declared.type_ != Parameter.Type.NOT_SET or isinstance(spec.default, tuple):
-                values[spec.name] = read(spec.name, declared.value)
+            given = self._given(spec)
+            if given is not None or isinstance(spec.default, tuple) or spec.name not in _CONFIGURATION:
+                values[spec.name] = read(spec.name, spec.default if given is None else given)
+            # Those of the configuration without a value, as a profile or a file may set it.
+            initial: Any = values.get(spec.name, Parameter.Type(DESCRIBED_TYPES[spec.name]))
+            initial = list(initial) if isinstance(initial, tuple) else initial
+            self._node.declare_parameter(spec.name, initial, descriptor(spec), ignore_override=True)
         return values
 
-    def _declared(self, spec: ParameterSpec) -> Parameter:
-        initial: Any = list(spec.default) if isinstance(spec.default, tuple) else spec.default
-        if spec.name in _CONFIGURATION and not isinstance(spec.default, tuple):
-            # Without a value, so that a given one can be told from the default, which a profile or a file may set.
-            initial = Parameter.Type(DESCRIBED_TYPES[spec.name])
-        try:
-            (declared,) = self._node.declare_parameters("", [(spec.name, initial, descriptor(spec))])
-        except InvalidParameterTypeException as error:
-            hint = (
-                " (write a number with a decimal point, such as 1.0)" if type(spec.default) is float else ""
-            )
-            raise SettingsError(f"{error}{hint}") from error
-        except InvalidParameterValueException as error:
-            low, high = spec.limits or (None, None)
-            raise SettingsError(
-                f"parameter {spec.name!r} is out of range: expected {low:g} to {high:g}"
-            ) from error
-        return declared
+    def _given(self, spec: ParameterSpec) -> Any:
+        """Return what was given at the start, of whatever type: rclpy refuses some that can be read; None: nothing."""
+        # An empty list arrives as no value at all.
+        default = list(spec.default) if isinstance(spec.default, tuple) else None
+        free = ParameterDescriptor(dynamic_typing=True)
+        given = self._node.declare_parameter(spec.name, default, free).value
+        self._node.undeclare_parameter(spec.name)
+        return () if given is None and default is not None else given
 
     # A call that sets parameters.
 
-    def _expand(self, parameters: list[Parameter]) -> list[Parameter]:
-        """Pre-set: make a configuration of the call, and add the parameters that it brings along."""
-        changes = {one.name: one.value for one in parameters}
-        self._next = None
-        if changes.keys().isdisjoint(_CONFIGURATION):
-            return parameters
+    def set_together(self, messages: Sequence[ParameterMsg]) -> list[SetParametersResult]:
+        """Answer `~/set_parameters`: what is refused by itself is left out, and all the rest is one change.
+
+        Returns:
+            one result for each message.
+        """
+        results = [self._by_itself(one) for one in messages]
+        rest = {one.name: one for one, result in zip(messages, results, strict=True) if result is None}
+        if not rest:
+            return [one for one in results if one is not None]
+        together = self._node.set_parameters_atomically(
+            [Parameter.from_parameter_msg(one) for one in rest.values()]
+        )
+        return [together if one is None else one for one in results]
+
+    def _by_itself(self, message: ParameterMsg) -> SetParametersResult | None:
+        """Return the result for a parameter that others of its call have no influence on; None: they have."""
         try:
-            self._next = self._configuration(changes)
-            brought = [one for one in self._differing(self._next) if one.name not in changes]
+            one = Parameter.from_parameter_msg(message)
+            if not self._node.has_parameter(one.name):
+                raise SettingsError(f"there is no parameter {one.name!r}{nearest(one.name, TAKES)}")
+            if one.name not in TAKES:
+                return self._node.set_parameters_atomically([one])
+            value = read(one.name, one.value)
+            if TAKES[one.name] is not Takes.NEVER:
+                self._check_own(one.name, value)
+                return None
+            if value != read(one.name, self._node.get_parameter(one.name).value):
+                return self._node.set_parameters_atomically([one])
+            return SetParametersResult(successful=True)  # As tools do that set all parameters of a dump.
+        except ActiveSamError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+
+    def _expand(self, parameters: list[Parameter]) -> list[Parameter]:
+        """Pre-set: read the values, make a configuration of the call, and add the parameters that it brings along."""
+        brought: list[Parameter] = []
+        request: Configuration | Exception | None = None
+        file = ""
+        try:
+            parameters = [self._read(one) for one in parameters]
+            changes = {one.name: one.value for one in parameters}
+            file = str(changes.get("vocabulary_file", ""))
+            if not changes.keys().isdisjoint(_CONFIGURATION):
+                request = self._configuration(changes)
+                brought = [one for one in self._differing(request) if one.name not in changes]
         except Exception as error:  # a file can hold anything; a parameter call must not take the node down
-            self._next = error
-            return parameters
-        self._brought = tuple(one.name for one in brought)
+            request = error
+            # What rclpy would refuse in words of its own is refused in ours.
+            parameters = [self._shown(one) for one in parameters]
+        names = tuple(one.name for one in (*parameters, *brought))
+        self._call = _Call(names, tuple(one.name for one in brought), request, file)
         return [*parameters, *brought]
+
+    @staticmethod
+    def _read(one: Parameter) -> Parameter:
+        if one.name not in TAKES or TAKES[one.name] is Takes.NEVER:
+            return one
+        return _parameter(one.name, read(one.name, one.value))
+
+    def _shown(self, one: Parameter) -> Parameter:
+        if one.name not in TAKES or TAKES[one.name] is Takes.NEVER:
+            return one
+        return _parameter(one.name, read(one.name, self._node.get_parameter(one.name).value))
+
+    def _made_of(self, parameters: list[Parameter]) -> _Call:
+        """Return what the pre-set callback made of a call; nothing of a declaration, which does not pass there."""
+        return self._call if self._call.names == tuple(one.name for one in parameters) else _Call()
 
     def _configuration(self, changes: Mapping[str, Any]) -> Configuration:
         if self._restores(changes):
             return self.requested
-        request = next_configuration(self.requested, changes, self._revisions + 1)
+        request = next_configuration(self.requested, changes, self._revisions + 1, self._files.load)
         return replace(request, number=self._accepted + 1)
 
     def _restores(self, changes: Mapping[str, Any]) -> bool:
@@ -228,13 +295,14 @@ class LiveParameters:
 
     def _validate(self, parameters: list[Parameter]) -> SetParametersResult:
         """On-set: refuse the call as a whole if anything in it does not fit."""
+        call = self._made_of(parameters)
         try:
+            if isinstance(call.next, Exception):
+                raise call.next
             for one in parameters:
                 self._check_own(one.name, one.value)
-            if isinstance(self._next, Exception):
-                raise self._next
-            if self._next is not None and self._next is not self.requested:
-                self._check(self._next)
+            if call.next is not None and call.next is not self.requested:
+                self._check_fit(call.next, call.file)
         except ActiveSamError as error:
             return SetParametersResult(successful=False, reason=describe(error))
         except Exception as error:
@@ -242,23 +310,34 @@ class LiveParameters:
             return SetParametersResult(successful=False, reason=f"unexpected: {describe(error)}")
         return SetParametersResult(successful=True)
 
+    def _check_fit(self, request: Configuration, file: str) -> None:
+        try:
+            self._check(request)
+        except VocabularyError as error:
+            # The classes of a text file are its lines, whatever it is.
+            raise VocabularyError(unquoted(file)) if file else error from None
+
     def _check_own(self, name: str, value: object) -> None:
         """Check a parameter that is not of the configuration; others' are none of ours."""
         takes = TAKES.get(name)
         if takes not in (Takes.AT_ONCE, Takes.INACTIVE):
             return
         value = read(name, value)
-        if takes is Takes.INACTIVE and self._active() and value != self._node.get_parameter(name).value:
+        changes = value != read(name, self._node.get_parameter(name).value)
+        if takes is Takes.INACTIVE and changes:
+            self._files.check(name, str(value))
+        if takes is Takes.INACTIVE and changes and self._active():
             owner = self._node.get_fully_qualified_name()
             raise SettingsError(
                 f"{name} cannot change while the node is active: run `ros2 lifecycle set {owner} deactivate`, "
                 "set it, and activate the node again"
             )
 
-    def _take_effect(self, _: list[Parameter]) -> None:
+    def _take_effect(self, parameters: list[Parameter]) -> None:
         """Post-set: put the policy into force, and submit the configuration if it is a new one."""
         self.policy = group_of(Policy, self._values(one.name for one in specs_of(Policy)))
-        request, self._next = self._next, None
+        call, self._call = self._made_of(parameters), _Call()
+        request = call.next
         if not isinstance(request, Configuration) or request is self.requested:
             return
         if request == self.requested:
@@ -268,7 +347,7 @@ class LiveParameters:
         self.requested = request
         self._accepted = request.number
         self._revisions = max(self._revisions, request.revision)
-        self._log(self._brought)
+        self._log(call.brought)
         self._submit(request)
 
     # Undo: executor's thread.
@@ -311,7 +390,7 @@ class LiveParameters:
         for name, value in configuration.values:
             shown = self._node.get_parameter_or(name).value
             if shown is None or read(name, shown) != value:
-                differing.append(Parameter(name, value=list(value) if isinstance(value, tuple) else value))
+                differing.append(_parameter(name, value))
         return differing
 
     def _log(self, brought: Iterable[str]) -> None:
@@ -331,6 +410,10 @@ class LiveParameters:
                 f"the profile {values['profile']} leaves what was given: {', '.join(kept)}; setting profile to '' "
                 "forgets what was given"
             )
+
+
+def _parameter(name: str, value: Value) -> Parameter:
+    return Parameter(name, value=list(value) if isinstance(value, tuple) else value)
 
 
 def _short(value: Value) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rcl_interfaces.srv import SetParameters
 from rclpy.clock import Clock, ClockType
 from rclpy.utilities import get_rmw_implementation_identifier
 from std_msgs.msg import Header
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rcl_interfaces.msg import ParameterDescriptor
+    from rclpy.service import Service
 
     from activesam_ros.configuration import Configuration, ModelChoice
     from activesam_ros.segmenter import ActiveSegmenter
@@ -152,6 +154,20 @@ class ActiveSamNode(ManagedNode):
                 summary = camera.latency.summary(self.frames.counts(camera.name))
                 self.get_logger().info(f"stopped; {camera.prefix}{summary}")
         return ended
+
+    def create_service(
+        self, srv_type: Any, srv_name: str, callback: Callable[..., Any], **options: Any
+    ) -> Service:
+        """Create a service; a call of `~/set_parameters` is one change, whatever it contains."""
+        if srv_type is SetParameters:
+            callback = self._set_parameters
+        return super().create_service(srv_type, srv_name, callback, **options)
+
+    def _set_parameters(
+        self, request: SetParameters.Request, response: SetParameters.Response
+    ) -> SetParameters.Response:
+        response.results = self.parameters.set_together(request.parameters)
+        return response
 
     def describe_parameter(self, name: str) -> ParameterDescriptor:
         """Return the descriptor of a parameter with the type it is declared with.

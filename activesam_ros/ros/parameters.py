@@ -54,6 +54,11 @@ class Setup:
         "errors.",
         limits=(1, 10_000),
     )
+    allowed_folders: tuple[str, ...] = parameter(
+        (),
+        "Folders below which model, vocabulary_file and prompt_cache may name files while the node runs, beside "
+        "presets and hub ids. Empty: the package's config folder, and the folders of the files given at the start.",
+    )
 
 
 @dataclass(frozen=True)

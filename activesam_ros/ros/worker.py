@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from activesam_ros.configuration import NO_CACHE
 from activesam_ros.errors import ActiveSamError, ImageError, OutOfMemoryError, describe
+from activesam_ros.model.folder import local_folder
 from activesam_ros.results import PreviewResult
 from activesam_ros.ros.conversions import image_from_msg, to_nanoseconds
 from activesam_ros.ros.frame_queue import Drop, Frame, FrameQueue
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from activesam_ros.ros.segment_service import Call
     from activesam_ros.segmenter import ActiveSegmenter
     from activesam_ros.stages.decoding import EncodedImage
-
-NO_CACHE = "off"
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class Worker:
         is_loaded: whether the model is loaded.
         served: what frames are labelled with; None before the first vocabulary.
         error: why it cannot serve; None if it can, or may yet.
-        prompt_cache: folder of the prompt cache, or "off"; None before the model is loaded.
+        prompt_cache: folder of the prompt cache, or "memory"; None before the model is loaded.
     """
 
     def __init__(
@@ -259,13 +259,15 @@ class Worker:
                 self._put_in_force(served)
 
     def _put_in_force(self, served: LoadedVocabulary) -> None:
+        known = self.served is not None and self.served.revision == served.revision
         served.put_in_force()
         self.served = served
         self._parameters.succeeded(served.configuration)
-        self._logger.info(
-            f"vocabulary revision {served.revision} in force: {len(served.vocabulary)} classes, prepared in "
-            f"{served.seconds:.2f} s; images from {', '.join(one.image.topic for one in self._cameras.values())}"
-        )
+        if not known:
+            self._logger.info(
+                f"vocabulary revision {served.revision} in force: {len(served.vocabulary)} classes, prepared in "
+                f"{served.seconds:.2f} s; images from {', '.join(one.image.topic for one in self._cameras.values())}"
+            )
         if not self._settled.is_set():
             self._settled.set()
             self._tell_settled.trigger()
@@ -456,7 +458,8 @@ def prompt_cache_folder(choice: ModelChoice) -> Path | None:
 
 
 def load_segmenter(choice: ModelChoice, first: Configuration) -> ActiveSegmenter:
-    """Load the model of the parameters with the settings of `first`; raises ActiveSamError."""
+    """Load the model of the parameters with the settings of `first`; raises ActiveSamError, soon if it is missing."""
+    local_folder(choice.model)
     # torch takes seconds to import; in the worker that delays neither the end of the process nor the services.
     from activesam_ros.model.compiling import keep_compiled, torch_compiler
     from activesam_ros.segmenter import ActiveSegmenter

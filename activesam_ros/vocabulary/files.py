@@ -128,19 +128,19 @@ def to_vocabulary(
 
 def preset_names() -> tuple[str, ...]:
     """List the names of the vocabularies that ship with the package, sorted."""
-    folder = _preset_folder()
+    folder = preset_folder()
     return tuple(sorted(path.stem for path in folder.glob("*.yaml"))) if folder else ()
 
 
 def preset_path(name: str) -> Path:
     """Return the file of a preset; raise VocabularyError if there is no preset of that name."""
-    folder = _preset_folder()
+    folder = preset_folder()
     if folder is None or name not in preset_names():
         raise VocabularyError(f"there is no preset {name!r}; {_known_presets()}")
     return folder / f"{name}.yaml"
 
 
-def _preset_folder() -> Path | None:
+def preset_folder() -> Path | None:
     """Find `config/vocabularies` beside the sources, or in `share` of the prefix that they are installed in."""
     package = Path(__file__).resolve().parents[1]
     # How deep packages lie below their prefix differs: lib/python3.12/site-packages, local/lib/..., nothing.

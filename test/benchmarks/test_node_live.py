@@ -78,5 +78,5 @@ def test_a_node_that_cannot_start_ends_in_one_sentence(domain, tmp_path, capsys)
 
 
 def test_the_bare_segmenter_takes_the_parameters_of_the_node():
-    given = {"model": "toytown", "vocabulary": ["road", "sky"], "prompt_cache": "off"}
+    given = {"model": "toytown", "vocabulary": ["road", "sky"], "prompt_cache": "memory"}
     assert 0 < BareSegmenter(given, [np.zeros((24, 32, 3), np.uint8)]).seconds(0) < 60

@@ -1,5 +1,6 @@
 """The parameters of a running node: what a call changes, refuses, brings along, and what is put back."""
 
+import random
 from itertools import count
 
 import pytest
@@ -20,8 +21,13 @@ def start(ros):
 
     class Owner(Node):
         def __init__(self, given):
+            file = given.pop("params_file", None)
             overrides = [Parameter(name, value=value) for name, value in given.items()]
-            super().__init__(f"owner_{next(NUMBERS)}", parameter_overrides=overrides)
+            super().__init__(
+                f"owner_{next(NUMBERS)}",
+                parameter_overrides=overrides,
+                cli_args=["--ros-args", "--params-file", str(file)] if file else None,
+            )
             self.asked = []
             self.unfit = None
             self.active = True
@@ -82,15 +88,21 @@ def test_what_is_given_at_the_start_is_read_in_its_groups(start):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"max_age": 1}, "max_age.* with a decimal point, such as 1.0"),
-        ({"queue_size": 0}, "'queue_size' is out of range: expected 1 to 10000"),
+        ({"max_age": "soon"}, "max_age is 'soon'; expected a number"),
+        ({"queue_size": 0}, "queue_size is 0; expected 1 to 10000"),
+        (
+            {"prompt_cache": True},
+            "prompt_cache is True; expected a text; put words such as no, off or 7 into quotes",
+        ),
+        ({"device": "gpu"}, "device is 'gpu'; expected auto, cpu, cuda or cuda:N"),
+        ({"vocabulary": "[road, no]"}, "vocabulary holds False, which is not text; put it into quotes"),
         ({"queue_size": "many"}, "queue_size"),
         ({"cameras": ["2nd"]}, "cameras holds '2nd'"),
         ({"queue": "some"}, "queue is 'some'; expected one of newest, all"),
         ({"vocabulary": "road"}, "vocabulary is 'road'"),
         ({"vocabulary": ["road", "Road"]}, "(?i)road"),
-        ({"keep_fraction": 2.0}, "'keep_fraction' is out of range"),
-        ({"keep_fraction": 1}, "keep_fraction.* with a decimal point, such as 1.0"),
+        ({"keep_fraction": 2.0}, "keep_fraction is 2.0; expected 0.0001 to 1"),
+        ({"keep_fraction": 2}, "keep_fraction is 2.0; expected 0.0001 to 1"),
     ],
 )
 def test_what_is_wrong_at_the_start_is_refused_by_name(start, given, said):
@@ -161,6 +173,153 @@ def test_a_dump_of_a_node_starts_another_one_as_it_was(start, capfd):
     again = start(**dump)
     assert again.live.requested == owner.live.requested
     assert again.set(profile="paper") == "" and again.get("keep_fraction", "preview_period") == [0.5, 1]
+
+
+MINE = """
+background: plants
+background_threshold: 0.25
+classes:
+  - {name: road, prompts: [asphalt, lane], colour: [16, 32, 48]}
+  - car, automobile
+  - tree
+  - {name: grass, prompts: [lawn]}
+groups:
+  plants: [tree, grass]
+"""
+
+
+def changes_of(chance, file):
+    """What somebody may set in one call."""
+    number = chance.choice([0.0001, 0.3, 1e-05, 0.5])
+    return chance.choice(
+        [
+            {"vocabulary_file": chance.choice(["cityscapes", "indoor", "voc21", str(file)])},
+            {"vocabulary_file": str(file), "background_threshold": number},
+            {"vocabulary_file": ""},
+            {"vocabulary": chance.choice([["no", "7", "car, automobile"], ["road"]]), "background_class": ""},
+            {"background_class": chance.choice(["", "road", "car"])},
+            {"background_threshold": number, "max_rate": chance.choice([0, 5, 2.5])},
+            {"profile": chance.choice(["paper", "realtime", ""])},
+            {name: OTHER[name] for name in chance.sample(list(OTHER), 2)},
+            {"full_resolution": chance.choice([0, 192]), "max_pixels": 1000},
+        ]
+    )
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_dump_restores_a_node_that_loads_it_and_starts_the_same_node(start, tmp_path, seed):
+    import yaml
+    from rclpy.parameter import parameter_dict_from_yaml_file
+
+    from activesam_ros.ros.parameters import PARAMETERS
+
+    names = [spec.name for spec in PARAMETERS]
+    chance = random.Random(seed)
+    file, dumped = tmp_path / "mine.yaml", tmp_path / "dump.yaml"
+    file.write_text(MINE)
+
+    def one():
+        owner = start(vocabulary_file=str(file), prompt_cache=chance.choice(["", "off"]))
+        for _ in range(6):
+            owner.set(**changes_of(chance, file))
+        return owner
+
+    first, second = one(), one()
+    second.active = False
+    dump = dict(zip(names, first.get(*names), strict=True))
+    # As `ros2 param dump` writes it, and `ros2 param load` reads it.
+    dumped.write_text(yaml.safe_dump({"/**": {"ros__parameters": dump}}))
+    messages = list(parameter_dict_from_yaml_file(str(dumped), use_wildcard=True).values())
+    asked = len(second.asked)
+    results = second.live.set_together(messages)
+    assert [one.reason for one in results] == [""] * len(messages)
+    assert len(second.asked) <= asked + 1
+    third = start(params_file=dumped)
+    for other in (second, third):
+        assert dict(zip(names, other.get(*names), strict=True)) == dump
+        mine, theirs = first.live.requested, other.live.requested
+        assert mine.settings == theirs.settings
+        assert {(c.name, c.prompts, c.members) for c in mine.vocabulary.classes} == {
+            (c.name, c.prompts, c.members) for c in theirs.vocabulary.classes
+        }
+        # What its profile sets may be changed by another one as before.
+        assert other.set(profile="realtime") == ""
+    assert first.set(profile="realtime") == ""
+
+
+def test_what_is_refused_by_itself_leaves_the_rest_of_a_call_one_change(start):
+    from rclpy.parameter import Parameter
+
+    owner = start()
+    given = {
+        "max_active": 7,
+        "max_rate": "soon",
+        "queue": "all",
+        "sped": 1,
+        "keep_fraction": 1,
+        "model": "forest",
+    }
+    messages = [Parameter(name, value=value).to_parameter_msg() for name, value in given.items()]
+    reasons = [one.reason for one in owner.live.set_together(messages)]
+    assert [bool(one) for one in reasons] == [False, True, True, True, False, True]
+    assert "expected a number" in reasons[1] and "read-only" in reasons[2]
+    assert reasons[3] == "there is no parameter 'sped'"
+    assert len(owner.asked) == 1 and owner.get("max_active", "keep_fraction") == [7, 1.0]
+    # What is wrong together is refused together.
+    given = {"vocabulary": ["sky"], "vocabulary_file": "indoor", "max_active": 9}
+    messages = [Parameter(name, value=value).to_parameter_msg() for name, value in given.items()]
+    results = owner.live.set_together(messages)
+    assert all("both given" in one.reason for one in results) and len(owner.asked) == 1
+    assert owner.live.set_together([]) == []
+
+
+def test_a_refused_call_leaves_nothing_for_a_later_declaration(start):
+    owner = start()
+    assert "read-only" in owner.set(max_active=7, queue="all")
+    owner.declare_parameter("qos_overrides./image.subscription.depth", 1)
+    assert owner.asked == [] and owner.get("max_active") == 40
+
+
+def test_only_files_below_the_folders_of_the_start_are_read_and_none_is_quoted(start, tmp_path):
+    home, other = tmp_path / "maps", tmp_path / "secrets"
+    home.mkdir()
+    other.mkdir()
+    (home / "mine.yaml").write_text(MINE)
+    (home / "key.yaml").write_text("classes:\n  - password: hunter2\n")
+    (home / "twice.txt").write_text("hunter2\nHunter2\n")
+    (home / "long.txt").write_text("hunter2 is not a class of anything\n")
+    (other / "plain.txt").write_text("hunter2\n")
+    (home / "link.txt").symlink_to(other / "plain.txt")
+    owner = start(vocabulary_file=str(home / "mine.yaml"))
+    owner.active = False
+    for name in ("vocabulary_file", "model", "prompt_cache"):
+        for outside in (
+            *("/etc/shadow", "/proc/self/environ", "/etc", "/no/such/file", "~/x", "../x"),
+            *(str(other), str(other / "plain.txt"), str(home / "link.txt"), f"{home}/../secrets/plain.txt"),
+            "~nobody-here/x",
+        ):
+            refused = owner.set(**{name: outside})
+            assert refused.startswith(f"{name} is ") and "allowed_folders" in refused, outside
+            assert "hunter2" not in refused and "root:" not in refused
+    from activesam_ros.errors import VocabularyError
+
+    assert owner.set(vocabulary_file=str(home / "key.yaml")).startswith(f"{home / 'key.yaml'}, line ")
+    for bad in ("key.yaml", "twice.txt"):
+        refused = owner.set(vocabulary_file=str(home / bad))
+        assert "not a vocabulary" in refused and "unter2" not in refused
+    owner.unfit = VocabularyError("'hunter2 is not a class of anything' is too long")
+    assert "hunter2" not in owner.set(vocabulary_file=str(home / "long.txt"))
+    assert "too long" in owner.set(vocabulary=["hunter2 is not"], background_class="")
+    owner.unfit = None
+    for name, inside in (
+        *(("vocabulary_file", one) for one in ("indoor", str(home / "long.txt"))),
+        *(("model", one) for one in ("toytown", "facebook/sam3", str(home))),
+        *(("prompt_cache", one) for one in ("memory", "", str(home / "cache"))),
+    ):
+        assert owner.set(**{name: inside}) == "", (name, inside)
+    chosen = start(allowed_folders=[str(other)], vocabulary_file=str(home / "mine.yaml"))
+    assert chosen.set(vocabulary_file=str(other / "plain.txt")) == ""
+    assert "allowed_folders" in chosen.set(vocabulary_file=str(home / "mine.yaml"))
 
 
 def test_a_file_brings_its_parameters_along_and_the_log_says_so(start, tmp_path, capfd):

@@ -30,7 +30,7 @@ from .fakes import PATIENCE, FakeSegmenter, eventually, in_force, no_thread, req
 from .recording import RecordingNode
 
 NAMES = ("front", "rear", "left")
-CHOICE = replace(group_of(ModelChoice, DEFAULTS), model="street", prompt_cache="off")
+CHOICE = replace(group_of(ModelChoice, DEFAULTS), model="street", prompt_cache="memory")
 
 
 class RecordingCamera:
@@ -224,7 +224,7 @@ def test_it_settles_once_the_first_vocabulary_is_in_force(make):
     assert (worker.task.name, worker.task.bounded) == ("loading the model", False)
     gate.set()
     assert worker.wait(PATIENCE)
-    assert worker.is_loaded and worker.serves and worker.error is None and worker.prompt_cache == "off"
+    assert worker.is_loaded and worker.serves and worker.error is None and worker.prompt_cache == "memory"
     eventually(lambda: bench.events[:3] == ["revision 1", "settled", "ahead 1"])
     assert bench.loaded_with == (CHOICE, request("road")) and worker.choice is CHOICE
     assert worker.served.vocabulary.names == ("road",)
@@ -385,9 +385,9 @@ def test_the_model_is_loaded_as_the_parameters_say(tmp_path, monkeypatch):
     from activesam_ros.segmenter import ActiveSegmenter
 
     monkeypatch.setattr(ActiveSegmenter, "from_pretrained", lambda *args, **given: (args, given))
-    choice = ModelChoice("street", "cpu", "float32", False, "keep", str(tmp_path))
+    choice = ModelChoice(str(tmp_path), "cpu", "float32", False, "keep", str(tmp_path))
     assert load_segmenter(choice, request("road", max_active=7)) == (
-        ("street",),
+        (str(tmp_path),),
         {
             "device": "cpu",
             "dtype": "float32",
