@@ -241,8 +241,8 @@ class LiveParameters:
             if value != read(one.name, self._node.get_parameter(one.name).value):
                 return self._node.set_parameters_atomically([one])
             return SetParametersResult(successful=True)  # As tools do that set all parameters of a dump.
-        except ActiveSamError as error:
-            return SetParametersResult(successful=False, reason=str(error))
+        except Exception as error:  # such as a type that is none; the other parameters are not to blame
+            return SetParametersResult(successful=False, reason=describe(error))
 
     def _expand(self, parameters: list[Parameter]) -> list[Parameter]:
         """Pre-set: read the values, make a configuration of the call, and add the parameters that it brings along."""

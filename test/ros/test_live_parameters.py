@@ -271,6 +271,8 @@ def test_what_is_refused_by_itself_leaves_the_rest_of_a_call_one_change(start):
     results = owner.live.set_together(messages)
     assert all("both given" in one.reason for one in results) and len(owner.asked) == 1
     assert owner.live.set_together([]) == []
+    messages[0].value.type = 77
+    assert [bool(one.reason) for one in owner.live.set_together([messages[0], messages[2]])] == [True, False]
 
 
 def test_a_refused_call_leaves_nothing_for_a_later_declaration(start):
