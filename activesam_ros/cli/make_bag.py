@@ -14,9 +14,10 @@ from activesam_ros.datasets.layouts import BENCHMARKS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from activesam_ros.datasets.labelled_bag import BagReport
     from activesam_ros.datasets.layouts import PairList
 
-_ABSENT_SHOWN = 8
+_FEW = 8
 # A street that the demo model has not been trained on.
 _TOYTOWN_SEED = 10_000_019
 _TOYTOWN_SIZE = (320, 240)
@@ -140,11 +141,10 @@ def _make(given: argparse.Namespace) -> int:
         f"classes    {len(names)}, {_share(uncounted, sum(report.pixels.values()))} of the pixels do not count"
         f"{_absent(names, report.pixels)}"
     )
-    for value, pixels in sorted(report.unknown_pixels.items()):
-        print(
-            f"unknown    the value {value} is no class: {pixels} pixels in {report.unknown_images[value]} images "
-            "do not count"
-        )
+    _tell_unknown(report)
+    unlabelled = [pair.image.name for pair in pairs if pair.label is None]
+    if unlabelled:
+        print(f"without    {len(unlabelled)} images have no label file: {_few(unlabelled)}")
     _tell_evaluation(out, given.dataset or "VOCABULARY", "facebook/sam3")
     return command.DONE
 
@@ -166,10 +166,7 @@ def _tell_recording(given: argparse.Namespace, out: Path) -> None:
 
 
 def _tell_evaluation(out: Path, vocabulary: str, model: str) -> None:
-    print(
-        f"evaluate   activesam-evaluate {shlex.quote(str(out))} --labels /ground_truth/labels "
-        f"--vocabulary {vocabulary} --model {model}"
-    )
+    print(f"evaluate   activesam-evaluate {shlex.quote(str(out))} --vocabulary {vocabulary} --model {model}")
 
 
 def _benchmark(given: argparse.Namespace, sources: Sequence[Path]) -> tuple[PairList, Mapping[int, str]]:
@@ -198,6 +195,25 @@ def _own(given: argparse.Namespace, sources: Sequence[Path]) -> tuple[PairList, 
     return PairList(pairs, ids), names
 
 
+def _tell_unknown(report: BagReport) -> None:
+    values = sorted(report.unknown_pixels)
+    pixels = sum(report.unknown_pixels.values())
+    if len(values) == 1:
+        print(
+            f"unknown    the value {values[0]} is no class: {pixels} pixels in {report.unknown_images[values[0]]} "
+            "images do not count"
+        )
+    elif values:
+        print(
+            f"unknown    {len(values)} values are no class: {_few(values)}; their {pixels} pixels do not count"
+        )
+
+
+def _few(things: Sequence[object]) -> str:
+    more = f" and {len(things) - _FEW} more" if len(things) > _FEW else ""
+    return ", ".join(map(str, things[:_FEW])) + more
+
+
 def _expected(given: argparse.Namespace, images: int) -> str:
     whole = BENCHMARKS[given.dataset].images if given.dataset and given.split == "val" else None
     return f"; the whole benchmark has {whole}" if whole not in (None, images) else ""
@@ -211,8 +227,7 @@ def _absent(names: Mapping[int, str], pixels: Mapping[int, int]) -> str:
     absent = [name for class_id, name in names.items() if not pixels.get(class_id)]
     if not absent:
         return ""
-    more = f" and {len(absent) - _ABSENT_SHOWN} more" if len(absent) > _ABSENT_SHOWN else ""
-    return f"; never seen: {', '.join(absent[:_ABSENT_SHOWN])}{more}"
+    return f"; never seen: {_few(absent)}"
 
 
 if __name__ == "__main__":

@@ -8,8 +8,13 @@ nightrome/cocostuff, mcordts/cityscapesScripts, CSAILVision/sceneparsing, and Pa
 
 from __future__ import annotations
 
+import codecs
+import os
+import re
+import unicodedata
 from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from activesam_ros.datasets.image_files import LabelIds
@@ -17,7 +22,6 @@ from activesam_ros.errors import DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Benchmark:
     images: int | None = None
 
 
+_COLUMNS = re.compile(r"[\s,;]+")
 _VOID = frozenset({255})
 _VOID_OR_NONE = frozenset({0, 255})
 
@@ -228,17 +233,28 @@ def benchmark_pairs(benchmark: Benchmark, root: Path, split: str) -> PairList:
         DatasetError: the folder is not laid out as the benchmark's, or files are missing.
     """
     layouts = [_of_split(layout, benchmark, split) for layout in benchmark.layouts]
+    halves: dict[str, None] = {}
     for folder, layout in product(benchmark.roots, layouts):
         listing = root / folder / layout.listing if layout.listing else None
-        if listing is not None and not listing.is_file():
-            continue
         for below_images, below_labels in product(layout.images, layout.labels):
             images, labels = root / folder / below_images, root / folder / below_labels
-            if images.is_dir() and labels.is_dir() and any(labels.rglob(f"*{layout.label_suffix}")):
-                return PairList(_all_pairs(images, labels, layout, listing), layout.ids)
+            files = _Files(labels, (layout.label_suffix,))
+            if images.is_dir() and files.names and (listing is None or listing.is_file()):
+                others = [one for one in layouts if one is not layout]
+                return PairList(_all_pairs(images, files, layout, listing, others), layout.ids)
+            there = [f"images in {images}"] * images.is_dir() + [f"{labels}/*{layout.label_suffix}"] * bool(
+                files.names
+            )
+            lacks = [str(images)] * (not images.is_dir())
+            lacks += [f"{labels}/*{layout.label_suffix}"] * (not files.names)
+            lacks += [str(listing)] * (listing is not None and not listing.is_file())
+            if there:
+                halves[f"{' and '.join(there)}, but no {' and no '.join(lacks)}"] = None
     if not root.is_dir():
         raise DatasetError(f"there is no folder {root}; expected the folder of {benchmark.title}")
     inside = ", ".join(sorted(path.name for path in root.iterdir())[:8]) or "nothing"
+    if halves:
+        inside = "; or ".join(halves)
     expected = "; or ".join(_described(layout) for layout in layouts)
     raise DatasetError(
         f"{root} is not laid out as {benchmark.title}: expected for the split {split!r} {expected}; found {inside}"
@@ -258,8 +274,9 @@ def benchmark_pairs_in(
     """
     _check_folders(images, labels)
     layouts = [_of_split(layout, benchmark, split) for layout in benchmark.layouts]
-    layout = next((one for one in layouts if any(labels.rglob(f"*{one.label_suffix}"))), None)
-    if layout is None:
+    found = ((layout, _Files(labels, (layout.label_suffix,))) for layout in layouts)
+    layout, files = next(((layout, files) for layout, files in found if files.names), (None, None))
+    if layout is None or files is None:
         names = " or ".join(f"*{layout.label_suffix}" for layout in layouts)
         raise DatasetError(f"{labels} has no label files of {benchmark.title}; expected {names}")
     if listing is None and layout.listing:
@@ -269,7 +286,8 @@ def benchmark_pairs_in(
                 f"{listing} is missing, which says what images belong to the split {split!r} of {benchmark.title}; "
                 "give it with --list"
             )
-    return PairList(_all_pairs(images, labels, layout, listing), layout.ids)
+    others = [one for one in layouts if one is not layout]
+    return PairList(_all_pairs(images, files, layout, listing, others), layout.ids)
 
 
 def own_pairs(
@@ -288,29 +306,24 @@ def own_pairs(
         labels: folder with the label files at the same places; may be the same one if the suffixes differ.
         image_suffix: how the name of an image ends; None: one of `IMAGE_SUFFIXES`.
         label_suffix: what stands there instead in the name of its label file.
-        listing: file with the images' names without suffix, one a line; None: all.
+        listing: file with the images' names, with suffix or without, one a line; a second column may name the label
+            files; None: all.
 
     Raises:
         DatasetError: a folder or an image is missing, or nothing fits together.
     """
     _check_folders(images, labels)
-    names = list(_images(images, (image_suffix,) if image_suffix else IMAGE_SUFFIXES))
+    files = _Files(images, (image_suffix,) if image_suffix else IMAGE_SUFFIXES)
+    label_files = _Files(labels, (label_suffix,))
+    names = [(name, path, None) for name, path in files.names]
     if images.resolve() == labels.resolve():
-        names = [(name, path) for name, path in names if not path.name.endswith(label_suffix)]
+        names = [one for one in names if not one[1].name.endswith(label_suffix)]
     if listing is not None:
-        known = dict(names)
-        wanted = _read_listing(listing)
-        unknown = next((name for name in wanted if name not in known), None)
-        if unknown is not None:
-            raise DatasetError(f"{listing} names the image {unknown}, which is not in {images}")
-        names = [(name, known[name]) for name in wanted]
+        names = _listed(listing, files, label_files)
     if not names:
         endings = image_suffix or ", ".join(IMAGE_SUFFIXES)
         raise DatasetError(f"{images} has no images; expected names that end in {endings}")
-    pairs = []
-    for name, image in names:
-        label = labels / f"{name}{label_suffix}"
-        pairs.append(Pair(image, label if label.is_file() else None))
+    pairs = [Pair(image, label or label_files.path_of(name)) for name, image, label in names]
     if all(pair.label is None for pair in pairs):
         raise DatasetError(
             f"none of the {len(pairs)} images in {images} has a label file in {labels}; expected for "
@@ -347,41 +360,142 @@ def _check_folders(images: Path, labels: Path) -> None:
             raise DatasetError(f"there is no folder {folder}; expected the folder of the {what}")
 
 
-def _images(folder: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, Path]]:
-    """Yield names without suffix, relative to the folder, and paths; sorted."""
-    for path in sorted(folder.rglob("*")):
-        suffix = next((suffix for suffix in suffixes if path.name.lower().endswith(suffix.lower())), None)
-        if suffix is not None and not path.name.startswith("."):
-            yield path.relative_to(folder).as_posix()[: -len(suffix)], path
+class _Files:
+    """The files below a folder whose names end in one of some suffixes; linked folders are followed.
+
+    Case of a suffix and the Unicode form of a name, which file systems change, do not tell files apart.
+
+    Attributes:
+        folder: as given.
+        names: name without suffix relative to the folder, and path, of each; sorted by path.
+    """
+
+    def __init__(self, folder: Path, suffixes: Sequence[str]) -> None:
+        self.folder = folder
+        self.names: list[tuple[str, Path]] = []
+        self._found: dict[str, tuple[str, Path]] = {}
+        for path in sorted(_walk(folder)):
+            suffix = next((one for one in suffixes if path.name.lower().endswith(one.lower())), None)
+            if suffix is None:
+                continue
+            name = path.relative_to(folder).as_posix()
+            bare = name[: -len(suffix)]
+            self.names.append((bare, path))
+            self._found[_key(name)] = (bare, path)
+            if _key(bare) not in self._found or path.name.endswith(suffix):
+                self._found[_key(bare)] = (bare, path)
+
+    def find(self, name: str) -> tuple[str, Path] | None:
+        """Return the file of a name, which may have its suffix, and begin with the folder as in lists; else None."""
+        name = name.strip()
+        parts = name.replace("\\", "/").removeprefix("./").split("/")
+        # A path in a list goes up to the folder that the files are in now.
+        below = [parts[place + 1 :] for place, part in enumerate(parts[:-1]) if part == self.folder.name]
+        for candidate in map("/".join, (parts, *below)):
+            bare, _, suffix = candidate.rpartition(".")
+            known = f".{suffix.lower()}" in (*IMAGE_SUFFIXES, ".mat")
+            for key in (_key(candidate), *([_key(bare)] if known else [])):
+                if key in self._found:
+                    return self._found[key]
+        return None
+
+    def path_of(self, name: str) -> Path | None:
+        """Return the path of a file by its name without suffix; None if there is none."""
+        found = self._found.get(_key(name))
+        return None if found is None else found[1]
+
+
+def _walk(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Yield the files below a folder, but hidden ones; also below links, unless they lead back to where they are."""
+    here = folder.resolve()
+    if here in above or not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = folder / entry.name
+            if entry.name.startswith("."):
+                continue
+            if path.is_dir() if entry.is_symlink() else entry.is_dir():
+                yield from _walk(path, above | {here})
+            elif not entry.is_symlink() or path.is_file():
+                yield path
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _listed(listing: Path, images: _Files, labels: _Files) -> list[tuple[str, Path, Path | None]]:
+    """Return name and path of the images that a list names, and the label file if it has a column for them.
+
+    Raises:
+        DatasetError: an image is missing.
+    """
+    found: list[tuple[str, Path, Path | None]] = []
+    missing = []
+    lines = _read_listing(listing)
+    for line in lines:
+        # Names may have spaces, and other columns may follow: labels, or the 1 and -1 of VOC's main task.
+        breaks = [
+            (line, ""),
+            *((line[: one.start()], line[one.end() :]) for one in reversed(list(_COLUMNS.finditer(line)))),
+        ]
+        image, rest = next(((one, rest) for first, rest in breaks if (one := images.find(first))), (None, ""))
+        if image is None:
+            missing.append(line)
+            continue
+        label = labels.find(rest) if Path(rest).suffix else None
+        found.append((*image, label and label[1]))
+    if missing:
+        raise DatasetError(
+            f"{len(missing)} of the {len(lines)} images that {listing} names are missing in {images.folder}, the first "
+            f"is {missing[0]}; unpack the data set again, or give another list"
+        )
+    return found
 
 
 def _read_listing(listing: Path) -> list[str]:
     try:
-        lines = listing.read_text(encoding="utf-8").splitlines()
+        content = listing.read_bytes()
+        encoding = "utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+        lines = content.decode(encoding).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(
             f"the list {listing} cannot be read ({error}); expected names, one a line"
         ) from error
-    # The lists of VOC's main task have a second column.
-    names = [line.split()[0] for line in lines if line.strip()]
+    names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise DatasetError(f"the list {listing} is empty; expected names of images, one a line")
     return names
 
 
-def _all_pairs(images: Path, labels: Path, layout: Layout, listing: Path | None) -> tuple[Pair, ...]:
-    if listing is not None:
-        files = [(name, images / f"{name}{layout.image_suffix}") for name in _read_listing(listing)]
-    else:
-        files = list(_images(images, (layout.image_suffix,)))
-    if not files:
+def _all_pairs(
+    images: Path, labels: _Files, layout: Layout, listing: Path | None, others: Sequence[Layout]
+) -> tuple[Pair, ...]:
+    files = _Files(images, (layout.image_suffix,))
+    names = (
+        [(name, path, None) for name, path in files.names]
+        if listing is None
+        else _listed(listing, files, labels)
+    )
+    if not names:
         raise DatasetError(f"{images} has no images; expected names that end in {layout.image_suffix}")
-    label_files = [labels / f"{name}{layout.label_suffix}" for name, _ in files]
-    for paths, what in (([path for _, path in files], "images"), (label_files, "label files")):
-        missing = [path for path in paths if not path.is_file()]
-        if missing:
+    pairs = []
+    missing = []
+    for name, image, label in names:
+        label = label or labels.path_of(name)
+        if label is None:
+            missing.append(labels.folder / f"{name}{layout.label_suffix}")
+        else:
+            pairs.append(Pair(image, label))
+    if not missing:
+        return tuple(pairs)
+    said = f"{len(missing)} of {len(names)} label files are missing, the first is {missing[0]}"
+    for other in others:
+        rest = _Files(labels.folder, (other.label_suffix,))
+        if other.label_suffix != layout.label_suffix and any(rest.path_of(name) for name, *_ in names):
             raise DatasetError(
-                f"{len(missing)} of {len(paths)} {what} are missing, the first is {missing[0]}; unpack the data set "
-                "again"
+                f"{said}: the half that ends in {other.label_suffix} is there, and not all of it was converted to "
+                f"{layout.label_suffix}; finish that, or remove what was converted"
             )
-    return tuple(Pair(image, label) for (_, image), label in zip(files, label_files, strict=True))
+    raise DatasetError(f"{said}; unpack the data set again")

@@ -192,6 +192,8 @@ def _notes(results: Results) -> list[str]:
     if not unknown:
         return []
     ids = ", ".join(f"{number} ({pixels} pixels)" for number, pixels in unknown[:5])
+    if len(unknown) > 5:
+        ids += f" and {len(unknown) - 5} more"
     return [f"The ground truth has ids without a name, which do not count: {ids}."]
 
 

@@ -116,6 +116,20 @@ def test_own_images(tree, recorded, capsys):
     assert lines[1] == "images     2, 1 with ground truth"
     assert lines[2] == "classes    2, 50.0% of the pixels do not count"
     assert lines[3] == "unknown    the value 5 is no class: 6 pixels in 1 images do not count"
+    assert lines[4] == "without    1 images have no label file: b.png"
+
+
+def test_many_values_without_a_name_are_one_line(tree, capsys):
+    classes = tree.text("classes.yaml", "classes: {1: road}")
+    tree.picture("images/a.jpg")
+    tree.labels("labels/a.png", 1, *range(300, 320))
+    folders = [str(tree.root / "images"), str(tree.root / "labels")]
+    assert main([*folders, str(tree.root / "bag"), "--classes", str(classes)]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("unknown")]
+    assert line == (
+        "unknown    20 values are no class: 300, 301, 302, 303, 304, 305, 306, 307 and 12 more; their 22 pixels do not "
+        "count"
+    )
 
 
 def test_first_images_only_and_classes_that_never_occur(tree, recorded, capsys):
@@ -214,7 +228,7 @@ def test_a_rendered_street(tmp_path, recorded, capsys, storage):
     assert [time - START for time, _ in bag.messages[IMAGE_TOPIC]] == [0, 250_000_000]
     printed = capsys.readouterr().out
     assert (
-        f"activesam-evaluate {out} --labels /ground_truth/labels --vocabulary toytown --model toytown"
+        f"activesam-evaluate {out} --vocabulary toytown --model toytown"
         in printed
     )
     assert main([str(out), "--toytown"]) == 2

@@ -1,6 +1,7 @@
 """Layouts of data sets: files are found, and the mappings are complete and as their sources define them."""
 
 import shutil
+import unicodedata
 
 import numpy as np
 import pytest
@@ -116,7 +117,10 @@ def test_a_wrong_layout_is_one_sentence_that_says_what_was_expected(tree, benchm
             lambda root: (root / "SegmentationClass" / "a.png").unlink(),
             "1 of 2 label files are missing, the first is ",
         ),
-        (lambda root: (root / "JPEGImages" / "b.jpg").unlink(), "1 of 2 images are missing, the first is "),
+        (
+            lambda root: (root / "JPEGImages" / "b.jpg").unlink(),
+            "1 of the 2 images that .* names are missing in .*JPEGImages, the first is b; unpack",
+        ),
         (lambda root: (root / "ImageSets/Segmentation/val.txt").write_text("\n"), "the list .* is empty"),
         (lambda root: (root / "ImageSets/Segmentation/val.txt").unlink(), "is not laid out as Pascal VOC"),
         (lambda root: shutil.rmtree(root), "there is no folder"),
@@ -202,8 +206,133 @@ def test_own_images_by_a_list(tree):
     pairs = own_pairs(tree.root / "images", tree.root / "labels", listing=listing)
     assert [pair.image.name for pair in pairs] == ["b.jpg", "a.jpg"]
     listing.write_text("c\n")
-    with pytest.raises(DatasetError, match=r"list.txt names the image c, which is not in"):
+    with pytest.raises(
+        DatasetError, match=r"1 of the 1 images that .*list.txt names are missing in .*, the first is c;"
+    ):
         own_pairs(tree.root / "images", tree.root / "labels", listing=listing)
+
+
+def paired(tree, images="images", labels="labels", **options):
+    pairs = own_pairs(tree.root / images, tree.root / labels, **options)
+    return {
+        one.image.relative_to(tree.root / images).as_posix(): one.label and one.label.name for one in pairs
+    }
+
+
+def test_linked_folders_are_followed_once_around(tree):
+    tree.text("elsewhere/bonn/a.jpg", "")
+    tree.text("labels/bonn/a.png", "")
+    (tree.root / "images").mkdir()
+    for link, target in {
+        "images/bonn": "elsewhere/bonn",
+        "elsewhere/bonn/up": "elsewhere",
+        "elsewhere/bonn/around": "labels",
+        "labels/back": "elsewhere/bonn",
+        "images/self": "images/self",
+        "images/gone.jpg": "nowhere.jpg",
+    }.items():
+        (tree.root / link).symlink_to(tree.root / target)
+    found = paired(tree)
+    assert found["bonn/a.jpg"] == "a.png" and len(found) < 9
+
+
+def test_a_linked_city_is_not_left_out(tree):
+    image, label, _ = CITY
+    lay_out(tree, CITY)
+    for folder in (image, label):
+        inside = (tree.root / folder).parent
+        inside.rename(tree.root / f"disk_{inside.parent.parent.name}")
+        inside.symlink_to(tree.root / f"disk_{inside.parent.parent.name}")
+    assert len(benchmark_pairs(BENCHMARKS["cityscapes"], tree.root, "val").pairs) == 2
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_partners_are_found_in_any_case_of_suffix_and_any_unicode_form(tree, form):
+    other = "NFC" if form == "NFD" else "NFD"
+    tree.text(unicodedata.normalize(form, "images/Straße é.JPG"), "")
+    tree.text(unicodedata.normalize(other, "labels/Straße é.PNG"), "")
+    tree.text("images/alone.jpg", "")
+    listing = tree.text("list.txt", unicodedata.normalize(other, "Straße é\nalone\n"))
+    assert sorted(map(bool, paired(tree).values())) == [False, True]
+    assert list(map(bool, paired(tree, listing=listing).values())) == [True, False]
+    with pytest.raises(
+        DatasetError, match=r"1 of 2 label files are missing, the first is .*alone\.png; unpack"
+    ):
+        benchmark_pairs_in(BENCHMARKS["voc21"], tree.root / "images", tree.root / "labels", "val", listing)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "my road",
+        "my road.jpg",
+        "  my road.JPG\t",
+        "my road  1",
+        "my road -1",
+        "images/my road.jpg",
+        "./images/my road.jpg",
+        "/old/place/images/my road.jpg labels/my road.png",
+        "/images/my road.jpg /labels/my road.png",
+        "my road.jpg,my road.png",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_lists_as_people_have_them(tree, line, encoding):
+    for name in ("images/my road.jpg", "labels/my road.png", "images/my.jpg", "labels/my.png"):
+        tree.text(name, "")
+    listing = tree.text("list.txt", "")
+    listing.write_bytes(f"{line}\r\n\r\nmy\r\n".encode(encoding))
+    expected = {"my road.jpg": "my road.png", "my.jpg": "my.png"}
+    assert paired(tree, listing=listing) == expected
+    pairs = benchmark_pairs_in(
+        BENCHMARKS["voc21"], tree.root / "images", tree.root / "labels", "val", listing
+    ).pairs
+    assert {one.image.name: one.label.name for one in pairs} == expected
+
+
+def test_a_list_may_name_label_files_of_other_names(tree):
+    tree.text("images/a.jpg", "")
+    tree.text("labels/mask_1.png", "")
+    listing = tree.text("list.txt", "images/a.jpg labels/mask_1.png\n")
+    assert paired(tree, listing=listing) == {"a.jpg": "mask_1.png"}
+
+
+def test_a_list_does_not_take_another_folders_image(tree):
+    tree.text("images/a.jpg", "")
+    tree.text("labels/a.png", "")
+    listing = tree.text("list.txt", "day2/a.jpg\n")
+    with pytest.raises(DatasetError, match=r"the first is day2/a\.jpg"):
+        paired(tree, listing=listing)
+
+
+def test_a_half_converted_set_says_which_half(tree):
+    lay_out(tree, CITY_ORIGINAL)
+    tree.text(CITY[1].format("a"), "")
+    with pytest.raises(
+        DatasetError,
+        match=r"1 of 2 label files are missing, the first is .*b_gtFine_labelTrainIds\.png: .* ends in "
+        r"_gtFine_labelIds\.png is there, and not all of it was converted to _gtFine_labelTrainIds\.png",
+    ):
+        benchmark_pairs(BENCHMARKS["cityscapes"], tree.root, "val")
+
+
+@pytest.mark.parametrize(
+    ("layout", "gone", "said"),
+    [
+        (ADE, "annotations", r"found images in .*images/validation, but no .*annotations/validation/\*\.png"),
+        (ADE, "images", r"found .*annotations/validation/\*\.png, but no .*images/validation"),
+        (
+            VOC,
+            "ImageSets",
+            r"found images in .*JPEGImages and .*SegmentationClass/\*\.png, but no .*val\.txt",
+        ),
+    ],
+)
+def test_half_a_set_says_which_half(tree, layout, gone, said):
+    lay_out(tree, layout)
+    shutil.rmtree(tree.root / gone)
+    with pytest.raises(DatasetError, match=said):
+        benchmark_pairs(BENCHMARKS["ade20k" if layout is ADE else "voc21"], tree.root, "val")
 
 
 def test_own_folders_that_do_not_fit(tree):
