@@ -19,8 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Encode the prompts of vocabularies into the prompt cache, ahead of deployment: a node "
         "whose prompts are all cached never loads the text encoder.",
     )
-    command.add_model(parser, required=True)
-    command.add_vocabulary(parser, required=True, action="append")
+    command.add_model(parser)
+    command.add_vocabulary(parser, action="append")
     command.add_prompt_cache(parser)
     command.add_device(parser)
     parser.add_argument(
@@ -28,9 +28,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="leave out the hypernyms; right only for nodes with hypernym_tokens 0",
     )
-    return command.run(
-        parser, _fill, arguments, interrupted="interrupted; the prompts encoded so far are kept"
+    parser.add_argument(
+        "--prune",
+        metavar="MB",
+        nargs="?",
+        type=_megabytes,
+        const=-1,
+        help="encode nothing, but remove the prompts that were unused for longest until the cache takes at most so "
+        "many megabytes (default: its limit, $ACTIVESAM_PROMPT_CACHE_MB or 512)",
     )
+    return command.run(
+        parser, _run, arguments, interrupted="interrupted; the prompts encoded so far are kept"
+    )
+
+
+def _megabytes(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}; expected whole megabytes")
+    return int(text)
+
+
+def _run(given: argparse.Namespace) -> int:
+    if given.prune is not None:
+        if given.model or given.vocabulary:
+            raise command.UsageError("--prune encodes nothing; leave out --model and --vocabulary")
+        return _prune(given)
+    missing = [name for name in ("model", "vocabulary") if not getattr(given, name)]
+    if missing:
+        raise command.UsageError(
+            f"the following arguments are required: {', '.join(f'--{name}' for name in missing)}"
+        )
+    return _fill(given)
+
+
+def _prune(given: argparse.Namespace) -> int:
+    with command.loading():
+        from activesam_ros.prompts.cache import disk_limit, prompt_folder, prune_prompts
+
+    folder = given.prompt_cache.expanduser() if given.prompt_cache else prompt_folder()
+    use = prune_prompts(folder, disk_limit() if given.prune < 0 else given.prune * 1_000_000)
+    print(f"folder       {folder}")
+    print(f"removed      {use.removed} prompts")
+    print(f"left         {use.prompts} prompts, {use.size / 1e6:.1f} MB")
+    return command.DONE
 
 
 def _fill(given: argparse.Namespace) -> int:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import threading
+from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, overload
 
@@ -12,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from activesam_ros.errors import SettingsError
 from activesam_ros.system.files import cache_folder, write_atomically
 
 if TYPE_CHECKING:
@@ -22,6 +26,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FORMAT = "1"
+
+MEMORY_LIMIT = 16_000_000
+"""Most bytes of embeddings in memory; those unused for longest are read from disk, or encoded, again."""
+
+DISK_LIMIT = 512_000_000
+"""Most bytes that a prompt cache takes on disk unless the environment says otherwise."""
+
+DISK_LIMIT_VARIABLE = "ACTIVESAM_PROMPT_CACHE_MB"
+
+# Of the objects around the numbers of an embedding.
+_OVERHEAD = 2_000
+# What is left of a full cache, so that not each further prompt has it searched.
+_KEPT = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +52,52 @@ class PromptEmbedding:
 
     tokens: torch.Tensor
     pooled: torch.Tensor
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory."""
+        return int(self.tokens.nbytes + self.pooled.nbytes) + _OVERHEAD
+
+
+@dataclass(frozen=True)
+class DiskUse:
+    """What is on disk: number of prompts, their bytes, and how many were removed."""
+
+    prompts: int
+    size: int
+    removed: int
+
+
+def disk_limit() -> int:
+    """Return the most bytes that a prompt cache may take on disk: $ACTIVESAM_PROMPT_CACHE_MB, or `DISK_LIMIT`.
+
+    Raises:
+        SettingsError: the variable is not a number of megabytes.
+    """
+    text = os.environ.get(DISK_LIMIT_VARIABLE, "")
+    if not text:
+        return DISK_LIMIT
+    if not text.isdecimal():
+        raise SettingsError(f"{DISK_LIMIT_VARIABLE} is {text!r}; expected whole megabytes, such as 512")
+    return int(text) * 1_000_000
+
+
+def prune_prompts(folder: Path, limit: int) -> DiskUse:
+    """Remove prompts of all text encoders from a cache, those unused for longest first, down to `limit` bytes."""
+    found = []
+    for path in folder.glob("*/*.safetensors"):
+        with suppress(OSError):  # another process has removed it
+            stat = path.stat()
+            found.append((stat.st_mtime_ns, _on_disk(stat), path))
+    found.sort()
+    size, removed = sum(one for _, one, _ in found), 0
+    for _, one, path in found:
+        if size <= limit:
+            break
+        with suppress(OSError):  # a folder that cannot be written keeps its prompts
+            path.unlink(missing_ok=True)
+            size, removed = size - one, removed + 1
+    return DiskUse(len(found) - removed, size, removed)
 
 
 @overload
@@ -54,6 +117,8 @@ def fingerprint_memo(folder: Path) -> Path:
 class PromptCache:
     """Remember the embeddings of one text encoder; safe for several threads and processes.
 
+    Memory and disk are bounded, by `MEMORY_LIMIT` and `disk_limit`: what was unused for longest goes first.
+
     On disk each prompt is a safetensors file of its own, written atomically: a crash loses at most the prompt that
     was being written. A truncated, foreign or stale file is ignored with a warning and overwritten.
     """
@@ -65,11 +130,19 @@ class PromptCache:
             fingerprint: of the text encoder.
             shape: length of a token feature and of a pooled embedding.
             folder: the files go into its subfolder `fingerprint`; None: memory only.
+
+        Raises:
+            SettingsError: the limit in the environment is no number.
         """
         self._fingerprint = fingerprint
         self._shape = shape
+        self._root = folder
         self._folder = None if folder is None else folder / fingerprint
-        self._memory: dict[str, PromptEmbedding] = {}
+        self._limit = disk_limit()
+        # In the order of use; and bytes on disk, as far as they are known.
+        self._memory: OrderedDict[str, PromptEmbedding] = OrderedDict()
+        self._in_memory = 0
+        self._on_disk: int | None = None
         self._lock = threading.Lock()
         self._writable = True
         self._warned = False
@@ -85,11 +158,18 @@ class PromptCache:
         """Return the embedding of a prompt on the CPU, or None if it is not known."""
         with self._lock:
             found = self._memory.get(prompt)
-        if found is None and self._folder is not None:
-            found = self._read(_file(self._folder, prompt), prompt)
             if found is not None:
-                with self._lock:
-                    self._memory[prompt] = found
+                self._memory.move_to_end(prompt)
+        if self._folder is None:
+            return found
+        path = _file(self._folder, prompt)
+        if found is None:
+            found = self._read(path, prompt)
+            if found is not None:
+                self._remember(prompt, found)
+        if found is not None:
+            with suppress(OSError):  # its time says when it was used last
+                os.utime(path)
         return found
 
     def put(self, prompt: str, embedding: PromptEmbedding) -> None:
@@ -97,16 +177,17 @@ class PromptCache:
         embedding = PromptEmbedding(
             embedding.tokens.detach().to("cpu", copy=True), embedding.pooled.detach().to("cpu", copy=True)
         )
-        with self._lock:
-            self._memory[prompt] = embedding
-        if self._folder is None or not self._writable:
+        self._remember(prompt, embedding)
+        if self._root is None or self._folder is None or not self._writable:
             return
+        path = _file(self._folder, prompt)
         content = save(
             {"tokens": embedding.tokens.contiguous(), "pooled": embedding.pooled.contiguous()},
             metadata=self._metadata(prompt),
         )
         try:
-            write_atomically(_file(self._folder, prompt), content)
+            write_atomically(path, content)
+            self._bound(self._root, path)
         except OSError as error:
             self._writable = False
             logger.warning(
@@ -114,6 +195,24 @@ class PromptCache:
                 self._folder,
                 error,
             )
+
+    def _remember(self, prompt: str, embedding: PromptEmbedding) -> None:
+        with self._lock:
+            before = self._memory.pop(prompt, None)
+            self._memory[prompt] = embedding
+            self._in_memory += embedding.size - (before.size if before else 0)
+            while self._in_memory > MEMORY_LIMIT and len(self._memory) > 1:
+                self._in_memory -= self._memory.popitem(last=False)[1].size
+
+    def _bound(self, root: Path, written: Path) -> None:
+        """Keep the cache on disk within its limit; what other processes write is found when it seems full."""
+        with self._lock:
+            if self._on_disk is None:
+                self._on_disk = prune_prompts(root, self._limit).size
+            else:
+                self._on_disk += _on_disk(written.stat())
+            if self._on_disk > self._limit:
+                self._on_disk = prune_prompts(root, int(_KEPT * self._limit)).size
 
     def _metadata(self, prompt: str) -> dict[str, str]:
         return {"format": FORMAT, "phrase": prompt, "text_encoder": self._fingerprint}
@@ -147,6 +246,11 @@ class PromptCache:
             raise ValueError("it is empty or holds numbers that are not finite")
         if found.tokens.dtype is not torch.float32 or found.pooled.dtype is not torch.float32:
             raise ValueError("it is not float32")
+
+
+def _on_disk(stat: os.stat_result) -> int:
+    """Return the bytes of a file's blocks; small files take a whole one."""
+    return 512 * stat.st_blocks
 
 
 def _file(folder: Path, prompt: str) -> Path:

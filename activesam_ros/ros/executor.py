@@ -98,6 +98,8 @@ def answer_every_call(node: Node, failed: Callable[[str], None]) -> None:
 def _answering(service: Service, serve: Callable[..., Any], failed: Callable[[str], None]) -> Any:
     async def answer(request: Any, response: Any) -> Any:
         try:
+            if not getattr(request, "type_hash", "").isprintable():
+                raise ValueError("a type hash is letters and digits")  # rcl would print it as it is
             return await await_or_execute(serve, request, response)
         except Exception as error:
             failed(f"{_title(service)} failed: {located(error)}")

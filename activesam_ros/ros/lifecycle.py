@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rclpy.impl.rcutils_logger import RcutilsLogger
 
 _SLICE_SECONDS = 0.1
+_TRANSITIONS = ("configure", "activate", "deactivate", "cleanup", "shutdown")
 
 
 class Stage(StrEnum):
@@ -191,6 +192,13 @@ def _answering(
     node: LifecycleNode, change: Callable[[ChangeState.Request, ChangeState.Response], ChangeState.Response]
 ) -> Callable[[ChangeState.Request, ChangeState.Response], ChangeState.Response]:
     def answer(request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+        label = request.transition.label
+        if label and label not in _TRANSITIONS:  # rcl would print it as it is
+            node.get_logger().error(
+                f"there is no transition {label!r}; expected one of {', '.join(_TRANSITIONS)}"
+            )
+            response.success = False
+            return response
         try:
             return change(request, response)
         except rclpy_implementation.RCLError:  # Jazzy

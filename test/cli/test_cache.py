@@ -157,3 +157,21 @@ def test_a_disk_that_fills_up_is_no_success(capsys, cache, monkeypatch):
     monkeypatch.setattr("activesam_ros.prompts.cache.write_atomically", full)
     code, _, err = run(capsys, "--model", "toytown", "--vocabulary", WORDS, "--prompt-cache", cache)
     assert code == 2 and "did not keep" in err
+
+
+def test_pruning_removes_prompts_and_encodes_nothing(capsys, cache):
+    fill(capsys, cache, WORDS)
+    code, out, _ = run(capsys, "--prune", "--prompt-cache", cache)
+    assert code == 0 and "removed      0 prompts" in out
+    code, out, _ = run(capsys, "--prune", "0", "--prompt-cache", cache)
+    assert code == 0 and "left         0 prompts, 0.0 MB" in out and not list(cache.rglob("*.safetensors"))
+    assert "expected whole megabytes" in run_refused(capsys, "--prune", "some")
+    assert "leave out" in run_refused(capsys, "--prune", "--model", "toytown")
+    assert "required: --vocabulary" in run_refused(capsys, "--model", "toytown")
+
+
+def run_refused(capsys, *arguments) -> str:
+    with pytest.raises(SystemExit) as ended:
+        run(capsys, *arguments)
+    assert ended.value.code == 2
+    return capsys.readouterr().err

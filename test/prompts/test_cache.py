@@ -10,7 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from activesam_ros.prompts.cache import PromptCache, PromptEmbedding
+from activesam_ros.errors import SettingsError
+from activesam_ros.prompts import cache as module
+from activesam_ros.prompts.cache import PromptCache, PromptEmbedding, disk_limit
 
 SHAPE = (4, 3)
 
@@ -203,3 +205,43 @@ def test_killing_a_writer_loses_at_most_that_write(tmp_path, caplog):
     for count, entry in enumerate(found):
         assert entry is None or ((entry.tokens == count).all() and (entry.pooled == count).all())
     assert not caplog.records
+
+
+def test_memory_is_bounded_and_keeps_what_was_used_last(monkeypatch):
+    monkeypatch.setattr(module, "MEMORY_LIMIT", 3 * embedding().size)
+    cache = PromptCache("f", SHAPE, None)
+    for prompt in ("car", "bus", "road"):
+        cache.put(prompt, embedding())
+    cache.put("car", embedding(1))
+    cache.get("bus")
+    cache.put("sky", embedding())
+    assert [prompt for prompt in ("car", "bus", "road", "sky") if cache.get(prompt)] == ["car", "bus", "sky"]
+
+
+def test_the_disk_is_bounded_and_what_was_unused_for_longest_goes_first(tmp_path, monkeypatch):
+    one = PromptCache("f", SHAPE, tmp_path)
+    for number in range(20):
+        one.put(f"thing {number}", embedding())
+        os.utime(module._file(tmp_path / "f", f"thing {number}"), (number, number))
+    one.get("thing 0")
+    size = module.prune_prompts(tmp_path, 10**9).size // 20
+    monkeypatch.setattr(module, "disk_limit", lambda: 20 * size)
+    other = PromptCache("g", SHAPE, tmp_path)
+    for number in range(100):
+        other.put(f"new {number}", embedding())
+        assert len(list(tmp_path.rglob("*.safetensors"))) <= 20
+        if number == 0:  # down to the limit
+            assert PromptCache("f", SHAPE, tmp_path).get("thing 1") is None
+            assert PromptCache("f", SHAPE, tmp_path).get("thing 0") is not None
+    assert PromptCache("g", SHAPE, tmp_path).get("new 99") is not None
+    use = module.prune_prompts(tmp_path, 0)
+    assert (use.prompts, use.size) == (0, 0) and 18 <= use.removed <= 20
+
+
+def test_the_limit_comes_from_the_environment(monkeypatch):
+    assert disk_limit() == 512_000_000
+    monkeypatch.setenv("ACTIVESAM_PROMPT_CACHE_MB", "7")
+    assert disk_limit() == 7_000_000
+    monkeypatch.setenv("ACTIVESAM_PROMPT_CACHE_MB", "a lot")
+    with pytest.raises(SettingsError, match="whole megabytes"):
+        disk_limit()
