@@ -20,7 +20,7 @@ from activesam_ros.vocabulary import (
     check_size,
     parse_class,
 )
-from activesam_ros.vocabulary.canonical import match_key
+from activesam_ros.vocabulary.canonical import display_name, match_key
 from activesam_ros.vocabulary.files import VocabularyFile, load_vocabulary_file
 
 Value = bool | int | float | str | tuple[str, ...]
@@ -419,6 +419,6 @@ def _values_of(file: VocabularyFile) -> dict[str, Value]:
 def _texts_of(file: VocabularyFile) -> tuple[str, ...]:
     """Return the classes as `vocabulary` shows them: with their aliases if the first of them is the name."""
     return tuple(
-        ", ".join(entry.prompts) if entry.prompts[:1] == (entry.name,) else entry.name
+        ", ".join(entry.prompts) if [*map(display_name, entry.prompts[:1])] == [entry.name] else entry.name
         for entry in file.classes
     )

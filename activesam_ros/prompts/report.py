@@ -10,7 +10,7 @@ from itertools import islice, repeat
 from typing import TYPE_CHECKING
 
 from activesam_ros.settings import SegmenterSettings
-from activesam_ros.vocabulary.canonical import canonical_name
+from activesam_ros.vocabulary.canonical import AS_WRITTEN, canonical_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -205,8 +205,7 @@ def _rows(report: VocabularyReport) -> list[list[str]]:
     for entry in report.classes:
         head = [str(entry.class_id), "#{:02x}{:02x}{:02x}".format(*entry.colour), entry.name]
         for prompt in entry.prompts:
-            written = "" if prompt.canonical == prompt.prompt else f" (for {prompt.prompt})"
-            row = [*head, prompt.canonical + written, _items(prompt.hypernyms)]
+            row = [*head, prompt.canonical + _origin(prompt), _items(prompt.hypernyms)]
             if report.model:
                 long = _too_long(prompt.tokens, report.context_length)
                 row.append(f"{prompt.tokens} > {report.context_length}" if long else str(prompt.tokens))
@@ -216,6 +215,12 @@ def _rows(report: VocabularyReport) -> list[list[str]]:
             rows.append(row)
             head = ["", "", ""]
     return rows
+
+
+def _origin(prompt: PromptReport) -> str:
+    if prompt.prompt.startswith(AS_WRITTEN):
+        return " (as written)"
+    return "" if prompt.canonical == prompt.prompt else f" (for {prompt.prompt})"
 
 
 def _items(items: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import yaml
 
 from activesam_ros.errors import SettingsError, VocabularyError
 from activesam_ros.settings import BOUNDS
-from activesam_ros.vocabulary.canonical import canonical_name, match_key
+from activesam_ros.vocabulary.canonical import canonical_name, control_character, display_name, match_key
 from activesam_ros.vocabulary.vocabulary import ClassSpec, parse_class
 
 if TYPE_CHECKING:
@@ -138,8 +138,9 @@ def _class(node: yaml.Node) -> _Located:
     fields = _fields(node, "a class", _CLASS_KEYS)
     if "name" not in fields:
         _refuse(node, "the class has no name; expected {name: ..., prompts: [...]}")
-    name = _single(fields["name"], "name")
-    prompts = _prompts(fields["prompts"]) if "prompts" in fields else (name,)
+    prompt = _single(fields["name"], "name")
+    name = display_name(prompt)
+    prompts = _prompts(fields["prompts"]) if "prompts" in fields else (prompt,)
     colour = _colour(fields["colour"]) if "colour" in fields else None
     return _Located(ClassSpec(name, prompts, colour), _line(node))
 
@@ -241,6 +242,7 @@ def _prose(node: yaml.Node | None, what: str) -> str:
 def _single(node: yaml.Node, what: str) -> str:
     """Read one name or prompt with tidy spaces."""
     single = _prose(node, what)
+    _refuse_control(_string(node, what), _line(node))
     if not single:
         _refuse(node, f"{what} is blank; expected a word or a short phrase")
     if "," in single:
@@ -298,6 +300,7 @@ def _parse_located(text: str, line: int) -> _Located:
     """Parse `"car, automobile"`; raise FormatError if a name or alias is blank or has no letter or digit."""
     if not text.strip(" \t\r\n,"):
         raise FormatError(line, "the class has a blank name; give it a name or remove it")
+    _refuse_control(text, line)
     spec = parse_class(text)
     for prompt in spec.prompts:
         if not prompt:
@@ -310,6 +313,13 @@ def _check_prompt(prompt: str, line: int) -> None:
     """Raise FormatError for a prompt without a letter or digit."""
     if not match_key(prompt):
         raise FormatError(line, f"{prompt!r} has no letter or digit; expected a word or a short phrase")
+
+
+def _refuse_control(text: str, line: int) -> None:
+    """Raise FormatError for a control character, some of which would count for spaces."""
+    control = control_character(text)
+    if control:
+        raise FormatError(line, f"{text!r} has the control character {control}; remove it")
 
 
 def _refuse_same_names(classes: Sequence[_Located]) -> None:

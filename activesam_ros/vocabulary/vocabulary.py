@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
-from unicodedata import category
 
 import numpy as np
 
 from activesam_ros.errors import VocabularyError
-from activesam_ros.vocabulary.canonical import canonical_name, match_key
+from activesam_ros.vocabulary.canonical import canonical_name, control_character, display_name, match_key
 from activesam_ros.vocabulary.palette import Colour, class_colours
 
 SMALL_IDS = 255
@@ -32,7 +31,7 @@ class ClassSpec:
 
     Attributes:
         name: display name, by which ids, matching and legends go.
-        prompts: what the model is prompted with; empty: the name.
+        prompts: what the model is prompted with; empty: the name. One that begins with "=" is asked for as written.
         colour: red, green, blue, 0 to 255; None: chosen from the palette.
         members: display names of the classes that a group unites; empty for a plain class.
     """
@@ -78,7 +77,7 @@ class Vocabulary:
 
         Args:
             names: one string a class; commas separate aliases, the first of which names the class
-                (`"car, automobile"`).
+                (`"car, automobile"`); "=" before one asks for it as written (`"=mouse"`), not for what replaces it.
             background: name of the class that pixels without a clear winner become; None: they stay unlabelled.
 
         Raises:
@@ -180,7 +179,7 @@ class Vocabulary:
 def parse_class(text: str) -> ClassSpec:
     """Parse `"car, automobile"`: commas separate aliases, the first of which names the class."""
     prompts = tuple(" ".join(prompt.split()) for prompt in text.split(","))
-    return ClassSpec(prompts[0], prompts)
+    return ClassSpec(display_name(prompts[0]), prompts)
 
 
 def check_size(vocabulary: Vocabulary) -> None:
@@ -218,7 +217,7 @@ def _are_specs(classes: Sequence[str] | Sequence[ClassSpec]) -> TypeGuard[Sequen
 
 
 def _with_prompts(spec: ClassSpec) -> ClassSpec:
-    return spec if spec.prompts else replace(spec, prompts=(spec.name,))
+    return replace(spec, name=display_name(spec.name), prompts=spec.prompts or (spec.name,))
 
 
 def _parse_all(names: object) -> list[ClassSpec]:
@@ -230,6 +229,7 @@ def _parse_all(names: object) -> list[ClassSpec]:
     for index, text in enumerate(names):
         if not isinstance(text, str):
             raise VocabularyError(f"class {index} is {text!r}; expected a name (a string)")
+        _refuse_control(index, text)  # before spaces are tidied, for which some of them count
         specs.append(parse_class(text))
     return specs
 
@@ -254,18 +254,19 @@ def _check_prompts(index: int, spec: ClassSpec) -> None:
             raise VocabularyError(
                 f"class {index} has a name of {len(prompt)} characters; expected at most {MAX_LENGTH}"
             )
-        unfit = next((one for one in prompt if category(one) in ("Cc", "Cs")), None)
-        if unfit is not None:
-            raise VocabularyError(
-                f"class {index} ({prompt!r}) contains {unfit!r}, which is no character of a text; remove it"
-            )
-    for prompt in (spec.name, *spec.prompts):
+        _refuse_control(index, prompt)
         if not match_key(prompt):
             what = f"the alias {prompt!r}" if prompt.strip() else "a blank alias"
             raise VocabularyError(
                 f"class {index} ({', '.join(spec.prompts)!r}) has {what} without a letter or digit; remove the stray "
                 "comma or name it"
             )
+
+
+def _refuse_control(index: int, text: str) -> None:
+    control = control_character(text)
+    if control:
+        raise VocabularyError(f"class {index} has the control character {control} in {text!r}; remove it")
 
 
 def _refuse_duplicates(specs: Sequence[ClassSpec]) -> None:

@@ -162,3 +162,11 @@ def test_wide_tables_wrap_at_spaces():
 def test_a_word_longer_than_the_table_is_broken():
     lines = align(["x"], [["w" * 250]], width=WIDTH)
     assert "".join(lines[1:]) == "w" * 250
+
+
+def test_a_prompt_that_is_asked_for_as_written_says_so():
+    classes = (ClassSpec("mouse", ("=mouse", "mouse")),)
+    report = report_of(VocabularyFile("v.yaml", Path("v.yaml"), classes), lookup)
+    assert [prompt.canonical for prompt in report.classes[0].prompts] == ["mouse", "computer mouse"]
+    rows = to_text(report).splitlines()
+    assert " mouse (as written) " in rows[4] and " computer mouse (for mouse) " in rows[5]

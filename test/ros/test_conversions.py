@@ -62,7 +62,7 @@ def bridge(request, monkeypatch):
 def image(encoding: str, height: int = 6, width: int = 8, padding: int = 0) -> Image:
     size = BRIDGED_ENCODINGS.get(encoding, 8)
     step = width * size + padding
-    rows = height * 3 // 2 if encoding.startswith("nv") else height
+    rows = {"nv12": height * 3 // 2, "nv21": height * 3 // 2, "nv24": height * 3}.get(encoding, height)
     data = np.random.default_rng(0).integers(0, 256, rows * step, np.uint8)
     return Image(
         height=height, width=width, encoding=encoding, step=step, data=array.array("B", data.tobytes())
