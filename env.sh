@@ -62,28 +62,45 @@ _activesam_source_ros() { # FOLDER: source the ROS installation unless that has 
     esac
 }
 
+_activesam_carry_images() { # have Fast DDS carry camera images, unless the user chose a transport or middleware
+    _activesam_transport="$_activesam_root/config/fastdds.xml"
+    # Ours, of an earlier time: the other distribution may read the other variable.
+    [ "${FASTDDS_DEFAULT_PROFILES_FILE:-}" != "$_activesam_transport" ] || unset FASTDDS_DEFAULT_PROFILES_FILE
+    [ "${FASTRTPS_DEFAULT_PROFILES_FILE:-}" != "$_activesam_transport" ] || unset FASTRTPS_DEFAULT_PROFILES_FILE
+    case "${RMW_IMPLEMENTATION:-rmw_fastrtps_cpp}" in
+        rmw_fastrtps*) ;;
+        *) return 0 ;;
+    esac
+    if [ -n "${FASTDDS_BUILTIN_TRANSPORTS:-}${FASTDDS_DEFAULT_PROFILES_FILE:-}" ] ||
+        [ -n "${FASTRTPS_DEFAULT_PROFILES_FILE:-}" ]; then
+        return 0
+    fi
+    # Fast DDS 2, of Jazzy, calls itself fastrtps, and so does the variable that it reads.
+    _activesam_old="${AMENT_PREFIX_PATH:-}:"
+    while [ -n "$_activesam_old" ]; do
+        if [ -d "${_activesam_old%%:*}/share/fastrtps" ]; then
+            export FASTRTPS_DEFAULT_PROFILES_FILE="$_activesam_transport"
+            return 0
+        fi
+        _activesam_old="${_activesam_old#*:}"
+    done
+    export FASTDDS_DEFAULT_PROFILES_FILE="$_activesam_transport"
+}
+
 _activesam_enter() {
     if [ ! -f "$_activesam_root/.build/environment.sh" ]; then
         echo "env.sh: this clone is not set up yet; run: make -C $_activesam_root setup" >&2
         return 1
     fi
     . "$_activesam_root/.build/environment.sh" || return 1
-    # Fast DDS's default transport silently loses best-effort images above about 0.5 MB. A user's own choice of
-    # transport, profile or middleware stays.
-    case "${RMW_IMPLEMENTATION:-rmw_fastrtps_cpp}" in
-        rmw_fastrtps*)
-            if [ -z "${FASTDDS_BUILTIN_TRANSPORTS:-}${FASTDDS_DEFAULT_PROFILES_FILE:-}" ] &&
-                [ -z "${FASTRTPS_DEFAULT_PROFILES_FILE:-}" ]; then
-                export FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA
-            fi
-            ;;
-    esac
+    _activesam_carry_images
 }
 
 _activesam_status=0
 _activesam_enter || _activesam_status=$?
 unset -f _activesam_prepend _activesam_activate _activesam_refuse_ros _activesam_source_ros _activesam_enter
-unset _activesam_root _activesam_setup
+unset -f _activesam_carry_images
+unset _activesam_root _activesam_setup _activesam_transport _activesam_old
 if [ "$_activesam_status" -ne 0 ]; then
     unset _activesam_status ACTIVESAM_PROFILE
     return 1

@@ -81,14 +81,14 @@ def own_cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def default_transports():
-    """Has the tests, and the processes that they start, use Fast DDS's default transports.
+def transport():
+    """Has the tests, and the processes that they start, use the transport that env.sh chooses."""
+    from activesam_ros.ros.transport import TRANSPORT_CHOICES, Transport, transport_profile
 
-    With LARGE_DATA, which env.sh chooses for camera images, Fast DDS now and then never connects two processes.
-    """
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("FASTDDS_BUILTIN_TRANSPORTS", raising=False)
-        # With LOCALHOST, rmw_fastrtps replaces the transports that a test chooses.
+        for name in TRANSPORT_CHOICES:
+            patch.delenv(name, raising=False)
+        patch.setenv(Transport(os.environ).profile_variable, str(transport_profile()))
         patch.delenv("ROS_AUTOMATIC_DISCOVERY_RANGE", raising=False)
         yield
 

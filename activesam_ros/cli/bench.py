@@ -26,7 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(prog="activesam-bench", description="Benchmarks.")
     benchmarks = parser.add_subparsers(required=True, metavar="NAME")
-    for add in (_add_vocabulary, _add_soak, _add_cameras, _add_overhead, _add_work, _add_speed, _add_video):
+    for add in (
+        *(_add_vocabulary, _add_soak, _add_cameras, _add_overhead),
+        *(_add_transport, _add_work, _add_speed, _add_video),
+    ):
         add(benchmarks)
     return command.run(parser, lambda given: given.measure(given), arguments)
 
@@ -342,6 +345,52 @@ def _overhead(given: argparse.Namespace) -> int:
     )
     found = measure_overhead(options, given.log)
     return _finish(given, to_markdown(found), asdict(found))
+
+
+def _add_transport(benchmarks: Any) -> None:
+    transport = benchmarks.add_parser(
+        "transport",
+        help="which images a DDS transport carries, and whether processes always meet",
+        description="Sends best-effort images from process to process, without the node, and starts publishers again "
+        "and again; with Fast DDS's default transports, the profile that comes with the package, and LARGE_DATA.",
+    )
+    transport.add_argument(
+        "--transports", type=_transports, help="of default, profile, LARGE_DATA (default: all)"
+    )
+    transport.add_argument("--images", type=whole_number(1), default=10, help="of each size (default: 10)")
+    transport.add_argument(
+        "--starts", type=whole_number(0), default=20, help="for each kind of end (default: 20)"
+    )
+    transport.add_argument(
+        "--start-size", type=image_size, default=(640, 480), help="of the images there (default: 640x480)"
+    )
+    command.add_json(transport)
+    transport.set_defaults(measure=lambda given: _with_ros(_transport, given))
+
+
+def _transports(text: str) -> tuple[str, ...]:
+    from activesam_ros.benchmarks.transport import TRANSPORTS
+
+    names = command.names(text)
+    for name in names:
+        if name not in TRANSPORTS:
+            raise argparse.ArgumentTypeError(f"{name!r}; expected {', '.join(TRANSPORTS)}")
+    return names
+
+
+def _transport(given: argparse.Namespace) -> int:
+    from activesam_ros.benchmarks import transport
+
+    options = transport.TransportOptions(
+        given.transports or transport.TRANSPORTS,
+        images=given.images,
+        starts=given.starts,
+        start_size=given.start_size,
+    )
+    found = transport.measure_transports(options, command.say)
+    return _finish(
+        given, transport.to_markdown(options, found), {"transports": [asdict(one) for one in found]}
+    )
 
 
 # What several have.

@@ -23,7 +23,6 @@ from activesam_ros.launching.arguments import (
     Argument,
     node_parameters,
     require_file,
-    transport_is_chosen,
     value,
     with_home,
 )
@@ -38,6 +37,7 @@ from activesam_ros.launching.cameras import (
     require_installed,
     require_told_apart,
 )
+from activesam_ros.ros.transport import Transport, transport_profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -80,10 +80,11 @@ def declared(arguments: Iterable[Argument]) -> list[DeclareLaunchArgument]:
 
 def carry_images() -> list[SetEnvironmentVariable]:
     """Set the transport for all that is launched, unless the user has chosen one."""
-    if transport_is_chosen(os.environ):
+    transport, profile = Transport(os.environ), transport_profile()
+    if transport.is_chosen or profile is None:
         return []
-    # Fast DDS's default transport loses best-effort images above about 0.5 MB silently.
-    return [SetEnvironmentVariable("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")]
+    # Fast DDS's default transports lose best-effort images above about 0.5 MB silently.
+    return [SetEnvironmentVariable(transport.profile_variable, str(profile))]
 
 
 def segmenting_node(given: Mapping[str, str], sources: Sequence[Source]) -> Node:

@@ -17,13 +17,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TRANSPORT_CHOICES = (
-    "FASTDDS_BUILTIN_TRANSPORTS",
-    "FASTDDS_DEFAULT_PROFILES_FILE",
-    "FASTRTPS_DEFAULT_PROFILES_FILE",
-)
-"""Environment variables that choose a transport of Fast DDS."""
-
 _EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", list: "a list"}
 
 
@@ -158,13 +151,6 @@ def require_one_camera(launch_file: str, params_file: str) -> None:
             f"params_file:={params_file} names cameras, but {launch_file} has one camera, without a name; remove "
             "the parameter cameras from the file"
         )
-
-
-def transport_is_chosen(environment: Mapping[str, str]) -> bool:
-    """Return whether the user chose a transport, a profile file, or a middleware that is not Fast DDS."""
-    if not (environment.get("RMW_IMPLEMENTATION") or "rmw_fastrtps_cpp").startswith("rmw_fastrtps"):
-        return True
-    return any(environment.get(name) for name in TRANSPORT_CHOICES)
 
 
 def _classes(text: str) -> list[str]:

@@ -130,7 +130,9 @@ class Diagnostics:
             quality=profile_text(camera.image.profile),
             preview_only=demand is Demand.PREVIEW,
             silent=silent,
-            silence=silence(camera.image, publishers, published_images(node)) if silent else None,
+            silence=silence(camera.image, publishers, published_images(node), node.transport)
+            if silent
+            else None,
             incompatible=incompatible(camera.image, publishers),
             max_rate=policy.max_rate,
             counts=counts,

@@ -23,7 +23,7 @@ from activesam_ros.ros.live_parameters import DESCRIBED_TYPES, LiveParameters
 from activesam_ros.ros.logs import LIBRARY_LOGGER, ErrorLog, RosLogHandler
 from activesam_ros.ros.publishers import LabelInfoPublisher
 from activesam_ros.ros.segment_service import CallQueue, SegmentService
-from activesam_ros.ros.troubleshooting import transport_warning
+from activesam_ros.ros.transport import Transport, mapped_files
 from activesam_ros.ros.worker import Worker
 from activesam_ros.system.memory import release_memory
 
@@ -97,7 +97,8 @@ class ActiveSamNode(ManagedNode):
         self._log_handler = RosLogHandler(self.get_logger())
         logging.getLogger(LIBRARY_LOGGER).addHandler(self._log_handler)
         logging.getLogger(LIBRARY_LOGGER).setLevel(logging.INFO)
-        warning = transport_warning(os.environ, get_rmw_implementation_identifier())
+        self.transport = Transport(os.environ, get_rmw_implementation_identifier())
+        warning = self.transport.warning(mapped_files())
         if warning:
             self.get_logger().warning(warning)
 

@@ -24,13 +24,17 @@ if TYPE_CHECKING:
     from rclpy.node import Node
     from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+    from activesam_ros.ros.transport import Transport
+
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 
 _TRANSPORTS = {IMAGE: "raw", COMPRESSED_IMAGE: "compressed"}
 _SUFFIX = "/compressed"
 _NAMED = 5
-_PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+# What only this package's node publishes, and what tells the names of a label image beside it.
+_OURS = {"activesam_ros/msg/ActiveClasses", "activesam_ros/msg/Vocabulary"}
+_NAMES = "vision_msgs/msg/LabelInfo"
 
 
 @dataclass(frozen=True)
@@ -78,36 +82,58 @@ def incompatible(image: ImageInput, publishers: Sequence[TopicEndpointInfo]) -> 
     )
 
 
-def silence(image: ImageInput, publishers: Sequence[TopicEndpointInfo], elsewhere: Mapping[str, str]) -> str:
+def silence(
+    image: ImageInput,
+    publishers: Sequence[TopicEndpointInfo],
+    elsewhere: Mapping[str, str],
+    transport: Transport,
+) -> str:
     """Explain why no image has arrived for too long.
 
     Args:
         image: the subscription.
         publishers: as for `incompatible`.
         elsewhere: type of every image topic that somebody else publishes, see `published_images`.
+        transport: of this process, which may be the reason.
     """
     topic = image.topic
     unfit = incompatible(image, publishers)
     if any(one.topic_type == image.type for one in publishers):
         return unfit or (
             f"no image comes on {topic}, although its publisher and its quality of service fit: it may be paused, or "
-            "its images are lost on the way, which Fast DDS does with large ones unless "
-            "FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA is set for the camera and for this node"
+            f"{transport.why_lost()}"
         )
     if publishers:
         return _wrong_type(image, publishers[0], elsewhere)
-    return f"nobody publishes {topic}: {_instead(image, elsewhere)}"
+    said = f"nobody publishes {topic}: {_instead(image, elsewhere)}"
+    return f"{said}, {transport.why_unseen()}" if not elsewhere or transport.is_large_data else said
 
 
 def published_images(node: Node) -> dict[str, str]:
-    """Return the type of every image topic that another node publishes, by name."""
-    own = node.get_fully_qualified_name() + "/"
-    return {
-        name: kind
-        for name, kinds in node.get_topic_names_and_types()
-        for kind in kinds
-        if kind in _TRANSPORTS and not name.startswith(own) and node.count_publishers(name)
-    }
+    """Return the type of every image topic that may come from a camera, by name.
+
+    What this node or another segmenter publishes is none: images of a node that has this package's messages, and label
+    images, whose node publishes their names beside them.
+    """
+    topics = node.get_topic_names_and_types()
+    segmenters, labelled = {node.get_fully_qualified_name()}, set()
+    for name, kinds in topics:
+        if not _OURS.isdisjoint(kinds):
+            segmenters |= _publishers(node, name)
+        elif _NAMES in kinds:
+            labelled |= {(owner, posixpath.dirname(name)) for owner in _publishers(node, name)}
+    found = {}
+    for name, kinds in topics:
+        for kind in _TRANSPORTS.keys() & set(kinds):
+            owners = _publishers(node, name)
+            folder = posixpath.dirname(name)
+            if any(owner not in segmenters and (owner, folder) not in labelled for owner in owners):
+                found[name] = kind
+    return found
+
+
+def _publishers(node: Node, topic: str) -> set[str]:
+    return {_owner(one) for one in node.get_publishers_info_by_topic(topic)}
 
 
 def _remedy(image: ImageInput, offered: QoSProfile) -> str:
@@ -151,10 +177,7 @@ def _instead(image: ImageInput, elsewhere: Mapping[str, str]) -> str:
     if image.transport == "compressed" and elsewhere.get(bare) == IMAGE:
         return f"{bare} is published, so {_start_with('image_transport: raw')}"
     if not elsewhere:
-        return (
-            "no image topic is published at all, so start the camera, or see that it has the same ROS_DOMAIN_ID "
-            "and the same kind of discovery"
-        )
+        return "no image topic is published at all, so start the camera"
     near = sorted(elsewhere, key=lambda name: (-SequenceMatcher(None, topic, name).ratio(), name))
     named = ", ".join(f"{name} ({_TRANSPORTS[elsewhere[name]]})" for name in near[:_NAMED])
     more = f" and {len(near) - _NAMED} more" if len(near) > _NAMED else ""
@@ -172,30 +195,3 @@ def _owner(publisher: TopicEndpointInfo) -> str:
     if not publisher.node_name or publisher.node_name.startswith("_"):
         return "an unknown node"
     return posixpath.join(publisher.node_namespace or "/", publisher.node_name)
-
-
-def transport_warning(environment: Mapping[str, str], middleware: str) -> str | None:
-    """Warn of a DDS transport that loses camera images silently; None if nothing is known to be wrong.
-
-    Fast DDS's default transport loses best-effort images above about 0.5 MB. LARGE_DATA carries them, but
-    rmw_fastrtps replaces it when discovery is limited to this machine.
-
-    Args:
-        environment: the process's environment variables.
-        middleware: name of the middleware in use, such as "rmw_fastrtps_cpp".
-    """
-    if not middleware.startswith("rmw_fastrtps") or any(environment.get(name) for name in _PROFILES):
-        return None
-    if not environment.get("FASTDDS_BUILTIN_TRANSPORTS"):
-        return (
-            "best-effort images above about 0.5 MB get lost in Fast DDS's default transport: set "
-            "FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA for this node and for the camera's"
-        )
-    local = environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "").upper() == "LOCALHOST"
-    if local and environment["FASTDDS_BUILTIN_TRANSPORTS"].upper().startswith("LARGE_DATA"):
-        return (
-            "discovery is limited to this machine, which switches FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA off, "
-            "and best-effort images above about 0.5 MB get lost: unset ROS_AUTOMATIC_DISCOVERY_RANGE and "
-            "separate machines by ROS_DOMAIN_ID instead"
-        )
-    return None

@@ -24,6 +24,14 @@ def cache_folder() -> Path:
     return (Path(root) if root.startswith("/") else Path.home() / ".cache") / "activesam_ros"
 
 
+def shipped(relative: Path) -> Path | None:
+    """Find what ships beside the sources, or is installed in `share` of their prefix; None: it is not there."""
+    package = Path(__file__).resolve().parents[1]
+    # How deep packages lie below their prefix differs: lib/python3.12/site-packages, local/lib/..., nothing.
+    installed = [folder / "share" / package.name / relative for folder in package.parents]
+    return next((path for path in [package.parent / relative, *installed] if path.exists()), None)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file as a whole or not at all: readers see the old or the new content, even if this process is killed.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from activesam_ros.errors import VocabularyError
+from activesam_ros.system.files import shipped
 from activesam_ros.vocabulary.formats import FormatError, parse_text, parse_yaml
 from activesam_ros.vocabulary.vocabulary import ClassSpec, Vocabulary
 
@@ -141,11 +142,8 @@ def preset_path(name: str) -> Path:
 
 
 def preset_folder() -> Path | None:
-    """Find `config/vocabularies` beside the sources, or in `share` of the prefix that they are installed in."""
-    package = Path(__file__).resolve().parents[1]
-    # How deep packages lie below their prefix differs: lib/python3.12/site-packages, local/lib/..., nothing.
-    installed = [folder / "share" / package.name / _FOLDER for folder in package.parents]
-    return next((folder for folder in [package.parent / _FOLDER, *installed] if folder.is_dir()), None)
+    """Find the folder of the presets; None: this installation has none."""
+    return shipped(_FOLDER)
 
 
 def _known_presets() -> str:

@@ -5,12 +5,10 @@ from activesam_ros.launching.arguments import (
     LOG_LEVEL,
     NODE_ARGUMENTS,
     RVIZ,
-    TRANSPORT_CHOICES,
     names_cameras,
     node_parameters,
     require_file,
     require_one_camera,
-    transport_is_chosen,
     value,
     with_home,
 )
@@ -140,21 +138,3 @@ def test_cameras_are_refused_where_there_is_one(tmp_path):
     file.write_text("/**: {ros__parameters: {model: toytown}}")
     require_one_camera("demo.launch.py", str(file))
     require_one_camera("demo.launch.py", "")
-
-
-# Transport.
-
-
-@pytest.mark.parametrize(
-    "environment", [{}, {"RMW_IMPLEMENTATION": ""}, {"RMW_IMPLEMENTATION": "rmw_fastrtps_cpp"}]
-)
-def test_fast_dds_without_a_choice_is_left_to_the_launch_files(environment):
-    assert not transport_is_chosen(environment)
-    for name in TRANSPORT_CHOICES:
-        assert transport_is_chosen({**environment, name: "mine"}) and not transport_is_chosen(
-            {**environment, name: ""}
-        )
-
-
-def test_another_middleware_is_a_choice():
-    assert transport_is_chosen({"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"})

@@ -21,8 +21,8 @@ __all__ = ["PATIENCE", "WORDS", "Client", "NodeProcess"]
 
 
 @pytest.fixture(scope="session")
-def dds_environment(default_transports):
-    """A domain of this run's own; its transports carry small images, see test_large_images.py."""
+def dds_environment(transport):
+    """A domain of this run's own."""
     pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
     pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
     with own_domain() as domain, pytest.MonkeyPatch.context() as patch:

@@ -18,6 +18,7 @@ from activesam_ros.ros.logs import ErrorLog
 from activesam_ros.ros.parameters import DEFAULTS, Policy
 from activesam_ros.ros.publishers import Demand
 from activesam_ros.ros.segment_service import CallQueue
+from activesam_ros.ros.transport import Transport
 from activesam_ros.ros.troubleshooting import IMAGE, ImageInput, incompatible
 from activesam_ros.ros.worker import Task
 from activesam_ros.stages.temporal_reuse import StreamMemory
@@ -64,6 +65,7 @@ class Bench(RecordingNode):
             hangs=lambda: False,
         )
         self.well = True
+        self.transport = Transport({}, "rmw_fastrtps_cpp")
         self.diagnostics = Diagnostics(self)
 
     def _camera(self, name):
@@ -89,8 +91,11 @@ class Bench(RecordingNode):
     def get_topic_names_and_types(self):
         return [("/camera/image_raw", [IMAGE])]
 
-    def count_publishers(self, topic):
-        return 1
+    def get_fully_qualified_name(self):
+        return "/front/activesam"
+
+    def get_publishers_info_by_topic(self, topic):
+        return [SimpleNamespace(node_name="driver", node_namespace="/camera")]
 
     def answer(self, name="", seconds=0.1):
         assert self.frames.put(Frame(name, "frame", 0.0)) is None

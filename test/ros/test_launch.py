@@ -2,6 +2,7 @@
 
 import importlib.util
 import signal
+from pathlib import Path
 
 import pytest
 import yaml
@@ -12,8 +13,9 @@ pytest.importorskip("launch_ros", reason="launch_ros is missing; it comes with a
 from launch_ros.actions import PushRosNamespace
 
 from activesam_ros.launching import actions
-from activesam_ros.launching.arguments import NODE_ARGUMENTS, TRANSPORT_CHOICES
+from activesam_ros.launching.arguments import NODE_ARGUMENTS
 from activesam_ros.launching.cameras import Source, sources
+from activesam_ros.ros.transport import TRANSPORT_CHOICES
 from launch import LaunchContext
 
 from .launching import LAUNCH_FILES, launches
@@ -56,7 +58,10 @@ def test_the_transport_is_set_unless_the_user_chose_one(monkeypatch):
     for name in ("RMW_IMPLEMENTATION", *TRANSPORT_CHOICES):
         monkeypatch.delenv(name, raising=False)
     (action,) = actions.carry_images()
-    assert type(action).__name__ == "SetEnvironmentVariable"
+    context = LaunchContext()
+    action.execute(context)
+    (name,) = (name for name in TRANSPORT_CHOICES if context.environment.get(name))
+    assert Path(context.environment[name]).name == "fastdds.xml"
     for name in TRANSPORT_CHOICES:
         with monkeypatch.context() as chosen:
             chosen.setenv(name, "mine")

@@ -9,6 +9,7 @@ import pytest
 
 import activesam_ros
 from activesam_ros.errors import VocabularyError
+from activesam_ros.system import files
 from activesam_ros.vocabulary import ClassSpec
 from activesam_ros.vocabulary import files as vocabulary_file
 from activesam_ros.vocabulary.files import (
@@ -191,9 +192,7 @@ def test_an_installed_package_finds_its_presets(tmp_path, site):
 
 
 def test_an_installation_without_presets_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        vocabulary_file, "__file__", str(tmp_path / "activesam_ros" / "vocabulary" / "files.py")
-    )
+    monkeypatch.setattr(files, "__file__", str(tmp_path / "activesam_ros" / "system" / "files.py"))
     assert preset_names() == ()
     with pytest.raises(VocabularyError, match=r"install the package again"):
         load_vocabulary_file("voc20")
