@@ -36,12 +36,17 @@ class BagMetadata:
     """A `metadata.yaml` of any version.
 
     Attributes:
-        files: names of the storage files.
+        paths: of the storage files, below the folder or, in old versions, beside it.
         topics: by name.
     """
 
-    files: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
     topics: Mapping[str, StatedTopic] = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the storage files."""
+        return tuple(PurePosixPath(one).name for one in self.paths)
 
     def disagreements(self, files: Collection[str], connections: Sequence[Connection]) -> list[str]:
         """Say in a few words each where the recording's files and their connections say otherwise."""
@@ -90,9 +95,7 @@ def read_metadata(folder: Path) -> BagMetadata:
             "is empty, as when a recorder was killed" if content is None else "states nothing of a recording"
         )
         raise EvaluationError(f"{path} {what}")
-    files = [
-        PurePosixPath(one).name for one in _get(stated, "relative_file_paths", list) if isinstance(one, str)
-    ]
+    paths = [one for one in _get(stated, "relative_file_paths", list) if isinstance(one, str)]
     topics: dict[str, StatedTopic] = {}
     for entry in _get(stated, "topics_with_message_count", list):
         topic = _get(entry, "topic_metadata", dict)
@@ -106,7 +109,7 @@ def read_metadata(folder: Path) -> BagMetadata:
         )
         # A topic of two types has two entries.
         topics[name] = replace(one, count=one.count + topics[name].count) if name in topics else one
-    return BagMetadata(tuple(files), topics)
+    return BagMetadata(tuple(paths), topics)
 
 
 def _get(mapping: Any, key: str, kind: type) -> Any:

@@ -315,9 +315,9 @@ def own_pairs(
     _check_folders(images, labels)
     files = _Files(images, (image_suffix,) if image_suffix else IMAGE_SUFFIXES)
     label_files = _Files(labels, (label_suffix,))
-    names = [(name, path, None) for name, path in files.names]
+    names: list[tuple[str, Path, Path | None]] = [(name, path, None) for name, path in files.names]
     if images.resolve() == labels.resolve():
-        names = [one for one in names if not one[1].name.endswith(label_suffix)]
+        names = [one for one in names if not one[1].name.lower().endswith(label_suffix.lower())]
     if listing is not None:
         names = _listed(listing, files, label_files)
     if not names:

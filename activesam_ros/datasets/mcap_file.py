@@ -99,15 +99,10 @@ class McapFile:
         summary = self._summary()
         if summary is None:
             channels, schemas, counts = self._scan()
-            self.start = min((one.first for one in self._stretches), default=None)
-            self.end = max((one.last for one in self._stretches), default=None)
         else:
             channels, schemas, statistics = summary.channels, summary.schemas, summary.statistics
             assert statistics is not None
             counts = Counter(statistics.channel_message_counts)
-            some = statistics.message_count > 0
-            self.start = statistics.message_start_time if some else None
-            self.end = statistics.message_end_time if some else None
             self._stretches = [
                 _Stretch(
                     one.chunk_start_offset,
@@ -118,7 +113,10 @@ class McapFile:
                     one.uncompressed_size,
                 )
                 for one in summary.chunk_indexes
+                if one.message_index_offsets or one.message_end_time
             ]
+        self.start = min((one.first for one in self._stretches), default=None)
+        self.end = max((one.last for one in self._stretches), default=None)
         self.connections = [
             _connection(channel, schemas.get(channel.schema_id), counts[channel.id])
             for channel in channels.values()

@@ -28,7 +28,7 @@ from activesam_ros.datasets.storage import (
     unpacked,
 )
 from activesam_ros.errors import EvaluationError, reason
-from activesam_ros.system.files import scratch_folder
+from activesam_ros.system.files import remove_abandoned_scratch, scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -100,6 +100,7 @@ class Recording:
         self._scratch: Path | None = None
         self._cache = UnpackedCache()
         self._metadata = BagMetadata()
+        remove_abandoned_scratch()
         with ExitStack() as opening:
             self._open = opening
             try:
@@ -259,7 +260,7 @@ class Recording:
         except EvaluationError as error:
             unread = f"{error}; the recording was read from its files alone"
             self._remarks.append(unread)
-        files = _storage_files(folder, self._metadata.files)
+        files = _storage_files(folder, self._metadata.paths)
         if not files:
             raise EvaluationError(_nothing_in(folder, self._metadata.files))
         opened: dict[str, Storage] = {}
@@ -401,7 +402,9 @@ def _full_name(kind: str) -> str:
 def _storage_files(folder: Path, listed: Collection[str]) -> list[Path]:
     """Return a folder's storage files, in natural order; of one that is there packed and unpacked the listed one."""
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir(), key=_natural_order):
+    below = [folder / one for one in listed if "/" in one]
+    listed = [Path(one).name for one in listed]
+    for path in sorted({*folder.iterdir(), *below}, key=_natural_order):
         bare = path.name.removesuffix(path.suffix) if path.suffix in _PACKED else path.name
         if not path.is_file() or path.name.startswith("."):
             continue

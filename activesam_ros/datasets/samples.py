@@ -210,6 +210,7 @@ def default_image_topic(recording: Recording, labels_topic: str | None = None) -
     """
     labels = (labels_topic, TRUTH_TOPIC)
     topics = [topic for topic in recording.topics_of(IMAGE, COMPRESSED) if topic not in labels]
+    topics = [topic for topic in topics if recording.topics[topic].count] or topics
     twins = {f"{topic}{transport}" for topic in topics for transport in _TRANSPORTS}
     found = [topic for topic in topics if topic not in twins and not _holds_measurements(recording, topic)]
     if len(found) == 1:
@@ -234,7 +235,8 @@ def default_labels_topic(recording: Recording, asked: str | None) -> str | None:
         EvaluationError: there is no such topic.
     """
     if asked is None:
-        return TRUTH_TOPIC if recording.topics_of(IMAGE, COMPRESSED).count(TRUTH_TOPIC) else None
+        held = TRUTH_TOPIC in recording.topics_of(IMAGE, COMPRESSED) and recording.topics[TRUTH_TOPIC].count
+        return TRUTH_TOPIC if held else None
     if asked in ("", "none"):
         return None
     recording.require(asked)

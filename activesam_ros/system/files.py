@@ -52,17 +52,21 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
-@contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """Yield a temporary folder, which is removed at the end; one of a killed process is removed by the next call.
-
-    Raises:
-        OSError: there is no temporary folder to write to.
-    """
+def remove_abandoned_scratch() -> None:
+    """Remove the scratch folders of processes that were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
         with suppress(OSError), (folder / _LOCK).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its process lives
             shutil.rmtree(folder)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a temporary folder, which is removed at the end.
+
+    Raises:
+        OSError: there is no temporary folder to write to.
+    """
     with tempfile.TemporaryDirectory(prefix=_SCRATCH, ignore_cleanup_errors=True) as name:
         scratch = Path(name)
         with (scratch / f"{_LOCK}.new").open("wb") as lock:

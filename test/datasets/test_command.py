@@ -227,10 +227,7 @@ def test_a_rendered_street(tmp_path, recorded, capsys, storage):
     assert [truth.shape for truth in bag.truths()] == [(240, 320)] * 2
     assert [time - START for time, _ in bag.messages[IMAGE_TOPIC]] == [0, 250_000_000]
     printed = capsys.readouterr().out
-    assert (
-        f"activesam-evaluate {out} --vocabulary toytown --model toytown"
-        in printed
-    )
+    assert f"activesam-evaluate {out} --vocabulary toytown --model toytown" in printed
     assert main([str(out), "--toytown"]) == 2
     assert "exists; give another name, or --overwrite" in capsys.readouterr().err
     assert len(recorded(out).truths()) == 2

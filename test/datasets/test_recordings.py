@@ -469,6 +469,15 @@ def test_files_that_are_not_listed_are_read_in_order_of_time(bags, frames, stora
         ]
 
 
+def test_files_in_a_folder_below_are_read_if_they_are_listed(bags, frames):
+    path = bags.write(frames)
+    (path / "data").mkdir()
+    shutil.move(path / "recording.mcap", path / "data")
+    amend(path, lambda stated: stated.update(relative_file_paths=["data/recording.mcap"]))
+    with Recording(path) as source:
+        assert everything(source) == recorded(bags, frames) and source.notes == ()
+
+
 def test_two_recorders_at_once_are_read_by_turns(bags, frames):
     folder = bags.write(frames[1::2], name="camera")
     shutil.move(bags.write(frames[2::2], name="truth") / "truth.mcap", folder)

@@ -319,6 +319,24 @@ def test_a_labelled_bags_truth_is_the_default(bags, drive):
         assert default_image_topic(source) == "/camera/image"
 
 
+def test_topics_without_messages_are_no_choice(bags):
+    from mcap.writer import Writer
+
+    path = bags.folder / "empty.mcap"
+    with path.open("wb") as file:
+        writer = Writer(file)
+        writer.start(profile="ros2")
+        for topic in ("/camera", "/other", "/ground_truth/labels"):
+            writer.register_channel(topic, "cdr", writer.register_schema(bags.IMAGE, "ros2msg", b""))
+        schema = writer.register_schema(bags.COMPRESSED, "ros2msg", b"")
+        channel = writer.register_channel("/camera/compressed", "cdr", schema)
+        writer.add_message(channel, 1, bags.raw(bags.compressed("", b"", "jpeg", 0)), 1)
+        writer.finish()
+    with Recording(path) as source:
+        assert default_image_topic(source) == "/camera/compressed"
+        assert default_labels_topic(source, None) is None
+
+
 @pytest.mark.parametrize(
     ("kind", "encoding", "said"),
     [

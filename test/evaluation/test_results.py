@@ -287,7 +287,7 @@ def test_ids_that_the_truth_does_not_explain_are_told_once(folder_of, told):
     folder = folder_of(record(unknown=unknown))
     sentence = (
         "The ground truth has ids without a name, which do not count: 45 (45 pixels), 44 (44 pixels), "
-        "43 (43 pixels), 42 (42 pixels), 41 (41 pixels)."
+        "43 (43 pixels), 42 (42 pixels), 41 (41 pixels) and 1 more."
     )
     finalize(folder, ["it was cut"])
     assert read_notes(folder) == ["it was cut", sentence]

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from activesam_ros.system.files import scratch_folder
+from activesam_ros.system.files import remove_abandoned_scratch, scratch_folder
 
 HOLD = """
 import time
@@ -29,17 +29,18 @@ def test_a_scratch_folder_is_removed_at_its_end(temporary):
     (temporary / "activesam-of-mine").mkdir()
     with scratch_folder() as one, scratch_folder() as other:
         (one / "file").write_text("much")
+        remove_abandoned_scratch()
         assert one != other and one.parent == temporary
     assert [path.name for path in temporary.iterdir()] == ["activesam-of-mine"]
 
 
-def test_that_of_a_killed_process_is_removed_by_the_next(temporary):
+def test_that_of_a_killed_process_is_removed(temporary):
     with subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True) as process:
         left = temporary / process.stdout.readline().strip()
-        with scratch_folder():
-            assert (left / "unpacked").exists()  # while its process lives
+        remove_abandoned_scratch()
+        assert (left / "unpacked").exists()  # while its process lives
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert (left / "unpacked").exists()
-    with scratch_folder():
-        assert not left.exists()
+    remove_abandoned_scratch()
+    assert not left.exists()
