@@ -203,7 +203,7 @@ def test_what_cannot_be_read_is_said_in_its_sample(drive):
     ("changed", "said"),
     [
         ({"encoding": "rgb8"}, "the ground truth cannot be read: the encoding 'rgb8' holds no class ids"),
-        ({"encoding": "32SC1"}, "the ground truth cannot be read: the encoding '32SC1' holds no class ids"),
+        ({"encoding": "32FC1"}, "the ground truth cannot be read: the encoding '32FC1' holds no class ids"),
         ({"height": 3, "width": 8}, "the ground truth is 8x3, the image 8x6"),
         ({"height": 0}, "the ground truth cannot be read: the image is empty (8x0 pixels)"),
     ],
