@@ -58,9 +58,8 @@ class ParameterSpec:
         """
         if isinstance(self.default, tuple):
             return self._texts(value)
-        meant, kind = self._meant(value), type(self.default)
-        # bool is an int in Python but not in ROS.
-        if type(meant) is not kind:
+        meant = self._meant(value)
+        if not self._is_typed(meant):
             raise SettingsError(f"{self.name} is {meant!r}; expected {self._expected()}")
         if (self.choices and meant not in self.choices) or (
             self.pattern and not re.fullmatch(self.pattern[0], meant)
@@ -71,6 +70,10 @@ class ParameterSpec:
             if not low <= meant <= high:
                 raise SettingsError(f"{self.name} is {meant!r}; expected {low:.12g} to {high:.12g}")
         return meant
+
+    def _is_typed(self, value: Any) -> bool:
+        # bool is an int in Python but not in ROS.
+        return type(value) is type(self.default)
 
     def constraint(self) -> str:
         """Say what is allowed beside type and limits; empty: anything."""
@@ -106,7 +109,7 @@ class ParameterSpec:
         if isinstance(value, str) and value.lstrip().startswith("["):
             # What tools make of a list such as [road, no], whose elements are of several types for YAML.
             value = _yaml_list(value)
-        if isinstance(value, (str, bool, int, float)):
+        if isinstance(value, (str, bool, int, float, Mapping)):
             raise VocabularyError(
                 f'{self.name} is {value!r}; expected a list of texts such as [road, "car, automobile", sky], with '
                 "words such as no, off or 7 in quotes"
@@ -264,6 +267,20 @@ SPECS: tuple[ParameterSpec, ...] = (
     ),
 )
 """The parameters that vocabulary and settings are made of."""
+
+NODE_ONLY: tuple[str, ...] = (
+    "autostart",
+    "cameras",
+    "image_transport",
+    "queue",
+    "queue_size",
+    "allowed_folders",
+    "max_age",
+    "max_rate",
+    "image_timeout",
+    "worker_timeout",
+)
+"""The node's other parameters (`ros.parameters`), which mean nothing to a recording."""
 
 CONFIGURABLE: tuple[str, ...] = tuple(spec.name for spec in SPECS)
 

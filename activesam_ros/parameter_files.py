@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import pairwise
+from pathlib import Path
+
+import yaml
 
 NODE = "activesam"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean …?` with the known name that is most like a wrong one, or nothing."""
-    close = get_close_matches(name, list(known), n=1, cutoff=0.7)
+    """Return `; did you mean …?` with the known name that is most like a wrong one, or another hint, or nothing."""
+    known = list(known)
+    # A mapping where a value belongs: its keys become parts of the name.
+    if name.partition(".")[0] in known:
+        return f"; {name.partition('.')[0]} takes no mapping"
+    close = get_close_matches(name, known, n=1, cutoff=0.7)
     return f"; did you mean {close[0]}?" if close else ""
 
 
@@ -58,3 +66,24 @@ def flat(parameters: Mapping[object, object], prefix: str = "") -> dict[str, obj
         name = f"{prefix}{key}"
         values |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
     return values
+
+
+def read_sections(path: str | Path) -> list[tuple[str, Mapping[object, object]]]:
+    """Return the sections of a file; none of one that cannot be read, which ROS itself refuses."""
+    try:
+        return list(sections(yaml.safe_load(Path(path).read_text(encoding="utf-8"))))
+    except (OSError, ValueError, yaml.YAMLError):
+        return []
+
+
+def files_for_others(arguments: Sequence[str], full_name: str) -> list[str]:
+    """Return a warning for each `--params-file` among arguments that has parameters, but none for the node."""
+    warnings = []
+    for option, path in pairwise(arguments):
+        names = [name for name, _ in read_sections(path)] if option == "--params-file" else []
+        if names and not any(matches(name, full_name) for name in names):
+            warnings.append(
+                f"the parameter file {path} has no parameters for {full_name}, but for {', '.join(names[:5])}; name "
+                f"them {full_name} or /**"
+            )
+    return warnings

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import yaml
 
-from activesam_ros.configuration import CONFIGURABLE, ModelChoice, first_configuration, specs_of
+from activesam_ros.configuration import CONFIGURABLE, NODE_ONLY, ModelChoice, first_configuration, specs_of
 from activesam_ros.errors import SettingsError, reason
+from activesam_ros.parameter_files import NODE, flat, matches, nearest, sections
 from activesam_ros.vocabulary.files import parse_class_list
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from activesam_ros.settings import SegmenterSettings
     from activesam_ros.vocabulary import Vocabulary
 
+logger = logging.getLogger(__name__)
+
+_KNOWN = (*CONFIGURABLE, *(spec.name for spec in specs_of(ModelChoice)), "use_sim_time")
 _MODEL = {spec.name: spec for spec in specs_of(ModelChoice) if spec.name in ("model", "device", "dtype")}
 _USED = (*CONFIGURABLE, *_MODEL)
 
@@ -39,7 +44,7 @@ def read_parameters(
     """Return what a node that is started with these parameters segments with; a given value wins over its profile.
 
     Args:
-        parameter_file: YAML as `ros2 run … --params-file` takes it; of its nodes `/**` and `activesam` count.
+        parameter_file: YAML as `ros2 run … --params-file` takes it; its sections for /activesam count.
         assignments: "NAME=VALUE", the value in YAML; they win over the file.
         vocabulary: a preset, a file, or class names ("road; car, automobile; sky"); it wins over both.
 
@@ -51,7 +56,8 @@ def read_parameters(
     unknown = sorted(set(assigned) - set(_USED))
     if unknown:
         raise SettingsError(
-            f"there is no parameter {unknown[0]!r} that a recording could use; expected one of {', '.join(_USED)}"
+            f"there is no parameter {unknown[0]!r} that a recording could use{nearest(unknown[0], _USED)}; expected "
+            f"one of {', '.join(_USED)}"
         )
     values.update(assigned)
     if vocabulary is not None:
@@ -79,16 +85,23 @@ def _read_file(path: Path) -> dict[str, object]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"the parameter file {path} cannot be read: {reason(error)}") from error
+    names = []
     values: dict[str, object] = {}
-    nodes = content if isinstance(content, Mapping) else {}
-    for name in ("/**", "activesam", "/activesam"):
-        section = nodes.get(name)
-        parameters = section.get("ros__parameters") if isinstance(section, Mapping) else None
-        values.update(parameters if isinstance(parameters, Mapping) else {})
+    for name, parameters in sections(content):
+        names.append(name)
+        if matches(name, f"/{NODE}"):
+            values |= flat(parameters)
     if not values:
+        held = f", but for {', '.join(names[:5])}" if names else ""
         raise SettingsError(
-            f"the parameter file {path} has no parameters for the node; expected /activesam or /**, and in it "
+            f"the parameter file {path} has no parameters for the node{held}; expected /activesam or /**, and in it "
             "ros__parameters"
         )
-    # Overrides of quality of service are nested and mean nothing to a recording.
-    return {str(name): value for name, value in values.items() if name in _USED}
+    known = (*_KNOWN, *NODE_ONLY)
+    for name in values:
+        # Overrides of quality of service mean nothing to a recording.
+        if name not in known and not name.startswith("qos_overrides."):
+            logger.warning(
+                "%s: there is no parameter %r, so it has no effect%s", path, name, nearest(name, known)
+            )
+    return {name: value for name, value in values.items() if name in _USED}

@@ -209,6 +209,17 @@ class LiveParameters:
         self._node.undeclare_parameter(spec.name)
         return () if given is None and default is not None else given
 
+    def unknown(self) -> list[str]:
+        """Return a warning for each parameter that was given at the start and that nobody has declared by now."""
+        with self._node.handle:
+            given = self._node.handle.get_parameters(Parameter)
+        known = self._node.get_parameters_by_prefix("")
+        return [
+            f"there is no parameter {name!r}, so it has no effect{nearest(name, known)}"
+            for name in given
+            if name not in known
+        ]
+
     # A call that sets parameters.
 
     def set_together(self, messages: Sequence[ParameterMsg]) -> list[SetParametersResult]:

@@ -37,6 +37,7 @@ def main(args: Sequence[str] | None = None) -> int:
         import rclpy
         from rclpy.signals import SignalHandlerOptions
 
+        from activesam_ros.parameter_files import files_for_others
         from activesam_ros.ros.executor import GuardedExecutor
         from activesam_ros.ros.node import ActiveSamNode
         from activesam_ros.ros.program import REFUSALS, refusal
@@ -60,6 +61,8 @@ def main(args: Sequence[str] | None = None) -> int:
         rclpy.logging.get_logger("activesam").fatal(refusal(error))
         rclpy.try_shutdown()
         return 1
+    for warning in files_for_others(sys.argv if args is None else args, node.get_fully_qualified_name()):
+        node.get_logger().warning(warning)
     executor = GuardedExecutor(node.errors.fault)
     executor.add_node(node)
 

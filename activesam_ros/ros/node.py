@@ -99,8 +99,8 @@ class ActiveSamNode(ManagedNode):
         logging.getLogger(LIBRARY_LOGGER).setLevel(logging.INFO)
         self.transport = Transport(os.environ, get_rmw_implementation_identifier())
         warning = self.transport.warning(mapped_files())
-        if warning:
-            self.get_logger().warning(warning)
+        for sentence in [*([warning] if warning else []), *self.parameters.unknown()]:
+            self.get_logger().warning(sentence)
 
         self._settled = self.create_guard_condition(self._on_settled)
         # A steady clock: diagnostics also matter while simulated time stands still.

@@ -167,3 +167,23 @@ def test_a_given_value_wins_over_the_profile_also_when_it_is_the_default(file, n
     expected = read_parameters(None, ["profile=realtime"]).settings
     given = getattr(read_parameters().settings, name)
     assert got.settings == replace(expected, **{name: given})
+
+
+def test_sections_and_names_are_read_as_the_node_reads_them(tmp_path, caplog):
+    file = tmp_path / "file.yaml"
+    parameters = "{vocabulary: [road], max_rate: 5.0, vocabluary: [sky], qos_overrides: {/image: {depth: 1}}}"
+    for section in ("/**/activesam", "/*", "activesam", "/activesam"):
+        caplog.clear()
+        file.write_text(f"{section}: {{ros__parameters: {parameters}}}")
+        assert read_parameters(file).vocabulary.names == ("road",)
+        (warning,) = caplog.messages
+        assert "no parameter 'vocabluary', so it has no effect; did you mean vocabulary?" in warning
+    file.write_text("/robot/segmenter: {ros__parameters: {model: toytown}}")
+    with pytest.raises(SettingsError, match="no parameters for the node, but for /robot/segmenter"):
+        read_parameters(file)
+    file.write_text("/**: {ros__parameters: {vocabulary: {classes: [road]}}}")
+    caplog.clear()
+    assert "classes" not in read_parameters(file).vocabulary.names
+    assert "no parameter 'vocabulary.classes', so it has no effect; vocabulary takes no mapping" in caplog.text
+    with pytest.raises(SettingsError, match="did you mean keep_fraction"):
+        read_parameters(None, ["keep_fracton=0.5"])

@@ -247,6 +247,22 @@ def test_a_dump_restores_a_node_that_loads_it_and_starts_the_same_node(start, tm
     assert first.set(profile="realtime") == ""
 
 
+def test_names_that_nobody_declares_are_told_with_the_nearest_one(start, tmp_path):
+    file = tmp_path / "file.yaml"
+    override = "qos_overrides: {/image: {subscription: {depth: 3, relability: reliable}}}"
+    file.write_text(
+        f"/**:\n  ros__parameters: {{vocabluary: [sky], max_active: 7, use_sim_time: false, {override}}}\n"
+    )
+    owner = start(params_file=file)
+    for policy in ("depth", "reliability"):
+        owner.declare_parameter(f"qos_overrides./image.subscription.{policy}", 3 if policy == "depth" else "")
+    prefix = "qos_overrides./image.subscription."
+    assert sorted(owner.live.unknown()) == [
+        f"there is no parameter '{prefix}relability', so it has no effect; did you mean {prefix}reliability?",
+        "there is no parameter 'vocabluary', so it has no effect; did you mean vocabulary?",
+    ]
+
+
 def test_what_is_refused_by_itself_leaves_the_rest_of_a_call_one_change(start):
     from rclpy.parameter import Parameter
 

@@ -11,7 +11,7 @@ pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
 from rcl_interfaces.msg import ParameterType
 
-from activesam_ros.configuration import CONFIGURABLE, ModelChoice, group_of
+from activesam_ros.configuration import CONFIGURABLE, NODE_ONLY, ModelChoice, group_of
 from activesam_ros.errors import SettingsError
 from activesam_ros.ros.live_parameters import DESCRIBED_TYPES, descriptor
 from activesam_ros.ros.parameters import DEFAULTS, PARAMETERS, TAKES, Policy, Setup, Takes, read
@@ -29,6 +29,10 @@ def test_a_group_holds_the_parameters_that_take_effect_together(group, takes):
     names = {name for name, when in TAKES.items() if when is takes}
     assert {field.name for field in fields(group)} == names
     assert group_of(group, DEFAULTS) == group()
+
+
+def test_an_evaluation_knows_the_names_of_what_only_the_node_has():
+    assert tuple(field.name for group in (Setup, Policy) for field in fields(group)) == NODE_ONLY
 
 
 def test_every_other_parameter_is_loaded_beside_the_stream():
