@@ -13,11 +13,9 @@ from safetensors import SafetensorError
 from torch import nn
 
 from activesam_ros.errors import ModelError
+from activesam_ros.model.config import inert, read_detector_config, read_normalisation, require_possible
 from activesam_ros.model.folder import (
     first_line,
-    inert,
-    read_detector_config,
-    read_normalisation,
     require_whole,
     resolve_folder,
     text_fingerprint,
@@ -204,6 +202,9 @@ def _open_text_checkpoint(model: str | Path, folder: Path) -> TextCheckpoint:
     plain_config = inert(raw_config, folder)
     try:
         config = Sam3Config.from_dict(plain_config)
+        require_possible(config.to_dict(), folder / "config.json")
+    except ModelError:
+        raise
     except Exception as error:  # the configuration's own checks raise many types
         raise ModelError(
             f"{folder / 'config.json'} is no configuration of SAM 3 ({first_line(error)}); download or copy the "
@@ -211,6 +212,9 @@ def _open_text_checkpoint(model: str | Path, folder: Path) -> TextCheckpoint:
         ) from error
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        _require_padding(tokenizer, config.text_config.max_position_embeddings, folder)
+    except ModelError:
+        raise
     except Exception as error:  # the loader raises a dozen types for damaged files
         raise ModelError(
             f"the tokenizer in {folder} cannot be loaded ({first_line(error)}); download or copy the folder again"
@@ -221,6 +225,22 @@ def _open_text_checkpoint(model: str | Path, folder: Path) -> TextCheckpoint:
             f"{config.text_config.vocab_size}; copy the tokenizer that belongs to the model"
         )
     return TextCheckpoint(tokenizer, config, raw_config.get("text_config") or {}, str(model), folder)
+
+
+def _require_padding(tokenizer: Any, length: int, folder: Path) -> None:
+    """Raise ModelError, or anything, unless a prompt's tokens are followed by padding, as SAM 3 was trained."""
+    if tokenizer.pad_token is None:
+        raise ModelError(
+            f"the tokenizer in {folder} has no pad_token; expected the one that belongs to the model, so copy it again"
+        )
+    words = ["road"]
+    plain = tokenizer(words, padding=False, truncation=False, verbose=False)["input_ids"][0][:length]
+    padded = tokenizer(words, padding="max_length", truncation=True, max_length=length)
+    if padded["attention_mask"][0] != [1] * len(plain) + [0] * (length - len(plain)):
+        raise ModelError(
+            f"the tokenizer in {folder} puts padding on the {tokenizer.padding_side}; expected it on the right, as "
+            "SAM 3 was trained, so copy the tokenizer again"
+        )
 
 
 def _move(network: nn.Module, folder: Path, device: torch.device, dtype: torch.dtype) -> None:

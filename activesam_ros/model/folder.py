@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +18,8 @@ from activesam_ros.system.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
-Channels = tuple[float, float, float]
-
 BUNDLED = {"toytown": Path(__file__).parent.parent / "toytown" / "model"}
 """Models that ship with the package, by the name that stands for their folder."""
-
-# Keys that name classes in the folder's own Python files, or kernels that are fetched from the hub and run.
-_CODE = {
-    "attn_implementation",
-    "auto_map",
-    "custom_pipelines",
-    "experts_implementation",
-    "kernel_config",
-    "trust_remote_code",
-    "use_kernels",
-}
-
-# Keys that name other weights than *.safetensors in the folder as they are.
-_OTHER_WEIGHTS = ("transformers_weights", "quantization_config", "gguf_file")
 
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -110,27 +92,8 @@ def local_folder(model: str | Path) -> Path | None:
     return None
 
 
-def read_detector_config(folder: Path) -> dict[str, Any]:
-    """Read the configuration of the image model of a plain or video checkpoint; raise ModelError if there is none."""
-    config = _read_json(folder, "config.json")
-    kind = config.get("model_type")
-    if kind == "sam3_video":
-        config = config.get("detector_config") or {}
-        if not isinstance(config, dict) or not config:
-            raise ModelError(
-                f"{folder / 'config.json'} is of a SAM 3 video model without a detector_config; download or copy the "
-                "folder again"
-            )
-        kind = config.get("model_type", "sam3")
-    if kind != "sam3":
-        raise ModelError(
-            f"the model in {folder} is of type {kind!r}; expected SAM 3 ('sam3' or 'sam3_video'), such as "
-            "facebook/sam3"
-        )
-    return config
-
-
-def _read_json(folder: Path, name: str) -> dict[str, Any]:
+def read_json(folder: Path, name: str) -> dict[str, Any]:
+    """Read a JSON object from a file of a model; raise ModelError if there is none."""
     path = folder / name
     if not path.is_file():
         raise ModelError(
@@ -160,7 +123,7 @@ def require_whole(folder: Path) -> None:
         ) from error
     for path in files:
         _require_content(path)
-    _read_json(folder, "config.json")
+    read_json(folder, "config.json")
     _require_weights(folder)
     _require_tokenizer(folder)
 
@@ -194,63 +157,6 @@ def _require_tokenizer(folder: Path) -> None:
         raise ModelError(
             f"the model folder {folder} has no tokenizer; expected tokenizer.json, or vocab.json and merges.txt, in it"
         )
-
-
-def read_normalisation(folder: Path) -> tuple[Channels, Channels]:
-    """Read mean and standard deviation of the image channels (RGB, in [0, 1]); raise ModelError for invalid values."""
-    for name, nested in (("processor_config.json", "image_processor"), ("preprocessor_config.json", None)):
-        if not (folder / name).is_file():
-            continue
-        config = _read_json(folder, name)
-        if nested:
-            config = config.get(nested) or {}
-        if isinstance(config, dict) and {"image_mean", "image_std"} <= set(config):
-            return _channels(folder / name, config, "image_mean"), _channels(
-                folder / name, config, "image_std"
-            )
-    logger.info("%s has no image_mean and image_std; using SAM 3's 0.5", folder)
-    half = (0.5, 0.5, 0.5)
-    return half, half
-
-
-def _channels(path: Path, config: Mapping[str, Any], key: str) -> Channels:
-    values = config[key]
-    numbers = (
-        isinstance(values, list)
-        and len(values) == 3
-        and all(isinstance(value, int | float) and math.isfinite(value) for value in values)
-        and (key == "image_mean" or min(values) > 0)
-    )
-    if not numbers:
-        raise ModelError(
-            f"{path} has {key} {values!r}; expected three numbers{' above 0' if key == 'image_std' else ''}, so "
-            "download or copy the folder again"
-        )
-    red, green, blue = map(float, values)
-    return red, green, blue
-
-
-def inert(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Copy a configuration, and those inside it, without the keys that name code.
-
-    Args:
-        config: as read from a model's config.json.
-        folder: where that is, for messages.
-
-    Raises:
-        ModelError: it asks for other weights than the folder's *.safetensors.
-    """
-    for key in _OTHER_WEIGHTS:
-        if config.get(key) is not None:
-            raise ModelError(
-                f"{folder / 'config.json'} asks for {key}, which is not followed; expected the plain weights of SAM 3 "
-                "(*.safetensors), such as those of facebook/sam3"
-            )
-    return {
-        key: inert(value, folder) if isinstance(value, Mapping) else value
-        for key, value in config.items()
-        if key.lstrip("_") not in _CODE
-    }
 
 
 def _require_weights(folder: Path) -> None:

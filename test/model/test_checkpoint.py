@@ -2,6 +2,8 @@
 
 import json
 import logging
+import math
+import random
 import re
 
 import pytest
@@ -9,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers.utils import logging as chatter
 
-from activesam_ros.errors import ModelError
+from activesam_ros.errors import ActiveSamError, ModelError
 from activesam_ros.model.checkpoint import (
     _step,
     _weights_on_disk,
@@ -18,8 +20,10 @@ from activesam_ros.model.checkpoint import (
     resolve_device,
     resolve_dtype,
 )
-from activesam_ros.model.folder import read_normalisation, resolve_folder
+from activesam_ros.model.config import read_normalisation
+from activesam_ros.model.folder import resolve_folder
 from activesam_ros.model.parts import CountedTensors, counted_loading
+from activesam_ros.segmenter import ActiveSegmenter
 
 
 def as_video(folder, shards):
@@ -200,6 +204,97 @@ def test_damaged_folders_are_refused(copied, damage, parts):
 def test_configurations_that_are_none(copied, change):
     change_config(copied, change)
     assert "config.json is" in refused(copied)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("pad_token", None, "has no pad_token"),
+        ("padding_side", "left", "puts padding on the left; expected it on the right"),
+        ("model_max_length", [], "cannot be loaded"),
+    ],
+)
+def test_tokenizers_that_do_not_fit(copied, key, value, words):
+    path = copied / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    assert words in refused(copied)
+
+
+def entries(config, at=()):
+    for key, value in config.items():
+        yield (*at, key)
+        if isinstance(value, dict):
+            yield from entries(value, (*at, key))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_no_value_of_a_configuration_ends_in_a_raw_exception(copied, toytown_folder, street_image, seed):
+    """Random values in random places: the model works as before, or one sentence says why not."""
+    values = (
+        None,
+        -1,
+        0,
+        1,
+        10**9,
+        0.5,
+        math.inf,
+        math.nan,
+        "x",
+        "",
+        [],
+        [1, 2],
+        [192, 192],
+        {},
+        {"a": None},
+        True,
+    )
+    generator = random.Random(seed)
+    expected = working(toytown_folder, street_image)
+    for name in ("config.json", "tokenizer_config.json", "preprocessor_config.json"):
+        text = (toytown_folder / name).read_text()
+        for place in generator.sample([*entries(json.loads(text))], 4):
+            config = changed = json.loads(text)
+            for key in place[:-1]:
+                changed = changed[key]
+            # Without its largest part, the model would be of the published size.
+            value = generator.choice(values[place == ("vision_config",) :])
+            changed[place[-1]] = value
+            (copied / name).write_text(json.dumps(config))
+            try:
+                said = str(working(copied, street_image).shape)
+            except ActiveSamError as error:
+                said = str(error)
+            except Exception as error:
+                raise AssertionError(f"{name} {place} {value!r}: {error!r}") from error
+            assert said == str(expected.shape) or (len(said) > 20 and "\n" not in said), (name, place, value)
+        (copied / name).write_text(text)
+
+
+def working(folder, image):
+    segmenter = ActiveSegmenter.from_pretrained(folder, "cpu", prompt_cache=None)
+    segmenter.set_vocabulary(["road", "sky"])
+    return segmenter.segment(image).labels
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("backbone_config", "image_size"), [192, 192]),
+        (("backbone_config", "num_hidden_layers"), 10**9),
+        (("backbone_config", "num_attention_heads"), 0),
+        (("fpn_hidden_size",), -1),
+    ],
+)
+def test_sizes_that_no_model_has(copied, place, value):
+    def change(config):
+        part = config["vision_config"]
+        for key in place[:-1]:
+            part = part[key]
+        part[place[-1]] = value
+
+    change_config(copied, change)
+    assert "config.json" in refused(copied)
 
 
 def test_names_that_are_no_paths():
