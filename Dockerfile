@@ -27,6 +27,6 @@ RUN apt-get update \
 COPY . .
 RUN source "/opt/ros/$ROS_DISTRO/setup.bash" && PIP_NO_CACHE_DIR=1 make setup
 
-# env.sh sources ROS as well.
+# env.sh sources ROS as well, and chooses the transport, for which each process needs 70 MB of /dev/shm: --ipc host.
 ENTRYPOINT ["/bin/bash", "-c", "source /opt/activesam_ros/env.sh && exec \"$@\"", "activesam"]
 CMD ["activesam", "--ros-args", "-p", "model:=toytown"]

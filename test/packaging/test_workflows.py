@@ -52,7 +52,7 @@ def test_every_distribution_is_built_and_tested_with_colcon() -> None:
     (path,) = WORKFLOWS
     job = jobs(path)["ros"]
     assert set(job["strategy"]["matrix"]["distribution"]) == SERVED
-    assert job["container"] == "ros:${{ matrix.distribution }}-ros-base"
+    assert job["container"]["image"] == "ros:${{ matrix.distribution }}-ros-base"
     lines = "\n".join(commands(path))
     for wanted in (
         "rosdep install",
