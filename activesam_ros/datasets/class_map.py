@@ -13,7 +13,8 @@ import numpy as np
 import yaml
 
 from activesam_ros.errors import EvaluationError, reason
-from activesam_ros.vocabulary.canonical import match_key
+from activesam_ros.vocabulary.canonical import control_character, match_key
+from activesam_ros.vocabulary.formats import load_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -77,7 +78,7 @@ def read_class_map(path: Path) -> ClassMap:
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _LARGEST_ID:
             raise EvaluationError(f"{path} has the id {number!r}; expected a number from 0 to {_LARGEST_ID}")
     for number, name in classes.items():
-        if not isinstance(name, str) or not match_key(name):
+        if not isinstance(name, str) or not match_key(name) or control_character(name):
             raise EvaluationError(
                 f"{path} names the id {number} {name!r}; expected a name, in quotes if need be"
             )
@@ -304,7 +305,7 @@ def _look_up(table: np.ndarray, image: np.ndarray, rest: int) -> np.ndarray:
 
 def _read_yaml(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return load_yaml(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise EvaluationError(f"{path} cannot be read: {reason(error)}") from error
 

@@ -12,6 +12,7 @@ from activesam_ros.configuration import CONFIGURABLE, NODE_ONLY, ModelChoice, fi
 from activesam_ros.errors import SettingsError, reason
 from activesam_ros.parameter_files import NODE, flat, matches, nearest, sections
 from activesam_ros.vocabulary.files import parse_class_list
+from activesam_ros.vocabulary.formats import load_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +83,7 @@ def _read_assignment(text: str) -> tuple[str, object]:
 
 def _read_file(path: Path) -> dict[str, object]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"the parameter file {path} cannot be read: {reason(error)}") from error
     names = []

@@ -1,4 +1,4 @@
-"""Vocabularies as files: presets that ship with the package, YAML, and plain text.
+"""Vocabularies as files: presets that ship with the package, YAML, JSON, tables and plain text.
 
 `docs/vocabularies.md` describes the formats.
 """
@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING
 
 from activesam_ros.errors import VocabularyError
 from activesam_ros.system.files import shipped
-from activesam_ros.vocabulary.formats import FormatError, parse_text, parse_yaml
+from activesam_ros.vocabulary.formats import Content, FormatError, parse_yaml
+from activesam_ros.vocabulary.lists import parse_json, parse_table, parse_text
 from activesam_ros.vocabulary.vocabulary import ClassSpec, Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-YAML_SUFFIXES = (".yaml", ".yml")
+_PARSERS: Mapping[str, Callable[[str], Content]] = {
+    ".yaml": parse_yaml,
+    ".yml": parse_yaml,
+    ".json": parse_json,
+    ".csv": parse_table,
+    ".tsv": parse_table,
+}
 
 MAX_BYTES = 16_000_000
 """A larger file is taken for something other than a vocabulary."""
@@ -59,15 +66,15 @@ def load_vocabulary_file(source: str | Path) -> VocabularyFile:
     """Read a vocabulary.
 
     Args:
-        source: a preset's name, or a path to YAML (`.yaml`, `.yml`) or else to text with one class a line. A
-            `Path` is never taken for a preset.
+        source: a preset's name, or a path to YAML (`.yaml`, `.yml`), JSON, a table (`.csv`, `.tsv`), or else
+            to text with one class a line. A `Path` is never taken for a preset.
 
     Raises:
         VocabularyError: there is no such file, or it is not a vocabulary; the message names file and line.
     """
     path = _find(source)
     name = str(source)
-    parse = parse_yaml if path.suffix.lower() in YAML_SUFFIXES else parse_text
+    parse = _PARSERS.get(path.suffix.lower(), parse_text)
     try:
         content = parse(_read(name, path))
     except FormatError as error:

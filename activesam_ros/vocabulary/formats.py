@@ -1,9 +1,8 @@
-"""The YAML and text formats of vocabulary files; `docs/vocabularies.md` describes them."""
+"""The YAML format of vocabulary files, and what a file of any format says; `docs/vocabularies.md` describes both."""
 
 from __future__ import annotations
 
 import difflib
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -51,7 +50,7 @@ class Content:
 
 
 @dataclass(frozen=True)
-class _Located:
+class Located:
     """A class and the line of the file that states it."""
 
     spec: ClassSpec
@@ -61,27 +60,29 @@ class _Located:
         return f"{self.spec.name!r} (line {self.line})"
 
 
-def parse_text(text: str) -> Content:
-    """Parse the text format: one class a line, commas between aliases, `#` before a comment.
-
-    Raises:
-        FormatError: the text is no vocabulary.
-    """
-    classes = []
-    for line, content in enumerate(re.split(r"\r\n|\r|\n", text), start=1):
-        stated = re.sub(r"(^|\s)#.*", "", content).strip()
-        if not stated:
-            continue
-        if stated.startswith("- ") or stated.endswith(":"):
-            raise FormatError(
-                line, f"{stated!r} looks like YAML, but the file is read as text; let its name end in .yaml"
-            )
-        classes.append(_parse_located(stated, line))
-    if not classes:
-        raise FormatError(None, "has no classes; write one a line")
+def content_of(classes: Sequence[Located]) -> Content:
+    """Make the content of a list of classes; raise FormatError for two of one name or prompt."""
     _refuse_same_names(classes)
     _refuse_same_prompts(classes, {})
     return Content(tuple(one.spec for one in classes))
+
+
+def load_yaml(text: str) -> Any:
+    """Load YAML; raise yaml.YAMLError for keys that stand twice, of which YAML would silently drop one."""
+    return yaml.load(text, Loader=_UniqueKeyLoader)
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[object, int] = {}
+        for key, _ in node.value:
+            name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None
+            if name in lines:
+                problem = f"the key {key.value!r} stands twice (first in line {lines[name]})"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            if name is not None:
+                lines[name] = _line(key)
+        return super().construct_mapping(node, deep)
 
 
 def parse_yaml(text: str) -> Content:
@@ -132,9 +133,9 @@ def _compose(text: str) -> yaml.Node:
     return root
 
 
-def _class(node: yaml.Node) -> _Located:
+def _class(node: yaml.Node) -> Located:
     if isinstance(node, yaml.ScalarNode):
-        return _parse_located(_string(node, "the class"), _line(node))
+        return parse_located(_string(node, "the class"), _line(node))
     fields = _fields(node, "a class", _CLASS_KEYS)
     if "name" not in fields:
         _refuse(node, "the class has no name; expected {name: ..., prompts: [...]}")
@@ -142,24 +143,24 @@ def _class(node: yaml.Node) -> _Located:
     name = display_name(prompt)
     prompts = _prompts(fields["prompts"]) if "prompts" in fields else (prompt,)
     colour = _colour(fields["colour"]) if "colour" in fields else None
-    return _Located(ClassSpec(name, prompts, colour), _line(node))
+    return Located(ClassSpec(name, prompts, colour), _line(node))
 
 
 def _prompts(node: yaml.Node) -> tuple[str, ...]:
     if isinstance(node, yaml.ScalarNode):
-        return _parse_located(_string(node, "prompts"), _line(node)).spec.prompts
+        return parse_located(_string(node, "prompts"), _line(node)).spec.prompts
     prompts = tuple(_single(item, "the prompt") for item in _list(node, "prompts", "phrases"))
     if not prompts:
         _refuse(node, "prompts is empty; leave the key out to ask for the name itself")
     return prompts
 
 
-def _groups(classes: Sequence[_Located], node: yaml.Node | None) -> Mapping[str, _Located]:
+def _groups(classes: Sequence[Located], node: yaml.Node | None) -> Mapping[str, Located]:
     """Map the match key of each grouped class's name to its group."""
     if node is None:
         return {}
     known = {match_key(one.spec.name): one.spec for one in classes}
-    owners: dict[str, _Located] = {}
+    owners: dict[str, Located] = {}
     for key, value in _pairs(node, "groups"):
         name, colour = _single(key, "the group's name"), None
         if isinstance(value, yaml.MappingNode):
@@ -171,13 +172,13 @@ def _groups(classes: Sequence[_Located], node: yaml.Node | None) -> Mapping[str,
         members = _members(name, value, known, owners)
         prompts = dict.fromkeys(prompt for member in members for prompt in member.prompts)
         united = tuple(member.name for member in members)
-        group = _Located(ClassSpec(name, tuple(prompts), colour, united), _line(key))
+        group = Located(ClassSpec(name, tuple(prompts), colour, united), _line(key))
         owners.update({match_key(member): group for member in united})
     return owners
 
 
 def _members(
-    group: str, node: yaml.Node, known: Mapping[str, ClassSpec], owners: Mapping[str, _Located]
+    group: str, node: yaml.Node, known: Mapping[str, ClassSpec], owners: Mapping[str, Located]
 ) -> list[ClassSpec]:
     members: list[ClassSpec] = []
     for item in _list(node, f"the group {group!r}", "class names"):
@@ -199,7 +200,7 @@ def _members(
     return members
 
 
-def _background(node: yaml.Node | None, published: Sequence[_Located]) -> str | None:
+def _background(node: yaml.Node | None, published: Sequence[Located]) -> str | None:
     if node is None:
         return None
     wanted = _single(node, "background")
@@ -296,7 +297,7 @@ def _refuse(node: yaml.Node, reason: str) -> NoReturn:
     raise FormatError(_line(node), reason)
 
 
-def _parse_located(text: str, line: int) -> _Located:
+def parse_located(text: str, line: int) -> Located:
     """Parse `"car, automobile"`; raise FormatError if a name or alias is blank or has no letter or digit."""
     if not text.strip(" \t\r\n,"):
         raise FormatError(line, "the class has a blank name; give it a name or remove it")
@@ -306,7 +307,7 @@ def _parse_located(text: str, line: int) -> _Located:
         if not prompt:
             raise FormatError(line, f"{text.strip()!r} has a blank alias; remove the stray comma")
         _check_prompt(prompt, line)
-    return _Located(spec, line)
+    return Located(spec, line)
 
 
 def _check_prompt(prompt: str, line: int) -> None:
@@ -322,9 +323,9 @@ def _refuse_control(text: str, line: int) -> None:
         raise FormatError(line, f"{text!r} has the control character {control}; remove it")
 
 
-def _refuse_same_names(classes: Sequence[_Located]) -> None:
+def _refuse_same_names(classes: Sequence[Located]) -> None:
     """Raise FormatError for two classes of one name (case, spaces and punctuation aside)."""
-    owners: dict[str, _Located] = {}
+    owners: dict[str, Located] = {}
     for one in classes:
         owner = owners.setdefault(match_key(one.spec.name), one)
         if owner is not one:
@@ -335,9 +336,9 @@ def _refuse_same_names(classes: Sequence[_Located]) -> None:
             )
 
 
-def _refuse_same_prompts(classes: Sequence[_Located], groups: Mapping[str, _Located]) -> None:
+def _refuse_same_prompts(classes: Sequence[Located], groups: Mapping[str, Located]) -> None:
     """Raise FormatError for two classes with the same canonical prompt, unless `groups` unites them."""
-    owners: dict[str, _Located] = {}
+    owners: dict[str, Located] = {}
     for one in classes:
         for prompt in one.spec.prompts:
             canonical = canonical_name(prompt)

@@ -239,3 +239,13 @@ class TestRecorded:
             assert "/truth/label_info says nothing of the classes: the message (9 bytes) is no" in refusal(
                 recorded_class_map, source, "/truth/labels"
             )
+
+
+@pytest.mark.parametrize("read", [read_class_map, read_mapping])
+def test_a_key_that_stands_twice_is_refused(tmp_path, read):
+    path = tmp_path / "twice.yaml"
+    path.write_text({read_class_map: "classes:\n  0: road\n  0: car\n", read_mapping: "\na: b\na: c\n"}[read])
+    with pytest.raises(
+        EvaluationError, match=r"twice.yaml cannot be read: .* stands twice \(first in line 2\)"
+    ):
+        read(path)

@@ -171,3 +171,37 @@ def test_an_empty_file(text):
 def test_a_maze_of_brackets_is_refused():
     with pytest.raises(VocabularyError, match="nested too deeply"):
         parse("classes: " + "[" * 20_000 + "]" * 20_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("classes: [road]\nclasses: [car]\n", 2),
+        ("classes:\n- {name: road, name: car}\n", 2),
+        ("classes: [road, car]\ngroups:\n  a: [road]\n  a: [car]\n", 4),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(text, line):
+    with pytest.raises(VocabularyError, match=rf"line {line}: .* has the key .* twice"):
+        parse(text)
+
+
+def test_control_characters_are_refused():
+    with pytest.raises(
+        VocabularyError, match=r"line 2: 'ro\\x00ad' has the control character U\+0000; remove it"
+    ):
+        parse('classes:\n- "ro\\0ad"\n')
+    with pytest.raises(VocabularyError, match=r"line 1: .*U\+001C"):
+        parse('classes: [{name: road, prompts: ["a\\x1cb"]}]\n')
+
+
+def test_a_mark_before_a_prompt_is_no_part_of_the_name():
+    content = parse(
+        "background: mouse\nclasses: ['=mouse, rat', {name: =tie}, {name: x, prompts: [=remote]}]\n"
+    )
+    assert content.classes == (
+        ClassSpec("mouse", ("=mouse", "rat")),
+        ClassSpec("tie", ("=tie",)),
+        ClassSpec("x", ("=remote",)),
+    )
+    assert content.background == "mouse"
