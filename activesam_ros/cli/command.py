@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from activesam_ros.errors import ActiveSamError
+from activesam_ros.model.folder import local_folder
 from activesam_ros.system.machine import let_waiting_threads_sleep
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def run(
     given = argparse.Namespace()
     try:
         given = parser.parse_intermixed_args(arguments) if intermixed else parser.parse_args(arguments)
+        if getattr(given, "model", None):
+            local_folder(given.model)  # A missing one is told before torch is imported, which takes seconds.
         let_waiting_threads_sleep()
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         with _interruptible():

@@ -36,11 +36,13 @@ def _evaluate(given: argparse.Namespace, line: str) -> int:
         return command.DONE
     if given.bag is None:
         raise command.UsageError(f"no recording is given; expected {NAME} BAG …, or --report-only FOLDER")
+    from activesam_ros.evaluation.parameters import read_parameters
+
+    asked = read_parameters(given.params, given.param, given.vocabulary)
+    _require_there(given, given.model or asked.model)
     with command.loading():
         from activesam_ros.evaluation.corruptions import corruptions_of
-        from activesam_ros.evaluation.parameters import read_parameters
         from activesam_ros.evaluation.runner import EvaluationConfig, evaluate
-    asked = read_parameters(given.params, given.param, given.vocabulary)
     config = EvaluationConfig(
         bag=given.bag,
         out=given.out,
@@ -77,6 +79,17 @@ def _evaluate(given: argparse.Namespace, line: str) -> int:
         command.complain(NAME, f"{outcome.shortage}; the report is about those that could be read")
         return command.UNFIT
     return command.DONE
+
+
+def _require_there(given: argparse.Namespace, model: str) -> None:
+    """Raise ActiveSamError for what can be found missing before torch is imported, which takes seconds."""
+    from activesam_ros.datasets.recordings import Recording
+    from activesam_ros.model.folder import local_folder
+
+    local_folder(model)
+    with Recording(given.bag.expanduser()) as recording:
+        for topic in filter(None, (given.image, given.labels)):
+            recording.require(topic)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -60,6 +60,7 @@ def asked(monkeypatch) -> list[tuple[EvaluationConfig, bool]]:
             shortage="/camera has 3 of 7 messages" if request.bag.name == "short" else None,
         )
 
+    monkeypatch.setattr("activesam_ros.cli.evaluate._require_there", lambda *_: None)
     monkeypatch.setattr(runner, "evaluate", evaluate)
     return requests
 
@@ -142,6 +143,7 @@ def test_an_interrupted_run_ends_as_a_shell_expects(asked, capsys):
 
 def test_a_run_without_any_labels_fails(monkeypatch, capsys):
     finished = EvaluationOutcome(Path("report.html"), "a table", interrupted=False, labelled=False)
+    monkeypatch.setattr("activesam_ros.cli.evaluate._require_there", lambda *_: None)
     monkeypatch.setattr(runner, "evaluate", lambda *arguments, **options: finished)
     assert main(["street"]) == 2
     assert "no frame could be labelled; the report says why" in capsys.readouterr().err
@@ -151,6 +153,7 @@ def test_an_interruption_before_that_is_told(monkeypatch, capsys):
     def evaluate(*arguments, **options):
         raise KeyboardInterrupt
 
+    monkeypatch.setattr("activesam_ros.cli.evaluate._require_there", lambda *_: None)
     monkeypatch.setattr(runner, "evaluate", evaluate)
     assert main(["street"]) == 130
     assert capsys.readouterr().err.startswith("activesam-evaluate: interrupted")
@@ -217,6 +220,27 @@ def test_help_names_every_method_and_needs_no_model(capsys):
     text = " ".join(capsys.readouterr().out.split()).replace("- ", "-")
     assert all(name in text for name in METHODS if name != "active")
     assert "gaussian_noise,fog,jpeg_compression" in text and {"gaussian_noise", "fog"} <= set(CORRUPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["{bag}", "--model", "/no/model"], "the model folder /no/model does not exist"),
+        (["{bag}", "--model", "toytown", "--device", "gpu"], "'gpu'; expected auto"),
+        (["/no/bag", "--model", "toytown"], "there is no recording /no/bag"),
+        (["{bag}", "--model", "toytown", "--image", "/front"], "no topic /front"),
+        (["{bag}", "--param", "model=/no/model"], "the model folder /no/model does not exist"),
+        (["{bag}", "--param", "device=gpu"], "device is 'gpu'; expected auto"),
+    ],
+)
+def test_what_is_missing_is_said_before_torch_is_imported(bag, arguments, said):
+    program = "import sys\nfrom activesam_ros.cli.evaluate import main\ntry:\n    code = main(sys.argv[1:])\n"
+    program += "except SystemExit as error:\n    code = error.code\nassert 'torch' not in sys.modules\nsys.exit(code)"
+    given = [one.format(bag=bag) for one in arguments]
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *given], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2 and said in ended.stderr and "Traceback" not in ended.stderr
 
 
 def test_it_works_without_ros(bag, tmp_path):
