@@ -36,7 +36,7 @@ from activesam_ros.results import (
 from activesam_ros.settings import GOVERNED, SegmenterSettings, settings_for
 from activesam_ros.stages.batch_size import AdaptiveBatchSize
 from activesam_ros.stages.decoding import EncodedImage, decode_prompts
-from activesam_ros.stages.fusion import ClassFusion, label_pixels, prompt_scores
+from activesam_ros.stages.fusion import ClassFusion, label_pixels
 from activesam_ros.stages.preview import resolutions, score_presence
 from activesam_ros.stages.temporal_reuse import (
     FramePlan,
@@ -377,13 +377,15 @@ class ActiveSegmenter:
         presence: dict[int, float] = {}
         instances: list[int] = []
         with timer.timed("fuse"):
-            fusion = ClassFusion(len(vocabulary), encoded.size, self._checkpoint.device)
+            fusion = ClassFusion(
+                encoded.size, self._checkpoint.device, second=settings.background_threshold > 0
+            )
             for index, prompt in decode_prompts(
                 self._heads, encoded, bucket_size, settings.confidence_threshold, timer
             ):
                 presence[index] = float(prompt.presence)
                 instances.append(len(prompt.instance_scores))
-                fusion.add(owner[index], prompt_scores(prompt, encoded.size))
+                fusion.add(owner[index], prompt)
             fused = fusion.finish()
             self._checkpoint.require_finite(fused.best)
             labels, confidence = label_pixels(fused, vocabulary, settings)

@@ -99,9 +99,9 @@ class PerClassSegmenter:
         presence: dict[int, float] = {}
         instances: dict[int, int] = {}
         with timer.timed("fuse"):
-            fusion = ClassFusion(len(vocabulary), rgb.shape[:2], self._checkpoint.device)
+            fusion = ClassFusion(rgb.shape[:2], self._checkpoint.device)
             for index, scores in self._planes(rgb, presence, instances, timer):
-                fusion.add(index, scores)
+                fusion.add_scores(index, scores)
             top = fusion.finish()
             unclaimed = (top.best <= 0).cpu().numpy()
             labels, confidence = label_pixels(top, vocabulary, self.settings)
