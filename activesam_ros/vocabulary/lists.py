@@ -50,11 +50,13 @@ _LINES = (
     re.compile(rf"(?P<number>[0-9]+)[\s,:;]+(?P<name>.*{_LETTER}.*?)[\s,:;]+{_RGB}"),
     re.compile(rf"(?P<name>.*{_LETTER}.*?)[\s,:;]+{_RGB}"),
     re.compile(r"[\[(]?(?P<number>[0-9]+)(\s*[:.)\],;=|]\s*|\s+-\s+|(?P<loose>\s+))(?P<name>[^\s\d].*)"),
-    re.compile(rf"(?P<name>.*{_LETTER}.*?)\s*[:,;=|\t]\s*(?P<number>[0-9]+)"),
+    re.compile(rf"(?P<name>.*{_LETTER}.*?)(\s*[:,;=|\t]\s*|(?P<loose>\s+))(?P<number>[0-9]+)"),
+    re.compile(r"([*+•·–—]|n[0-9]{8})\s+(?P<name>.+)"),  # bullets; WordNet's numbers, as ImageNet has them
 )
-_QUOTED = re.compile(r"""(?P<quote>["'])(?P<name>[^"]+)(?P=quote),?""")
+_QUOTED = re.compile(r"""(?P<quote>["'])(?P<name>((?!(?P=quote)).)+)(?P=quote),?""")
 # What is in no class name, but in code and data.
 _DATA = re.compile(r"""[{}\[\]<>|"\t]|:\s|://|.=""")
+# More are no phrase, if they are all that a file has.
 _MOST_WORDS = 8
 
 
@@ -142,9 +144,10 @@ def _read_lines(lines: Sequence[tuple[int, str]]) -> list[tuple[int, str]] | Non
         if "number" not in parts[0]:
             return names
         numbers = [int(one["number"]) for one in parts]
-        # "2 door car" is numbered only if the others are the next numbers.
+        # "2 door car" and "terminal 2" are numbered only if the others are other names with the next numbers.
         loose = any(one.get("loose") for one in parts)
-        counted = len(lines) > 1 and numbers == list(range(numbers[0], numbers[0] + len(lines)))
+        counted = numbers == list(range(numbers[0], numbers[0] + len(lines))) and numbers[0] < 2
+        counted = counted and len({one["name"] for one in parts}) == len(lines) > 1
         if len(set(numbers)) == len(lines) and (counted or not loose):
             return [name for _, name in sorted(zip(numbers, names, strict=True))]
     return None
@@ -178,10 +181,6 @@ def _refuse_data(line: int, stated: str) -> None:
     if ";" in stated:
         raise FormatError(
             line, f"{shown!r} has semicolons; write one class a line, with commas between aliases"
-        )
-    if len(stated.split(",")[0].split()) > _MOST_WORDS:
-        raise FormatError(
-            line, f"{shown!r} has more than {_MOST_WORDS} words; expected a short phrase, one class a line"
         )
 
 

@@ -32,7 +32,10 @@ def names(tmp_path, name, text):
         "0, road\n1, traffic sign\n2, car\n",
         "0 - road\n1 - traffic sign\n2 - car\n",
         "2: car\n0: road\n1: traffic sign\n",
-        "road 0\ntraffic sign 1\ncar 2\n".replace(" 0", ": 0").replace(" 1", ": 1").replace(" 2", ": 2"),
+        "road: 0\ntraffic sign: 1\ncar: 2\n",
+        "road 0\ntraffic sign 1\ncar 2\n",
+        "* road\n* traffic sign\n* car\n",
+        "n04096066 road\nn06794110 traffic sign\nn02958343 car\n",
         "road,0\ntraffic sign,1\ncar,2\n",
         "'road',\n'traffic sign',\n'car',\n",
         '"road"\n"traffic sign"\n"car"\n',
@@ -114,6 +117,7 @@ def test_words_with_numbers_are_words(tmp_path):
         "2 door car\n4 door car\n",
         "route 66\nterminal 2\n",
         "3-wheeler\n4-wheeler\n",
+        "gate 1\ngate 2\n",
         "7\nseven up\n",
     ):
         assert names(tmp_path, "classes.txt", text) == tuple(text.split("\n")[:-1])
@@ -128,6 +132,7 @@ def test_words_with_numbers_are_words(tmp_path):
             "person bicycle car motorcycle airplane bus train truck boat",
             "all 9 names are on one line",
         ),
+        ("a.txt", "'road', 'car', 'sky'", "all 3 names are on one line"),
         ("a.txt", "road\n1: car\n", "line 2: '1: car' is no class name and not written like the other"),
         ("a.txt", "road, 7\ncar\n", "line 1: 'road, 7' is no class name"),
         ("a.txt", "0\n1\n2\n", "line 1: this is a list of numbers"),
