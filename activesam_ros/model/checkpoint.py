@@ -13,7 +13,13 @@ from safetensors import SafetensorError
 from torch import nn
 
 from activesam_ros.errors import ModelError
-from activesam_ros.model.config import inert, read_detector_config, read_normalisation, require_possible
+from activesam_ros.model.config import (
+    LITE_TEXT,
+    inert,
+    read_detector_config,
+    read_normalisation,
+    require_possible,
+)
 from activesam_ros.model.folder import (
     first_line,
     require_whole,
@@ -59,8 +65,8 @@ class TextCheckpoint:
 
     @property
     def context_length(self) -> int:
-        """Most tokens of a prompt, start and end included."""
-        return self.config.text_config.max_position_embeddings
+        """Most tokens of a prompt, start and end included, which shorter ones are padded to."""
+        return _context_length(self.config)
 
     @property
     def embedding_sizes(self) -> tuple[int, int]:
@@ -169,12 +175,12 @@ def load_checkpoint(model: str | Path, device: str = "auto", dtype: str = "auto"
     )
     with _step("transformers imported"):
         # It takes seconds, so programs that only read settings do not pay for it.
-        from activesam_ros.model.parts import Sam3WithoutText, load_part
+        from activesam_ros.model.parts import image_part, load_part
     with _step("configuration and tokenizer read"):
         text = _open_text_checkpoint(model, folder)
         mean, std = read_normalisation(folder)
     with _step("weights read"):
-        network = load_part("weights", Sam3WithoutText, folder, text.config)
+        network = load_part("weights", image_part(text.config), folder, text.config)
     with _step(f"weights put on {torch_device}"):
         _move(network, folder, torch_device, torch_dtype)
     logger.info("loaded %s in %.1f s", model, time.monotonic() - started)
@@ -196,12 +202,13 @@ def open_text_checkpoint(model: str | Path) -> TextCheckpoint:
 
 
 def _open_text_checkpoint(model: str | Path, folder: Path) -> TextCheckpoint:
-    from transformers import CLIPTokenizer, Sam3Config
+    from transformers import CLIPTokenizer, Sam3Config, Sam3LiteTextConfig
 
     raw_config = read_detector_config(folder)
     plain_config = inert(raw_config, folder)
     try:
-        config = Sam3Config.from_dict(plain_config)
+        kind = Sam3LiteTextConfig if raw_config.get("model_type") == LITE_TEXT else Sam3Config
+        config = kind.from_dict(plain_config)
         require_possible(config.to_dict(), folder / "config.json")
     except ModelError:
         raise
@@ -212,7 +219,7 @@ def _open_text_checkpoint(model: str | Path, folder: Path) -> TextCheckpoint:
         ) from error
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-        _require_padding(tokenizer, config.text_config.max_position_embeddings, folder)
+        _require_padding(tokenizer, _context_length(config), folder)
     except ModelError:
         raise
     except Exception as error:  # the loader raises a dozen types for damaged files
@@ -225,6 +232,11 @@ def _open_text_checkpoint(model: str | Path, folder: Path) -> TextCheckpoint:
             f"{config.text_config.vocab_size}; copy the tokenizer that belongs to the model"
         )
     return TextCheckpoint(tokenizer, config, raw_config.get("text_config") or {}, str(model), folder)
+
+
+def _context_length(config: Any) -> int:
+    # LiteText stretches its positions to the length of its input, which its processor pads as SAM 3's own.
+    return 32 if config.model_type == LITE_TEXT else int(config.text_config.max_position_embeddings)
 
 
 def _require_padding(tokenizer: Any, length: int, folder: Path) -> None:

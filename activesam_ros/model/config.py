@@ -38,6 +38,9 @@ _OUTPUTS = {"output_attentions", "output_hidden_states", "return_dict", "use_ret
 # Keys that name other weights than *.safetensors in the folder as they are.
 _OTHER_WEIGHTS = ("transformers_weights", "quantization_config", "gguf_file")
 
+LITE_TEXT = "sam3_lite_text"
+"""Model type of SAM 3 with a small text encoder."""
+
 # Endings of names of whole numbers that make the model, and the largest that are believed: others would take all
 # memory, or hours, before the weights are found not to fit.
 _SIZES = {
@@ -52,6 +55,7 @@ _SIZES = {
     "_channels": 1_000_000,
     "_embeddings": 1_000_000,
 }
+_NUMBERS = ("_eps", "dropout", "_theta", "eos_token_id")
 _AGAIN = "download or copy the folder again"
 
 
@@ -67,10 +71,10 @@ def read_detector_config(folder: Path) -> dict[str, Any]:
                 "folder again"
             )
         kind = config.get("model_type", "sam3")
-    if kind != "sam3":
+    if kind not in ("sam3", LITE_TEXT):
         raise ModelError(
-            f"the model in {folder} is of type {kind!r}; expected SAM 3 ('sam3' or 'sam3_video'), such as "
-            "facebook/sam3"
+            f"the model in {folder} is of type {kind!r}; expected SAM 3 ('sam3' or 'sam3_video', such as facebook/sam3) "
+            f"or SAM 3 LiteText ('{LITE_TEXT}')"
         )
     return config
 
@@ -82,6 +86,7 @@ def require_possible(config: Mapping[str, Any], path: Path) -> None:
         config: complete, with the defaults of what the file leaves out.
         path: of the file, for messages.
     """
+    size, heads = config.get("hidden_size"), config.get("num_attention_heads")
     for name, value in config.items():
         if isinstance(value, Mapping):
             require_possible(value, path)
@@ -91,8 +96,13 @@ def require_possible(config: Mapping[str, Any], path: Path) -> None:
             raise ModelError(
                 f"{path} has {name} {value!r}; expected a whole number from 1 to {most}, so {_AGAIN}"
             )
-        if not all(math.isfinite(number) for number in _floats(value)):
+        number = type(value) in (int, float) or not str(name).endswith(_NUMBERS)
+        if not number or not all(math.isfinite(one) for one in _floats(value)):
             raise ModelError(f"{path} has {name} {value!r}; expected finite numbers, so {_AGAIN}")
+    if size and heads and size % heads:
+        raise ModelError(
+            f"{path} has hidden_size {size} for {heads} attention heads; expected a multiple, so {_AGAIN}"
+        )
 
 
 def _floats(value: Any) -> Iterator[float]:

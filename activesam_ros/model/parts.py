@@ -14,8 +14,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import nn
-from transformers import CLIPTextModelWithProjection, Sam3Config, Sam3Model
+from transformers import (
+    CLIPTextModelWithProjection,
+    Sam3Config,
+    Sam3LiteTextConfig,
+    Sam3LiteTextModel,
+    Sam3Model,
+)
 from transformers.models.sam3.modeling_sam3 import Sam3PreTrainedModel
+from transformers.models.sam3_lite_text.modeling_sam3_lite_text import Sam3LiteTextTextModel
 from transformers.utils import logging as transformers_logging
 
 from activesam_ros.errors import ModelError
@@ -59,8 +66,33 @@ class Sam3WithoutText(Sam3Model):
         self.text_encoder = None
 
 
+class LiteTextWithoutText(Sam3LiteTextModel):
+    """`Sam3LiteTextModel` without its text encoder; the same modules as `Sam3WithoutText`."""
+
+    _keys_to_ignore_on_load_unexpected: ClassVar[list[str]] = (
+        Sam3WithoutText._keys_to_ignore_on_load_unexpected
+    )
+
+    def __init__(self, config: Sam3LiteTextConfig) -> None:
+        super().__init__(config)
+        self.text_encoder = None
+
+
+def image_part(config: Sam3Config | Sam3LiteTextConfig) -> type[Sam3WithoutText | LiteTextWithoutText]:
+    """Return the class of the image side of a model."""
+    return LiteTextWithoutText if isinstance(config, Sam3LiteTextConfig) else Sam3WithoutText
+
+
+class LiteTextEncoder(Sam3LiteTextTextModel):
+    """LiteText's text encoder, whose token embeddings transformers does not find by itself."""
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the token embeddings."""
+        return self.embeddings.token_embedding
+
+
 class Sam3TextSide(Sam3PreTrainedModel):
-    """The text encoder of `Sam3Model` and the projection of its features."""
+    """The text encoder of `Sam3Model` or `Sam3LiteTextModel`, and the projection of its features."""
 
     config_class = Sam3Config
     base_model_prefix = Sam3Model.base_model_prefix
@@ -68,7 +100,8 @@ class Sam3TextSide(Sam3PreTrainedModel):
 
     def __init__(self, config: Sam3Config) -> None:
         super().__init__(config)
-        self.text_encoder = CLIPTextModelWithProjection(config.text_config)
+        lite = isinstance(config, Sam3LiteTextConfig)
+        self.text_encoder = (LiteTextEncoder if lite else CLIPTextModelWithProjection)(config.text_config)
         self.text_projection = _projection(config)
         self.post_init()
 

@@ -34,8 +34,11 @@ Residence = Literal["keep", "offload", "release"]
 BATCH = 16
 """Prompts encoded at a time, and so the most that an interruption loses."""
 
-# In video checkpoints the key comes with a prefix.
-_TOKEN_EMBEDDINGS = "text_encoder.text_model.embeddings.token_embedding.weight"
+# Of SAM 3 and of LiteText; in video checkpoints the key comes with a prefix.
+_TOKEN_EMBEDDINGS = (
+    "text_encoder.text_model.embeddings.token_embedding.weight",
+    "text_encoder.embeddings.token_embedding.weight",
+)
 
 
 @dataclass(frozen=True)
@@ -327,16 +330,16 @@ def _mean_of_valid(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     return (values * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
-def _read_tensor(folder: Path, name: str) -> torch.Tensor:
+def _read_tensor(folder: Path, names: tuple[str, ...]) -> torch.Tensor:
     for path in weight_files(folder):
         try:
             with safe_open(path, framework="pt") as tensors:
                 for key in tensors.keys():  # noqa: SIM118
-                    if key == name or key.endswith(f".{name}"):
+                    if key.endswith(names):
                         return tensors.get_tensor(key)
         except (OSError, SafetensorError) as error:
             raise ModelError(f"{path} cannot be read ({error}); download or copy the folder again") from error
     raise ModelError(
-        f"the model in {folder} has no tensor {name!r}; expected SAM 3 weights (*.safetensors) as saved by "
+        f"the model in {folder} has no tensor {names[0]!r}; expected SAM 3 weights (*.safetensors) as saved by "
         "transformers"
     )

@@ -23,6 +23,7 @@ from activesam_ros.model.checkpoint import (
 from activesam_ros.model.config import read_normalisation
 from activesam_ros.model.folder import resolve_folder
 from activesam_ros.model.parts import CountedTensors, counted_loading
+from activesam_ros.prompts.text_encoder import TokenTable
 from activesam_ros.segmenter import ActiveSegmenter
 
 
@@ -450,3 +451,41 @@ def test_sizes_for_people(tmp_path):
     assert _weights_on_disk(tmp_path) == "1.7 GB"
     (tmp_path / "a.safetensors").unlink()
     assert _weights_on_disk(tmp_path) == "200.0 MB"
+
+
+@pytest.fixture
+def lite_text(copied):
+    """The demo model with LiteText's text encoder, random weights, as transformers' own class and saved by it."""
+    from transformers import Sam3LiteTextConfig, Sam3LiteTextModel
+
+    config = json.loads((copied / "config.json").read_text())
+    text = {"hidden_size": 48, "intermediate_size": 96, "projection_dim": 32, "num_hidden_layers": 3}
+    text |= {"num_attention_heads": 4, "max_position_embeddings": 77}
+    text["vocab_size"] = config["text_config"]["vocab_size"]
+    kept = {key: value for key, value in config.items() if key.endswith("_config") and key != "text_config"}
+    for part in ("geometry_encoder", "detr_encoder", "detr_decoder", "mask_decoder"):
+        kept[f"{part}_config"].pop("model_type", None)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        model = Sam3LiteTextModel(Sam3LiteTextConfig(**kept, text_config=text)).eval().requires_grad_(False)
+        for parameter in model.text_encoder.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    model.save_pretrained(copied)
+    return model
+
+
+def test_lite_text_equals_transformers_own_class(lite_text, copied, street_image):
+    same_as_whole(load_checkpoint(copied, device="cpu"), lite_text)
+    segmenter = ActiveSegmenter.from_pretrained(copied, "cpu", prompt_cache=None)
+    segmenter.set_vocabulary(["road", "traffic light"])
+    assert segmenter.segment(street_image).labels.shape == street_image.shape[:2]
+    encoder = segmenter._text
+    prompts = ["road", "traffic light"]
+    # As Sam3Processor pads.
+    batch = segmenter._checkpoint.tokenizer(prompts, padding="max_length", max_length=32, return_tensors="pt")
+    expected = lite_text.get_text_features(**batch).pooler_output
+    found, _ = encoder.embed(prompts)
+    for index, prompt in enumerate(prompts):
+        valid = batch["attention_mask"][index].bool()
+        assert torch.allclose(found[prompt].tokens, expected[index, valid], atol=1e-6)
+    assert TokenTable(copied).pooled(["road"])[0] == pytest.approx(found["road"].pooled, abs=1e-6)
