@@ -12,11 +12,21 @@ from activesam_ros.launching.actions import (
     all_required,
     description,
     driver_nodes,
+    is_launched_itself,
     rviz_nodes,
     segmenting_node,
 )
-from activesam_ros.launching.arguments import LOG_LEVEL, NODE_ARGUMENTS, RVIZ, Argument, value
+from activesam_ros.launching.arguments import (
+    CAMERA_ARGUMENTS,
+    LOG_LEVEL,
+    NODE_ARGUMENTS,
+    RVIZ,
+    Argument,
+    given_in,
+    value,
+)
 from activesam_ros.launching.cameras import DRIVERS, NO_DRIVER, sources
+from activesam_ros.settings import PROFILES
 from launch import LaunchContext, LaunchDescription
 
 ARGUMENTS = (
@@ -44,25 +54,38 @@ ARGUMENTS = (
         "YAML file of parameters of the drivers' nodes; empty: their defaults.",
         is_path=True,
     ),
-    *NODE_ARGUMENTS,
+    *(one for one in NODE_ARGUMENTS if one.name != "profile"),
+    Argument(
+        "profile",
+        "",
+        "realtime: a stream, which reuses what is known from the frames before; paper: every frame by itself; empty: "
+        "that of params_file, or else realtime.",
+        choices=("", *PROFILES),
+    ),
+    *CAMERA_ARGUMENTS,
     Argument("namespace", "", "Namespace of everything that is started."),
     Argument("use_sim_time", "false", "Whether the time is that of the topic /clock."),
     RVIZ,
     LOG_LEVEL,
     Argument(
         "required",
-        "false",
-        "Whether the launch ends, with exit code 1, when one of its programs fails; leave it to the launch file that "
-        "includes this one.",
+        "",
+        "Whether the launch ends, with exit code 1, when one of its programs fails; empty: if it is the only one, and "
+        "no other launch file includes this one.",
+        choices=("", "true", "false"),
     ),
 )
 
 
 def start(context: LaunchContext, given: dict[str, str]) -> list:
+    if not given["profile"] and given_in(given["params_file"], "profile") is None:
+        given = {**given, "profile": "realtime"}
     cameras = sources(given)
     needed = [*driver_nodes(given, cameras), segmenting_node(given, cameras)]
-    handlers = all_required(needed) if value("required", given["required"], bool) else []
-    return [*handlers, *needed, *rviz_nodes(given, cameras)]
+    shown = rviz_nodes(given, cameras)
+    alone = len(needed) == 1 and not shown and is_launched_itself(context)
+    handlers = all_required(needed) if value("required", given["required"] or str(alone), bool) else []
+    return [*handlers, *needed, *shown]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -16,10 +16,11 @@ from launch_ros.actions import Node
 from activesam_ros.datasets.recordings import Recording
 from activesam_ros.datasets.samples import COMPRESSED, default_image_topic
 from activesam_ros.errors import SettingsError
-from activesam_ros.launching.actions import carry_images, declared, typed, when_over
+from activesam_ros.launching.actions import carry_images, declared, require_no_others, typed, when_over
 from activesam_ros.launching.arguments import (
     NODE_ARGUMENTS,
     Argument,
+    check_values,
     node_parameters,
     require_file,
     require_one_camera,
@@ -83,6 +84,7 @@ def command(given: dict[str, str]) -> str:
 
 
 def start(context: LaunchContext) -> list[object]:
+    require_no_others(context, ARGUMENTS)
     given = {one.name: LaunchConfiguration(one.name).perform(context) for one in ARGUMENTS}
     # A shell leaves a ~ alone that is not at the beginning of a word.
     bag, params_file = (
@@ -139,6 +141,7 @@ def start(context: LaunchContext) -> list[object]:
 def segmenting(given: dict[str, str], transport: str, clock: bool) -> dict[str, object]:
     """Parameters of the node that labels."""
     parameters = {"queue": "all", "image_transport": transport, "autostart": True, **node_parameters(given)}
+    check_values(parameters)
     if clock:
         parameters["use_sim_time"] = True
     return parameters

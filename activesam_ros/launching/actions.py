@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +17,16 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessExit
 from launch.launch_description import LaunchDescription
-from launch.substitutions import LaunchConfiguration
+from launch.substitutions import LaunchConfiguration, SubstitutionFailure, ThisLaunchFile
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from activesam_ros.launching.arguments import (
     Argument,
+    check_values,
     node_parameters,
     require_file,
+    require_known,
     value,
     with_home,
 )
@@ -58,11 +62,34 @@ def description(
     """
 
     def perform(context: LaunchContext) -> list[Any]:
+        require_no_others(context, arguments)
         given = {one.name: LaunchConfiguration(one.name).perform(context) for one in arguments}
         given[PUSHED] = context.launch_configurations.get(PUSHED, "")
         return start(context, with_home(arguments, given))
 
     return LaunchDescription([*declared(arguments), *carry_images(), OpaqueFunction(function=perform)])
+
+
+def is_launched_itself(context: LaunchContext) -> bool:
+    """Return whether the launch file that is being read is the one on the command line, not one that it includes."""
+    try:
+        file = Path(ThisLaunchFile().perform(context))
+    except SubstitutionFailure:
+        return False
+    for before, one in pairwise(sys.argv):
+        if one == file.name and before == "activesam_ros":
+            return True
+        if Path(one).name == file.name and Path(one).is_file() and Path(one).samefile(file):
+            return True
+    return False
+
+
+def require_no_others(context: LaunchContext, arguments: Iterable[Argument]) -> None:
+    """Raise SettingsError for an argument on the command line that this launch file does not have."""
+    if is_launched_itself(context):
+        require_known(
+            [name for one in sys.argv for name, sign, _ in [one.partition(":=")] if sign], arguments
+        )
 
 
 def declared(arguments: Iterable[Argument]) -> list[DeclareLaunchArgument]:
@@ -102,6 +129,7 @@ def segmenting_node(given: Mapping[str, str], sources: Sequence[Source]) -> Node
     names = [one.name for one in sources if one.name]
     if names:
         parameters["cameras"] = names
+    check_values(parameters)
     parameters |= simulated_time(given)
     # A logger is named after its node, the namespace's parts first.
     logger = ".".join([*namespace_in_force(given).strip("/").split("/"), NODE]).lstrip(".")

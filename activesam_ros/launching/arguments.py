@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import yaml
 
-from activesam_ros.configuration import DEFAULT_VOCABULARY
+from activesam_ros.configuration import DEFAULT_VOCABULARY, first_configuration
 from activesam_ros.errors import SettingsError, reason
+from activesam_ros.model.folder import local_folder
+from activesam_ros.parameter_files import NODE, nearest, read_sections
+from activesam_ros.ros.parameters import DEFAULTS, read
 from activesam_ros.settings import PROFILES
 
 if TYPE_CHECKING:
@@ -73,6 +76,29 @@ NODE_ARGUMENTS: tuple[Argument, ...] = (
 )
 """What every launch file gives to the node `activesam`."""
 
+CAMERA_ARGUMENTS: tuple[Argument, ...] = (
+    Argument(
+        "image_transport",
+        "",
+        "raw, or compressed (sensor_msgs/CompressedImage on the image topic + /compressed); empty: params_file's.",
+        choices=("", "raw", "compressed"),
+    ),
+    Argument("max_rate", "", "Maximum number of labelled frames a second; empty: that of params_file."),
+    Argument(
+        "queue",
+        "",
+        "newest: the newest frame is labelled; all: every one, in order; empty: that of params_file.",
+        choices=("", "newest", "all"),
+    ),
+    Argument(
+        "autostart",
+        "",
+        "Whether the node configures and activates itself, or a lifecycle manager does; empty: that of params_file.",
+        choices=("", "true", "false"),
+    ),
+)
+"""What camera.launch.py gives to the node beside `NODE_ARGUMENTS`."""
+
 LOG_LEVEL = Argument(
     "log_level", "info", "How much the node says.", choices=("debug", "info", "warn", "error", "fatal")
 )
@@ -117,15 +143,22 @@ def node_parameters(given: Mapping[str, str]) -> dict[str, object]:
     """Return the parameters that win over those of params_file.
 
     Args:
-        given: values of `NODE_ARGUMENTS`; empty ones are left to params_file.
+        given: values of `NODE_ARGUMENTS`, and perhaps `CAMERA_ARGUMENTS`; empty ones are left to params_file.
 
     Raises:
-        SettingsError: vocabulary is not a list of texts.
+        SettingsError: vocabulary is not a list of texts, or another argument of another type.
     """
     plain = ("model", "vocabulary_file", "profile", "device")
     parameters: dict[str, object] = {name: given[name] for name in plain if given[name]}
     if given["vocabulary"]:
         parameters["vocabulary"] = _classes(given["vocabulary"])
+    for name in ("image_transport", "queue"):
+        if given.get(name):
+            parameters[name] = given[name]
+    if given.get("max_rate"):
+        parameters["max_rate"] = value("max_rate", given["max_rate"], float)
+    if given.get("autostart"):
+        parameters["autostart"] = value("autostart", given["autostart"], bool)
     # The node takes a vocabulary or a file: the one given here also replaces the other of params_file, where a
     # vocabulary that equals the default counts as not given.
     if given["vocabulary"] and not given["vocabulary_file"]:
@@ -137,11 +170,40 @@ def node_parameters(given: Mapping[str, str]) -> dict[str, object]:
 
 def names_cameras(params_file: str) -> bool:
     """Return whether a file of parameters gives the node a list of cameras; what it cannot read, the node refuses."""
-    try:
-        content = yaml.safe_load(Path(params_file).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return False
-    return _gives_cameras(content, "")
+    return bool(given_in(params_file, "cameras"))
+
+
+def given_in(params_file: str, name: str) -> object:
+    """Return what a file gives a node `activesam`, in whatever namespace, for a parameter; None: nothing."""
+    found: object = None
+    for section, parameters in read_sections(params_file) if params_file else []:
+        if section.rpartition("/")[2] in (NODE, "*", "**"):
+            found = parameters.get(name, found)
+    return found
+
+
+def require_known(names: Iterable[str], arguments: Iterable[Argument]) -> None:
+    """Raise SettingsError for a name that is none of the arguments, since `launch` takes no notice of it."""
+    known = [one.name for one in arguments]
+    for name in names:
+        if name not in known:
+            raise SettingsError(
+                f"there is no argument {name}:={nearest(name, known)}; expected some of {', '.join(known)}"
+            )
+
+
+def check_values(parameters: Mapping[str, object]) -> None:
+    """Check parameters for the node as far as that goes without starting it.
+
+    Raises:
+        ActiveSamError: a value is refused, or the model's folder or the vocabulary is not there.
+    """
+    checked = {name: read(name, one) for name, one in parameters.items() if name in DEFAULTS}
+    if "model" in checked:
+        local_folder(checked["model"])
+    first_configuration(
+        {name: one for name, one in checked.items() if name in ("vocabulary", "vocabulary_file")}
+    )
 
 
 def require_one_camera(launch_file: str, params_file: str) -> None:
@@ -161,17 +223,6 @@ def _classes(text: str) -> list[str]:
             "'[road, \"car, automobile\", sky]', with names such as on, no or 7 in quotes"
         )
     return listed
-
-
-def _gives_cameras(content: object, name: str) -> bool:
-    """Look below the names of namespaces and nodes, which a file may nest or write as one with slashes."""
-    if not isinstance(content, dict):
-        return False
-    parameters = content.get("ros__parameters")
-    ours = name.rpartition("/")[2] in ("activesam", "*", "**")
-    if ours and isinstance(parameters, dict) and parameters.get("cameras"):
-        return True
-    return any(_gives_cameras(below, str(key)) for key, below in content.items() if key != "ros__parameters")
 
 
 def _yaml(name: str, text: str) -> object:

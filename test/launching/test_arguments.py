@@ -1,13 +1,16 @@
 import pytest
 
-from activesam_ros.errors import SettingsError
+from activesam_ros.errors import ActiveSamError, SettingsError
 from activesam_ros.launching.arguments import (
     LOG_LEVEL,
     NODE_ARGUMENTS,
     RVIZ,
+    check_values,
+    given_in,
     names_cameras,
     node_parameters,
     require_file,
+    require_known,
     require_one_camera,
     value,
     with_home,
@@ -95,6 +98,46 @@ def test_every_argument_is_a_parameter_of_that_name():
     assert names <= set(DEFAULTS)
     values = {name: "[road]" if name == "vocabulary" else "other" for name in names}
     assert node_parameters(given(**values)) == {**values, "vocabulary": ["road"]}
+
+
+def test_what_a_camera_has_beside_them_is_typed():
+    more = {"max_rate": "5", "queue": "all", "image_transport": "compressed", "autostart": "false"}
+    expected = {"max_rate": 5.0, "queue": "all", "image_transport": "compressed", "autostart": False}
+    assert node_parameters(given(**more)) == expected
+    assert node_parameters(given(**dict.fromkeys(more, ""))) == {}
+
+
+def test_unknown_arguments_are_refused_with_the_nearest():
+    require_known(["model", "vocabulary"], NODE_ARGUMENTS)
+    with pytest.raises(
+        SettingsError, match=r"no argument modell:=; did you mean model\?; expected some of model, "
+    ):
+        require_known(["model", "modell"], NODE_ARGUMENTS)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"model": "/no/such"}, "folder /no/such does not exist"),
+        ({"device": "gpu"}, "expected auto"),
+        ({"vocabulary_file": "/no/such"}, "no vocabulary file /no/such"),
+        ({"vocabulary": ["road", "Road"]}, "oad"),
+        ({"max_rate": -1.0}, "max_rate"),
+    ],
+)
+def test_values_are_checked_before_anything_starts(parameters, said):
+    check_values({"model": "toytown", "vocabulary_file": "toytown", "use_sim_time": True})
+    with pytest.raises(ActiveSamError, match=said):
+        check_values(parameters)
+
+
+def test_what_a_file_gives_is_found_in_any_namespace(tmp_path):
+    file = tmp_path / "file.yaml"
+    file.write_text(
+        "robot: {activesam: {ros__parameters: {profile: paper}}}\nother: {ros__parameters: {model: toytown}}"
+    )
+    assert given_in(str(file), "profile") == "paper"
+    assert given_in(str(file), "model") is given_in("", "profile") is None
 
 
 def test_words_outdo_a_file_with_words_and_the_other_way_round():

@@ -105,6 +105,14 @@ def test_full_names_are_below_a_pushed_namespace():
         (("params_file:=/no/such.yaml",), "params_file:=/no/such.yaml is no file"),
         (("camera_params_file:=/no/such.yaml",), "camera_params_file:=/no/such.yaml is no file"),
         (("profile:=fast",), "realtime"),
+        (("model:=/no/such/model",), "the model folder /no/such/model does not exist"),
+        (("device:=gpu",), "device is 'gpu'; expected auto"),
+        (("vocabulary_file:=/no/such.yaml",), "there is no vocabulary file /no/such.yaml"),
+        (("vocabulary:=[road, Road]",), "oad"),
+        (("max_rate:=fast",), "max_rate:='fast' is not what is expected: a number"),
+        (("max_rate:=2000",), "max_rate is 2000.0; expected 0 to 1000"),
+        (("queue:=some",), "newest"),
+        (("imagee:=/front",), "there is no argument imagee:=; did you mean image?"),
     ],
 )
 def test_what_cannot_be_launched_is_refused(launched, arguments, said):
@@ -131,7 +139,13 @@ def test_it_starts_the_node_with_arguments_over_the_parameter_file(launched, tmp
     assert "process has finished cleanly" in running.log
 
 
-def test_a_launch_that_requires_its_programs_fails_with_them(launched):
-    running = launched("model:=/no/such/model", "required:=true", "camera:=toytown")
+def test_a_launch_fails_with_its_only_program(launched, tmp_path):
+    running = launched(f"model:={tmp_path}", "autostart:=true", "queue:=all", "image_transport:=compressed")
+    assert running.wait() == 1, running.log
+    assert "the program activesam ended with exit code 1" in running.log
+
+
+def test_a_launch_that_requires_its_programs_fails_with_them(launched, tmp_path):
+    running = launched(f"model:={tmp_path}", "required:=true", "camera:=toytown")
     assert running.wait() == 1, running.log
     assert "the program activesam ended with exit code 1" in running.log
