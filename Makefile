@@ -14,7 +14,7 @@ setup: ## make the environment (again: in a second); afterwards: source env.sh
 lint: setup ## set up, then check style, types and layers
 	@$(ENTER) ruff check . && ruff format --check . && mypy && exec lint-imports
 
-test: setup ## set up, then run the tests
+test: lint ## set up, check as lint does, then run the tests
 	@# One thread per process: the tests run small models, some in a node beside them. Two processes share the files,
 	@# in the order in which test/conftest.py puts them.
 	@$(ENTER) export OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} && \

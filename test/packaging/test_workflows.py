@@ -82,13 +82,16 @@ def test_the_image_copies_and_runs_what_there_is() -> None:
     assert "source /opt/activesam_ros/env.sh" in DOCKERFILE and "WORKDIR /opt/activesam_ros" in DOCKERFILE
 
 
-def test_the_hooks_are_ruff_and_mypy_in_the_versions_of_the_requirements() -> None:
+def test_the_hooks_are_those_of_make_lint_in_the_versions_of_the_requirements() -> None:
     config = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())
-    hooks = {hook["id"]: hook for repo in config["repos"] for hook in repo["hooks"]}
-    assert set(hooks) == {"ruff", "mypy"}
-    pinned = (REPOSITORY / "requirements" / "ros.constraints.txt").read_text()
-    assert hooks["ruff"]["additional_dependencies"][0] in pinned.split()
-    assert all(hook["entry"].split()[0] == name for name, hook in hooks.items())
+    hooks = [hook for repo in config["repos"] for hook in repo["hooks"]]
+    recipe = re.search(r"^lint:.*\n\t(.*)$", (REPOSITORY / "Makefile").read_text(), re.M)[1]
+    assert len(hooks) == recipe.count("&&")
+    for hook in hooks:
+        assert hook["entry"].replace(" --force-exclude", "") in recipe
+        for profile in ("ros", "wheels"):
+            pinned = (REPOSITORY / "requirements" / f"{profile}.constraints.txt").read_text().split()
+            assert hook["additional_dependencies"][0] in pinned
 
 
 def test_mypy_is_strict_on_the_whole_package() -> None:
