@@ -7,6 +7,7 @@ ENTER := source ./env.sh &&
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 	@echo "  Further arguments go through ARGS: make test ARGS='-k vocabulary'"
+	@echo "  Without a sourced ROS it is ROS 2 Jazzy from Python wheels; another: DISTRO=kilted make test"
 
 setup: ## make the environment (again: in a second); afterwards: source env.sh
 	@bash tools/setup.sh

@@ -1,7 +1,7 @@
 # Enters the environment of this clone: source env.sh   (bash or zsh; may be sourced again at any time)
 #
 # Sets up the virtual environment, the messages and the library paths, and chooses a DDS transport that carries
-# camera images. `make setup` has to have run.
+# camera images. `make setup` has to have run; of several distributions it is the one that was set up last, or DISTRO.
 
 if [ -n "${BASH_VERSION:-}" ]; then
     _activesam_root="${BASH_SOURCE[0]}"
@@ -25,6 +25,29 @@ _activesam_prepend() { # VARIABLE FOLDER: put the folder first in a search path,
     _activesam_old="${_activesam_old%:}"
     eval "export $1=\"\$2\${_activesam_old:+:\$_activesam_old}\""
     unset _activesam_old
+}
+
+_activesam_forget() { # FOLDER: take what lies in it out of the search paths, where another distribution may have put it
+    for _activesam_name in PATH PYTHONPATH LD_LIBRARY_PATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH; do
+        eval "_activesam_left=\"\${$_activesam_name:-}\""
+        case ":$_activesam_left" in
+            *":$1"*) ;;
+            *) continue ;;
+        esac
+        _activesam_kept=""
+        while [ -n "$_activesam_left" ]; do
+            case "${_activesam_left%%:*}/" in
+                "$1"/*) ;;
+                *) _activesam_kept="$_activesam_kept:${_activesam_left%%:*}" ;;
+            esac
+            case "$_activesam_left" in
+                *:*) _activesam_left="${_activesam_left#*:}" ;;
+                *) _activesam_left="" ;;
+            esac
+        done
+        eval "export $_activesam_name=\"\${_activesam_kept#:}\""
+    done
+    unset _activesam_name _activesam_left _activesam_kept
 }
 
 _activesam_activate() { # FOLDER: activate the virtual environment
@@ -92,15 +115,27 @@ _activesam_enter() {
         echo "env.sh: this clone is not set up yet; run: make -C $_activesam_root setup" >&2
         return 1
     fi
-    . "$_activesam_root/.build/environment.sh" || return 1
+    _activesam_code="$_activesam_root/.build/environment.sh"
+    if [ -n "${DISTRO:-}" ] && [ -z "${ROS_DISTRO:-}" ]; then
+        _activesam_code="$_activesam_root/.build/wheels-$DISTRO/environment.sh"
+        if [ ! -f "$_activesam_code" ]; then
+            echo "env.sh: this clone is not set up for DISTRO=$DISTRO; run: make -C $_activesam_root setup" >&2
+            return 1
+        fi
+    fi
+    _activesam_forget "$_activesam_root/.build"
+    if [ -f "${VIRTUAL_ENV:-}/activesam_ros.json" ]; then
+        _activesam_forget "$VIRTUAL_ENV"
+    fi
+    . "$_activesam_code" || return 1
     _activesam_carry_images
 }
 
 _activesam_status=0
 _activesam_enter || _activesam_status=$?
-unset -f _activesam_prepend _activesam_activate _activesam_refuse_ros _activesam_source_ros _activesam_enter
-unset -f _activesam_carry_images
-unset _activesam_root _activesam_setup _activesam_transport _activesam_old
+unset -f _activesam_prepend _activesam_forget _activesam_activate _activesam_refuse_ros _activesam_source_ros
+unset -f _activesam_enter _activesam_carry_images
+unset _activesam_root _activesam_setup _activesam_transport _activesam_old _activesam_code
 if [ "$_activesam_status" -ne 0 ]; then
     unset _activesam_status ACTIVESAM_PROFILE
     return 1

@@ -1,3 +1,5 @@
+"""Build with setuptools; everything is said in setup.cfg."""
+
 from setuptools import setup
 
 setup()

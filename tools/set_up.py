@@ -2,6 +2,7 @@
 
 import os
 import sys
+from datetime import date
 from pathlib import Path
 
 from devsetup import overlay, virtualenv
@@ -34,37 +35,41 @@ def main() -> int:
 def set_up(root: Path, progress: Progress) -> None:
     """Bring the clone to the state in which `source env.sh` works; quick where that is so already."""
     profile = detect_profile(os.environ)
+    for warning in profile.warnings(date.today()):
+        progress.say(f"warning: {warning}")
     check_python(profile)
     environ = clean_environ(os.environ, profile)
     versions = check_ros_python(profile, virtualenv.base_python(), environ) if profile.ros else None
     plan = virtualenv.plan_venv(profile, root, os.environ, versions)
 
     changed = False
-    with exclusive(plan.path.parent / f"{plan.path.name}.lock", progress):
-        if not virtualenv.is_ready(plan):
-            progress.say(profile.describe())
-            check_tools(profile)
-            check_space(plan.path, root)
-            virtualenv.create(plan, profile, environ, progress)
-            virtualenv.verify(plan, profile, environ, progress)
-            virtualenv.finish(plan)
-            changed = True
+    for step in plan.steps:
+        with exclusive(step.path.parent / f"{step.path.name}.lock", progress):
+            if not virtualenv.is_ready(step):
+                progress.say(profile.describe())
+                check_tools(profile)
+                check_space(step.path, root, step.size)
+                virtualenv.create(step, environ, progress)
+                virtualenv.verify(step, environ, progress)
+                virtualenv.finish(step)
+                changed = True
+    place = overlay.Overlay(root, profile)
     with exclusive(root / overlay.BUILD_FOLDER / "lock", progress):
-        state = overlay.overlay_state(root, plan)
-        if not overlay.is_ready(root, state):
+        state = place.state(plan)
+        if not place.is_ready(state):
             check_tools(profile)
             check_space(None, root)
-            overlay.build(root, plan, profile, environ, state, progress)
-            overlay.write_environment(root, plan, profile)
-            overlay.verify(root, environ, progress)
-            overlay.finish(root, state)
+            place.build(plan, environ, state, progress)
+            place.write_environment(plan)
+            place.verify(environ, progress)
+            place.finish(state)
             changed = True
         else:
-            overlay.write_environment(root, plan, profile)
+            place.write_environment(plan)
     if changed:
         progress.say(f"ready; enter the environment with: source {root / 'env.sh'}")
     else:
-        print(f"already set up ({progress.elapsed:.1f} s): {plan.path}")
+        print(f"already set up for ROS 2 {profile.distro} ({progress.elapsed:.1f} s): {plan.path}")
 
 
 if __name__ == "__main__":

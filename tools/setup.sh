@@ -18,7 +18,7 @@ if [ -n "${ACTIVESAM_PYTHON:-}" ]; then
     python="$ACTIVESAM_PYTHON"
 else
     python=""
-    for candidate in python3 python3.13 python3.12 python3.11 python; do
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11 python; do
         if suitable "$candidate"; then
             python="$candidate"
             break

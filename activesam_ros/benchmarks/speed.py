@@ -194,9 +194,10 @@ class MeasuredSegmenter:
             plain=variant.reference,
             compiler=torch_compiler() if variant.compiled else None,
         )
-        self._segmenter.set_vocabulary(Vocabulary.from_names(names))
+        prompts = self._segmenter.encode(Vocabulary.from_names(names))
+        self._segmenter.use(prompts)
         if variant.compiled:
-            self._segmenter.warm_up(self._segmenter.prompts)
+            self._segmenter.warm_up(prompts)
         self._stream = StreamMemory() if settings.reuses_frames else None
         # Weights that are mapped from a file become resident when they are read.
         for weight in self._segmenter.checkpoint.model.parameters():

@@ -1,4 +1,4 @@
-"""Convert between messages and the library's types; images go through cv_bridge where it can convert them."""
+"""Convert between messages and the library's types; images are read with cv_bridge where it can convert them."""
 
 from __future__ import annotations
 
@@ -245,15 +245,7 @@ def _from_bridge(message: Image) -> np.ndarray | None:
 
 
 def _image_to_msg(pixels: np.ndarray, encoding: str, header: Header) -> Image:
-    bridge = _bridge()
-    if bridge is not None:
-        try:
-            message = bridge.cv2_to_imgmsg(pixels, encoding)
-        except Exception:  # as above, such as for a numpy that is too new for it
-            message = None
-        if message is not None:
-            message.header = header
-            return message
+    # Without cv_bridge: PyPI's calls ndarray.tostring, which numpy 2.3 removed.
     pixels = np.ascontiguousarray(pixels)
     message = Image(header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=encoding)
     message.is_bigendian = int(pixels.dtype.itemsize > 1 and sys.byteorder == "big")

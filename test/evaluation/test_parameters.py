@@ -184,6 +184,8 @@ def test_sections_and_names_are_read_as_the_node_reads_them(tmp_path, caplog):
     file.write_text("/**: {ros__parameters: {vocabulary: {classes: [road]}}}")
     caplog.clear()
     assert "classes" not in read_parameters(file).vocabulary.names
-    assert "no parameter 'vocabulary.classes', so it has no effect; vocabulary takes no mapping" in caplog.text
+    assert (
+        "no parameter 'vocabulary.classes', so it has no effect; vocabulary takes no mapping" in caplog.text
+    )
     with pytest.raises(SettingsError, match="did you mean keep_fraction"):
         read_parameters(None, ["keep_fracton=0.5"])

@@ -8,12 +8,20 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from devsetup import overlay
+from devsetup.distributions import DISTRIBUTIONS
 from devsetup.machine import ROS, WHEELS, Profile, RosInstallation
+from devsetup.overlay import Overlay
 from devsetup.virtualenv import VenvPlan, plan_venv
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+WITHOUT_ROS, KILTED = (Profile(WHEELS, DISTRIBUTIONS[name]) for name in ("jazzy", "kilted"))
+
+
+def with_ros(prefix: Path) -> Profile:
+    return Profile(ROS, DISTRIBUTIONS["jazzy"], RosInstallation("jazzy", prefix))
+
 
 SITE = "lib/python3.11/site-packages"
 
@@ -45,11 +53,14 @@ def sh(request: pytest.FixtureRequest) -> str:
 
 def prepare(clone: Path, tmp_path: Path, profile: Profile) -> VenvPlan:
     versions = {"numpy": "1.26.4"} if profile.ros else None
-    plan = plan_venv(profile, clone, {"ACTIVESAM_VENV": str(tmp_path / "the venv")}, versions)
+    place = tmp_path / f"the venv of {profile.distro}"
+    plan = plan_venv(profile, clone, {"ACTIVESAM_VENV": str(place)}, versions)
     (plan.path / "bin").mkdir(parents=True)
     (plan.path / "bin" / "activate").write_text(ACTIVATE.replace("{venv}", str(plan.path)))
-    (overlay.prefix(clone) / SITE / "activesam_ros" / "msg").mkdir(parents=True)
-    overlay.write_environment(clone, plan, profile)
+    (plan.path / "activesam_ros.json").touch()
+    overlay = Overlay(clone, profile)
+    (overlay.prefix / SITE / "activesam_ros" / "msg").mkdir(parents=True)
+    overlay.write_environment(plan)
     return plan
 
 
@@ -75,9 +86,9 @@ def enter(sh: str, clone: Path, times: int = 1, **environ: str) -> dict[str, str
 
 
 def test_the_clone_and_its_environment_come_first(sh: str, clone: Path, tmp_path: Path) -> None:
-    plan = prepare(clone, tmp_path, Profile(WHEELS))
+    plan = prepare(clone, tmp_path, WITHOUT_ROS)
     inside = enter(sh, clone, PYTHONPATH="/mine", LD_LIBRARY_PATH="/lib/mine")
-    prefix = clone / ".build" / "install" / "activesam_ros"
+    prefix = Overlay(clone, WITHOUT_ROS).prefix
     assert inside["PATH"].split(":")[:2] == [f"{clone}/.build/bin", f"{plan.path}/bin"]
     assert inside["PYTHONPATH"].split(":") == [f"{clone}/.build/python", f"{prefix}/{SITE}", "/mine"]
     assert inside["AMENT_PREFIX_PATH"].split(":") == [str(prefix), str(plan.path)]
@@ -87,12 +98,32 @@ def test_the_clone_and_its_environment_come_first(sh: str, clone: Path, tmp_path
 
 
 def test_sourcing_it_again_changes_nothing(sh: str, clone: Path, tmp_path: Path) -> None:
-    prepare(clone, tmp_path, Profile(WHEELS))
+    prepare(clone, tmp_path, WITHOUT_ROS)
     assert enter(sh, clone, times=3) == enter(sh, clone)
 
 
+def test_the_distribution_that_was_set_up_last_replaces_another(sh: str, clone: Path, tmp_path: Path) -> None:
+    jazzy = prepare(clone, tmp_path, WITHOUT_ROS)
+    before = enter(sh, clone, PYTHONPATH="/mine")
+    assert before["VIRTUAL_ENV"] == str(jazzy.path)
+    kilted = prepare(clone, tmp_path, KILTED)
+    fresh = enter(sh, clone, PYTHONPATH="/mine")
+    assert fresh["VIRTUAL_ENV"] == str(kilted.path)
+    # In a shell that is in Jazzy's environment nothing of it stays behind.
+    assert enter(sh, clone, **before) == fresh
+    chosen = enter(sh, clone, PYTHONPATH="/mine", DISTRO="jazzy")
+    assert chosen == before
+
+
+def test_a_distribution_that_is_not_set_up_says_what_to_run(sh: str, clone: Path, tmp_path: Path) -> None:
+    prepare(clone, tmp_path, WITHOUT_ROS)
+    done = run(sh, f". '{clone}/env.sh'", DISTRO="kilted")
+    assert done.returncode != 0
+    assert f"not set up for DISTRO=kilted; run: make -C {clone} setup" in done.stderr
+
+
 def test_nothing_of_its_own_is_left_in_the_shell(sh: str, clone: Path, tmp_path: Path) -> None:
-    prepare(clone, tmp_path, Profile(WHEELS))
+    prepare(clone, tmp_path, WITHOUT_ROS)
     done = run(sh, f". '{clone}/env.sh'; set | grep '^_activesam' || echo nothing")
     assert done.stdout == "nothing\n"
 
@@ -102,7 +133,7 @@ def transport(inside: dict[str, str]) -> dict[str, str]:
 
 
 def test_large_images_get_a_transport_that_carries_them(sh: str, clone: Path, tmp_path: Path) -> None:
-    plan = prepare(clone, tmp_path, Profile(WHEELS))
+    plan = prepare(clone, tmp_path, WITHOUT_ROS)
     profile = str(clone / "config" / "fastdds.xml")
     assert transport(enter(sh, clone)) == {"FASTDDS_DEFAULT_PROFILES_FILE": profile}
     explicit = enter(sh, clone, RMW_IMPLEMENTATION="rmw_fastrtps_cpp")
@@ -123,7 +154,7 @@ def test_large_images_get_a_transport_that_carries_them(sh: str, clone: Path, tm
     ],
 )
 def test_a_users_own_transport_stays(sh: str, clone: Path, tmp_path: Path, choice: str, value: str) -> None:
-    prepare(clone, tmp_path, Profile(WHEELS))
+    prepare(clone, tmp_path, WITHOUT_ROS)
     inside = transport(enter(sh, clone, **{choice: value}))
     assert inside == ({choice: value} if choice.startswith("FAST") else {})
 
@@ -135,7 +166,7 @@ def test_a_clone_without_set_up_says_what_to_run(sh: str, clone: Path) -> None:
 
 
 def test_a_removed_environment_says_what_to_run(sh: str, clone: Path, tmp_path: Path) -> None:
-    plan = prepare(clone, tmp_path, Profile(WHEELS))
+    plan = prepare(clone, tmp_path, WITHOUT_ROS)
     shutil.rmtree(plan.path)
     done = run(sh, f". '{clone}/env.sh'")
     assert done.returncode != 0
@@ -143,7 +174,7 @@ def test_a_removed_environment_says_what_to_run(sh: str, clone: Path, tmp_path: 
 
 
 def test_wheels_and_a_sourced_ros_are_not_mixed(sh: str, clone: Path, tmp_path: Path) -> None:
-    prepare(clone, tmp_path, Profile(WHEELS))
+    prepare(clone, tmp_path, WITHOUT_ROS)
     done = run(sh, f". '{clone}/env.sh'", ROS_DISTRO="jazzy", AMENT_PREFIX_PATH="/opt/ros/jazzy")
     assert done.returncode != 0
     assert "ROS 2 jazzy is sourced here, but this clone was set up without ROS" in done.stderr
@@ -152,20 +183,20 @@ def test_wheels_and_a_sourced_ros_are_not_mixed(sh: str, clone: Path, tmp_path: 
 def test_with_ros_the_installation_is_sourced_where_that_was_not_done(
     sh: str, clone: Path, tmp_path: Path, fake_ros
 ) -> None:
-    prepare(clone, tmp_path, Profile(ROS, RosInstallation("jazzy", fake_ros.prefix)))
+    prepare(clone, tmp_path, with_ros(fake_ros.prefix))
     inside = enter(sh, clone)
-    prefix = clone / ".build" / "install" / "activesam_ros"
+    prefix = clone / ".build" / "ros-jazzy" / "install" / "activesam_ros"
     assert inside["AMENT_PREFIX_PATH"].split(":") == [str(prefix), str(fake_ros.prefix)]
 
 
 def test_with_ros_sourced_workspaces_stay(sh: str, clone: Path, tmp_path: Path, fake_ros) -> None:
-    prepare(clone, tmp_path, Profile(ROS, RosInstallation("jazzy", fake_ros.prefix)))
+    prepare(clone, tmp_path, with_ros(fake_ros.prefix))
     inside = enter(sh, clone, AMENT_PREFIX_PATH=f"/my/workspace:{fake_ros.prefix}", ROS_DISTRO="jazzy")
     assert inside["AMENT_PREFIX_PATH"].split(":")[1:] == ["/my/workspace", str(fake_ros.prefix)]
 
 
 def test_with_ros_a_removed_installation_says_what_to_run(sh: str, clone: Path, tmp_path: Path) -> None:
-    prepare(clone, tmp_path, Profile(ROS, RosInstallation("jazzy", tmp_path / "removed")))
+    prepare(clone, tmp_path, with_ros(tmp_path / "removed"))
     done = run(sh, f". '{clone}/env.sh'")
     assert done.returncode != 0
     assert "which is gone; run: make setup" in done.stderr

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
+from devsetup.distributions import DISTRIBUTIONS, TOO_OLD
 from devsetup.machine import (
     ROS,
-    TOO_OLD_DISTROS,
     WHEELS,
     Profile,
     RosInstallation,
@@ -23,22 +24,67 @@ from devsetup.machine import (
 from devsetup.progress import SetupError
 
 GIB = 1024**3
-WITHOUT_ROS = Profile(WHEELS)
-WITH_ROS = Profile(ROS, RosInstallation("jazzy", Path("/opt/ros/jazzy")))
+JAZZY = DISTRIBUTIONS["jazzy"]
+WITHOUT_ROS = Profile(WHEELS, JAZZY)
+WITH_ROS = Profile(ROS, JAZZY, RosInstallation("jazzy", Path("/opt/ros/jazzy")))
 
 
 def test_a_machine_without_ros_gets_the_wheels(tmp_path: Path) -> None:
     profile = detect_profile({"PATH": "/usr/bin"}, opt=tmp_path)
     assert profile.name == WHEELS
     assert profile.ros is None
+    assert profile.distro == "jazzy"
 
 
-@pytest.mark.parametrize("distro", ["jazzy", "kilted", "rolling", "a-later-one"])
+def test_a_variable_chooses_the_distribution_of_the_wheels(tmp_path: Path) -> None:
+    assert detect_profile({"DISTRO": "kilted"}, opt=tmp_path).distro == "kilted"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        (
+            "lyrical",
+            "there are no Python wheels of ROS 2 lyrical. Choose one of jazzy, kilted, or install and source",
+        ),
+        ("ubuntu", "it is not known. Choose one of jazzy, kilted"),
+    ],
+)
+def test_a_distribution_that_has_no_wheels_is_refused_with_the_choice(
+    tmp_path: Path, wanted: str, reason: str
+) -> None:
+    with pytest.raises(SetupError, match=f"DISTRO={wanted} cannot be set up without ROS: {reason}"):
+        detect_profile({"DISTRO": wanted}, opt=tmp_path)
+
+
+def test_wheels_are_refused_where_another_distribution_is_sourced(fake_ros) -> None:
+    with pytest.raises(SetupError, match=r"DISTRO=kilted asks for .* but ROS 2 jazzy is sourced"):
+        detect_profile({**fake_ros.environ(), "DISTRO": "kilted"})
+    assert detect_profile({**fake_ros.environ(), "DISTRO": "jazzy"}).name == ROS
+
+
+@pytest.mark.parametrize("distro", [*DISTRIBUTIONS, "a-later-one"])
 def test_a_sourced_ros_is_used(fake_ros, distro: str) -> None:
     profile = detect_profile(fake_ros.environ(distro))
     assert profile.name == ROS
-    assert profile.ros.distro == distro
+    assert profile.distro == distro
     assert profile.ros.prefix == fake_ros.prefix
+
+
+def test_a_sourced_ros_that_is_not_known_gets_a_warning(fake_ros) -> None:
+    day = date(2026, 6, 1)
+    (said,) = detect_profile(fake_ros.environ("mystic")).warnings(day)
+    assert "ROS 2 mystic is not known here" in said
+    assert "Jazzy, Kilted, Lyrical and Rolling" in said
+    for distro in DISTRIBUTIONS:
+        assert detect_profile(fake_ros.environ(distro)).warnings(day) == []
+
+
+def test_a_distribution_without_updates_gets_a_warning() -> None:
+    kilted = Profile(WHEELS, DISTRIBUTIONS["kilted"])
+    assert kilted.warnings(date(2026, 12, 31)) == []
+    assert kilted.warnings(date(2027, 1, 1)) == ["ROS 2 Kilted has had no updates since 2026-12-31."]
+    assert Profile(WHEELS, DISTRIBUTIONS["rolling"]).warnings(date(2099, 1, 1)) == []
 
 
 def test_the_installation_is_found_below_workspaces(fake_ros, tmp_path: Path) -> None:
@@ -47,7 +93,7 @@ def test_the_installation_is_found_below_workspaces(fake_ros, tmp_path: Path) ->
     assert detect_profile(environ).ros.prefix == fake_ros.prefix
 
 
-@pytest.mark.parametrize("distro", TOO_OLD_DISTROS)
+@pytest.mark.parametrize("distro", TOO_OLD)
 def test_a_distribution_with_an_old_python_is_refused_with_the_reason(fake_ros, distro: str) -> None:
     with pytest.raises(SetupError, match=rf"ROS 2 {distro} cannot be used: its Python is older than 3\.11"):
         detect_profile(fake_ros.environ(distro))
@@ -85,25 +131,23 @@ def program_folder(tmp_path: Path, *names: str) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize("version", [(3, 11), (3, 12), (3, 13)])
+@pytest.mark.parametrize("version", [(3, 11), (3, 12), (3, 13), (3, 14)])
 def test_pythons_with_ros_wheels_are_accepted(version: tuple[int, int]) -> None:
     check_python(WITHOUT_ROS, version, "x86_64")
 
 
 def test_a_python_without_ros_wheels_is_refused() -> None:
-    with pytest.raises(
-        SetupError, match=r"Python 3\.14 cannot be used: .* 3\.11, 3\.12, 3\.13.*ACTIVESAM_PYTHON"
-    ):
-        check_python(WITHOUT_ROS, (3, 14), "x86_64")
+    with pytest.raises(SetupError, match=r"Python 3\.15 cannot be used: .* 3\.11 to 3\.14.*ACTIVESAM_PYTHON"):
+        check_python(WITHOUT_ROS, (3, 15), "x86_64")
 
 
 def test_a_machine_without_ros_wheels_is_refused() -> None:
-    with pytest.raises(SetupError, match="no ROS 2 wheels for aarch64"):
+    with pytest.raises(SetupError, match="no Python wheels of ROS 2 for aarch64, only for x86_64"):
         check_python(WITHOUT_ROS, (3, 12), "aarch64")
 
 
 def test_with_ros_neither_matters() -> None:
-    check_python(WITH_ROS, (3, 14), "aarch64")
+    check_python(WITH_ROS, (3, 15), "aarch64")
 
 
 def test_missing_tools_are_all_named_with_their_packages(tmp_path: Path) -> None:
@@ -140,6 +184,8 @@ def test_what_lies_on_one_disk_adds_up(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(SetupError, match=r"9\.0 GiB free, 12\.1 GiB wanted"):
         check_space(tmp_path / "venv", tmp_path, free=lambda path: 9 * GIB)
     check_space(tmp_path / "venv", tmp_path, free=lambda path: 13 * GIB)
+    # A further distribution is small.
+    check_space(tmp_path / "venv", tmp_path, 0.5, free=lambda path: GIB)
 
 
 def test_a_finished_environment_asks_for_little_space(tmp_path: Path) -> None:

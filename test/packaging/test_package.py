@@ -64,14 +64,17 @@ def test_the_wheel_holds_the_library_with_its_data(clone: Path, tmp_path: Path) 
 
 
 def installed() -> Path:
-    install = overlay.prefix(REPOSITORY)
-    if not install.is_dir():
-        pytest.skip("this clone was not built; run: make setup")
-    return install
+    """The clone's install prefix for the distribution whose environment this shell is in."""
+    build = REPOSITORY / overlay.BUILD_FOLDER
+    prefixes = [Path(entry) for entry in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)]
+    for prefix in prefixes:
+        if prefix.is_relative_to(build) and prefix.is_dir():
+            return prefix
+    pytest.skip("this clone was not built, or not entered; run: make setup && source env.sh")
 
 
 def test_colcon_installs_messages_and_sources_into_one_python_package() -> None:
-    package = installed() / overlay.install_site(REPOSITORY) / "activesam_ros"
+    package = installed() / overlay.install_site(installed()) / "activesam_ros"
     assert (package / "msg" / "_active_classes.py").exists()
     assert (package / "__init__.py").read_text() == (REPOSITORY / "activesam_ros" / "__init__.py").read_text()
     assert (package / "segmenter.py").exists()

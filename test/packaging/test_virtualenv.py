@@ -8,37 +8,85 @@ from pathlib import Path
 
 import pytest
 from devsetup import virtualenv
+from devsetup.distributions import DISTRIBUTIONS
 from devsetup.machine import ROS, WHEELS, Profile, RosInstallation
 from devsetup.progress import Progress, SetupError
 
-WITHOUT_ROS = Profile(WHEELS)
-WITH_ROS = Profile(ROS, RosInstallation("jazzy", Path("/opt/ros/jazzy")))
+WITHOUT_ROS, KILTED = (Profile(WHEELS, DISTRIBUTIONS[name]) for name in ("jazzy", "kilted"))
+WITH_ROS = Profile(ROS, DISTRIBUTIONS["jazzy"], RosInstallation("jazzy", Path("/opt/ros/jazzy")))
 NUMPY_1 = {"numpy": "1.26.4"}
 
 
-def test_the_wheels_profile_installs_from_its_own_files(clone: Path, tmp_path: Path) -> None:
+def given(plan: virtualenv.VenvPlan, option: str) -> list[str]:
+    """The names of the files that pip is given with an option."""
+    pairs = zip(plan.pip_arguments, plan.pip_arguments[1:], strict=False)
+    return [Path(value).name for name, value in pairs if name == option]
+
+
+def test_the_wheels_profile_installs_the_library_once_and_each_distribution_apart(
+    clone: Path, tmp_path: Path
+) -> None:
+    jazzy, kilted = (
+        virtualenv.plan_venv(profile, clone, {"XDG_CACHE_HOME": str(tmp_path)})
+        for profile in (WITHOUT_ROS, KILTED)
+    )
+    assert jazzy.library == kilted.library
+    assert jazzy.steps == (jazzy.library, jazzy)
+    assert given(jazzy.library, "--requirement") == ["library.txt", "system.txt"]
+    assert given(jazzy.library, "--constraint") == ["wheels.constraints.txt"]
+    assert jazzy.path != kilted.path
+    assert given(kilted, "--constraint") == ["wheels.constraints.txt", "kilted.constraints.txt"]
+    assert "ros-jazzy-rclpy" in jazzy.pip_arguments
+    assert "ros-kilted-rclpy" in kilted.pip_arguments
+    assert "--system-site-packages" not in jazzy.venv_arguments
+    assert jazzy.vision_msgs is not None
+
+
+def test_every_wheel_of_a_distribution_has_a_version(clone: Path) -> None:
+    for profile in (WITHOUT_ROS, KILTED):
+        pins = (clone / "requirements" / f"{profile.distro}.constraints.txt").read_text().splitlines()
+        pinned = {line.split("==")[0] for line in pins if not line.startswith("#")}
+        assert pinned and all(name.startswith("ros-") for name in pinned)
+        # Kilted's were frozen before some of its names for one distribution were pinned too.
+        wanted = {
+            name.replace(f"ros-{profile.distro}-", "ros-") for name in profile.distribution.requirements()
+        }
+        assert wanted <= pinned
+
+
+def test_an_environment_sees_the_packages_and_runs_the_programs_of_the_library(
+    clone: Path, tmp_path: Path
+) -> None:
     plan = virtualenv.plan_venv(WITHOUT_ROS, clone, {"XDG_CACHE_HOME": str(tmp_path)})
-    assert str(clone / "requirements" / "wheels.txt") in plan.pip_arguments
-    assert str(clone / "requirements" / "wheels.constraints.txt") in plan.pip_arguments
-    assert "--system-site-packages" not in plan.venv_arguments
-    assert plan.vision_msgs is not None
+    for one in plan.steps:
+        (one.path / "bin").mkdir(parents=True)
+        (one.path / "lib" / f"python3.{sys.version_info[1]}" / "site-packages").mkdir(parents=True)
+    (plan.path / "bin" / "activate").write_text("its own")
+    programs = plan.library.path / "bin"
+    (programs / "activate").write_text("the library's")
+    (programs / "tool").write_text(f"#!{plan.library.interpreter}\nprint('tool')\n")
+    (programs / "binary").write_bytes(b"\x7fELF")
+    virtualenv.see_library(plan)
+    assert (plan.path / "bin" / "tool").read_text() == f"#!{plan.interpreter}\nprint('tool')\n"
+    assert os.access(plan.path / "bin" / "tool", os.X_OK)
+    assert (plan.path / "bin" / "binary").readlink() == programs / "binary"
+    assert (plan.path / "bin" / "activate").read_text() == "its own"
+    (found,) = plan.path.glob("lib/python3.*/site-packages/*.pth")
+    assert str(plan.library.path) in found.read_text()
 
 
 def test_the_ros_profile_keeps_the_distributions_numpy(clone: Path, tmp_path: Path) -> None:
     plan = virtualenv.plan_venv(WITH_ROS, clone, {"XDG_CACHE_HOME": str(tmp_path)}, NUMPY_1)
     assert "--system-site-packages" in plan.venv_arguments
     assert plan.pins == ("numpy==1.26.4",)
-    constraints = [
-        value
-        for option, value in zip(plan.pip_arguments, plan.pip_arguments[1:], strict=False)
-        if option == "--constraint"
-    ]
-    assert constraints == [str(clone / "requirements" / "ros.constraints.txt"), str(plan.pins_file)]
+    assert given(plan, "--requirement") == ["library.txt"]
+    assert given(plan, "--constraint") == ["ros.constraints.txt", plan.pins_file.name]
+    assert str(plan.pins_file) in plan.pip_arguments
     assert plan.vision_msgs is None, "the distribution has the real one"
 
 
 def test_the_ros_profile_asks_pip_for_nothing_that_the_distribution_has(clone: Path) -> None:
-    lines = (clone / "requirements" / "ros.txt").read_text().splitlines()
+    lines = (clone / "requirements" / "library.txt").read_text().splitlines()
     names = {line.split("<")[0].split("=")[0] for line in lines if line and not line.startswith("#")}
     assert {"torch", "torchvision", "transformers", "rosbags"} <= names
     assert not {
@@ -56,6 +104,7 @@ def test_the_place_is_the_cache_and_a_hash_of_the_constraints(clone: Path, tmp_p
     changed = virtualenv.plan_venv(WITHOUT_ROS, clone, environ)
     assert changed.key != first.key
     assert changed.path != first.path
+    assert changed.library.path != first.library.path
     assert virtualenv.plan_venv(WITH_ROS, clone, environ, NUMPY_1).path not in (first.path, changed.path)
 
 
@@ -72,6 +121,7 @@ def test_a_relative_cache_folder_is_ignored(clone: Path) -> None:
 def test_a_variable_names_another_place(clone: Path, tmp_path: Path) -> None:
     plan = virtualenv.plan_venv(WITHOUT_ROS, clone, {"ACTIVESAM_VENV": str(tmp_path / "mine")})
     assert plan.path == tmp_path / "mine"
+    assert plan.library.path == tmp_path / "mine-library"
 
 
 def ready_environment(clone: Path, path: Path) -> virtualenv.VenvPlan:
@@ -111,7 +161,7 @@ def test_a_folder_of_the_users_is_never_removed(clone: Path, tmp_path: Path) -> 
     (tmp_path / "mine" / "thesis.txt").touch()
     plan = virtualenv.plan_venv(WITHOUT_ROS, clone, {"ACTIVESAM_VENV": str(tmp_path / "mine")})
     with pytest.raises(SetupError, match="was not made by set-up: remove it, or name another"):
-        virtualenv.create(plan, WITHOUT_ROS, os.environ, Progress(tmp_path / "log"))
+        virtualenv.create(plan, os.environ, Progress(tmp_path / "log"))
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
@@ -122,7 +172,7 @@ def test_an_unfinished_environment_is_made_anew(
     broken = dataclasses.replace(plan, python="/bin/false")
     for _ in range(2):
         with pytest.raises(SetupError, match="making a virtual environment"):
-            virtualenv.create(broken, WITHOUT_ROS, os.environ, Progress(tmp_path / "log"))
+            virtualenv.create(broken, os.environ, Progress(tmp_path / "log"))
         assert not virtualenv.is_ready(broken)
         (plan.path / "half an installation").touch()
     assert "removing the unfinished or outdated environment" in capsys.readouterr().out

@@ -1,8 +1,8 @@
 """The node `activesam` whose model misbehaves when a test says so.
 
 It is the real `activesam_ros.ros.main.main`, on the real model, in a process of its own. Four functions get a wrapper:
-`load_segmenter` ("load"), which loads the model, `FusedPromptHeads.presence` and `FusedPromptHeads.decode` ("presence" and
-"decode"), which ask the model about a bucket of prompts, and `ActiveSegmenter.encode` ("encode"), which embeds a
+`load_segmenter` ("load"), which loads the model, `FusedPromptHeads.presence` and `FusedPromptHeads.decode` ("presence"
+and "decode"), which ask the model about a bucket of prompts, and `ActiveSegmenter.encode` ("encode"), which embeds a
 vocabulary. At every call the wrapper reads the file that $ACTIVESAM_FAULTS names, does what it says, if anything, and
 calls the function. Each time it does something it prints "fault: WHAT at WHERE", so that a test can wait for it. All
 else is as it is.

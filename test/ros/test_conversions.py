@@ -45,9 +45,6 @@ class BrokenBridge:
     def imgmsg_to_cv2(self, message, encoding):
         raise KeyError(message.encoding)
 
-    def cv2_to_imgmsg(self, pixels, encoding):
-        raise AttributeError("numpy.ndarray has no attribute tostring")
-
 
 @pytest.fixture(params=["cv_bridge", "none", "broken"])
 def bridge(request, monkeypatch):

@@ -72,7 +72,7 @@ def test_words_that_cannot_be_encoded_are_written_back(start, client, capfd):
 
 def test_a_failed_change_costs_its_revision_and_nothing_else(start, client):
     segmenter = FakeSegmenter()
-    node, _ = start(segmenter)
+    _node, _ = start(segmenter)
     assert client.parameters.wait_for_services(PATIENCE)
     wait_for_first_words(client, segmenter)
     assert client.set(vocabulary=["road", "unspeakable"]) == (True, "")
@@ -84,7 +84,7 @@ def test_a_failed_change_costs_its_revision_and_nothing_else(start, client):
     assert values["revision"] == "1"
     # A change of settings alone succeeds and keeps the revision; with it the error is history.
     assert client.set(max_active=3) == (True, "")
-    level, _, values = diagnosis(client, lambda level, *_: level == 0)
+    _level, _, values = diagnosis(client, lambda level, *_: level == 0)
     assert values["revision accepted"] == "1" and "last error" not in values
     assert client.set(vocabulary=["road", "tree"]) == (True, "")
     _, _, values = diagnosis(client, lambda _, __, values: values["revision accepted"] != "1")
@@ -347,7 +347,7 @@ def test_an_engine_that_fails_while_inactive_is_replaced_at_the_activation(start
         models.append(FakeSegmenter(wanted.settings))
         return models[-1]
 
-    node, ended = start(load=load, autostart=False)
+    _node, ended = start(load=load, autostart=False)
     assert client.change_state("configure")
     models[0].use = None
     assert client.set(vocabulary=["tree"]) == (True, "")

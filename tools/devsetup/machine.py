@@ -10,16 +10,20 @@ import sysconfig
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
+from devsetup.distributions import (
+    AS_WHEELS,
+    DEFAULT,
+    DISTRIBUTIONS,
+    TOO_OLD,
+    WHEEL_MACHINE,
+    WHEEL_PYTHONS,
+    Distribution,
+    listed,
+)
 from devsetup.progress import SetupError
-
-KNOWN_DISTROS = ("jazzy", "kilted", "rolling")
-
-# Released with Python 3.10 or older, for which the transformers release in use does not exist.
-TOO_OLD_DISTROS = (
-    "ardent", "bouncy", "crystal", "dashing", "eloquent", "foxy", "galactic", "humble", "iron",
-)  # fmt: skip
 
 WHEELS = "wheels"
 ROS = "ros"
@@ -35,34 +39,59 @@ class RosInstallation:
 
 @dataclass(frozen=True)
 class Profile:
-    """The kind of machine: `name` is "wheels" or "ros"; `ros` is set for the latter only."""
+    """The kind of machine, and its distribution.
+
+    Attributes:
+        name: "wheels" or "ros".
+        distribution: the row of the table; None for a sourced one that the table does not know.
+        ros: the sourced installation; set with "ros" only.
+    """
 
     name: str
+    distribution: Distribution | None
     ros: RosInstallation | None = None
+
+    @property
+    def distro(self) -> str:
+        """The distribution's name."""
+        return self.ros.distro if self.ros else self.distribution.name if self.distribution else "unknown"
 
     def describe(self) -> str:
         """One phrase for the progress output."""
         if self.ros is None:
-            return "no ROS is sourced: ROS 2 Kilted from Python wheels"
+            return f"no ROS is sourced: ROS 2 {self.distribution.title} from Python wheels"
         return f"ROS 2 {self.ros.distro} in {self.ros.prefix}"
+
+    def warnings(self, today: date) -> list[str]:
+        """Return what a user should know and set-up goes on with all the same."""
+        if self.distribution is None:
+            return [
+                f"ROS 2 {self.distro} is not known here and was not tried; known are {listed(last='and')}. "
+                "Should something fail, this may be why."
+            ]
+        if self.distribution.has_ended(today):
+            return [f"ROS 2 {self.distribution.title} has had no updates since {self.distribution.until}."]
+        return []
 
 
 def detect_profile(environ: Mapping[str, str], opt: Path = Path("/opt/ros")) -> Profile:
     """Decide from the environment's variables, and the folders they name, which profile applies.
 
-    Raises SetupError for a ROS that cannot be used, and for one that is installed but not sourced.
+    Raises SetupError for a ROS that cannot be used, for one that is installed but not sourced, and for a `DISTRO` that
+    cannot be had.
     """
     distro = environ.get("ROS_DISTRO", "")
+    wanted = environ.get("DISTRO", "")
     if environ.get("ROS_VERSION") == "1":
         raise SetupError(
             f"ROS 1 ({distro or 'unknown'}) is sourced, but the package is for ROS 2: open a shell without "
-            "ROS, or source ROS 2 " + ", ".join(KNOWN_DISTROS) + "."
+            f"ROS, or source ROS 2 {listed()}."
         )
-    if distro in TOO_OLD_DISTROS:
+    if distro in TOO_OLD:
         raise SetupError(
             f"ROS 2 {distro} cannot be used: its Python is older than 3.11, which transformers needs for "
-            f"SAM 3. Use {', '.join(KNOWN_DISTROS[:-1])} or {KNOWN_DISTROS[-1]}, or a shell in which no "
-            "ROS is sourced, with Python 3.11 to 3.13: ROS 2 then comes from Python wheels."
+            f"SAM 3. Use {listed()}, or a shell in which no ROS is sourced, with Python {_pythons()}: "
+            "ROS 2 then comes from Python wheels."
         )
     prefixes = [Path(entry) for entry in environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if entry]
     # A prefix that is a virtual environment is the one this set-up has made, after `source env.sh`.
@@ -72,22 +101,37 @@ def detect_profile(environ: Mapping[str, str], opt: Path = Path("/opt/ros")) -> 
         if (prefix / "share" / "rclpy" / "package.xml").is_file() and not (prefix / "pyvenv.cfg").exists()
     ]
     if installations:
-        return Profile(ROS, RosInstallation(distro or "unknown", installations[-1]))
-    if distro and (opt / distro / "setup.bash").is_file():
+        distro = distro or "unknown"
+        if wanted not in ("", distro):
+            raise SetupError(
+                f"DISTRO={wanted} asks for ROS 2 from Python wheels, but ROS 2 {distro} is sourced here: "
+                "run set-up in a shell without ROS, or without DISTRO."
+            )
+        return Profile(ROS, DISTRIBUTIONS.get(distro), RosInstallation(distro, installations[-1]))
+    if not wanted and distro and (opt / distro / "setup.bash").is_file():
         inside = any((prefix / "pyvenv.cfg").exists() for prefix in prefixes)
         hint = "open a new shell and " if inside else ""
         raise SetupError(
             f"ROS 2 {distro} is installed but not sourced: {hint}run `source {opt / distro}/setup.bash` "
             "first, or `unset ROS_DISTRO` to use ROS 2 from Python wheels instead."
         )
-    return Profile(WHEELS)
+    if wanted and wanted not in AS_WHEELS:
+        known = (
+            f"there are no Python wheels of ROS 2 {wanted}" if wanted in DISTRIBUTIONS else "it is not known"
+        )
+        raise SetupError(
+            f"DISTRO={wanted} cannot be set up without ROS: {known}. Choose one of {', '.join(AS_WHEELS)}, "
+            f"or install and source ROS 2 {listed()}."
+        )
+    return Profile(WHEELS, DISTRIBUTIONS[wanted or DEFAULT])
 
 
-WHEEL_PYTHONS = ((3, 11), (3, 12), (3, 13))
+def _pythons() -> str:
+    first, last = (".".join(map(str, version)) for version in (WHEEL_PYTHONS[0], WHEEL_PYTHONS[-1]))
+    return f"{first} to {last}"
+
 
 _GIB = 1024**3
-_VENV_BYTES = 8 * _GIB
-_TEMPORARY_BYTES = 4 * _GIB
 _CLONE_BYTES = _GIB // 10
 
 _ROS_MODULES = {
@@ -105,16 +149,17 @@ def check_python(
     profile: Profile, version: tuple[int, int] = sys.version_info[:2], machine: str = platform.machine()
 ) -> None:
     """Refuse a Python or a machine for which the profile's packages do not exist."""
-    if profile.ros is None and machine != "x86_64":
+    if profile.ros is not None:
+        return
+    if machine != WHEEL_MACHINE:
         raise SetupError(
-            f"there are no ROS 2 wheels for {machine}, only for x86_64: install ROS 2 Jazzy, Kilted or "
-            "Rolling, source it and run set-up again."
+            f"there are no Python wheels of ROS 2 for {machine}, only for {WHEEL_MACHINE}: install ROS 2 "
+            f"{listed()} from its packages, source it and run set-up again."
         )
-    if profile.ros is None and version not in WHEEL_PYTHONS:
-        wanted = ", ".join(f"{major}.{minor}" for major, minor in WHEEL_PYTHONS)
+    if version not in WHEEL_PYTHONS:
         raise SetupError(
-            f"Python {version[0]}.{version[1]} cannot be used: the ROS 2 wheels exist for {wanted}. "
-            "Name one of these: ACTIVESAM_PYTHON=python3.11 make setup"
+            f"Python {version[0]}.{version[1]} cannot be used: the ROS 2 wheels exist for {_pythons()}. "
+            "Name one of these: ACTIVESAM_PYTHON=python3.12 make setup"
         )
 
 
@@ -152,16 +197,22 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def check_space(venv: Path | None, clone: Path, free=lambda path: shutil.disk_usage(path).free) -> None:
-    """Refuse to start what would fill a disk. `venv` is None where it exists already.
+def check_space(
+    venv: Path | None, clone: Path, gib: float = 8.0, free=lambda path: shutil.disk_usage(path).free
+) -> None:
+    """Refuse to start what would fill a disk. `venv`, which takes `gib` GiB, is None where it exists already.
 
     `free` returns a folder's free bytes.
     """
     needs: list[tuple[Path, int, str]] = [(clone, _CLONE_BYTES, "the messages")]
     if venv is not None:
-        needs.append((venv, _VENV_BYTES, "the virtual environment (ACTIVESAM_VENV names another place)"))
+        needs.append((venv, int(gib * _GIB), "the virtual environment (ACTIVESAM_VENV names another place)"))
         needs.append(
-            (Path(tempfile.gettempdir()), _TEMPORARY_BYTES, "pip's downloads (TMPDIR names another place)")
+            (
+                Path(tempfile.gettempdir()),
+                int(gib * _GIB) // 2,
+                "pip's downloads (TMPDIR names another place)",
+            )
         )
     wanted: dict[int, tuple[Path, int, list[str]]] = {}
     for path, size, purpose in needs:

@@ -1,4 +1,8 @@
-"""The virtual environment: where it lies, what goes into it, how it is made, checked and recognised."""
+"""The virtual environments: where they lie, what goes into them, how they are made, checked and recognised.
+
+On top of a ROS 2 installation there is one. Without ROS there are two: the library's, which is large and shared by all
+distributions, and a small one per distribution with its wheels, which sees the library's through a .pth file.
+"""
 
 import hashlib
 import json
@@ -19,21 +23,26 @@ STAMP = "activesam_ros.json"
 _STARTED = "activesam_ros.unfinished"
 
 # Bump to have every environment made anew although no requirement has changed.
-_RECIPE = "1"
+_RECIPE = "2"
 
-_TOGETHER = """\
+_LIBRARY = """\
 import sys
-import cv_bridge, cv2, numpy, rclpy, torch, torchvision, transformers
-from sensor_msgs.msg import Image
+import cv2, numpy, torch, torchvision, transformers
 from transformers import Sam3Model
-from vision_msgs.msg import LabelInfo, VisionClass
 
-bridge = cv_bridge.CvBridge()
-picture = numpy.arange(18, dtype=numpy.uint8).reshape(2, 3, 3)
-message = bridge.cv2_to_imgmsg(picture, "rgb8")
-assert (bridge.imgmsg_to_cv2(message, "rgb8") == picture).all()
 versions = {module.__name__: module.__version__ for module in (torch, torchvision, transformers, numpy, cv2)}
 print(sys.version.split()[0], versions)
+"""
+
+_TOGETHER = f"""\
+{_LIBRARY}
+import cv_bridge, rclpy
+from sensor_msgs.msg import Image
+from vision_msgs.msg import LabelInfo, VisionClass
+
+picture = numpy.arange(18, dtype=numpy.uint8).reshape(2, 3, 3)
+message = Image(height=2, width=3, encoding="rgb8", step=9, data=picture.tobytes())
+assert (cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8") == picture).all()
 """
 
 _DISTRIBUTION_STAYS = """
@@ -45,15 +54,31 @@ for module in (numpy, cv2, cv_bridge, rclpy):
 
 @dataclass(frozen=True)
 class VenvPlan:
-    """All that decides about a virtual environment; `key` is a hash over it."""
+    """All that decides about a virtual environment.
+
+    Attributes:
+        path: its folder.
+        key: a hash over what goes into it.
+        python: the Python that makes it.
+        venv_arguments: how it is made.
+        pip_arguments: what pip is called with.
+        size: what it takes, in GiB.
+        check: the code that has to run in it.
+        pins: constraints that come from the distribution (ROS profile).
+        vision_msgs: the package that is built into it; None where the distribution has the real one.
+        library: the environment whose packages it sees; None if it has its own.
+    """
 
     path: Path
     key: str
     python: str
     venv_arguments: tuple[str, ...]
     pip_arguments: tuple[str, ...]
-    pins: tuple[str, ...]
-    vision_msgs: Path | None
+    size: float
+    check: str
+    pins: tuple[str, ...] = ()
+    vision_msgs: Path | None = None
+    library: "VenvPlan | None" = None
 
     @property
     def interpreter(self) -> Path:
@@ -64,6 +89,11 @@ class VenvPlan:
     def pins_file(self) -> Path:
         """The constraint file that set-up writes for packages of the distribution (ROS profile)."""
         return self.path / "distribution.constraints.txt"
+
+    @property
+    def steps(self) -> tuple["VenvPlan", ...]:
+        """The environments to make, one after the other."""
+        return (self,) if self.library is None else (self.library, self)
 
 
 def base_python() -> str:
@@ -78,41 +108,76 @@ def plan_venv(
 
     `ros_versions`: versions of the distribution's Python packages by module name; needed with ROS.
     """
-    requirements = root / "requirements" / f"{profile.name}.txt"
-    constraints = root / "requirements" / f"{profile.name}.constraints.txt"
-    vision_msgs = None if profile.ros else root / "tools" / "stand_ins" / "vision_msgs"
-    pins: tuple[str, ...] = ()
-    venv_arguments: tuple[str, ...] = ("--prompt", "activesam_ros")
+    requirements = root / "requirements"
+    prompt = ("--prompt", f"activesam_ros {profile.distro}")
+    chosen = environ.get("ACTIVESAM_VENV", "")
     if profile.ros is not None:
-        venv_arguments += ("--system-site-packages",)
         pins = (f"numpy=={ros_versions['numpy']}",) if ros_versions else ()
+        files = [requirements / "library.txt", requirements / "ros.constraints.txt"]
+        key = _key([profile.describe(), *pins], files)
+        path = _place(environ, f"ros-{profile.distro}", key, chosen)
+        return VenvPlan(
+            path,
+            key,
+            base_python(),
+            (*prompt, "--system-site-packages"),
+            (*_pip(files[:1], files[1:]), "--constraint", str(path / "distribution.constraints.txt")),
+            8.0,
+            _TOGETHER + _DISTRIBUTION_STAYS,
+            pins=pins,
+        )
 
+    wanted = [requirements / "library.txt", requirements / "system.txt"]
+    versions = requirements / "wheels.constraints.txt"
+    key = _key([], [*wanted, versions])
+    path = _place(environ, "library", key, f"{chosen.rstrip('/')}-library" if chosen else "")
+    library = VenvPlan(path, key, base_python(), (), _pip(wanted, [versions]), 8.0, _LIBRARY)
+
+    assert profile.distribution is not None
+    ros = profile.distribution.requirements()
+    pinned = requirements / f"{profile.distro}.constraints.txt"
+    vision_msgs = root / "tools" / "stand_ins" / "vision_msgs"
+    stand_ins = sorted(path for path in vision_msgs.rglob("*") if path.is_file())
+    key = _key([profile.describe(), *ros, str(library.path), library.key], [pinned, *stand_ins])
+    return VenvPlan(
+        _place(environ, profile.distro, key, chosen),
+        key,
+        base_python(),
+        (*prompt, "--without-pip"),
+        (*_pip([], [versions, pinned]), *ros),
+        0.5,
+        _TOGETHER,
+        vision_msgs=vision_msgs,
+        library=library,
+    )
+
+
+def _key(parts: list[str], files: list[Path]) -> str:
     digest = hashlib.sha256()
     tag = f"{sys.implementation.name} {platform.python_version()} {platform.machine()}"
-    for part in (_RECIPE, profile.describe(), tag, *pins):
+    for part in (_RECIPE, tag, *parts):
         digest.update(part.encode() + b"\0")
-    files = [requirements, constraints]
-    if vision_msgs is not None:
-        files += sorted(path for path in vision_msgs.rglob("*") if path.is_file())
     for path in files:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    key = digest.hexdigest()[:16]
+    return digest.hexdigest()[:16]
 
-    chosen = environ.get("ACTIVESAM_VENV", "")
+
+def _place(environ: Mapping[str, str], name: str, key: str, chosen: str) -> Path:
     if chosen:
-        path = Path(chosen).expanduser().absolute()
-    else:
-        cache = environ.get("XDG_CACHE_HOME", "")
-        # The XDG specification: a relative path is invalid and to be ignored.
-        base = Path(cache) if cache.startswith("/") else Path("~/.cache").expanduser()
-        version = f"py{sys.version_info[0]}.{sys.version_info[1]}"
-        path = base / "activesam_ros" / f"{profile.name}-{version}-{key}"
-    plan = VenvPlan(path, key, base_python(), venv_arguments, (), pins, vision_msgs)
-    pip = ["install", "--no-input", "--progress-bar=off", "--disable-pip-version-check"]
-    pip += ["--requirement", str(requirements), "--constraint", str(constraints)]
-    if pins:
-        pip += ["--constraint", str(plan.pins_file)]
-    return VenvPlan(path, key, base_python(), venv_arguments, tuple(pip), pins, vision_msgs)
+        return Path(chosen).expanduser().absolute()
+    cache = environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification: a relative path is invalid and to be ignored.
+    base = Path(cache) if cache.startswith("/") else Path("~/.cache").expanduser()
+    return base / "activesam_ros" / f"{name}-py{sys.version_info[0]}.{sys.version_info[1]}-{key}"
+
+
+def _pip(requirements: list[Path], constraints: list[Path]) -> tuple[str, ...]:
+    arguments = ["install", "--no-input", "--progress-bar=off", "--disable-pip-version-check"]
+    for path in requirements:
+        arguments += ["--requirement", str(path)]
+    for path in constraints:
+        arguments += ["--constraint", str(path)]
+    return tuple(arguments)
 
 
 def is_ready(plan: VenvPlan) -> bool:
@@ -130,7 +195,7 @@ def is_ready(plan: VenvPlan) -> bool:
         return False
 
 
-def create(plan: VenvPlan, profile: Profile, environ: Mapping[str, str], progress: Progress) -> None:
+def create(plan: VenvPlan, environ: Mapping[str, str], progress: Progress) -> None:
     """Make the environment from zero; an unfinished or outdated one of ours is replaced.
 
     Raises SetupError if the folder holds something else, or if a step fails.
@@ -157,33 +222,54 @@ def create(plan: VenvPlan, profile: Profile, environ: Mapping[str, str], progres
     )
     if plan.pins:
         plan.pins_file.write_text("".join(f"{pin}\n" for pin in plan.pins), encoding="utf-8")
+    what = "installing packages with pip (about 3 GB to download if pip has none of them; 6 GB on disk)"
+    if plan.library is not None:
+        see_library(plan)
+        what = "installing the ROS 2 wheels with pip"
     progress.run(
         [plan.interpreter, "-m", "pip", *plan.pip_arguments],
         environ,
-        "installing packages with pip (about 3 GB to download if pip has none of them; 6 GB on disk)",
+        what,
         summarise=_summarise_pip,
         explain=explain_pip,
     )
-    if profile.ros is None:
+    if plan.library is not None:
         relocate_include_paths(path, python_include(plan), numpy_include(plan))
     if plan.vision_msgs is not None:
         _build_vision_msgs(plan, environ, progress)
 
 
-def verify(plan: VenvPlan, profile: Profile, environ: Mapping[str, str], progress: Progress) -> None:
-    """Import cv_bridge, cv2, torch and transformers together in the virtual environment; convert one image.
+def verify(plan: VenvPlan, environ: Mapping[str, str], progress: Progress) -> None:
+    """Import torch, transformers and cv2, and with them rclpy and cv_bridge, with which one image is converted.
 
     With ROS it also makes sure that pip has put nothing in front of the distribution's numpy and OpenCV.
     Raises SetupError.
     """
-    code = _TOGETHER + (_DISTRIBUTION_STAYS if profile.ros else "")
-    env = wheel_environ(plan, environ) if profile.ros is None else environ
-    progress.run(
-        [plan.interpreter, "-c", code],
-        env,
-        "importing cv_bridge, cv2, torch and transformers together",
-        cwd=Path("/"),
-    )
+    env = wheel_environ(plan, environ) if plan.library else environ
+    progress.run([plan.interpreter, "-c", plan.check], env, "importing the packages together", cwd=Path("/"))
+
+
+def see_library(plan: VenvPlan) -> None:
+    """Have the environment see the packages of the library's, and run its programs with its own Python."""
+    assert plan.library is not None
+    (packages,) = plan.library.path.glob("lib/python3.*/site-packages")
+    (own,) = plan.path.glob("lib/python3.*/site-packages")
+    # As a site folder, whose own .pth files count; it comes last.
+    line = f"import site; site.addsitedir({str(packages)!r})\n"
+    (own / "zz_activesam_library.pth").write_text(line, encoding="utf-8")
+    python = f"{plan.library.path / 'bin' / 'python'}".encode()
+    for path in sorted((plan.library.path / "bin").iterdir()):
+        target = plan.path / "bin" / path.name
+        if target.exists() or path.is_dir() or path.name.lower().startswith("activate"):
+            continue
+        with path.open("rb") as file:
+            head = file.read(2)
+        if head != b"#!":
+            target.symlink_to(path)
+            continue
+        # The first line, or, where the path is too long for one, the second.
+        target.write_bytes(path.read_bytes().replace(python, f"{plan.interpreter}".encode(), 1))
+        target.chmod(0o755)
 
 
 def finish(plan: VenvPlan) -> None:
