@@ -576,6 +576,11 @@ class ActiveSegmenter:
         return isinstance(self._heads, PromptHeads)
 
     @property
+    def batching_pays(self) -> bool:
+        """Whether images take less time together than one after the other; on a CPU the first would only wait."""
+        return self._checkpoint.device.type != "cpu"
+
+    @property
     def compiled(self) -> bool:
         """Whether large parts of the model are compiled, so that the first images of each kind take long."""
         return self._compiler is not None and not self.plain

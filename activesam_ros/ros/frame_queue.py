@@ -131,8 +131,8 @@ class FrameQueue:
                 self._cameras[camera].received += 1
                 self._cameras[camera].dropped[reason] += 1
 
-    def take(self) -> list[Frame]:
-        """Wait for frames and take the oldest of every camera that has one.
+    def take(self, most: int | None = None) -> list[Frame]:
+        """Wait for frames and take the oldest of every camera that has one, or of the `most` whose turn it is.
 
         The camera that comes first changes from call to call, so that none always waits for the others.
 
@@ -144,11 +144,11 @@ class FrameQueue:
             self._woken = False
             if self._closed:
                 return []
-            queues = [self._cameras[name] for name in self._order]
-            taken = [queue.take() for queue in queues if queue.waiting]
-            if taken:
-                self._order.rotate(-1)
-            return taken
+            names = [name for name in self._order if self._cameras[name].waiting][:most]
+            if names:
+                self._order.remove(names[0])
+                self._order.append(names[0])
+            return [self._cameras[name].take() for name in names]
 
     def answered(self, frame: Frame) -> None:
         """End a frame in work: its outputs were published."""

@@ -83,6 +83,7 @@ class FakeSegmenter:
     device: str = "cpu"
     dtype: str = "float32"
     compiled: bool = False
+    batching_pays: bool = True
 
     @property
     def bucket_size(self):

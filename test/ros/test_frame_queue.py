@@ -73,6 +73,19 @@ def test_one_frame_of_every_camera_is_taken_and_the_first_camera_changes():
     assert [queue.counts(name).in_work for name in ("front", "rear", "left")] == [3, 3, 1]
 
 
+def test_cameras_that_are_taken_singly_take_turns():
+    queue = opened("front", "rear", "left")
+    turns = []
+    for number in range(7):
+        for name in ("front", "rear") if number < 4 else ("front", "rear", "left"):
+            queue.put(frame(number, name))
+        (taken,) = queue.take(1)
+        turns.append(taken.camera)
+        assert taken.message == number
+        queue.answered(taken)
+    assert turns == ["front", "rear", "front", "rear", "left", "front", "rear"]
+
+
 def test_a_camera_that_floods_does_not_starve_another():
     queue = opened("front", "rear")
     for _ in range(20):

@@ -495,6 +495,37 @@ def test_names_come_before_the_labels_and_a_batch_is_encoded_in_one_call(bench):
     assert bench.failures == []
 
 
+def test_where_batching_does_not_pay_the_first_frame_is_answered_before_the_next_is_encoded(make):
+    bench = make()
+    bench.segmenter.batching_pays = False
+    bench.segmenter.decoding = threading.Event()
+    bench.serve()
+    bench.put("left", image(9))
+    eventually(lambda: "encode 9" in bench.segmenter.done)
+    for number, name in enumerate(NAMES, 1):
+        bench.put(name, image(number))
+    bench.segmenter.decoding.set()
+    eventually(lambda: all(bench.answered(name) for name in NAMES) and bench.answered("left") == 2)
+    worked = [done for done in bench.segmenter.done if not done.startswith("warm")]
+    assert [one.split()[0] for one in worked] == ["encode", "decode"] * 4
+    assert all(len(one.split()) == 2 for one in worked)
+
+
+def test_the_stages_of_a_batch_add_up_to_the_latency(bench, monkeypatch):
+    decode = bench.segmenter.decode
+
+    def slow(encoded):
+        time.sleep(0.05)
+        return replace(decode(encoded), timings={"decode": 0.05, "total": 0.05})
+
+    monkeypatch.setattr(bench.segmenter, "decode", slow)
+    bench.answer(front=image(1), rear=image(2))
+    for name, others in (("front", 0.0), ("rear", 0.05)):
+        stages = {key: one.p50 for key, one in bench.cameras[name].latency.percentiles().items()}
+        parts = [stages[part] for part in ("wait", "convert", "segment", "batch", "publish")]
+        assert sum(parts) == pytest.approx(stages["latency"]) and stages["batch"] >= others
+
+
 def test_every_camera_has_a_memory_of_its_own(bench):
     memories = [bench.cameras[name].memory for name in ("front", "rear")]
     bench.answer(front=image(1), rear=image(2))
@@ -661,7 +692,7 @@ def test_stages_say_where_the_time_went(bench):
     bench.answer(front=image())
     latency = bench.cameras["front"].latency
     stages = {name: one.p50 for name, one in latency.percentiles().items()}
-    assert list(stages) == ["wait", "convert", "decode", "segment", "publish", "latency"]
+    assert list(stages) == ["wait", "convert", "decode", "segment", "batch", "publish", "latency"]
     assert stages["decode"] == stages["segment"] == 0.01 and stages["convert"] >= 0
     assert stages["latency"] >= stages["wait"] + stages["convert"] + stages["publish"]
     assert latency.active == (1, 1)
