@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 LZ4_MAGIC = b"\x04\x22\x4d\x18"
 
-_CACHED_BYTES = 128 * 2**20
+_CACHED_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, eq=False)

@@ -581,6 +581,7 @@ def test_a_full_temporary_folder_is_named(bags, frames, monkeypatch):
         raise OSError(28, "No space left on device")
 
     path = bags.write(frames, compression="file")
+    shutil.copy(next(bags.write(frames[:5], name="plain").glob("*.mcap")), path)
     monkeypatch.setattr(shutil, "copyfileobj", full)
     with pytest.raises(EvaluationError, match=r"unpacked to the temporary folder .*No space left.*TMPDIR"):
         Recording(path)
