@@ -10,6 +10,7 @@ import torch
 
 from activesam_ros.errors import SettingsError
 from activesam_ros.model.prompt_heads import PromptTokens
+from activesam_ros.settings import SegmenterSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from activesam_ros.model.prompt_heads import DecodedPrompt
     from activesam_ros.model.vision_encoder import ImageFeatures
     from activesam_ros.prompts.prompt_set import PromptSet
-    from activesam_ros.settings import SegmenterSettings
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +51,10 @@ def resolutions(image_size: int, patch_size: int, settings: SegmenterSettings) -
     full = settings.full_resolution or image_size
     preview = settings.preview_resolution
     if preview >= full:
+        asked = preview != SegmenterSettings().preview_resolution
         preview = max(2, round(full * 2 / 3 / patch_size)) * patch_size
-        logger.info(
+        logger.log(
+            logging.INFO if asked else logging.DEBUG,
             "preview_resolution %d is not below the full resolution %d; previewing at %d",
             settings.preview_resolution,
             full,
