@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from activesam_ros.cli import command
-from activesam_ros.errors import ActiveSamError, DatasetError, ImageError, VocabularyError
+from activesam_ros.errors import ActiveSamError, ImageError, OutOfMemoryError, VocabularyError
 from activesam_ros.settings import SegmenterSettings
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 NAME = "activesam-segment"
 BACKGROUND_THRESHOLD = 0.4
 """As the node's parameter has it; a vocabulary file may name another."""
+
+MAX_PIXELS = 100_000_000
+"""Photos have more pixels than the images of robots' cameras."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -122,23 +125,23 @@ def _vocabulary(given: argparse.Namespace) -> tuple[Vocabulary, float | None]:
 
 def _settings(given: argparse.Namespace, threshold: float | None) -> SegmenterSettings:
     stated = (given.background_threshold, threshold, BACKGROUND_THRESHOLD)
-    settings = SegmenterSettings(background_threshold=next(one for one in stated if one is not None))
+    settings = SegmenterSettings(
+        background_threshold=next(one for one in stated if one is not None), max_pixels=MAX_PIXELS
+    )
     if given.confidence_threshold is not None:
         settings = replace(settings, confidence_threshold=given.confidence_threshold)
     return settings
 
 
 def _label_all(given: argparse.Namespace, segmenter: ActiveSegmenter, outputs: list[dict[str, Path]]) -> int:
-    from activesam_ros.datasets.image_files import has_exif_rotation, read_image
-
     reports = []
     failed = 0
     with command.progress_bar(len(given.images), "images", "image") as bar:
         for image, paths in zip(given.images, outputs, strict=True):
             try:
-                rgb = read_image(image).rgb
-                result = segmenter.segment(rgb)
-            except (DatasetError, ImageError) as error:
+                # From the file itself, which is turned as its EXIF orientation says.
+                result = segmenter.segment(image)
+            except (ImageError, OutOfMemoryError) as error:
                 # One bad file must not cost the others.
                 failed += 1
                 command.complain(NAME, str(error) if str(image) in str(error) else f"{image}: {error}")
@@ -147,10 +150,6 @@ def _label_all(given: argparse.Namespace, segmenter: ActiveSegmenter, outputs: l
                     result.save(given.out, image.stem, given.confidence)
                 except ActiveSamError as error:
                     raise ActiveSamError(f"{error} with --out") from error
-                if has_exif_rotation(image):
-                    command.complain(
-                        NAME, f"{image} was taken with a turned camera, and is labelled as it is stored"
-                    )
                 reports.append(_report(image, paths, result))
             bar.update()
     if given.json:

@@ -73,8 +73,8 @@ def read_detector_config(folder: Path) -> dict[str, Any]:
         kind = config.get("model_type", "sam3")
     if kind not in ("sam3", LITE_TEXT):
         raise ModelError(
-            f"the model in {folder} is of type {kind!r}; expected SAM 3 ('sam3' or 'sam3_video', such as facebook/sam3) "
-            f"or SAM 3 LiteText ('{LITE_TEXT}')"
+            f"the model in {folder} is of type {kind!r}; expected SAM 3 ('sam3' or 'sam3_video', such as "
+            f"facebook/sam3) or SAM 3 LiteText ('{LITE_TEXT}')"
         )
     return config
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from activesam_ros.errors import SettingsError
-from activesam_ros.system.files import cache_folder, write_atomically
+from activesam_ros.system.files import cache_folder, remove_abandoned_writes, write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,6 +138,8 @@ class PromptCache:
         self._shape = shape
         self._root = folder
         self._folder = None if folder is None else folder / fingerprint
+        if self._folder is not None:
+            remove_abandoned_writes(self._folder)
         self._limit = disk_limit()
         # In the order of use; and bytes on disk, as far as they are known.
         self._memory: OrderedDict[str, PromptEmbedding] = OrderedDict()

@@ -6,10 +6,11 @@ import fcntl
 import os
 import secrets
 import shutil
+import string
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,13 @@ _LOCK = ".lock"
 def cache_folder() -> Path:
     """Return the folder of what can be made again: `activesam_ros` in the XDG cache folder."""
     root = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(root) if root.startswith("/") else Path.home() / ".cache") / "activesam_ros"
+    if root.startswith("/"):
+        return Path(root) / "activesam_ros"
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user without a name and without $HOME, as in containers
+        home = Path("/")
+    return home / ".cache" / "activesam_ros"
 
 
 def shipped(relative: Path) -> Path | None:
@@ -38,18 +45,48 @@ def write_atomically(path: Path, content: bytes) -> None:
     It does not wait for the disk: after a power cut the file may be empty, so readers have to check it.
 
     Raises:
-        OSError: the folder cannot be created or written to.
+        OSError: the folder cannot be created or written to; it names the file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _write_and_rename(path, content)
+        except FileNotFoundError:
+            # `remove_abandoned_writes` of another process came between opening and locking.
+            _write_and_rename(path, content)
+    except OSError as error:
+        if error.filename is None:  # as of a full disk
+            error.filename = str(path)
+        raise
+
+
+def _write_and_rename(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         # tempfile would make a file that only its owner may read.
         with temporary.open("xb") as file:
+            _lock(file)
             file.write(content)
-        temporary.replace(path)
+            file.flush()
+            temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
+
+
+def _lock(file: IO[bytes]) -> None:
+    with suppress(OSError):  # some network file systems have no locks
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def remove_abandoned_writes(folder: Path) -> None:
+    """Remove the temporary files of `write_atomically` whose process was killed."""
+    for path in folder.glob(".*.????????"):
+        if set(path.suffix[1:]) <= set(string.hexdigits):
+            with suppress(OSError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its process lives
+                path.unlink(missing_ok=True)
 
 
 def remove_abandoned_scratch() -> None:

@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from activesam_ros.cli import segment as segment_command
 from activesam_ros.ros.parameters import DEFAULTS
@@ -115,7 +116,7 @@ def test_one_bad_file_does_not_cost_the_others(run, photo, tmp_path):
     code, out, err = run(broken, photo, "--words", "road,sky")
     assert code == 2 and "photo.png" in out
     first, last = err.splitlines()
-    assert "broken.jpg cannot be read" in first and last.endswith("1 of 2 images could not be labelled")
+    assert "broken.jpg is not an image" in first and last.endswith("1 of 2 images could not be labelled")
     assert (tmp_path / "segmented" / "photo_labels.png").exists()
     assert not (tmp_path / "segmented" / "broken_labels.png").exists()
 
@@ -152,3 +153,20 @@ def test_a_folder_that_cannot_be_written_is_named(run, photo, tmp_path):
 
 def test_its_default_is_the_nodes():
     assert DEFAULTS["background_threshold"] == segment_command.BACKGROUND_THRESHOLD
+
+
+def test_a_phones_photo_is_taken_as_it_is_looked_at(run, street, tmp_path):
+    """12 megapixels, stored after a quarter turn to the left, beside a file that is none."""
+    large = cv2.resize(street, (4000, 3000))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(large)).save(tmp_path / "phone.jpg", exif=exif)
+    (tmp_path / "notes.jpg").write_text("no picture")
+    code, out, err = run("notes.jpg", "phone.jpg", "--words", ",".join(WORDS))
+    assert code == 2 and "phone.jpg" in out
+    assert "notes.jpg is not an image" in err and "1 of 2 images" in err
+    labels = read(tmp_path / "segmented" / "phone_labels.png")
+    assert labels.shape == (3000, 4000)
+    # The sky is above, the road below.
+    assert (labels[:1000] == WORDS.index("sky")).sum() > 3 * (labels[2000:] == WORDS.index("sky")).sum()
+    assert (labels[2000:] == WORDS.index("road")).sum() > 3 * (labels[:1000] == WORDS.index("road")).sum()

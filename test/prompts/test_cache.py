@@ -245,3 +245,11 @@ def test_the_limit_comes_from_the_environment(monkeypatch):
     monkeypatch.setenv("ACTIVESAM_PROMPT_CACHE_MB", "a lot")
     with pytest.raises(SettingsError, match="whole megabytes"):
         disk_limit()
+
+
+def test_the_next_run_removes_what_a_killed_one_left(tmp_path):
+    left = tmp_path / "f" / ".abc.safetensors.0123abcd"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
+    PromptCache("f", SHAPE, tmp_path)
+    assert not left.exists()

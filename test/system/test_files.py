@@ -1,12 +1,20 @@
-"""Temporary folders."""
+"""Temporary folders, files that are written as a whole, and the cache folder."""
 
+import errno
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from activesam_ros.system.files import remove_abandoned_scratch, scratch_folder
+from activesam_ros.system.files import (
+    cache_folder,
+    remove_abandoned_scratch,
+    remove_abandoned_writes,
+    scratch_folder,
+    write_atomically,
+)
 
 HOLD = """
 import time
@@ -44,3 +52,40 @@ def test_that_of_a_killed_process_is_removed(temporary):
     assert (left / "unpacked").exists()
     remove_abandoned_scratch()
     assert not left.exists()
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
+    """A writer that lives keeps its file."""
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom activesam_ros.system import files\n"
+        "def wait(self, path):\n    print(flush=True)\n    sys.stdin.read()\n"
+        "Path.replace = wait\nfiles.write_atomically(Path(sys.argv[1]), b'half')\n"
+    )
+    arguments = [sys.executable, "-c", code, str(tmp_path / "prompt.safetensors")]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        writer.stdout.readline()
+        (left,) = tmp_path.iterdir()
+        remove_abandoned_writes(tmp_path)
+        assert left.exists()
+        writer.kill()
+        writer.wait()
+    (tmp_path / ".mine.txt").write_text("")
+    remove_abandoned_writes(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".mine.txt"]
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space") as caught:
+        write_atomically(tmp_path / "prompt", b"x")
+    assert caught.value.filename == str(tmp_path / "prompt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_user_without_a_home_has_a_cache_folder(monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert cache_folder() == Path("/.cache/activesam_ros")
