@@ -205,3 +205,11 @@ def test_a_bad_number_at_the_start_is_refused_by_name(start_node, argument):
     assert node.process.wait(PATIENCE) == 1
     assert argument.split(":")[0] in re.search(r"\[FATAL\].*", node.log).group()
     assert "Traceback" not in node.log
+
+
+def test_a_second_node_of_the_same_name_is_noticed_by_both(start_node):
+    pair = [start_node("-p", "autostart:=false", namespace="twins") for _ in range(2)]
+    for node in pair:
+        node.wait_for_log("2 nodes are called /twins/activesam: ")
+    assert pair[0].end() == 0
+    assert pair[1].end() == 0 and pair[1].log.count("nodes are called") == 1

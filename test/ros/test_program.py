@@ -1,9 +1,12 @@
 """How the programs around the node end, and what they say if they cannot begin."""
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -94,3 +97,16 @@ def test_a_signal_that_comes_during_the_imports_ends_a_program_like_any_other(dd
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 0
+
+
+@pytest.mark.skipif(
+    subprocess.run(["env", "--block-signal=INT", "true"], capture_output=True).returncode != 0,
+    reason="this env cannot block signals",
+)
+def test_a_signal_while_python_itself_starts_prints_no_traceback(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    command = tmp_path / "activesam-vocabulary"
+    shutil.copy(Path(__file__).parents[2] / "scripts" / "activesam", command)
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run([command], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "activesam-vocabulary: interrupted\n")

@@ -22,17 +22,6 @@ BUILD_FOLDER = ".build"
 STAMP = "overlay.json"
 ENVIRONMENT = "environment.sh"
 
-_COMMAND = """\
-#!/usr/bin/env python3
-import sys
-
-from {module} import {function}
-
-# A process that it starts with "spawn" imports this file too.
-if __name__ == "__main__":
-    sys.exit({function}())
-"""
-
 _MESSAGES = "import rclpy; from activesam_ros.msg import ActiveClass, ActiveClasses; ActiveClasses()"
 
 # Compiled, copied or read by CMake: a change of contents matters.
@@ -189,20 +178,16 @@ def _write(path: Path, text: str) -> None:
         temporary.replace(path)
 
 
-def console_scripts(root: Path) -> dict[str, tuple[str, str]]:
-    """Command name -> (module, function), as setup.cfg declares them."""
+def console_scripts(root: Path) -> list[str]:
+    """Names of the commands, as setup.cfg declares them."""
     config = configparser.ConfigParser()
     config.read(root / "setup.cfg", encoding="utf-8")
-    commands = {}
-    for line in config["options.entry_points"]["console_scripts"].strip().splitlines():
-        name, target = (part.strip() for part in line.split("=", 1))
-        module, function = target.split(":")
-        commands[name] = (module, function)
-    return commands
+    lines = config["options.entry_points"]["console_scripts"].strip().splitlines()
+    return [line.split("=", 1)[0].strip() for line in lines]
 
 
 def write_commands(root: Path) -> None:
-    """Write one small program per console script.
+    """Write the program of all commands under the name of each.
 
     pip would install them into the virtual environment, which other clones share.
     """
@@ -212,8 +197,8 @@ def write_commands(root: Path) -> None:
     for path in folder.iterdir():
         if path.name not in commands:
             path.unlink()
-    for name, (module, function) in commands.items():
-        text = _COMMAND.format(module=module, function=function)
+    text = (root / "scripts" / "activesam").read_text(encoding="utf-8")
+    for name in commands:
         path = folder / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
