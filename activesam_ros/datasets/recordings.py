@@ -269,7 +269,9 @@ class Recording:
             try:
                 opened[file.name] = self._open_file(file)
             except EvaluationError as error:
-                if len(files) == 1 or isinstance(error.__cause__, OSError):  # the machine's fault, not the file's
+                if len(files) == 1 or isinstance(
+                    error.__cause__, OSError
+                ):  # the machine's fault, not the file's
                     raise
                 problems.append(str(error))
         if not opened:

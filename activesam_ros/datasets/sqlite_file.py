@@ -97,11 +97,16 @@ class SqliteFile:
             with closing(sqlite3.connect(address, uri=True)) as database:
                 database.text_factory = lambda text: text.decode(errors="replace")
                 yield database
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError, TypeError) as error:  # the latter two of damaged columns
             raise EvaluationError(self._refusal(error)) from error
 
-    def _refusal(self, error: sqlite3.Error) -> str:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _CORRUPT:
+    def _refusal(self, error: Exception) -> str:
+        code = (
+            getattr(error, "sqlite_errorcode", 0)
+            if isinstance(error, sqlite3.Error)
+            else sqlite3.SQLITE_CORRUPT
+        )
+        if code & 0xFF not in _CORRUPT:
             return f"{self._path} cannot be read: {reason(error)}"
         if _has_log(self._path):
             return f"{self._path} cannot be read without its log; {_how_to_merge(self._path)}"

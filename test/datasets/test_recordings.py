@@ -250,6 +250,18 @@ def test_a_damaged_database_is_told(bags, frames):
         Recording(file)
 
 
+@pytest.mark.parametrize(
+    "damage", [(b"CREATE TABLE topics", b"CREATE \xff\xfe\xffLE topics"), (b"  name TEXT", b"  n\xffme TEXT")]
+)
+def test_a_damaged_schema_is_one_sentence(bags, frames, damage):
+    (file,) = bags.write(frames, "sqlite3").glob("*.db3")
+    content = file.read_bytes()
+    assert damage[0] in content
+    file.write_bytes(content.replace(*damage))
+    with pytest.raises(EvaluationError, match=r"recording\.db3 (is damaged|cannot be read).*"):
+        Recording(file)
+
+
 def test_a_database_with_a_log_says_how_to_merge_it(bags, frames):
     (file,) = bags.write(frames, "sqlite3").glob("*.db3")
     killed = bags.folder / "killed.db3"
