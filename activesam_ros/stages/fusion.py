@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,17 @@ class _Region:
     columns: slice
     masks: tuple[tuple[slice, slice], ...]
     may_win: bool = True
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run torch on one thread: on a busy machine, threads would wait for each other at each of many small steps."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class ClassFusion:
@@ -86,16 +98,17 @@ class ClassFusion:
         resize, on_cpu = self._resize, self._device.type == "cpu"
         scores = prompt.instance_scores.float()[:, None, None]
         semantic, instances = prompt.semantic_logits[None], prompt.instance_logits
-        for region in self._needed(resize, prompt) if on_cpu else self._whole(prompt):
-            fused = resize(semantic, region.rows, region.columns).sigmoid_()[0]
-            left = region.columns.start
-            for some, columns in region.masks:
-                masks = resize(instances[some], region.rows, columns).sigmoid_().mul_(scores[some])
-                part = fused[:, columns.start - left : columns.stop - left]
-                torch.maximum(part, masks[0] if len(masks) == 1 else masks.amax(0), out=part)
-            self._add(class_index, fused.mul_(prompt.presence), region)
-            if on_cpu:
-                self._note_lowest(region)
+        with _one_thread() if on_cpu else nullcontext():
+            for region in self._needed(resize, prompt) if on_cpu else self._whole(prompt):
+                fused = resize(semantic, region.rows, region.columns).sigmoid_()[0]
+                left = region.columns.start
+                for some, columns in region.masks:
+                    masks = resize(instances[some], region.rows, columns).sigmoid_().mul_(scores[some])
+                    part = fused[:, columns.start - left : columns.stop - left]
+                    torch.maximum(part, masks[0] if len(masks) == 1 else masks.amax(0), out=part)
+                self._add(class_index, fused.mul_(prompt.presence), region)
+                if on_cpu:
+                    self._note_lowest(region)
         self._last = class_index
 
     def add_scores(self, class_index: int, scores: torch.Tensor) -> None:
