@@ -14,7 +14,7 @@ from activesam_ros.ros.parameters import PARAMETERS, TAKES, Takes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from activesam_ros.configuration import ParameterSpec
+    from activesam_ros.configuration.configuration import ParameterSpec
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "interface.md"
 HEAD = "| parameter | default | values | changes | what |\n| --- | --- | --- | --- | --- |\n"

@@ -21,7 +21,7 @@ from activesam_ros.benchmarks.node_session import (
     node_and_client,
 )
 from activesam_ros.benchmarks.subprocesses import Subprocess
-from activesam_ros.configuration import first_configuration
+from activesam_ros.configuration.configuration import first_configuration
 from activesam_ros.evaluation.report.formatting import markdown_table
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.toytown import DEMO_CLASSES

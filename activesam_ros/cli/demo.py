@@ -197,7 +197,7 @@ def _compare(
     options: argparse.Namespace, frames: Mapping[int, Sample], replay: Replay
 ) -> tuple[PreviewFigures, ...]:
     """Label some of the frames by the library with the node's settings, with and without the preview."""
-    from activesam_ros.configuration import first_configuration
+    from activesam_ros.configuration.configuration import first_configuration
     from activesam_ros.segmenter import ActiveSegmenter
 
     settings = first_configuration({}).settings

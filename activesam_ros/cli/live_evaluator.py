@@ -23,7 +23,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
 
 from activesam_ros.cli.frame_sync import FrameSync, MatchedFrame
-from activesam_ros.configuration import settings_of
+from activesam_ros.configuration.configuration import settings_of
 from activesam_ros.datasets.class_map import (
     ClassMap,
     ClassMatching,

@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from activesam_ros.configuration import CONFIGURABLE, NODE_ONLY, ModelChoice, first_configuration, specs_of
+from activesam_ros.configuration.configuration import (
+    CONFIGURABLE,
+    NODE_ONLY,
+    ModelChoice,
+    first_configuration,
+    specs_of,
+)
+from activesam_ros.configuration.parameter_files import NODE, flat, matches, nearest, sections
 from activesam_ros.errors import SettingsError, reason
-from activesam_ros.parameter_files import NODE, flat, matches, nearest, sections
 from activesam_ros.vocabulary.files import parse_class_list
 from activesam_ros.vocabulary.formats import load_yaml
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import yaml
 
-from activesam_ros.configuration import DEFAULT_VOCABULARY, first_configuration
+from activesam_ros.configuration.configuration import DEFAULT_VOCABULARY, first_configuration
+from activesam_ros.configuration.parameter_files import NODE, nearest, read_sections
 from activesam_ros.errors import SettingsError, reason
 from activesam_ros.model.folder import local_folder
-from activesam_ros.parameter_files import NODE, nearest, read_sections
 from activesam_ros.ros.parameters import DEFAULTS, read
 from activesam_ros.settings import PROFILES
 

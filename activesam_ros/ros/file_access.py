@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activesam_ros.configuration import NO_CACHE
+from activesam_ros.configuration.configuration import NO_CACHE
 from activesam_ros.errors import SettingsError, VocabularyError
 from activesam_ros.model.folder import BUNDLED
 from activesam_ros.vocabulary.files import load_vocabulary_file, preset_folder, preset_names

@@ -21,7 +21,7 @@ from rcl_interfaces.msg import (
 )
 from rclpy.parameter import Parameter
 
-from activesam_ros.configuration import (
+from activesam_ros.configuration.configuration import (
     SPECS,
     Configuration,
     ModelChoice,
@@ -32,8 +32,8 @@ from activesam_ros.configuration import (
     next_configuration,
     specs_of,
 )
+from activesam_ros.configuration.parameter_files import nearest
 from activesam_ros.errors import ActiveSamError, SettingsError, VocabularyError, describe
-from activesam_ros.parameter_files import nearest
 from activesam_ros.ros.file_access import FileAccess, unquoted
 from activesam_ros.ros.parameters import DEFAULTS, PARAMETERS, TAKES, Policy, Setup, Takes, read
 from activesam_ros.settings import PROFILES

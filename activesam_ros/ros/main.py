@@ -37,7 +37,7 @@ def main(args: Sequence[str] | None = None) -> int:
         import rclpy
         from rclpy.signals import SignalHandlerOptions
 
-        from activesam_ros.parameter_files import files_for_others
+        from activesam_ros.configuration.parameter_files import files_for_others
         from activesam_ros.ros.executor import GuardedExecutor
         from activesam_ros.ros.node import ActiveSamNode
         from activesam_ros.ros.program import REFUSALS, refusal

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rcl_interfaces.msg import ParameterDescriptor
     from rclpy.service import Service
 
-    from activesam_ros.configuration import Configuration, ModelChoice
+    from activesam_ros.configuration.configuration import Configuration, ModelChoice
     from activesam_ros.segmenter import ActiveSegmenter
 
 PULSE_SECONDS = 1.0

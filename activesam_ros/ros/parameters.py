@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from activesam_ros.configuration import SPECS, ModelChoice, ParameterSpec, Value, parameter, specs_of
+from activesam_ros.configuration.configuration import (
+    SPECS,
+    ModelChoice,
+    ParameterSpec,
+    Value,
+    parameter,
+    specs_of,
+)
 from activesam_ros.errors import SettingsError
 
 if TYPE_CHECKING:

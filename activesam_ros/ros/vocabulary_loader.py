@@ -13,7 +13,7 @@ from activesam_ros.system.machine import start_thread
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from activesam_ros.configuration import Configuration
+    from activesam_ros.configuration.configuration import Configuration
     from activesam_ros.prompts.prompt_set import PromptSet
     from activesam_ros.prompts.text_encoder import EncodingReport
     from activesam_ros.segmenter import ActiveSegmenter

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from activesam_ros.configuration import NO_CACHE
+from activesam_ros.configuration.configuration import NO_CACHE
 from activesam_ros.errors import ActiveSamError, ImageError, OutOfMemoryError, describe
 from activesam_ros.model.folder import local_folder
 from activesam_ros.results import PreviewResult
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rclpy.guard_condition import GuardCondition
     from rclpy.node import Node
 
-    from activesam_ros.configuration import Configuration, ModelChoice
+    from activesam_ros.configuration.configuration import Configuration, ModelChoice
     from activesam_ros.prompts.text_encoder import Residence
     from activesam_ros.results import SegmentationResult
     from activesam_ros.ros.camera import Camera

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from activesam_ros.configuration import first_configuration
+from activesam_ros.configuration.configuration import first_configuration
 from activesam_ros.errors import ActiveSamError, SettingsError, VocabularyError
 from activesam_ros.evaluation.parameters import read_parameters
 from activesam_ros.ros.parameters import DEFAULTS

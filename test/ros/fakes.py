@@ -175,7 +175,7 @@ class FakeSegmenter:
 
 def request(*names, **parameters):
     """The configuration of a node that is started with these classes and parameters."""
-    from activesam_ros.configuration import first_configuration
+    from activesam_ros.configuration.configuration import first_configuration
 
     return first_configuration({"vocabulary": names, **parameters})
 

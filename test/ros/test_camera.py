@@ -13,7 +13,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from activesam_ros.configuration import group_of
+from activesam_ros.configuration.configuration import group_of
 from activesam_ros.ros import camera as camera_module
 from activesam_ros.ros import qos
 from activesam_ros.ros.camera import Camera, InfoCache, RateLimit

@@ -9,7 +9,7 @@ pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-from activesam_ros.configuration import ModelChoice, group_of
+from activesam_ros.configuration.configuration import ModelChoice, group_of
 from activesam_ros.ros import diagnostics, logs, qos
 from activesam_ros.ros.diagnostics import Diagnostics
 from activesam_ros.ros.frame_queue import Drop, Frame, FrameQueue, Latency

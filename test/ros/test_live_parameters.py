@@ -142,7 +142,7 @@ OTHER = {
 @pytest.mark.parametrize("name", OTHER)
 @pytest.mark.parametrize("equals", ["the default", "nothing"])
 def test_a_given_value_wins_over_the_profile_at_the_start_and_later(start, name, equals):
-    from activesam_ros.configuration import DEFAULTS
+    from activesam_ros.configuration.configuration import DEFAULTS
     from activesam_ros.settings import PROFILES
 
     value = DEFAULTS[name] if equals == "the default" else OTHER[name]

@@ -11,7 +11,7 @@ pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
 from rcl_interfaces.msg import ParameterType
 
-from activesam_ros.configuration import CONFIGURABLE, NODE_ONLY, ModelChoice, group_of
+from activesam_ros.configuration.configuration import CONFIGURABLE, NODE_ONLY, ModelChoice, group_of
 from activesam_ros.errors import SettingsError
 from activesam_ros.ros.live_parameters import DESCRIBED_TYPES, descriptor
 from activesam_ros.ros.parameters import DEFAULTS, PARAMETERS, TAKES, Policy, Setup, Takes, read

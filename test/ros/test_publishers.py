@@ -16,7 +16,7 @@ from rclpy.qos import DurabilityPolicy
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from activesam_ros.configuration import first_configuration
+from activesam_ros.configuration.configuration import first_configuration
 from activesam_ros.ros.publishers import CameraPublishers, Demand, LabelInfoPublisher
 from activesam_ros.vocabulary import ClassSpec, Vocabulary
 

@@ -10,7 +10,7 @@ pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from activesam_ros.configuration import first_configuration
+from activesam_ros.configuration.configuration import first_configuration
 from activesam_ros.prompts.text_encoder import EncodingReport
 from activesam_ros.ros.frame_queue import Drop, FrameCounts, Percentiles, Recent
 from activesam_ros.ros.segment_service import CallCounts

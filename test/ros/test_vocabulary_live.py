@@ -158,7 +158,7 @@ def test_words_files_and_presets_change_in_one_revision_each(start_node, client,
 
 
 def test_random_edits_end_where_the_parameters_say(start_node, client, small):
-    from activesam_ros.configuration import first_configuration, next_configuration
+    from activesam_ros.configuration.configuration import first_configuration, next_configuration
     from activesam_ros.errors import ActiveSamError
 
     node = start_node()

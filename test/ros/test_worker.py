@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
-from activesam_ros.configuration import ModelChoice, group_of
+from activesam_ros.configuration.configuration import ModelChoice, group_of
 from activesam_ros.errors import ModelError, OutOfMemoryError, SettingsError, VocabularyError
 from activesam_ros.ros.frame_queue import Drop, Frame, FrameCounts, FrameQueue, Latency
 from activesam_ros.ros.parameters import DEFAULTS, Policy

@@ -1,6 +1,6 @@
 import pytest
 
-from activesam_ros.parameter_files import files_for_others, matches
+from activesam_ros.configuration.parameter_files import files_for_others, matches
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from activesam_ros.configuration import (
+from activesam_ros.configuration.configuration import (
     CONFIGURABLE,
     DEFAULTS,
     SPECS,
