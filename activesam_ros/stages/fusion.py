@@ -26,7 +26,10 @@ _SLACK = 1e-4
 """Bounds of scores are widened by this share, which is more than the rounding of a resized logit."""
 
 _BATCH_PIXELS = 2**26
-"""Number of pixels of instance masks that are in a GPU's memory at once."""
+"""Number of pixels of instance masks that are in memory at once where an image is fused as a whole."""
+
+_SMALL_PIXELS = 2**17
+"""An image of at most so many pixels is fused as a whole on a CPU too: bounding its tiles would take longer."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,8 @@ class ClassFusion:
     head's probability, times presence; masks are resized as logits, before the sigmoid. The prompts of one class are
     aliases, of which the maximum counts; classes without a decoded prompt score 0.
 
-    On a GPU all instances are resized together, within a memory budget, and nothing waits for the host. On a CPU the
-    image is fused in bands of rows, which fit into its cache. A resized logit lies between the extremes of the cells
+    On a GPU all instances are resized together, within a memory budget, and nothing waits for the host; a small image
+    is fused like that on a CPU, too. A larger one is fused in bands of rows, which fit into its cache. A resized logit lies between the extremes of the cells
     around it, so that the cells under a tile of a band bound the scores in it: an instance that another one exceeds
     there is not resized, nor is a prompt that nowhere reaches the second best score so far. What is left out changes
     no score.
@@ -80,6 +83,7 @@ class ClassFusion:
         """
         self._size = size
         self._device = device
+        self._banded = device.type == "cpu" and size[0] * size[1] > _SMALL_PIXELS
         self._best = torch.zeros(size, device=device)
         self._second = torch.zeros(size, device=device) if second else None
         self._index = torch.zeros(size, device=device)
@@ -95,11 +99,11 @@ class ClassFusion:
         cells = tuple(prompt.semantic_logits.shape)
         if self._resize is None or self._resize.cells != cells:
             self._resize = _Resize(cells, self._size, self._device)
-        resize, on_cpu = self._resize, self._device.type == "cpu"
+        resize = self._resize
         scores = prompt.instance_scores.float()[:, None, None]
         semantic, instances = prompt.semantic_logits[None], prompt.instance_logits
-        with _one_thread() if on_cpu else nullcontext():
-            for region in self._needed(resize, prompt) if on_cpu else self._whole(prompt):
+        with _one_thread() if self._banded else nullcontext():
+            for region in self._needed(resize, prompt) if self._banded else self._whole(prompt):
                 fused = resize(semantic, region.rows, region.columns).sigmoid_()[0]
                 left = region.columns.start
                 for some, columns in region.masks:
@@ -107,7 +111,7 @@ class ClassFusion:
                     part = fused[:, columns.start - left : columns.stop - left]
                     torch.maximum(part, masks[0] if len(masks) == 1 else masks.amax(0), out=part)
                 self._add(class_index, fused.mul_(prompt.presence), region)
-                if on_cpu:
+                if self._banded:
                     self._note_lowest(region)
         self._last = class_index
 

@@ -69,9 +69,9 @@ def test_what_is_left_out_changes_nothing(size, whole, monkeypatch):
     for owner, prompt in zip(owners, prompts, strict=True):
         planes[owner] = torch.maximum(planes[owner], written_out(prompt, size))
     best, second = planes.sort(dim=0, descending=True).values[:2]
-    if whole:  # as on a GPU
-        monkeypatch.setattr(ClassFusion, "_needed", lambda self, _, prompt: self._whole(prompt))
-        monkeypatch.setattr(fusion_module, "_BATCH_PIXELS", 4 * size[0] * size[1])
+    # A small image is fused as a whole, as any is on a GPU.
+    monkeypatch.setattr(fusion_module, "_SMALL_PIXELS", size[0] * size[1] if whole else 0)
+    monkeypatch.setattr(fusion_module, "_BATCH_PIXELS", 4 * size[0] * size[1])
     for with_second in (False, True):
         fusion = ClassFusion(size, CPU, second=with_second)
         for owner, prompt in zip(owners, prompts, strict=True):
@@ -100,7 +100,9 @@ def test_most_of_the_image_is_left_out(monkeypatch):
 
 
 @pytest.mark.parametrize("where", ["instance_logits", "semantic_logits", "instance_scores", "presence"])
-def test_what_is_not_a_number_is_found(where):
+@pytest.mark.parametrize("small", [0, 2**17], ids=["bands", "whole"])
+def test_what_is_not_a_number_is_found(where, small, monkeypatch):
+    monkeypatch.setattr(fusion_module, "_SMALL_PIXELS", small)
     prompt = objects(3)
     getattr(prompt, where).view(-1)[-1] = math.nan
     fusion = ClassFusion((240, 320), CPU, second=False)
