@@ -67,9 +67,10 @@ class ClassFusion:
     aliases, of which the maximum counts; classes without a decoded prompt score 0.
 
     On a GPU all instances are resized together, within a memory budget, and nothing waits for the host; a small image
-    is fused like that on a CPU, too. A larger one is fused in bands of rows, which fit into its cache. A resized logit lies between the extremes of the cells
-    around it, so that the cells under a tile of a band bound the scores in it: an instance that another one exceeds
-    there is not resized, nor is a prompt that nowhere reaches the second best score so far. What is left out changes
+    is fused like that on a CPU, too. A larger one is fused in bands of rows, which fit into its cache. A resized logit
+    lies between the extremes of the cells around it, so that the cells under a tile of a band bound the scores in it:
+    an instance that another one exceeds there is not resized, nor is a prompt that nowhere reaches the second best
+    score so far. What is left out changes
     no score.
     """
 

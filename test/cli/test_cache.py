@@ -132,7 +132,8 @@ def test_bad_models(capsys, cache, toytown_folder, tmp_path):
         ("road; sky; Road", "'Road'"),
         ("road;; sky", "blank name"),
         ("road; " + "very " * 40 + "long", "tokens"),
-        ("a" * 5000 + "; b", "tokens"),
+        ("so " * 300 + "; b", "tokens"),
+        ("a" * 5000 + "; b", "at most 1000"),
     ],
 )
 def test_bad_vocabularies(capsys, cache, words, reason):

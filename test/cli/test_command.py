@@ -12,6 +12,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from activesam_ros.cli import command, main
 from activesam_ros.errors import ActiveSamError
@@ -100,7 +101,7 @@ def test_a_missing_module_is_named(program, tmp_path):
 
 @pytest.mark.parametrize("module", ["numpy", "torch._C", "torch.nn", "transformers"])
 def test_ctrl_c_ends_without_a_traceback_also_amid_imports(program, tmp_path, module):
-    (tmp_path / "a.png").write_bytes(b"")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     words = ("--words", "road", "--model", "toytown", "--out", tmp_path / "out")
     # Python tells each import on stderr once it is done.
     process = start("-X", "importtime", program("activesam-segment"), tmp_path / "a.png", *words)

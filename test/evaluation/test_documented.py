@@ -3,11 +3,13 @@
 import re
 import shlex
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
 from activesam_ros.cli.evaluate import main
 from activesam_ros.cli.make_bag import main as make_bag
+from activesam_ros.datasets import recordings
 from activesam_ros.evaluation import runner
 from activesam_ros.evaluation.corruptions import CORRUPTIONS
 from activesam_ros.evaluation.methods import METHODS
@@ -41,6 +43,8 @@ def test_commands_are_taken(arguments, monkeypatch, capsys):
         return EvaluationOutcome(Path("report.html"), "", interrupted=False)
 
     monkeypatch.setattr(runner, "evaluate", evaluate)
+    # The recordings that the pages name are not here.
+    monkeypatch.setattr(recordings, "Recording", MagicMock())
     # Some show only the options that they are about.
     given = arguments if not arguments[0].startswith("-") else ["recording", *arguments]
     assert main(given) == 0, capsys.readouterr().err

@@ -84,7 +84,7 @@ def test_colcon_installs_the_executables_and_the_shared_files() -> None:
     for name in (*main.COMMANDS, *main.NODES, *main.ALIASES):
         executable = installed() / "lib" / "activesam_ros" / name
         assert os.access(executable, os.X_OK)
-        assert executable.read_text().startswith("#!/usr/bin/env python3\n")
+        assert executable.read_text().startswith("#!/bin/sh\n")
     share = installed() / "share" / "activesam_ros"
     assert (share / "models" / "toytown" / "model.safetensors").exists()
     for folder in ("launch", "config"):

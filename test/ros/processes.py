@@ -119,7 +119,8 @@ def node_processes(folder: Path) -> Iterator[Callable[..., NodeProcess]]:
             namespace: str = "",
             faults: Path | None = None,
         ) -> NodeProcess:
-            given = ["-p", f"model:={model}", *arguments]
+            # Files of the tests may be named while the node runs.
+            given = ["-p", f"model:={model}", "-p", f"allowed_folders:=['{folder.parent}']", *arguments]
             if words is not None:
                 given += ["-p", "vocabulary:=[" + ", ".join(f"'{word}'" for word in words) + "]"]
             if namespace:

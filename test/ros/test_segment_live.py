@@ -117,7 +117,7 @@ def test_words_of_a_call_change_nothing_of_the_stream(client, caller, small):
 def test_what_cannot_be_used_is_refused_with_a_sentence(client, caller, small):
     for words, fields, said in (
         (["cup", "cup"], {}, "both ask for 'cup'"),
-        (["so " * 400], {}, "tokens; the model reads at most"),
+        (["so " * 300], {}, "tokens; the model reads at most"),
         ([], {"background_class": "sky"}, "no vocabulary of its own"),
         ([], {"confidence_threshold": 2.0}, "confidence_threshold is 2"),
         ([], {"timeout": 0.0}, "timeout is 0"),
