@@ -165,7 +165,8 @@ def _decoded(
         raise
     except Exception as error:  # damaged files make the decoders raise nearly anything
         raise ImageError(
-            f"the compressed image ({message.format!r}, {len(data)} bytes) is truncated or damaged: {reason(error)}"
+            f"the compressed image ({message.format!r}, {len(message.data)} bytes) is truncated or damaged: "
+            f"{reason(error)}"
         ) from error
 
 

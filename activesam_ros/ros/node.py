@@ -238,8 +238,12 @@ class ActiveSamNode(ManagedNode):
         if worker is None or worker.error:
             raise RuntimeError(worker.error if worker else "there is no model")
         self.wait_until(lambda seconds: self._is_idle(seconds) or worker.hangs())
-        if not self._is_idle(0.0):
-            raise RuntimeError("the worker hangs: a frame has been in work for longer than worker_timeout")
+        # A call that hangs has been answered already, so that the queues look idle.
+        if worker.hangs() or not self._is_idle(0.0):
+            task = worker.task
+            raise RuntimeError(
+                f"the worker hangs: {task.name if task else 'it'} takes longer than worker_timeout"
+            )
 
     def cleanup(self) -> None:
         """Let go of the model."""

@@ -109,7 +109,8 @@ class VocabularyLoader:
             SettingsError: a resolution does not fit the model.
             VocabularyError: a prompt is too long for the model.
         """
-        base, last = self._base, self._last.configuration if self._last else None
+        with self._changed:
+            base, last = self._base, self._last.configuration if self._last else None
         if base is None:
             return
         if last is None or request.settings != last.settings:
