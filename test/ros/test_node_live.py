@@ -324,7 +324,7 @@ def test_a_model_that_hangs_is_left_behind_and_another_serves(start, client, sma
         # It waits for the frame, until that takes too long.
         assert not client.change_state("deactivate")
         assert client.state() == "unconfigured"
-        assert "a frame has been in work for longer than worker_timeout" in capfd.readouterr().err
+        assert "labelling frames takes longer than worker_timeout" in capfd.readouterr().err
         assert client.change_state("configure") and client.change_state("activate")
         client.connect(small)
         # What the other one still has in work delays nobody.
