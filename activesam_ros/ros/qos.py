@@ -1,4 +1,4 @@
-"""Quality of service of every topic, in one place.
+"""Quality of service of every topic, in one place; `troubleshooting` says what does not fit.
 
 Every function makes a new profile: rclpy writes the overrides of one topic into the profile that it is given, so a
 shared one would carry them to the next topic.
