@@ -40,7 +40,14 @@ def program(tmp_path):
 
 def start(*words, **options) -> subprocess.Popen:
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": ASCII, **options}
-    return subprocess.Popen([sys.executable, *map(str, words)], text=True, **pipes)
+    # Tests that run in the background of a shell inherit that SIGINT is ignored.
+    return subprocess.Popen(
+        [sys.executable, *map(str, words)], text=True, preexec_fn=_take_interrupts, **pipes
+    )
+
+
+def _take_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def ended(process) -> tuple[int, str, str]:
