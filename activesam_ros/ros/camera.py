@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from activesam_ros.ros.live_parameters import LiveParameters
     from activesam_ros.ros.logs import ErrorLog
 
-# More than the frames that may wait, since calibration does not come in step with the images.
+# More than the frames that may wait, since camera info does not come in step with the images.
 _KEPT_INFOS = 32
 _WARNING_SECONDS = 30.0
 # Frames at just the requested rate arrive a little early as often as late; this share of a period is let pass.
@@ -142,7 +142,7 @@ class Camera:
             self._node.get_logger().info(f"{self.prefix}no images are taken: {why}")
 
     def subscribe(self) -> Any:
-        """Subscribe to images, and calibration, and return the former; earlier calibration is forgotten."""
+        """Subscribe to images and camera info, and return the former; earlier camera info is forgotten."""
         self._since = time.monotonic()
         self._infos.clear()
         queue, options = self._parameters.setup.queue, {"qos_overriding_options": qos.overriding()}
@@ -173,7 +173,7 @@ class Camera:
             self._images = self._info_subscription = None
 
     def info(self, header: Header) -> CameraInfo | None:
-        """Return the camera's calibration under this header; None if it sends none."""
+        """Return the camera info for an image, under its header; None if the camera sends none."""
         return self._infos.for_header(header)
 
     def image_publishers(self) -> list[TopicEndpointInfo]:
@@ -255,7 +255,7 @@ class InfoCache:
                 self._by_stamp.popitem(last=False)
 
     def clear(self) -> None:
-        """Forget all: what comes next may be of another camera, or newly calibrated."""
+        """Forget all: what comes next may be of another camera, or of a new focus."""
         with self._lock:
             self._by_stamp.clear()
 

@@ -2,7 +2,7 @@
 
 A call passes through rclpy's three callbacks. The pre-set callback reads the values, makes a `Configuration` of them,
 and adds the parameters that `profile` and `vocabulary_file` bring along; the on-set callback refuses what does not fit;
-the post-set callback hands the configuration to the vocabulary loader. So one call is one change, whatever it contains.
+the post-set callback hands it to the configuration loader. So one call is one change, whatever it contains.
 `~/set_parameters`, of which rclpy would make as many changes as there are parameters, is answered by `set_together`.
 """
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from activesam_ros.results import PreviewResult, SegmentationResult
     from activesam_ros.ros.camera import Camera
-    from activesam_ros.ros.vocabulary_loader import LoadedVocabulary
+    from activesam_ros.ros.configuration_loader import LoadedConfiguration
     from activesam_ros.vocabulary import Vocabulary
 
 
@@ -92,7 +92,7 @@ class CameraPublishers:
             rgb: the image, uint8 [H, W, 3].
             revision: of the vocabulary.
             header: of the image.
-            info: the camera's calibration under the same header, if it is known.
+            info: the camera info under the same header, if there is any.
         """
         self._labels.publish(labels_to_msg(result.labels, header))
         self._active_classes.publish(active_classes_to_msg(result, revision, header))
@@ -152,7 +152,7 @@ class LabelInfoPublisher:
         self._stamp = 0
         self._newest = -1
 
-    def before(self, headers: list[Header], served: LoadedVocabulary) -> None:
+    def before(self, headers: list[Header], served: LoadedConfiguration) -> None:
         """Publish, if need be, before images with these headers are answered."""
         first = min(headers, key=lambda header: to_nanoseconds(header.stamp))
         # Time may jump back, as it does when a recording starts anew; the names must hold for these images too.
@@ -160,7 +160,7 @@ class LabelInfoPublisher:
             self._publish(served, first)
         self._newest = max(to_nanoseconds(header.stamp) for header in headers)
 
-    def ahead(self, served: LoadedVocabulary) -> None:
+    def ahead(self, served: LoadedConfiguration) -> None:
         """Publish, if need be, before any image has arrived: who waits for the names finds them."""
         if self._last != _meaning(served):
             self._publish(served, Header(stamp=to_stamp(self._newest + 1)))
@@ -177,7 +177,7 @@ class LabelInfoPublisher:
                     self._legend.publish(self._published)
         self._viewers = viewers
 
-    def _publish(self, served: LoadedVocabulary, header: Header) -> None:
+    def _publish(self, served: LoadedConfiguration, header: Header) -> None:
         stamp, (revision, threshold) = to_nanoseconds(header.stamp), _meaning(served)
         self._label_info.publish(label_info_to_msg(served.vocabulary, threshold, header))
         if self._last is None or self._last[0] != revision or stamp < self._stamp:
@@ -197,5 +197,5 @@ class LabelInfoPublisher:
         return self._sheet[1]
 
 
-def _meaning(served: LoadedVocabulary) -> tuple[int, float]:
+def _meaning(served: LoadedConfiguration) -> tuple[int, float]:
     return served.revision, served.segmenter.settings.confidence_threshold

@@ -13,9 +13,9 @@ from activesam_ros.ros.frame_queue import Drop, FrameCounts, Recent
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from activesam_ros.ros.configuration_loader import LoadedConfiguration
     from activesam_ros.ros.frame_queue import Percentiles
     from activesam_ros.ros.segment_service import CallCounts
-    from activesam_ros.ros.vocabulary_loader import LoadedVocabulary
     from activesam_ros.system.memory import DeviceMemory, Memory
 
 V = TypeVar("V")
@@ -216,7 +216,7 @@ class VocabularyView:
     accepted: int
     loaded: bool | None = None
     closing: bool = False
-    served: LoadedVocabulary | None = None
+    served: LoadedConfiguration | None = None
     preparing_seconds: float | None = None
     late: bool = False
     error: str | None = None

@@ -157,7 +157,7 @@ def descriptor(name: str) -> ParameterDescriptor:
 
 
 def camera_info(camera: Camera, header: Header) -> CameraInfo:
-    """Return the calibration of a rendered camera, which has no distortion, with the header of its image."""
+    """Return the camera info of a rendered camera, which has no distortion, with the header of its image."""
     (x, y), focal = camera.centre, camera.focal
     return CameraInfo(
         header=header,

@@ -12,11 +12,11 @@ from activesam_ros.configuration.configuration import NO_CACHE
 from activesam_ros.errors import ActiveSamError, ImageError, OutOfMemoryError, describe
 from activesam_ros.model.folder import local_folder
 from activesam_ros.results import PreviewResult
+from activesam_ros.ros.configuration_loader import ConfigurationLoader, LoadedConfiguration
 from activesam_ros.ros.conversions import image_from_msg, to_nanoseconds
 from activesam_ros.ros.frame_queue import Drop, Frame, FrameQueue
 from activesam_ros.ros.publishers import Demand, LabelInfoPublisher
 from activesam_ros.ros.segment_service import CallAnswer, CallEncoder, CallQueue, Outcome
-from activesam_ros.ros.vocabulary_loader import LoadedVocabulary, VocabularyLoader
 from activesam_ros.system.machine import start_thread
 
 if TYPE_CHECKING:
@@ -108,10 +108,10 @@ class Worker:
             load: makes the segmenter; None: `load_segmenter`.
         """
         self.choice = parameters.model
-        self.loader = VocabularyLoader(self._change_failed, frames.wake)
+        self.loader = ConfigurationLoader(self._change_failed, frames.wake)
         self.task: Task | None = None
         self.is_loaded = False
-        self.served: LoadedVocabulary | None = None
+        self.served: LoadedConfiguration | None = None
         self.error: str | None = None
         self.prompt_cache: str | None = None
         self._first = parameters.requested
@@ -258,7 +258,7 @@ class Worker:
                 served = loaded
                 self._put_in_force(served)
 
-    def _put_in_force(self, served: LoadedVocabulary) -> None:
+    def _put_in_force(self, served: LoadedConfiguration) -> None:
         known = self.served is not None and self.served.revision == served.revision
         served.put_in_force()
         self.served = served
@@ -280,7 +280,7 @@ class Worker:
         self._tell_settled.trigger()
 
     def _change_failed(self, request: Configuration, error: Exception, last: Configuration | None) -> None:
-        """Report a request that could not be loaded; in the vocabulary loader's thread."""
+        """Report a request that could not be loaded; in the configuration loader's thread."""
         if self.ending:
             return  # as above
         sentence = describe(error)
@@ -293,7 +293,7 @@ class Worker:
 
     # Frames: one bad frame never takes its batch along.
 
-    def _answer_frames(self, frames: list[Frame], served: LoadedVocabulary) -> None:
+    def _answer_frames(self, frames: list[Frame], served: LoadedConfiguration) -> None:
         """Publish the results of each frame, or drop it for a stated reason; never raises for a frame's sake."""
         converted = [self._convert(frame, served.segmenter.settings.max_pixels) for frame in frames]
         images = [image for image in converted if image is not None]
@@ -302,7 +302,7 @@ class Worker:
         self._label([image for image in images if image.demand is Demand.LABELS], served)
         self._preview([image for image in images if image.demand is Demand.PREVIEW], served)
 
-    def _explain(self, images: list[_Image], served: LoadedVocabulary) -> bool:
+    def _explain(self, images: list[_Image], served: LoadedConfiguration) -> bool:
         """Publish what the ids of these images mean; return whether that is known, else they are dropped."""
         try:
             self._label_info.before([image.frame.message.header for image in images], served)
@@ -332,7 +332,7 @@ class Worker:
             return None
         return _Image(camera, frame, demand, rgb, taken, time.monotonic())
 
-    def _label(self, images: list[_Image], served: LoadedVocabulary) -> None:
+    def _label(self, images: list[_Image], served: LoadedConfiguration) -> None:
         def encode(images: list[_Image]) -> list[EncodedImage]:
             memories = [image.camera.memory for image in images]
             for image, memory in zip(images, memories, strict=True):
@@ -351,7 +351,7 @@ class Worker:
             else:
                 self._publish(image, result, served.revision)
 
-    def _preview(self, images: list[_Image], served: LoadedVocabulary) -> None:
+    def _preview(self, images: list[_Image], served: LoadedConfiguration) -> None:
         def preview(images: list[_Image]) -> list[PreviewResult]:
             return served.segmenter.preview([image.rgb for image in images])
 
@@ -416,7 +416,7 @@ class Worker:
 
     # Calls: at most one between two batches of frames.
 
-    def _answer_call(self, served: LoadedVocabulary) -> None:
+    def _answer_call(self, served: LoadedConfiguration) -> None:
         """Answer one call, if one is ready; the next one has its turn after the frames that wait."""
         call = self._calls.take()
         if call is not None:
@@ -434,7 +434,7 @@ class Worker:
         if self._calls.has_ready:
             self.wake()
 
-    def _labelled(self, call: Call, served: LoadedVocabulary) -> CallAnswer:
+    def _labelled(self, call: Call, served: LoadedConfiguration) -> CallAnswer:
         stream, prompts, revision = served.segmenter, call.prompts, 0
         thresholds: Mapping[str, Any] = call.request.thresholds
         settings = replace(stream.settings, **thresholds)

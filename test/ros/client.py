@@ -179,12 +179,10 @@ class Client:
         """Let there be none."""
         self.node.destroy_publisher(self.images)
 
-    def send(
-        self, rgb: np.ndarray | None = None, *, stamp: int | None = None, calibration=None, **fields
-    ) -> int:
+    def send(self, rgb: np.ndarray | None = None, *, stamp: int | None = None, info=None, **fields) -> int:
         """Publish an image (or a message with these fields); its stamp's seconds number it.
 
-        `calibration` is a CameraInfo that is published ahead, under the same header.
+        `info` is a CameraInfo that is published ahead, under the same header.
         """
         message = self._kind()
         if rgb is not None and hasattr(message, "format"):
@@ -200,9 +198,9 @@ class Client:
         message.header.stamp.sec = stamp
         message.header.stamp.nanosec = 7 * stamp % 1_000_000_000
         message.header.frame_id = f"camera {stamp}"
-        if calibration is not None:
-            calibration.header = message.header
-            self._infos.publish(calibration)
+        if info is not None:
+            info.header = message.header
+            self._infos.publish(info)
         self.images.publish(message)
         return stamp
 

@@ -182,8 +182,8 @@ def request(*names, **parameters):
 
 def in_force(segmenter, configuration):
     """A vocabulary loaded with `segmenter` and in force."""
-    from activesam_ros.ros.vocabulary_loader import load_vocabulary
+    from activesam_ros.ros.configuration_loader import load_configuration
 
-    loaded = load_vocabulary(configuration, segmenter, None)
+    loaded = load_configuration(configuration, segmenter, None)
     loaded.put_in_force()
     return loaded

@@ -1,4 +1,4 @@
-"""One camera: when its images are subscribed, and what becomes of an image and of its calibration."""
+"""One camera: when its images are subscribed, and what becomes of an image and of its camera info."""
 
 import random
 from types import SimpleNamespace
@@ -282,7 +282,7 @@ def test_silence_counts_from_the_last_image_or_the_subscription(now):
     assert camera.silent_for == 0 and bench.counts.total_dropped > 0
 
 
-def test_calibration_comes_under_the_header_of_the_image_and_not_from_before_a_pause():
+def test_camera_info_comes_under_the_header_of_the_image_and_not_from_before_a_pause():
     bench = Bench("front")
     wanted = Header(frame_id="lens")
     assert bench.camera.info(wanted) is None
@@ -294,7 +294,7 @@ def test_calibration_comes_under_the_header_of_the_image_and_not_from_before_a_p
     assert bench.camera.info(wanted) is None
 
 
-def test_calibration_is_kept_for_every_frame_that_may_wait():
+def test_camera_info_is_kept_for_every_frame_that_may_wait():
     bench = Bench(queue="all", queue_size=40).subscribe()
     for second in range(40):
         bench.send(second)
@@ -317,7 +317,7 @@ def info(number: int, width: int = 640) -> CameraInfo:
     )
 
 
-def test_without_calibration_there_is_nothing_to_publish():
+def test_without_camera_info_there_is_nothing_to_publish():
     assert InfoCache().for_header(header(1)) is None
 
 
@@ -354,7 +354,7 @@ def test_a_stamp_that_comes_again_replaces_the_old_one():
     assert cache.for_header(header(9)).width == 320
 
 
-def test_memory_of_calibration_is_bounded():
+def test_memory_of_camera_info_is_bounded():
     cache = InfoCache(kept=3)
     for number in range(10):
         cache.add(info(number))

@@ -37,21 +37,21 @@ def cameras(node, make_shared_client, small):
     )
     for camera in (front, rear):
         camera.connect(small)
-        camera.eventually(lambda camera=camera: calibrated(camera, small))
+        camera.eventually(lambda camera=camera: has_info(camera, small))
     for camera in (front, rear):
         camera.counted()
     return SimpleNamespace(front=front, rear=rear)
 
 
-def calibration(width):
+def camera_info(width):
     from sensor_msgs.msg import CameraInfo
 
     return CameraInfo(width=width, height=100, distortion_model="plumb_bob")
 
 
-def calibrated(camera, rgb) -> bool:
-    """Whether a calibration that was sent with an image has come back."""
-    stamp = camera.send(rgb, calibration=calibration(100))
+def has_info(camera, rgb) -> bool:
+    """Whether a camera info that was sent with an image has come back."""
+    stamp = camera.send(rgb, info=camera_info(100))
     camera.with_stamp("labels", stamp)
     return camera.until(lambda: stamp in camera.stamps("camera_info"), 1.0)
 
@@ -124,9 +124,9 @@ def test_neither_camera_starves_when_one_is_five_times_as_fast(cameras, small):
     assert gained["slow"]["answered"] >= min(gained["slow"]["received"] // 2, gained["fast"]["answered"] // 2)
 
 
-def test_calibrations_come_with_the_labels(cameras, small):
-    def width_with_labels(camera, calibration):
-        stamp = camera.send(small, calibration=calibration)
+def test_camera_infos_come_with_the_labels(cameras, small):
+    def width_with_labels(camera, sent):
+        stamp = camera.send(small, info=sent)
         header = camera.with_stamp("labels", stamp).message.header
         info = camera.with_stamp("camera_info", stamp).message
         assert info.header == header and info.distortion_model == "plumb_bob"
@@ -135,9 +135,9 @@ def test_calibrations_come_with_the_labels(cameras, small):
     for camera, width in ((cameras.front, 200), (cameras.rear, 300), (cameras.front, 400)):
         # Sent ahead of its image, it may arrive after it.
         camera.eventually(
-            lambda camera=camera, width=width: width_with_labels(camera, calibration(width)) == width
+            lambda camera=camera, width=width: width_with_labels(camera, camera_info(width)) == width
         )
-    # A camera that sends its calibration now and then is served with the last one.
+    # A camera that sends its camera info now and then is served with the last one.
     assert width_with_labels(cameras.rear, None) == 300
     assert (
         set(cameras.front.counted(received=2))

@@ -12,6 +12,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from activesam_ros.configuration.configuration import first_configuration
 from activesam_ros.prompts.text_encoder import EncodingReport
+from activesam_ros.ros.configuration_loader import LoadedConfiguration
 from activesam_ros.ros.frame_queue import Drop, FrameCounts, Percentiles, Recent
 from activesam_ros.ros.segment_service import CallCounts
 from activesam_ros.ros.statuses import (
@@ -31,7 +32,6 @@ from activesam_ros.ros.statuses import (
     unanswered,
     vocabulary_status,
 )
-from activesam_ros.ros.vocabulary_loader import LoadedVocabulary
 from activesam_ros.system.memory import DeviceMemory, Memory
 
 from .fakes import FakePrompts, FakeSegmenter
@@ -155,7 +155,7 @@ def vocabulary_view(revision=3, **fields) -> VocabularyView:
         first_configuration({"vocabulary": ["road", "car, automobile"]}), revision=revision or 0
     )
     prompts = FakePrompts(configuration.vocabulary, (2, 2), EncodingReport(2, 1, 0.5))
-    served = LoadedVocabulary(configuration, FakeSegmenter(), prompts, 0.5) if revision else None
+    served = LoadedConfiguration(configuration, FakeSegmenter(), prompts, 0.5) if revision else None
     given = {"accepted": 3, "loaded": True, "served": served, "prompt_cache": "/cache/prompts"}
     return VocabularyView(**{**given, **fields})
 

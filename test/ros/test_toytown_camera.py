@@ -61,7 +61,7 @@ def seen(ros, camera):
     return messages
 
 
-def test_images_come_with_truth_and_calibration_under_one_header(seen):
+def test_images_come_with_truth_and_camera_info_under_one_header(seen):
     truths = {one.header.stamp.nanosec: one for one in seen["ground_truth/labels"]}
     infos = {one.header.stamp.nanosec: one for one in seen["camera_info"]}
     image = next(one for one in seen["image_raw"] if one.header.stamp.nanosec in truths)
@@ -85,7 +85,7 @@ def test_nobody_looks_and_nothing_is_rendered(camera, monkeypatch):
     camera._shoot()
 
 
-def test_the_calibration_is_that_of_the_renderer():
+def test_the_camera_info_is_that_of_the_renderer():
     view = World(7, *SIZE).camera(3.0)
     info = camera_info(view, Header())
     k, p = np.reshape(info.k, (3, 3)), np.reshape(info.p, (3, 4))

@@ -48,7 +48,7 @@ class RecordingCamera:
         self._published = published
 
     def info(self, header):
-        return f"calibration {header.stamp.sec}"
+        return f"camera info {header.stamp.sec}"
 
     def publish(self, result, rgb, revision, header, info):
         if self.trouble:
@@ -487,9 +487,9 @@ def test_names_come_before_the_labels_and_a_batch_is_encoded_in_one_call(bench):
     assert bench.segmenter.done == ["encode 2 1 3", "decode 2", "decode 1", "decode 3"]
     assert bench.results == [
         ("names before", [1, 2, 3]),
-        ("rear", 2, "1 road", "calibration 2"),
-        ("front", 1, "1 road", "calibration 1"),
-        ("left", 3, "1 road", "calibration 3"),
+        ("rear", 2, "1 road", "camera info 2"),
+        ("front", 1, "1 road", "camera info 1"),
+        ("left", 3, "1 road", "camera info 3"),
     ]
     assert all(bench.frames.counts(name) == FrameCounts(received=1, answered=1) for name in NAMES)
     assert bench.failures == []
@@ -574,7 +574,7 @@ def test_a_result_that_cannot_be_published_failed(bench, demand):
 
 def test_a_bad_image_is_refused_dates_no_names_and_stops_no_other(bench):
     bench.answer(front=image(1, step=5), left=image(3, encoding="nonsense"), rear=image(2))
-    assert bench.results == [("names before", [2]), ("rear", 2, "1 road", "calibration 2")]
+    assert bench.results == [("names before", [2]), ("rear", 2, "1 road", "camera info 2")]
     assert bench.segmenter.done == ["encode 2", "decode 2"]
     assert bench.reasons("front") == bench.reasons("left") == {Drop.BAD_IMAGE: 1}
     assert bench.failures[0].startswith("front: frame refused: step is 5 bytes")
@@ -615,7 +615,7 @@ def test_only_the_preview_runs_for_who_wants_no_more(bench):
     assert bench.segmenter.done == ["encode 2", "decode 2", "preview 1 3"]
     assert bench.results == [
         ("names before", [1, 2, 3]),
-        ("rear", 2, "1 road", "calibration 2"),
+        ("rear", 2, "1 road", "camera info 2"),
         ("front", 1, "1 preview"),
         ("left", 3, "1 preview"),
     ]

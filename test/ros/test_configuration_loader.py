@@ -1,4 +1,4 @@
-"""The vocabulary loader: which requests are encoded, in which order, and what is reused."""
+"""The configuration loader: which requests are loaded, in which order, and what is reused."""
 
 import threading
 from dataclasses import replace
@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from activesam_ros.errors import SettingsError, VocabularyError
-from activesam_ros.ros import vocabulary_loader
-from activesam_ros.ros.vocabulary_loader import VocabularyLoader, load_vocabulary
+from activesam_ros.ros import configuration_loader
+from activesam_ros.ros.configuration_loader import ConfigurationLoader, load_configuration
 
 from .fakes import PATIENCE, FakeSegmenter, eventually, in_force, no_thread, request
 
@@ -31,7 +31,7 @@ class Bench:
     def __init__(self):
         self.failures = []
         self.segmenter = SlowSegmenter(request("road").settings)
-        self.loader = VocabularyLoader(self.failed)
+        self.loader = ConfigurationLoader(self.failed)
 
     def failed(self, request, error, last):
         self.failures.append((request.vocabulary.names, str(error), last and last.vocabulary.names))
@@ -151,7 +151,7 @@ def test_a_report_that_raises_does_not_stop_later_requests(bench, monkeypatch):
 
 def test_the_beginning_of_each_request_is_known_while_it_is_in_work(bench, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(vocabulary_loader, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(configuration_loader, "time", SimpleNamespace(monotonic=lambda: now[0]))
     bench.open()
     assert bench.loader.since is None
     bench.submit("unspeakable")
@@ -187,8 +187,8 @@ def segmenter():
 
 
 def test_prompts_are_encoded_once_however_the_settings_change(segmenter):
-    first = load_vocabulary(request("road", "sky"), segmenter, None)
-    other = load_vocabulary(request("road", "sky", confidence_threshold=0.5), segmenter, first)
+    first = load_configuration(request("road", "sky"), segmenter, None)
+    other = load_configuration(request("road", "sky", confidence_threshold=0.5), segmenter, first)
     assert segmenter.encoded == [("road", "sky")]
     assert other.prompts is first.prompts
     assert other.segmenter.settings.confidence_threshold == 0.5
@@ -196,7 +196,7 @@ def test_prompts_are_encoded_once_however_the_settings_change(segmenter):
 
 def test_new_prompts_are_encoded_without_touching_those_in_force(segmenter):
     served = in_force(segmenter, request("road"))
-    loaded = load_vocabulary(request("sky"), segmenter, served)
+    loaded = load_configuration(request("sky"), segmenter, served)
     assert served.segmenter.prompts.vocabulary.names == ("road",)
     loaded.put_in_force()
     assert loaded.segmenter.prompts.vocabulary.names == ("sky",)
@@ -204,7 +204,7 @@ def test_new_prompts_are_encoded_without_touching_those_in_force(segmenter):
 
 def test_another_number_of_context_tokens_encodes_again(segmenter):
     served = in_force(segmenter, request("road"))
-    loaded = load_vocabulary(request("road", neighbor_tokens=1), segmenter, served)
+    loaded = load_configuration(request("road", neighbor_tokens=1), segmenter, served)
     assert loaded.prompts.context == (1, 2) and loaded.segmenter.fits(loaded.prompts)
     assert segmenter.encoded == [("road",), ("road",)]
     loaded.put_in_force()
@@ -221,12 +221,12 @@ def test_a_compiled_model_is_warmed_up_once(segmenter):
     segmenter.compiled = True
     last = None
     for configuration in (request("road", "sky"), request("road", "tree"), request("road", max_active=3)):
-        last = load_vocabulary(configuration, segmenter, last)
+        last = load_configuration(configuration, segmenter, last)
     assert segmenter.done == ["warm up for road, sky"]
 
 
 def test_what_the_model_refuses_is_known_without_encoding_and_only_changes_are_checked(segmenter):
-    loader = VocabularyLoader(lambda *_: None)
+    loader = ConfigurationLoader(lambda *_: None)
     loader.open(segmenter)
     with pytest.raises(SettingsError, match="preview_resolution"):
         loader.check(request("road", preview_resolution=671))

@@ -1,4 +1,4 @@
-"""The vocabulary loader: encodes requested prompts beside the image stream, and keeps them for the worker."""
+"""The configuration loader: prepares requested vocabularies and settings beside the image stream, for the worker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LoadedVocabulary:
+class LoadedConfiguration:
     """A segmenter with the requested settings, and the encoded prompts that it uses once they are in force.
 
     Attributes:
@@ -57,7 +57,7 @@ class LoadedVocabulary:
         self.segmenter.use(self.prompts)
 
 
-class VocabularyLoader:
+class ConfigurationLoader:
     """Takes requests from any thread and loads the newest one in a short-lived thread.
 
     A request that a newer one overtakes before its turn is never loaded. What was loaded is kept until the worker
@@ -82,9 +82,9 @@ class VocabularyLoader:
         self._tell_ready = ready
         self._changed = threading.Condition()
         self._base: ActiveSegmenter | None = None
-        self._last: LoadedVocabulary | None = None
+        self._last: LoadedConfiguration | None = None
         self._pending: Configuration | None = None
-        self._ready: LoadedVocabulary | None = None
+        self._ready: LoadedConfiguration | None = None
         self._thread: threading.Thread | None = None
         self._since: float | None = None
         self._closed = False
@@ -118,13 +118,13 @@ class VocabularyLoader:
         if last is None or request.vocabulary != last.vocabulary:
             base.check(request.vocabulary)
 
-    def collect(self) -> LoadedVocabulary | None:
+    def collect(self) -> LoadedConfiguration | None:
         """Return what became ready since the last call, or None; never waits for the loading thread."""
         with self._changed:
             ready, self._ready = self._ready, None
             return ready
 
-    def wait(self) -> LoadedVocabulary | None:
+    def wait(self) -> LoadedConfiguration | None:
         """Wait until something is ready and return it; None once the loader is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._ready is not None)
@@ -182,7 +182,7 @@ class VocabularyLoader:
             self._since = time.monotonic()
         error: Exception | None = None
         try:
-            loaded = load_vocabulary(request, base, last)
+            loaded = load_configuration(request, base, last)
         except Exception as raised:  # whatever the model raises is the caller's to report
             error = raised
         with self._changed:
@@ -208,9 +208,9 @@ def _check_resolutions(segmenter: ActiveSegmenter, settings: SegmenterSettings) 
         segmenter.with_settings(resolutions)
 
 
-def load_vocabulary(
-    request: Configuration, base: ActiveSegmenter, last: LoadedVocabulary | None
-) -> LoadedVocabulary:
+def load_configuration(
+    request: Configuration, base: ActiveSegmenter, last: LoadedConfiguration | None
+) -> LoadedConfiguration:
     """Load a request, reusing whatever it shares with the last one; raises ActiveSamError if it does not fit."""
     started = time.monotonic()
     segmenter = last.segmenter if last else base
@@ -225,4 +225,4 @@ def load_vocabulary(
         # Sizes that later prompts bring are compiled with the frames that need them, since nothing else may use the
         # model beside the stream.
         segmenter.warm_up(prompts)
-    return LoadedVocabulary(request, segmenter, prompts, time.monotonic() - started)
+    return LoadedConfiguration(request, segmenter, prompts, time.monotonic() - started)
