@@ -89,7 +89,7 @@ def read_labels(path: Path) -> np.ndarray:
 
     Args:
         path: an image with one channel of 8 or 16 bit; or one with a palette, whose indices are the values; or a
-            MATLAB file with the variable `LabelMap`, which needs scipy.
+            MATLAB file with the variable `LabelMap`.
 
     Returns:
         uint8 or uint16 [H, W].
@@ -131,12 +131,8 @@ def _read_label_image(path: Path) -> np.ndarray:
 
 
 def _read_mat(path: Path) -> np.ndarray:
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise DatasetError(
-            f"{path} is a MATLAB file, for which scipy is needed; install it with: pip install scipy"
-        ) from error
+    from scipy.io import loadmat
+
     try:
         values = np.asarray(loadmat(path, variable_names=[_MAT_VARIABLE])[_MAT_VARIABLE])
     except KeyError as error:
