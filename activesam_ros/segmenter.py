@@ -7,6 +7,7 @@ active prompts are decoded in *buckets* at full resolution, fused into class sco
 from __future__ import annotations
 
 import copy
+import logging
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
@@ -69,6 +70,8 @@ __all__ = [
     "Stream",
     "StreamMemory",
 ]
+
+logger = logging.getLogger(__name__)
 
 _LARGEST_SECONDS = 1e11
 """A larger time stamp, of a year after 5000, must be in nanoseconds or milliseconds."""
@@ -432,6 +435,14 @@ class ActiveSegmenter:
         """
         self._text.check_length([canonical_name(prompt) for prompt in vocabulary.prompts])
 
+    def check_settings(self, settings: SegmenterSettings) -> None:
+        """Check quickly that the model can serve other settings; from any thread.
+
+        Raises:
+            SettingsError: a resolution does not fit the model.
+        """
+        resolutions(self._checkpoint.image_size, self._checkpoint.patch_size, settings)
+
     def encode(self, vocabulary: Vocabulary) -> PromptSet:
         """Encode the prompts of a vocabulary without using it yet; may run beside `segment` in another thread.
 
@@ -482,7 +493,9 @@ class ActiveSegmenter:
             )
         self._prompts = prompts
 
-    def with_settings(self, settings: SegmenterSettings, plain: bool | None = None) -> ActiveSegmenter:
+    def with_settings(
+        self, settings: SegmenterSettings, plain: bool | None = None, follow: bool = True
+    ) -> ActiveSegmenter:
         """Return a segmenter with other settings, the same weights and the vocabulary in use.
 
         The vocabulary is encoded again only if the number of context tokens changes.
@@ -490,6 +503,7 @@ class ActiveSegmenter:
         Args:
             settings: the other ones.
             plain: as in the constructor; None: unchanged.
+            follow: False: it has no vocabulary yet.
 
         Raises:
             SettingsError: a resolution does not fit the model.
@@ -499,7 +513,7 @@ class ActiveSegmenter:
             other._heads = _heads(self._checkpoint, plain, self._compiler)
         other._configure(settings)
         other._prompts = None
-        if self._prompts is not None:
+        if follow:
             other.follow(self)
         return other
 
@@ -510,10 +524,18 @@ class ActiveSegmenter:
             self.use(prompts if self.fits(prompts) else self.encode(prompts.vocabulary))
 
     def _configure(self, settings: SegmenterSettings) -> None:
+        known = getattr(self, "settings", SegmenterSettings()).preview_resolution
         self.settings = settings
         self.full_resolution, self.preview_resolution = resolutions(
             self._checkpoint.image_size, self._checkpoint.patch_size, settings
         )
+        if settings.preview_resolution not in (known, self.preview_resolution):
+            logger.info(
+                "preview_resolution %d is not below the full resolution %d; previewing at %d",
+                settings.preview_resolution,
+                self.full_resolution,
+                self.preview_resolution,
+            )
         full: Levels = "all" if self.plain else "masks"
         preview: Levels = "all" if self.plain else "coarse"
         self._full = self._encoder(full, self.full_resolution)

@@ -153,6 +153,25 @@ def test_other_settings_over_the_same_weights(make, street_image):
         bare.use(segmenter.prompts)
 
 
+def test_settings_are_checked_and_taken_without_encoding_anything(make, monkeypatch, caplog):
+    segmenter = make(["road", "sky"])
+    monkeypatch.setattr(ActiveSegmenter, "encode", None)
+    monkeypatch.setattr(VisionEncoder, "__init__", None)
+    with pytest.raises(SettingsError, match="preview_resolution is 100"):
+        segmenter.check_settings(SegmenterSettings(preview_resolution=100))
+    with caplog.at_level("INFO"):
+        segmenter.check_settings(SegmenterSettings(preview_resolution=400))
+        assert segmenter.preview_resolution == 128 and not caplog.text  # Nobody asked for another one.
+        other = segmenter.with_settings(
+            SegmenterSettings(neighbor_tokens=0, preview_resolution=400), follow=False
+        )
+        assert other.prompts is None and segmenter.prompts is not None
+        other.with_settings(replace(other.settings, confidence_threshold=0.5))
+    assert [one.getMessage() for one in caplog.records] == [
+        "preview_resolution 400 is not below the full resolution 192; previewing at 128"
+    ]
+
+
 def test_swaps_never_mix_vocabularies(make, street_image):
     segmenter = make(["road", "sky"])
     sets = [

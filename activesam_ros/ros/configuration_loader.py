@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from activesam_ros.errors import ActiveSamError
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from activesam_ros.prompts.prompt_set import PromptSet
     from activesam_ros.prompts.text_encoder import EncodingReport
     from activesam_ros.segmenter import ActiveSegmenter
-    from activesam_ros.settings import SegmenterSettings
     from activesam_ros.vocabulary import Vocabulary
+
+    # A request, why it could not be loaded, and the configuration that was loaded last.
+    _Failure = tuple[Configuration, Exception, Configuration | None]
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,13 @@ class ConfigurationLoader:
         Args:
             failed: called, in the loading thread or where that could not be started, if a request failed and no
                 newer one waits, with the request, the error and the configuration that was loaded last (None: none
-                yet).
+                yet). It may call the loader.
             ready: called in the loading thread if there is something to collect.
         """
         self._failed = failed
         self._tell_ready = ready
         self._changed = threading.Condition()
+        self._newest: Configuration | None = None
         self._base: ActiveSegmenter | None = None
         self._last: LoadedConfiguration | None = None
         self._pending: Configuration | None = None
@@ -89,18 +92,25 @@ class ConfigurationLoader:
         self._since: float | None = None
         self._closed = False
 
+    @property
+    def newest(self) -> Configuration | None:
+        """What was requested last; None before the first request."""
+        return self._newest
+
     def submit(self, request: Configuration) -> None:
         """Request a configuration; returns at once."""
         with self._changed:
             if not self._closed:
-                self._pending = request
-                self._start()
+                self._newest = self._pending = request
+            failure = self._start()
+        self._report(failure)
 
     def open(self, segmenter: ActiveSegmenter) -> None:
         """Start loading, with the model of `segmenter`."""
         with self._changed:
             self._base = segmenter
-            self._start()
+            failure = self._start()
+        self._report(failure)
 
     def check(self, request: Configuration) -> None:
         """Check, as far as possible without encoding, whether the model can serve a request; for any thread.
@@ -114,7 +124,7 @@ class ConfigurationLoader:
         if base is None:
             return
         if last is None or request.settings != last.settings:
-            _check_resolutions(base, request.settings)
+            base.check_settings(request.settings)
         if last is None or request.vocabulary != last.vocabulary:
             base.check(request.vocabulary)
 
@@ -148,18 +158,24 @@ class ConfigurationLoader:
         with self._changed:
             return self._changed.wait_for(lambda: self._thread is None, timeout)
 
-    def _start(self) -> None:
+    def _start(self) -> _Failure | None:
+        """Start the loading thread if a request waits for it; return what to report once the lock is free."""
         if self._base is None or self._thread is not None or self._pending is None or self._closed:
-            return
+            return None
         # A daemon: encoding cannot be interrupted, and the process must be able to end meanwhile.
         thread = threading.Thread(target=self._run, name="activesam-encode", daemon=True)
         try:
             start_thread(thread)
         except ActiveSamError as error:
             request, self._pending = self._pending, None
-            self._failed(request, error, self._last.configuration if self._last else None)
-        else:
-            self._thread = thread
+            return request, error, self._last.configuration if self._last else None
+        self._thread = thread
+        return None
+
+    def _report(self, failure: _Failure | None) -> None:
+        """Tell of a failure; without the lock, which who is told may want too."""
+        if failure is not None:
+            self._failed(*failure)
 
     def _run(self) -> None:
         try:
@@ -169,8 +185,9 @@ class ConfigurationLoader:
             # However it ends: with a thread still noted, every later request would wait for ever.
             with self._changed:
                 self._thread = self._since = None
-                self._start()  # a request that came after the last one was taken
+                failure = self._start()  # for a request that came after the last one was taken
                 self._changed.notify_all()
+            self._report(failure)
 
     def _load_pending(self) -> bool:
         """Load the pending request, and report a failure; return whether there was one."""
@@ -194,18 +211,8 @@ class ConfigurationLoader:
         if error is None:
             self._tell_ready()
         elif reported:
-            self._failed(request, error, last.configuration if last else None)
+            self._report((request, error, last.configuration if last else None))
         return True
-
-
-def _check_resolutions(segmenter: ActiveSegmenter, settings: SegmenterSettings) -> None:
-    resolutions = replace(
-        segmenter.settings,
-        full_resolution=settings.full_resolution,
-        preview_resolution=settings.preview_resolution,
-    )
-    if resolutions != segmenter.settings:
-        segmenter.with_settings(resolutions)
 
 
 def load_configuration(
@@ -213,13 +220,11 @@ def load_configuration(
 ) -> LoadedConfiguration:
     """Load a request, reusing whatever it shares with the last one; raises ActiveSamError if it does not fit."""
     started = time.monotonic()
-    segmenter = last.segmenter if last else base
+    segmenter, prompts = (last.segmenter, last.prompts) if last else (base, base.prompts)
     if request.settings != segmenter.settings:
-        segmenter = segmenter.with_settings(request.settings)
-    for prompts in (last.prompts if last else None, segmenter.prompts):
-        if prompts is not None and prompts.vocabulary == request.vocabulary and segmenter.fits(prompts):
-            break
-    else:
+        # Without the vocabulary in force, which other context tokens would have encoded anew, maybe for nothing.
+        segmenter = segmenter.with_settings(request.settings, follow=False)
+    if prompts is None or prompts.vocabulary != request.vocabulary or not segmenter.fits(prompts):
         prompts = segmenter.encode(request.vocabulary)
     if last is None and segmenter.compiled:
         # Sizes that later prompts bring are compiled with the frames that need them, since nothing else may use the

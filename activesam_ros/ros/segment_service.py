@@ -320,11 +320,14 @@ class CallEncoder:
             thread = threading.Thread(target=self._run, name="activesam-encode-calls", daemon=True)
             try:
                 start_thread(thread)
-            except ActiveSamError as error:
-                while (call := self._calls.take_to_encode()) is not None:
-                    self._calls.fail(call, error)
+            except ActiveSamError as raised:
+                error = raised
             else:
                 self._thread = thread
+                return
+        # Without the lock, as whoever is told may ask for more.
+        while (call := self._calls.take_to_encode()) is not None:
+            self._calls.fail(call, error)
 
     def close(self) -> None:
         """Encode no more; an encoding under way ends by itself, without effect."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,7 +9,6 @@ import torch
 
 from activesam_ros.errors import SettingsError
 from activesam_ros.model.prompt_heads import PromptTokens
-from activesam_ros.settings import SegmenterSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,8 +16,7 @@ if TYPE_CHECKING:
     from activesam_ros.model.prompt_heads import DecodedPrompt
     from activesam_ros.model.vision_encoder import ImageFeatures
     from activesam_ros.prompts.prompt_set import PromptSet
-
-logger = logging.getLogger(__name__)
+    from activesam_ros.settings import SegmenterSettings
 
 
 class Heads(Protocol):
@@ -40,6 +37,8 @@ class Heads(Protocol):
 def resolutions(image_size: int, patch_size: int, settings: SegmenterSettings) -> tuple[int, int]:
     """Return the full and the preview resolution in force, in pixels.
 
+    A preview that is not below the full resolution becomes two thirds of it.
+
     Args:
         image_size: side in pixels of the images that the model was made for.
         patch_size: side in pixels of a patch of its vision encoder.
@@ -51,15 +50,7 @@ def resolutions(image_size: int, patch_size: int, settings: SegmenterSettings) -
     full = settings.full_resolution or image_size
     preview = settings.preview_resolution
     if preview >= full:
-        asked = preview != SegmenterSettings().preview_resolution
         preview = max(2, round(full * 2 / 3 / patch_size)) * patch_size
-        logger.log(
-            logging.INFO if asked else logging.DEBUG,
-            "preview_resolution %d is not below the full resolution %d; previewing at %d",
-            settings.preview_resolution,
-            full,
-            preview,
-        )
     for name, value in (("full_resolution", full), ("preview_resolution", preview)):
         if value % patch_size or value < 2 * patch_size:
             raise SettingsError(

@@ -59,6 +59,7 @@ class FakeSegmenter:
     """Has the segmenter's interface, labels the left half of every image with class 0, remembers what it was asked.
 
     Attributes:
+        made: the settings of the segmenters that were made of it.
         encoded, checked, asked: the vocabularies that were encoded, checked, and about to be encoded.
         done: what was done with images: such as "encode 3 4" for two images whose first values are 3 and 4.
         gate: words are encoded once it is set.
@@ -68,6 +69,7 @@ class FakeSegmenter:
     """
 
     settings: SegmenterSettings = field(default_factory=SegmenterSettings)
+    made: list[SegmenterSettings] = field(default_factory=list)
     encoded: list[tuple[str, ...]] = field(default_factory=list)
     checked: list[tuple[str, ...]] = field(default_factory=list)
     asked: list[tuple[str, ...]] = field(default_factory=list)
@@ -95,13 +97,17 @@ class FakeSegmenter:
     def device_memory(self):
         return None
 
-    def with_settings(self, settings):
+    def check_settings(self, settings):
         if settings.preview_resolution % 8:
             raise SettingsError(
                 f"preview_resolution is {settings.preview_resolution}; expected a multiple of 8"
             )
+
+    def with_settings(self, settings, follow=True):
+        self.check_settings(settings)
+        self.made.append(settings)
         other = replace(self, settings=settings, prompts=None)
-        if self.prompts is not None:
+        if follow and self.prompts is not None:
             other.prompts = (
                 self.prompts if other.fits(self.prompts) else other.encode(self.prompts.vocabulary)
             )

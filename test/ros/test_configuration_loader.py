@@ -211,6 +211,12 @@ def test_another_number_of_context_tokens_encodes_again(segmenter):
     assert loaded.segmenter.prompts is loaded.prompts
 
 
+def test_other_classes_with_other_context_tokens_encode_the_new_classes_alone(segmenter):
+    served = in_force(segmenter, request("road"))
+    loaded = load_configuration(request("sky", neighbor_tokens=1, hypernym_tokens=0), segmenter, served)
+    assert segmenter.encoded == [("road",), ("sky",)] and loaded.prompts.context == (1, 0)
+
+
 def test_what_is_in_force_has_the_revision_and_the_report_of_its_vocabulary(segmenter):
     served = in_force(segmenter, replace(request("road", "sky"), revision=7))
     assert served.revision == 7 and served.vocabulary.names == ("road", "sky")
@@ -233,7 +239,7 @@ def test_what_the_model_refuses_is_known_without_encoding_and_only_changes_are_c
     with pytest.raises(VocabularyError, match="too long"):
         loader.check(request("road", "word " * 40))
     loader.check(request("road", preview_resolution=664))
-    assert segmenter.encoded == []
+    assert segmenter.encoded == segmenter.made == []
     loader.submit(request("road"))
     eventually(lambda: loader.collect())
     segmenter.checked.clear()
@@ -253,3 +259,19 @@ def test_without_a_thread_a_request_fails_and_the_next_does_not(bench):
     assert (names, last) == (("one",), None) and "no thread could be started" in sentence
     bench.submit("two")
     assert bench.waited() == ("two",)
+
+
+def test_who_is_told_of_a_failure_may_wait_for_another_thread_that_asks_the_loader():
+    def told(*_):
+        asking.start()
+        asking.join(PATIENCE)
+        answered.append(not asking.is_alive())
+
+    answered = []
+    asking = threading.Thread(target=lambda: loader.collect(), daemon=True)
+    start, loader = threading.Thread.start, ConfigurationLoader(told)
+    loader.open(FakeSegmenter())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", lambda one: start(one) if one is asking else no_thread(one))
+        loader.submit(request("road"))
+    assert answered == [True]
