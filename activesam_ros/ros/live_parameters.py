@@ -118,7 +118,7 @@ class LiveParameters:
         self,
         node: Node,
         submit: Callable[[Configuration], None],
-        check: Callable[[Configuration], None],
+        check: Callable[[Configuration, ModelChoice], None],
         active: Callable[[], bool],
     ) -> None:
         """Declare everything, and read what was given at the start.
@@ -126,7 +126,7 @@ class LiveParameters:
         Args:
             node: whose parameters they are.
             submit: takes an accepted configuration; it comes into force and `succeeded` is called, or `failed`.
-            check: raises ActiveSamError if the model cannot serve a configuration; quick.
+            check: raises ActiveSamError if a model, where it is loaded, cannot serve a configuration; quick.
             active: whether the node is active.
 
         Raises:
@@ -142,6 +142,8 @@ class LiveParameters:
         # What other threads tell, in the order in which they do; the executor acts on it.
         self._outcomes: deque[Configuration | _Failure] = deque()
         self._told = node.create_guard_condition(self._take_outcomes)
+        # What the log said last of what a profile left as it was given.
+        self._left = ""
         given = self._declare()
         values = {**DEFAULTS, **given}
         self.setup = group_of(Setup, values)
@@ -313,7 +315,7 @@ class LiveParameters:
             for one in parameters:
                 self._check_own(one.name, one.value)
             if call.next is not None and call.next is not self.requested:
-                self._check_fit(call.next, call.file)
+                self._check_fit(call.next, self._model_after(parameters), call.file)
         except ActiveSamError as error:
             return SetParametersResult(successful=False, reason=describe(error))
         except Exception as error:
@@ -321,9 +323,15 @@ class LiveParameters:
             return SetParametersResult(successful=False, reason=f"unexpected: {describe(error)}")
         return SetParametersResult(successful=True)
 
-    def _check_fit(self, request: Configuration, file: str) -> None:
+    def _model_after(self, parameters: list[Parameter]) -> ModelChoice:
+        """Return what the next model is loaded with once these parameters are set."""
+        shown = self._values(one.name for one in specs_of(ModelChoice))
+        changed = {one.name: read(one.name, one.value) for one in parameters if one.name in shown}
+        return group_of(ModelChoice, {**shown, **changed})
+
+    def _check_fit(self, request: Configuration, model: ModelChoice, file: str) -> None:
         try:
-            self._check(request)
+            self._check(request, model)
         except VocabularyError as error:
             # The classes of a text file are its lines, whatever it is.
             raise VocabularyError(unquoted(file)) if file else error from None
@@ -383,10 +391,10 @@ class LiveParameters:
         undone = self._differing(self.requested)
         if undone:
             self._node.set_parameters_atomically(undone)
+        # None, where a file was read again that had changed.
         names = ", ".join(one.name for one in undone)
-        self._node.get_logger().error(
-            f"the change failed and is undone ({names} as before): {failure.sentence}"
-        )
+        before = f" ({names} as before)" if names else ""
+        self._node.get_logger().error(f"the change failed and is undone{before}: {failure.sentence}")
         if failure.again:
             self._submit(self.requested)
 
@@ -416,11 +424,10 @@ class LiveParameters:
             for name in sorted(self.requested.given)
             if values[name] != profile[name]
         ]
-        if kept:
-            self._node.get_logger().info(
-                f"the profile {values['profile']} leaves what was given: {', '.join(kept)}; setting profile to '' "
-                "forgets what was given"
-            )
+        left = f"the profile {values['profile']} leaves what was given: {', '.join(kept)}" if kept else ""
+        if left and left != self._left:
+            self._node.get_logger().info(f"{left}; setting profile to '' forgets what was given")
+        self._left = left
 
 
 def _parameter(name: str, value: Value) -> Parameter:

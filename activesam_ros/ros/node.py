@@ -78,7 +78,8 @@ class ActiveSamNode(ManagedNode):
         self._on_fatal = on_fatal
         self._load = load
         self._fatal: str | None = None
-        self._hung = False
+        # Beginning of the task that hung at the last look.
+        self._hung: float | None = None
         self.nodes_of_its_name = 1
         self.parameters = LiveParameters(self, self._submit, self._check, lambda: self.stage is Stage.ACTIVE)
         setup = self.parameters.setup
@@ -217,9 +218,14 @@ class ActiveSamNode(ManagedNode):
 
     def activate(self) -> None:
         """Accept frames and calls, with another model if the parameters name another one."""
-        if self.worker is None or self.worker.error or self.worker.choice != self.parameters.model:
+        worker = self._worker_for(self.parameters.model)
+        if worker is None:
             self._close_worker()
             self._wait_for(self._start_worker())
+        elif worker.loader.newest is not self.parameters.requested:
+            worker.loader.submit(
+                self.parameters.requested
+            )  # Changed while the parameters named another model.
         self.frames.open()
         self.calls.open()
         # The label info is published before the first image arrives.
@@ -331,12 +337,19 @@ class ActiveSamNode(ManagedNode):
     # Callbacks: executor's thread.
 
     def _submit(self, request: Configuration) -> None:
-        if self.worker is not None:
-            self.worker.loader.submit(request)
+        worker = self._worker_for(self.parameters.model)
+        if worker is not None:
+            worker.loader.submit(request)
 
-    def _check(self, request: Configuration) -> None:
-        if self.worker is not None:
-            self.worker.loader.check(request)
+    def _check(self, request: Configuration, model: ModelChoice) -> None:
+        worker = self._worker_for(model)
+        if worker is not None:
+            worker.loader.check(request)
+
+    def _worker_for(self, model: ModelChoice) -> Worker | None:
+        """Return the worker if it goes on with this model; None: the next activation loads it."""
+        worker = self.worker
+        return None if worker is None or worker.error or worker.choice != model else worker
 
     def _on_settled(self) -> None:
         worker = self.worker
@@ -388,22 +401,18 @@ class ActiveSamNode(ManagedNode):
         self.nodes_of_its_name = count
 
     def _watch_worker(self) -> None:
-        hangs = self.worker is not None and self.worker.hangs()
-        timeout = self.parameters.policy.worker_timeout
-        if hangs and not self._hung:
-            self.errors.error(
-                f"the worker hangs: frames have been in work for longer than worker_timeout ({timeout:g} s), and the "
-                "heartbeat has stopped"
+        task = self.worker.task if self.worker else None
+        hung = task.since if task and self.worker and self.worker.hangs() else None
+        if task and hung is not None and hung != self._hung:
+            what = (
+                f"{task.name} takes longer than worker_timeout ({self.parameters.policy.worker_timeout:g} s)"
             )
-            self.calls.hang(
-                f"the worker hangs: it has been in the model for longer than worker_timeout ({timeout:g} s); call "
-                "again once the heartbeat is back"
-            )
-        elif self._hung and not hangs:
+            self.errors.error(f"the worker hangs: {what}, and the heartbeat has stopped")
+            self.calls.hang(f"the worker hangs: {what}; call again once the heartbeat is back")
+        elif self._hung is not None and hung is None:
             self.get_logger().info("the worker does not hang any more")
             self.calls.recover()
-        self._hung = hangs
-        task = self.worker.task if self.worker else None
+        self._hung = hung
         if task and not task.bounded and self._pulsed - self._said_loading >= LOADING_SECONDS:
             self._said_loading = self._pulsed
             self.get_logger().info(f"still {task.name}, for {self._pulsed - task.since:.0f} s now")

@@ -89,8 +89,8 @@ class Policy:
     )
     worker_timeout: float = parameter(
         30.0,
-        "A frame in work for longer than this, in seconds, counts as hanging: an error in the diagnostics, and "
-        "the heartbeat stops.",
+        "A batch of frames or a call in work for longer than this, in seconds, counts as hanging: an error in the "
+        "diagnostics, and the heartbeat stops.",
         limits=(0.1, 3600.0),
     )
 

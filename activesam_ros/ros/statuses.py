@@ -186,7 +186,11 @@ def _reduced(view: NodeView) -> str | None:
 
 
 NODE_RULES: tuple[Rule[NodeView], ...] = (
-    Rule(Level.ERROR, "the worker has been at one batch of frames for longer than `worker_timeout`", _hangs),
+    Rule(
+        Level.ERROR,
+        "the worker has been at a batch of frames or a call for longer than `worker_timeout`",
+        _hangs,
+    ),
     Rule(
         Level.ERROR,
         "the model could not be loaded, or the worker ended by a fault of its own",

@@ -44,7 +44,7 @@ class Task:
     """What the worker is doing.
 
     Attributes:
-        name: "loading the model", "labelling frames", or another few words.
+        name: such as "loading the model" or "labelling frames".
         since: when it began, `time.monotonic()` seconds.
         bounded: whether it should be done soon, so that it counts as hanging if it is not.
     """
@@ -158,7 +158,7 @@ class Worker:
         return self._ending.is_set()
 
     def hangs(self) -> bool:
-        """Return whether frames or a call have been in work for longer than `worker_timeout`."""
+        """Return whether a batch of frames or a call has been in work for longer than `worker_timeout`."""
         task, timeout = self.task, self._parameters.policy.worker_timeout
         return task is not None and task.bounded and time.monotonic() - task.since > timeout
 
@@ -266,7 +266,7 @@ class Worker:
         if not known:
             self._logger.info(
                 f"vocabulary revision {served.revision} in force: {len(served.vocabulary)} classes, prepared in "
-                f"{served.seconds:.2f} s; images from {', '.join(one.image.topic for one in self._cameras.values())}"
+                f"{served.seconds:.2f} s"
             )
         if not self._settled.is_set():
             self._settled.set()
@@ -296,21 +296,18 @@ class Worker:
     def _answer_frames(self, frames: list[Frame], served: LoadedConfiguration) -> None:
         """Publish the results of each frame, or drop it for a stated reason; never raises for a frame's sake."""
         converted = [self._convert(frame, served.segmenter.settings.max_pixels) for frame in frames]
-        images = [image for image in converted if image is not None]
-        if images and not self._explain(images, served):
-            return
+        images = self._explained([image for image in converted if image is not None], served)
         self._label([image for image in images if image.demand is Demand.LABELS], served)
         self._preview([image for image in images if image.demand is Demand.PREVIEW], served)
 
-    def _explain(self, images: list[_Image], served: LoadedConfiguration) -> bool:
-        """Publish what the ids of these images mean; return whether that is known, else they are dropped."""
-        try:
+    def _explained(self, images: list[_Image], served: LoadedConfiguration) -> list[_Image]:
+        """Publish what the ids of these images mean; return those of which it is known, the others are dropped."""
+
+        def explain(images: list[_Image]) -> list[_Image]:
             self._label_info.before([image.frame.message.header for image in images], served)
-        except Exception as error:  # as everywhere, nothing in a message may end the worker
-            for image in images:
-                self._drop(image.frame, error)
-            return False
-        return True
+            return images
+
+        return [image for image, _ in self._batched(images, explain)]
 
     def _convert(self, frame: Frame, max_pixels: int) -> _Image | None:
         taken = time.monotonic()
@@ -355,6 +352,8 @@ class Worker:
         def preview(images: list[_Image]) -> list[PreviewResult]:
             return served.segmenter.preview([image.rgb for image in images])
 
+        if images and self.task is not None:
+            self.task = replace(self.task, name="previewing frames")
         for image, result in self._batched(images, preview):
             # Nothing was decoded, so the next frame to be labelled reuses nothing.
             image.camera.memory.forget()

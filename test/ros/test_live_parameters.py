@@ -34,7 +34,7 @@ def start(ros):
             self.executor_ = SingleThreadedExecutor()
             self.executor_.add_node(self)
 
-        def check(self, request):
+        def check(self, request, model):
             if self.unfit:
                 raise self.unfit
 
@@ -472,6 +472,18 @@ def test_a_failure_that_a_newer_change_has_overtaken_puts_nothing_back(start, ca
     assert owner.live.failure == "no tokens"
     owner.live.succeeded(owner.asked[1])
     owner.spin_until(lambda: owner.live.failure is None)
+
+
+def test_an_undone_change_that_no_parameter_shows_names_none(start, tmp_path, capfd):
+    file = tmp_path / "mine.yaml"
+    file.write_text("classes:\n  - {name: road, prompts: [street]}\n")
+    owner = start(vocabulary_file=str(file))
+    first = owner.live.requested
+    file.write_text("classes:\n  - {name: road, prompts: [lane]}\n")
+    assert owner.set(vocabulary_file=str(file)) == "" and owner.asked[0].revision == 2
+    owner.live.failed(owner.asked[0], "no tokens", first, False)
+    owner.spin_until(lambda: owner.live.requested is first)
+    assert "the change failed and is undone: no tokens" in capfd.readouterr().err
 
 
 def test_asking_again_for_what_is_in_force_ends_the_error(start):

@@ -307,6 +307,70 @@ def test_a_model_is_loaded_anew_only_if_the_parameters_name_another(start, clien
     assert loaded == [("street", "auto"), ("street", "cpu"), ("forest", "cpu")]
 
 
+def test_changes_beside_another_model_are_left_to_it(start, client, small):
+    models = {}
+
+    def load(choice, wanted):
+        models[choice.model] = FakeSegmenter(wanted.settings)
+        return models[choice.model]
+
+    start(load=load, model="street")
+    client.connect(small)
+    street = models["street"]
+
+    def labelled_with(*names):
+        return client.ask(small) and [
+            one.name for one in client.received["vocabulary"][-1].message.classes
+        ] == list(names)
+
+    assert client.change_state("deactivate")
+    asked, checked = list(street.asked), list(street.checked)
+    # The model of before would refuse them.
+    assert client.set(model="forest", vocabulary=["tree " * 30]) == (True, "")
+    assert client.set(vocabulary=["path"], preview_resolution=671) == (True, "")
+    assert client.set(vocabulary=["tree"], preview_resolution=672) == (True, "")
+    # And it is asked again once it is named again.
+    assert client.set(model="street") == (True, "")
+    assert (street.asked, street.checked) == (asked, checked)
+    assert client.change_state("activate") and list(models) == ["street"]
+    client.eventually(lambda: labelled_with("tree"))
+    assert client.change_state("deactivate") and client.set(model="forest") == (True, "")
+    assert client.change_state("activate")
+    assert models["forest"].asked == [("tree",)] and labelled_with("tree")
+
+
+def test_what_hangs_is_said(start, client, small, capfd, monkeypatch):
+    from activesam_ros.srv import Segment
+
+    go_on = threading.Event()
+    monkeypatch.setattr(FakeSegmenter, "preview", lambda *_: go_on.wait(PATIENCE) and [])
+    start(FakeSegmenter(decoding=go_on), worker_timeout=0.3)
+    said = []
+
+    def hangs(what):
+        said.append(capfd.readouterr().err)
+        return f"the worker hangs: {what} takes longer than worker_timeout (0.3 s)" in "".join(said)
+
+    client.eventually(lambda: client.state() == "active")
+    service = client.node.create_client(Segment, "activesam/segment")
+    assert service.wait_for_service(PATIENCE)
+    call = Segment.Request()
+    call.image.height = call.image.width = call.image.step = 1
+    call.image.encoding, call.image.data = "mono8", b"a"
+    message = client.result(service.call_async(call)).message
+    assert message == (
+        "the worker hangs: answering a call takes longer than worker_timeout (0.3 s); call again once the "
+        "heartbeat is back"
+    )
+    client.eventually(lambda: hangs("answering a call"))
+    go_on.set()
+    client.eventually(lambda: client.is_wanted)
+    client.unsubscribe("labels")
+    go_on.clear()
+    client.eventually(lambda: client.send(small) and hangs("previewing frames"))
+    go_on.set()
+
+
 def test_a_model_that_hangs_is_left_behind_and_another_serves(start, client, small, capfd):
     hanging, models = threading.Event(), []
 

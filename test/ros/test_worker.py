@@ -1,6 +1,7 @@
 """The worker from loading a model to its end; the model and the cameras are stand-ins, the threads are real."""
 
 import gc
+import re
 import threading
 import time
 import weakref
@@ -229,7 +230,12 @@ def test_it_settles_once_the_first_vocabulary_is_in_force(make):
     assert bench.loaded_with == (CHOICE, request("road")) and worker.choice is CHOICE
     assert worker.served.vocabulary.names == ("road",)
     assert [line.split(" in ")[0] for line in bench.logged] == ["model loaded", "vocabulary revision 1"]
-    assert bench.logged[1].endswith("images from /front/image, /rear/image, /left/image")
+    assert re.fullmatch(r"vocabulary revision 1 in force: 1 classes, prepared in \d\.\d\d s", bench.logged[1])
+    # Another line is for another vocabulary only.
+    for change in (request("road", max_active=3), replace(request("sky"), revision=2)):
+        worker.loader.submit(change)
+        eventually(lambda change=change: worker.served.configuration is change)
+    assert len(bench.logged) == 3 and bench.logged[2].startswith("vocabulary revision 2 in force: 1 classes")
 
 
 @pytest.mark.parametrize(
@@ -315,6 +321,17 @@ def test_frames_whose_names_cannot_be_published_are_dropped_and_the_next_are_not
     assert bench.reasons() == bench.reasons("rear") == {Drop.FAILED: 1} and bench.worker.error is None
     bench.answer(front=image())
     assert bench.answered() == 1
+
+
+def test_a_frame_whose_names_cannot_be_published_never_takes_its_batch_along(bench, monkeypatch):
+    def before(headers, served):
+        if any(header.stamp.sec == 2 for header in headers):
+            raise ValueError("no such stamp")
+
+    monkeypatch.setattr(bench, "before", before)
+    bench.answer(front=image(1), rear=image(2), left=image(3))
+    assert [bench.answered(name) for name in NAMES] == [1, 0, 1]
+    assert bench.reasons("rear") == {Drop.FAILED: 1} and "no such stamp" in bench.failures[0]
 
 
 def test_without_a_thread_it_settles_with_an_error(make, monkeypatch):
