@@ -309,6 +309,7 @@ class Client:
                 Image, f"{NODE}/{prefix}labels", self._recorder(name), reliable_profile
             )
         self._parameters = AsyncParameterClient(self._node, NODE)
+        self._segment: Any = None
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._executor.spin, name="client", daemon=True)
@@ -363,10 +364,20 @@ class Client:
         return self.frames.latencies(camera)[-1]
 
     def request_vocabulary(self, names: Sequence[str]) -> Future:
-        """Set the vocabulary; see `was_accepted`."""
+        """Set the vocabulary; see `wait_for_response`."""
         from rclpy.parameter import Parameter
 
         return self._parameters.set_parameters([Parameter("vocabulary", value=list(names))])
+
+    def request_segment(self, message: Image, names: Sequence[str]) -> Future:
+        """Call `~/segment` with classes of its own; see `wait_for_response`."""
+        from activesam_ros.srv import Segment
+
+        if self._segment is None:
+            self._segment = self._node.create_client(Segment, f"{NODE}/segment")
+            if not self._segment.wait_for_service(_TIMEOUT):
+                raise ActiveSamError(f"{NODE}/segment was not there within {_TIMEOUT:.0f} s")
+        return self._segment.call_async(Segment.Request(image=message, vocabulary=list(names)))
 
     def close(self) -> None:
         """End the thread and leave DDS."""
@@ -382,17 +393,17 @@ class Client:
         return record
 
 
-def was_accepted(change: Future) -> bool:
-    """Wait for the response to `request_vocabulary`; return whether the node accepted it.
+def wait_for_response(response: Future, what: str) -> Any:
+    """Wait for the response to `Client.request_vocabulary` or `Client.request_segment`, and return it.
 
     Raises:
-        ActiveSamError: no response came.
+        ActiveSamError: none came.
     """
     done = threading.Event()
-    change.add_done_callback(lambda _: done.set())
+    response.add_done_callback(lambda _: done.set())
     if not done.wait(_TIMEOUT):
-        raise ActiveSamError(f"the node did not answer a vocabulary request within {_TIMEOUT:.0f} s")
-    return bool(change.result().results[0].successful)
+        raise ActiveSamError(f"the node did not answer {what} within {_TIMEOUT:.0f} s")
+    return response.result()
 
 
 def image_message(rgb: np.ndarray) -> Image:
@@ -408,10 +419,11 @@ def image_message(rgb: np.ndarray) -> Image:
 
 @dataclass
 class Session:
-    """The node and the client of `node_and_client`, and the node's counts by camera once it has ended."""
+    """The node of `node_and_client`, the client, the prompt cache, and the counts by camera once the node has ended."""
 
     node: NodeProcess
     client: Client
+    prompt_cache: Path
     counts: dict[str, NodeCounts] = field(default_factory=dict)
 
 
@@ -439,11 +451,12 @@ def node_and_client(
         place = Path(scratch) if folder is None else folder
         place.mkdir(parents=True, exist_ok=True)
         # A cache of its own: the benchmark's prompts do not fill the user's, which does not help the node.
-        given = {**parameters, "prompt_cache": str(Path(scratch) / "prompts")}
+        prompt_cache = Path(scratch) / "prompts"
+        given = {**parameters, "prompt_cache": str(prompt_cache)}
         if list(cameras) != [""]:
             given["cameras"] = list(cameras)
         with client_for(cameras, reliable) as client, NodeProcess(given, {}, place, threads) as node:
-            session = Session(node, client)
+            session = Session(node, client, prompt_cache)
             yield session
         if node.exit_code != 0:
             raise ActiveSamError(f"the node ended with exit code {node.exit_code}, expected 0 after a signal")

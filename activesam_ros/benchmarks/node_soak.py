@@ -1,6 +1,6 @@
-"""Soak the node: thousands of frames with vocabulary changes and bad frames among them.
+"""Soak the node: thousands of frames with vocabulary changes, calls with new classes and bad frames among them.
 
-Memory has to stay as it is, and every frame has to be accounted for.
+Memory has to stay as it is, the prompt cache below its limit, and every frame has to be accounted for.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain, islice, permutations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,10 +28,11 @@ from activesam_ros.benchmarks.node_session import (
     milliseconds,
     node_and_client,
     verdict,
-    was_accepted,
+    wait_for_response,
 )
 from activesam_ros.errors import ActiveSamError
 from activesam_ros.evaluation.report.formatting import markdown_table
+from activesam_ros.prompts.cache import disk_limit, prompts_on_disk
 from activesam_ros.system.memory import Memory, memory
 from activesam_ros.toytown import DEMO_CLASSES
 
@@ -46,7 +48,11 @@ MEMORY_LIMIT = 0.02
 """Allowed change of memory, as a share of that after the warm-up."""
 DRIFT_LIMIT = 0.5
 """Allowed rise of the latency from the first to the last tenth; other work on a machine causes as much."""
+CALL_WORDS = 20
+"""Classes of each call, none of which any other has."""
+LABELLED = "labelled"
 _IMAGES = 40
+_MAX_ACTIVE = 6
 _STALLED_SECONDS = 60.0
 
 
@@ -58,8 +64,9 @@ class SoakOptions:
         frames, warm_up: to send after and before memory is first measured, of both cameras together.
         size: width and height of the images in pixels.
         bad_rate: share of the frames that are bad.
-        edit_rate: vocabulary changes per frame.
-        words: number of classes of each vocabulary.
+        edit_rate: vocabulary changes per frame, above 1 too.
+        call_rate: calls of `~/segment` with new classes per frame, above 1 too.
+        words: number of classes of each vocabulary, at least 7.
         unanswered: maximum number of pending frames of a camera.
         samples: measurements of memory between start and end.
         full_resolution, preview_resolution: of the node; small ones make many frames a second.
@@ -72,6 +79,7 @@ class SoakOptions:
     seed: int = 1
     bad_rate: float = 0.05
     edit_rate: float = 0.02
+    call_rate: float = 0.02
     words: int = 12
     unanswered: int = 4
     samples: int = 9
@@ -106,6 +114,20 @@ class Edit:
     valid: bool
 
 
+@dataclass(frozen=True)
+class SegmentCall:
+    """A call of `~/segment` with an image of the first camera by number and classes that the node has not met."""
+
+    image: int
+    names: tuple[str, ...]
+
+
+def class_pool(classes: int) -> list[str]:
+    """Return names to choose vocabularies of so many classes from: the demo's, and two or three in a row if need be."""
+    names = chain.from_iterable(permutations(DEMO_CLASSES, length) for length in (1, 2, 3))
+    return list(map(" ".join, islice(names, max(len(DEMO_CLASSES), classes + classes // 5))))
+
+
 def plan_steps(
     seed: int,
     cameras: Sequence[str],
@@ -114,8 +136,9 @@ def plan_steps(
     classes: int,
     bad_rate: float,
     edit_rate: float,
-) -> Iterator[Send | Edit]:
-    """Yield endless steps: cameras in turn, bad frames and vocabulary changes among them.
+    call_rate: float,
+) -> Iterator[Send | Edit | SegmentCall]:
+    """Yield endless steps: cameras in turn, bad frames, vocabulary changes and calls among them.
 
     Two bad frames of a camera never follow each other, so that of two pending frames one is labelled.
 
@@ -127,10 +150,12 @@ def plan_steps(
         classes: number of classes of every vocabulary, so that the node needs equal memory before and after.
         bad_rate: share of the frames that are bad, below one half.
         edit_rate: vocabulary changes per frame.
+        call_rate: calls per frame.
     """
     chance = random.Random(seed)
     after_bad = dict.fromkeys(cameras, False)
-    number = 0
+    number = calls = 0
+    edits_due = calls_due = 0.0
     while True:
         camera = cameras[number % len(cameras)]
         # Frames after a bad one are good, so the others have to be bad more often.
@@ -138,10 +163,20 @@ def plan_steps(
         after_bad[camera] = bad
         yield Send(camera, chance.randrange(images), chance.choice(list(Fault)) if bad else None)
         number += 1
-        if chance.random() < edit_rate:
-            chosen = chance.sample(list(pool), classes)
-            valid = chance.random() < 0.8
-            yield Edit(tuple(chosen if valid else [*chosen[:-1], chosen[0].upper()]), valid)
+        # A mean of `edit_rate`, at random intervals.
+        edits_due += 2 * chance.random() * edit_rate
+        calls_due += 2 * chance.random() * call_rate
+        while max(edits_due, calls_due) >= 1:
+            if edits_due >= 1:
+                edits_due -= 1
+                chosen = chance.sample(list(pool), classes)
+                valid = chance.random() < 0.8
+                yield Edit(tuple(chosen if valid else [*chosen[:-1], chosen[0].upper()]), valid)
+            if calls_due >= 1:
+                calls_due -= 1
+                names = tuple(f"{name} {calls}" for name in chance.sample(list(pool), CALL_WORDS))
+                calls += 1
+                yield SegmentCall(chance.randrange(images), names)
 
 
 def bad_message(rgb: np.ndarray, fault: Fault) -> Image:
@@ -158,11 +193,17 @@ def bad_message(rgb: np.ndarray, fault: Fault) -> Image:
 
 @dataclass(frozen=True)
 class MemorySample:
-    """The node's memory while no frame was pending; frames and seconds count from the warm-up."""
+    """The node's memory while no frame was pending; frames, edits, calls and seconds count from the warm-up.
+
+    `cache` is the bytes of its prompt cache on disk.
+    """
 
     frames: int
     seconds: float
     memory: Memory
+    edits: int
+    calls: int
+    cache: int
 
 
 @dataclass(frozen=True)
@@ -180,6 +221,8 @@ class SoakResult:
 
     Attributes:
         samples: memory, the first after the warm-up and the last at the end.
+        calls: of `~/segment` by how they ended, the message of those that were not labelled.
+        cache_limit: most bytes that the prompt cache may take on disk.
         faults: number of bad frames by their fault.
         traffic, counts: what was sent and came back, and what the node says, by camera, with the warm-up.
         first, last: median seconds from sending an image to its labels, of the first and the last tenth.
@@ -191,6 +234,8 @@ class SoakResult:
     options: SoakOptions
     samples: tuple[MemorySample, ...]
     edits: EditCounts
+    calls: dict[str, int]
+    cache_limit: int
     faults: dict[str, int]
     traffic: dict[str, Traffic]
     counts: dict[str, NodeCounts]
@@ -230,6 +275,12 @@ class SoakResult:
             found.append(f"{self.unexplained} frames are unexplained")
         if self.edits.wrong:
             found.append(f"{self.edits.wrong} vocabulary requests were answered the wrong way")
+        failed = {how: number for how, number in self.calls.items() if how != LABELLED}
+        if failed:
+            found.append(f"calls failed: {listed(failed)}")
+        largest = max(sample.cache for sample in self.samples)
+        if largest > self.cache_limit:
+            found.append(f"the prompt cache took {_mb(largest)}, more than {_mb(self.cache_limit)}")
         if self.drift > DRIFT_LIMIT:
             found.append(f"the latency rose by {self.drift:.0%}, more than {DRIFT_LIMIT:.0%}")
         if self.stalled:
@@ -264,34 +315,41 @@ def measure_soak(options: SoakOptions, log_folder: Path | None = None) -> SoakRe
     """
     on = describe_machine(options.threads)
     images = {name: street_images(seed, _IMAGES, options.size, name) for seed, name in enumerate(CAMERAS)}
+    pool = class_pool(options.words)
     parameters = {
         "model": options.model,
         "queue": "all",
         # All classes at first: what is kept of their prompts is there before memory is measured.
-        "vocabulary": list(DEMO_CLASSES),
+        "vocabulary": pool,
         "full_resolution": options.full_resolution,
         "preview_resolution": options.preview_resolution,
         # Fewer than there are classes, so that the preview has something to choose.
-        "max_active": options.words // 2,
+        "max_active": _MAX_ACTIVE,
     }
     with node_and_client(parameters, CAMERAS, True, options.threads, log_folder) as session:
-        soak = _Soak(session, images, options)
+        soak = _Soak(session, images, pool, options)
         soak.run()
     return soak.result(on)
 
 
 class _Soak:
-    def __init__(self, session: Session, images: dict[str, list[np.ndarray]], options: SoakOptions) -> None:
+    def __init__(
+        self, session: Session, images: dict[str, list[np.ndarray]], pool: list[str], options: SoakOptions
+    ) -> None:
         self._session = session
         self._client = session.client
+        self._pool = pool
         self._options = options
         self._good = {name: [image_message(rgb) for rgb in some] for name, some in images.items()}
         self._bad = {fault: bad_message(images[CAMERAS[0]][0], fault) for fault in Fault}
         self._edit: tuple[Edit, Future] | None = None
         self._samples: list[MemorySample] = []
         self._edits: Counter[str] = Counter()
+        self._calls: Counter[str] = Counter()
         self._faults: Counter[str] = Counter()
         self._labels_before = 0
+        # Edits and calls of the warm-up.
+        self._before = (0, 0)
         self._began = self._ended = 0.0
         self._stalled: str | None = None
 
@@ -299,7 +357,14 @@ class _Soak:
         options = self._options
         self._client.connect({name: some[0] for name, some in self._good.items()}, self._session.node.check)
         steps = plan_steps(
-            options.seed, CAMERAS, _IMAGES, DEMO_CLASSES, options.words, options.bad_rate, options.edit_rate
+            options.seed,
+            CAMERAS,
+            _IMAGES,
+            self._pool,
+            options.words,
+            options.bad_rate,
+            options.edit_rate,
+            options.call_rate,
         )
         parts = options.samples + 1
         ends = [options.frames * (part + 1) // parts for part in range(parts)]
@@ -328,6 +393,8 @@ class _Soak:
             options=self._options,
             samples=tuple(self._samples),
             edits=EditCounts(self._edits["accepted"], self._edits["refused"], self._edits["wrong"]),
+            calls=dict(self._calls),
+            cache_limit=disk_limit(),
             faults=dict(self._faults),
             traffic={name: self._client.frames.traffic(name) for name in CAMERAS},
             counts=self._session.counts,
@@ -337,7 +404,7 @@ class _Soak:
             stalled=self._stalled,
         )
 
-    def _send(self, steps: Iterator[Send | Edit], frames: int, bar: tqdm) -> None:
+    def _send(self, steps: Iterator[Send | Edit | SegmentCall], frames: int, bar: tqdm) -> None:
         """Take steps until so many frames are sent, and wait until they are labelled."""
         sent = 0
         while sent < frames:
@@ -346,6 +413,9 @@ class _Soak:
                 # One at a time: a faster one may replace what has not been encoded yet.
                 self._finish_edit()
                 self._edit = (step, self._client.request_vocabulary(step.names))
+                continue
+            if isinstance(step, SegmentCall):
+                self._call(step)
                 continue
             self._wait(step.camera, self._options.unanswered - 1)
             if step.fault is None:
@@ -371,13 +441,30 @@ class _Soak:
         if self._edit is None:
             return
         (edit, response), self._edit = self._edit, None
-        accepted = was_accepted(response)
+        accepted = bool(wait_for_response(response, "a vocabulary request").results[0].successful)
         self._edits["accepted" if accepted else "refused"] += 1
         self._edits["wrong"] += accepted != edit.valid
 
+    def _call(self, step: SegmentCall) -> None:
+        image = self._good[CAMERAS[0]][step.image]
+        response = wait_for_response(self._client.request_segment(image, step.names), "a call")
+        self._calls[LABELLED if response.success else response.message] += 1
+
     def _sample(self, frames: int) -> None:
         status = Path(f"/proc/{self._session.node.pid}/status")
-        self._samples.append(MemorySample(frames, time.monotonic() - self._began, memory(status)))
+        edits, calls = self._edits["accepted"] + self._edits["refused"], self._calls.total()
+        if not self._samples:
+            self._before = (edits, calls)
+        self._samples.append(
+            MemorySample(
+                frames,
+                time.monotonic() - self._began,
+                memory(status),
+                edits - self._before[0],
+                calls - self._before[1],
+                prompts_on_disk(self._session.prompt_cache),
+            )
+        )
 
 
 class _StalledError(Exception):
@@ -392,6 +479,8 @@ def to_markdown(found: SoakResult) -> str:
         f"Model: {options.model}. Machine: {found.machine}.",
         f"{options.frames} frames of {width}x{height} after a warm-up of {options.warm_up}, from two cameras, "
         f"reliably, `queue: all`, at most {options.unanswered} of a camera on their way; seed {options.seed}.",
+        f"Vocabularies of {options.words} classes out of {len(class_pool(options.words))} that are known; each call "
+        f"brings {CALL_WORDS} new ones.",
         f"Memory of the node's process (MiB), while no frame was on its way; from start to end "
         f"{found.resident_change:+.2%} resident, {found.anonymous_change:+.2%} anonymous:",
         _memory_table(found),
@@ -399,7 +488,8 @@ def to_markdown(found: SoakResult) -> str:
         f"{edits.accepted + edits.refused} vocabulary requests beside them, {edits.refused} refused as they had to be, "
         f"{edits.wrong} answered the wrong way:",
         _frame_table(found),
-        f"Unexplained: {found.unexplained}.",
+        f"Unexplained: {found.unexplained}. Calls, the warm-up included: {listed(found.calls)}. The prompt cache may "
+        f"take {_mb(found.cache_limit)}.",
         f"Latency, median from sending to labels: {milliseconds(found.first)} ms in the first tenth, "
         f"{milliseconds(found.last)} ms in the last ({found.drift:+.1%}); {found.rate:.1f} labels a second.",
         verdict(found.complaints()),
@@ -412,11 +502,15 @@ def _memory_table(found: SoakResult) -> str:
         [
             str(sample.frames),
             f"{sample.seconds:.0f}",
+            str(sample.edits),
+            str(sample.calls),
             *(f"{size / 2**20:.1f}" for size in (sample.memory.resident, sample.memory.anonymous)),
+            _mb(sample.cache),
         ]
         for sample in found.samples
     ]
-    return markdown_table(["frames since the warm-up", "seconds", "resident", "anonymous"], rows)
+    header = ["frames since the warm-up", "seconds", "edits", "calls", "resident", "anonymous"]
+    return markdown_table([*header, "prompt cache on disk"], rows)
 
 
 def _frame_table(found: SoakResult) -> str:
@@ -428,3 +522,7 @@ def _frame_table(found: SoakResult) -> str:
         rows.append([name, *map(str, before), listed(counts.dropped), *map(str, after)])
     header = ["camera", "sent", "of them bad", "received", "answered", "dropped"]
     return markdown_table([*header, "labels that came", "pending", "off by"], rows)
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"

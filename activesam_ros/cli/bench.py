@@ -243,9 +243,10 @@ def _video(given: argparse.Namespace) -> int:
 def _add_soak(benchmarks: Any) -> None:
     soak = benchmarks.add_parser(
         "soak",
-        help="thousands of frames through the node, with edits and bad frames",
-        description="Sends frames of two cameras to the real node, with edits of the vocabulary and bad frames among "
-        "them; reports memory, where every frame went, and latency. Exit code 1 if something is unclean.",
+        help="thousands of frames through the node, with edits, calls and bad frames",
+        description="Sends frames of two cameras to the real node, with edits of the vocabulary, calls of ~/segment "
+        "with new classes and bad frames among them; reports memory, where every frame went, and latency. Exit code 1 "
+        "if something is unclean.",
     )
     soak.add_argument(
         "--frames", type=whole_number(20), default=5000, help="after the warm-up (default: 5000)"
@@ -260,9 +261,21 @@ def _add_soak(benchmarks: Any) -> None:
     )
     soak.add_argument(
         "--edit-rate",
-        type=number(0, 1),
+        type=number(0, 100),
         default=0.02,
         help="changes of the vocabulary per frame (default: 0.02)",
+    )
+    soak.add_argument(
+        "--call-rate",
+        type=number(0, 100),
+        default=0.02,
+        help="calls of ~/segment with 20 new classes per frame (default: 0.02)",
+    )
+    soak.add_argument(
+        "--words",
+        type=whole_number(7),
+        default=12,
+        help="classes of each vocabulary (default: 12)",
     )
     soak.add_argument(
         "--unanswered",
@@ -284,6 +297,8 @@ def _soak(given: argparse.Namespace) -> int:
         seed=given.seed,
         bad_rate=given.bad_rate,
         edit_rate=given.edit_rate,
+        call_rate=given.call_rate,
+        words=given.words,
         unanswered=given.unanswered,
         model=given.model,
         threads=given.threads,

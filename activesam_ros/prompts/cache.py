@@ -82,14 +82,14 @@ def disk_limit() -> int:
     return int(text) * 1_000_000
 
 
+def prompts_on_disk(folder: Path) -> int:
+    """Return the bytes that the prompts of all text encoders in a cache take on disk."""
+    return sum(size for _, size, _ in _prompt_files(folder))
+
+
 def prune_prompts(folder: Path, limit: int) -> DiskUse:
     """Remove prompts of all text encoders from a cache, those unused for longest first, down to `limit` bytes."""
-    found = []
-    for path in folder.glob("*/*.safetensors"):
-        with suppress(OSError):  # another process has removed it
-            stat = path.stat()
-            found.append((stat.st_mtime_ns, _on_disk(stat), path))
-    found.sort()
+    found = sorted(_prompt_files(folder))
     size, removed = sum(one for _, one, _ in found), 0
     for _, one, path in found:
         if size <= limit:
@@ -248,6 +248,16 @@ class PromptCache:
             raise ValueError("it is empty or holds numbers that are not finite")
         if found.tokens.dtype is not torch.float32 or found.pooled.dtype is not torch.float32:
             raise ValueError("it is not float32")
+
+
+def _prompt_files(folder: Path) -> list[tuple[int, int, Path]]:
+    """Return when each prompt in a cache was last used (ns), its bytes on disk and its file."""
+    found = []
+    for path in folder.glob("*/*.safetensors"):
+        with suppress(OSError):  # another process has removed it
+            stat = path.stat()
+            found.append((stat.st_mtime_ns, _on_disk(stat), path))
+    return found
 
 
 def _on_disk(stat: os.stat_result) -> int:

@@ -39,6 +39,8 @@ def test_a_short_soak(domain, tmp_path, capsys):
             "0.3",
             "--edit-rate",
             "0.2",
+            "--call-rate",
+            "0.2",
             "--size",
             "64x48",
         ],
@@ -49,6 +51,7 @@ def test_a_short_soak(domain, tmp_path, capsys):
     assert code == (0 if "Verdict: clean." in printed else 1)
     assert found["samples"][-1]["frames"] == 40 and len(found["samples"]) == 11
     assert found["stalled"] is None and found["edits"]["wrong"] == 0 < found["edits"]["accepted"]
+    assert found["calls"] == {"labelled": found["calls"]["labelled"]} and found["samples"][-1]["cache"] > 0
     for name in ("front", "rear"):
         counts, traffic = found["counts"][name], found["traffic"][name]
         assert counts["received"] == traffic["sent"] >= 30

@@ -18,8 +18,9 @@ COUNTS = NodeCounts(12, 10, 0, {"bad image": 2}, 2, {})
 TRAFFIC = Traffic(sent=12, bad=2, labelled=10, strange=0, on_the_way=0)
 
 
-def sample(frames, resident, anonymous=500):
-    return MemorySample(frames, frames / 10, Memory(resident * MIB, anonymous * MIB, resident * MIB))
+def sample(frames, resident, anonymous=500, cache=7):
+    used = Memory(resident * MIB, anonymous * MIB, resident * MIB)
+    return MemorySample(frames, frames / 10, used, edits=3, calls=2, cache=cache * 1_000_000)
 
 
 CLEAN = SoakResult(
@@ -27,6 +28,8 @@ CLEAN = SoakResult(
     options=SoakOptions(frames=20),
     samples=(sample(0, 900), sample(10, 990), sample(20, 909)),
     edits=EditCounts(accepted=3, refused=1, wrong=0),
+    calls={"labelled": 2},
+    cache_limit=8_000_000,
     faults={"truncated data": 2},
     traffic={"front": TRAFFIC},
     counts={"front": COUNTS},
@@ -43,7 +46,7 @@ def test_a_clean_soak():
     printed = node_soak.to_markdown(CLEAN)
     assert "Verdict: clean." in printed and "+1.00% resident" in printed
     assert "| front | 12 | 2 | 12 | 10 | bad image 2 | 10 | 0 | 0 |" in printed
-    assert "| 20 | 2 | 909.0 | 500.0 |" in printed and "truncated data 2" in printed
+    assert "| 20 | 2 | 3 | 2 | 909.0 | 500.0 | 7.0 MB |" in printed and "truncated data 2" in printed
     json.dumps(asdict(CLEAN))
 
 
@@ -55,6 +58,8 @@ def test_a_clean_soak():
         ({"samples": (sample(0, 900), sample(20, 900, 520))}, "anonymous memory changed by +4.0%"),
         ({"traffic": {"front": replace(TRAFFIC, sent=13)}}, "1 frames are unexplained"),
         ({"edits": EditCounts(3, 1, 1)}, "1 vocabulary requests were answered the wrong way"),
+        ({"calls": {"labelled": 1, "busy": 2}}, "calls failed: busy 2"),
+        ({"samples": (sample(0, 900, cache=9), sample(20, 900))}, "took 9.0 MB, more than 8.0 MB"),
         ({"last": 0.2}, "the latency rose by 100%"),
         ({"stalled": "no labels for a while"}, "no labels for a while"),
     ],

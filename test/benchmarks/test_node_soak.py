@@ -5,14 +5,14 @@ from itertools import islice, pairwise
 
 import pytest
 
-from activesam_ros.benchmarks.node_soak import Edit, Fault, Send, plan_steps
+from activesam_ros.benchmarks.node_soak import Edit, Fault, SegmentCall, Send, class_pool, plan_steps
 from activesam_ros.errors import VocabularyError
-from activesam_ros.toytown import DEMO_CLASSES
 from activesam_ros.vocabulary import Vocabulary
 
 
-def steps(count, seed=1, bad_rate=0.1, edit_rate=0.05):
-    return list(islice(plan_steps(seed, ["front", "rear"], 7, DEMO_CLASSES, 12, bad_rate, edit_rate), count))
+def steps(count, seed=1, bad_rate=0.1, edit_rate=0.05, call_rate=0.0, words=12):
+    plan = plan_steps(seed, ["front", "rear"], 7, class_pool(words), words, bad_rate, edit_rate, call_rate)
+    return list(islice(plan, count))
 
 
 def test_a_seed_gives_the_same_steps():
@@ -50,3 +50,13 @@ def test_edits_are_what_they_say():
         else:
             with pytest.raises(VocabularyError):
                 Vocabulary.from_names(edit.names)
+
+
+def test_many_edits_and_calls_come_between_two_frames_and_no_class_is_called_twice():
+    found = steps(2000, edit_rate=2.5, call_rate=2.5, words=500)
+    counts = Counter(type(step) for step in found)
+    assert counts[Edit] / counts[Send] == pytest.approx(2.5, rel=0.1)
+    assert counts[SegmentCall] / counts[Send] == pytest.approx(2.5, rel=0.1)
+    assert len({name for step in found if isinstance(step, Edit) for name in step.names[:-1]}) == 600
+    called = [name for step in found if isinstance(step, SegmentCall) for name in step.names]
+    assert len(Vocabulary.from_names([*class_pool(500), *called])) == 600 + 20 * counts[SegmentCall]

@@ -225,6 +225,7 @@ def test_the_disk_is_bounded_and_what_was_unused_for_longest_goes_first(tmp_path
         os.utime(module._file(tmp_path / "f", f"thing {number}"), (number, number))
     one.get("thing 0")
     size = module.prune_prompts(tmp_path, 10**9).size // 20
+    assert module.prompts_on_disk(tmp_path) == 20 * size
     monkeypatch.setattr(module, "disk_limit", lambda: 20 * size)
     other = PromptCache("g", SHAPE, tmp_path)
     for number in range(100):
