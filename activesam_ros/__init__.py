@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         SettingsError,
         VocabularyError,
     )
+    from activesam_ros.instances import Instance
     from activesam_ros.results import ActiveClass, PreviewResult, SegmentationResult
     from activesam_ros.segmenter import ActiveSegmenter, Stream
     from activesam_ros.settings import PROFILES, SegmenterSettings
@@ -39,6 +40,7 @@ __all__ = [
     "ActiveSamError",
     "ActiveSegmenter",
     "ImageError",
+    "Instance",
     "ModelError",
     "OutOfMemoryError",
     "PreviewResult",
@@ -56,6 +58,7 @@ _MODULES = {
     "SegmentationResult": "results",
     "PreviewResult": "results",
     "ActiveClass": "results",
+    "Instance": "instances",
     "SegmenterSettings": "settings",
     "PROFILES": "settings",
     "Vocabulary": "vocabulary",

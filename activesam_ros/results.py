@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from activesam_ros.errors import ActiveSamError, ImageError
+from activesam_ros.instances import Instance, draw_ids
 from activesam_ros.system.files import write_atomically
 
 if TYPE_CHECKING:
@@ -75,7 +76,11 @@ class SegmentationResult:
         active_prompts: indices of the decoded prompts, ascending.
         timings: seconds per stage ("prepare", "preview", "encode", "decode", "fuse") and "total".
         vocabulary: the vocabulary that the labels belong to.
-        instances: number of instance masks kept of each active prompt; None if unknown.
+        instances: the things that were found, by score, the highest first; None if they were not asked for.
+        instances_without_pixels: number of those that are left out because their masks have no pixel.
+        instances_beyond_limit: number of those that are left out because an image has 65535 ids; the lowest scores.
+        instance_counts: number of instance masks kept of each active prompt, aliases' doubles included; None if
+            unknown.
         schedule: which prompts were scored before the active set was known; None if unknown.
         prompt_presence: presence of each active prompt at full resolution; None if unknown.
         image: the image, uint8 [H, W, 3], for `plot` and `save`; None if it was not kept.
@@ -90,7 +95,10 @@ class SegmentationResult:
     active_prompts: tuple[int, ...]
     timings: Mapping[str, float]
     vocabulary: Vocabulary
-    instances: tuple[int, ...] | None = None
+    instances: tuple[Instance, ...] | None = None
+    instances_without_pixels: int = 0
+    instances_beyond_limit: int = 0
+    instance_counts: tuple[int, ...] | None = None
     schedule: PreviewSchedule | None = None
     prompt_presence: tuple[float, ...] | None = None
     image: np.ndarray | None = None
@@ -105,6 +113,25 @@ class SegmentationResult:
     def class_names(self) -> tuple[str, ...]:
         """Names of all classes of the vocabulary, in its order."""
         return self.vocabulary.names
+
+    @property
+    def instance_ids(self) -> np.ndarray:
+        """The id of the instance that each pixel belongs to, uint16 [H, W], 0 for none; made anew at each call.
+
+        A pixel carries an instance only of its own class: where masks overlap, the one of the highest probability
+        times score.
+
+        Raises:
+            ActiveSamError: the result has no instances, since they were not asked for.
+        """
+        return draw_ids(self._known_instances(), self.labels)
+
+    def _known_instances(self) -> tuple[Instance, ...]:
+        if self.instances is None:
+            raise ActiveSamError(
+                "the result has no instances, since they were not asked for; label with instances=True"
+            )
+        return self.instances
 
     def plot(self, image: np.ndarray | None = None) -> Image.Image:
         """Draw the classes in their colours over the image, and a legend below, the largest class first.

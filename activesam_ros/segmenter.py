@@ -38,6 +38,7 @@ from activesam_ros.settings import GOVERNED, SegmenterSettings, settings_for
 from activesam_ros.stages.batch_size import AdaptiveBatchSize
 from activesam_ros.stages.decoding import EncodedImage, decode_prompts
 from activesam_ros.stages.fusion import ClassFusion, label_pixels
+from activesam_ros.stages.instances import InstanceCollector
 from activesam_ros.stages.preview import resolutions, score_presence
 from activesam_ros.stages.temporal_reuse import (
     FramePlan,
@@ -186,17 +187,18 @@ class ActiveSegmenter:
         return self._prompts.vocabulary if self._prompts else None
 
     @overload
-    def __call__(self, images: ImageInput) -> SegmentationResult: ...
+    def __call__(self, images: ImageInput, instances: bool = True) -> SegmentationResult: ...
     @overload
-    def __call__(self, images: Sequence[ImageInput]) -> list[SegmentationResult]: ...
+    def __call__(self, images: Sequence[ImageInput], instances: bool = True) -> list[SegmentationResult]: ...
     def __call__(
-        self, images: ImageInput | Sequence[ImageInput]
+        self, images: ImageInput | Sequence[ImageInput], instances: bool = True
     ) -> SegmentationResult | list[SegmentationResult]:
         """Label an image, or each image of a list, which go through the vision encoder together.
 
         Args:
             images: a file name, a Pillow image, a uint8 array [H, W, 3] or a uint8 tensor [3, H, W], RGB, see
                 `to_rgb`; or a list or tuple of these, of any sizes.
+            instances: whether the results tell instances, too; the labels are the same.
 
         Returns:
             The result, or a list of results in the order of the images.
@@ -205,15 +207,18 @@ class ActiveSegmenter:
             ImageError, VocabularyError, ModelError, OutOfMemoryError: as `segment`, for any of the images.
         """
         if not isinstance(images, list | tuple):
-            return self.segment(images)
-        return [self.decode(encoded) for encoded in self.encode_images(images)]
+            return self.segment(images, instances=instances)
+        return [self.decode(encoded, instances) for encoded in self.encode_images(images)]
 
-    def segment(self, rgb: ImageInput, memory: StreamMemory | None = None) -> SegmentationResult:
+    def segment(
+        self, rgb: ImageInput, memory: StreamMemory | None = None, instances: bool = True
+    ) -> SegmentationResult:
         """Label an image.
 
         Args:
             rgb: as for calling the segmenter.
             memory: of the stream whose next frame it is; None: a single image. `stream` handles this by itself.
+            instances: whether the result tells instances, too.
 
         Raises:
             ImageError: the image is unreadable, of another type or shape, empty, or has more than `max_pixels` pixels.
@@ -221,7 +226,7 @@ class ActiveSegmenter:
             ModelError: the model gave numbers that are not finite.
             OutOfMemoryError: not even one prompt at a time fits into memory.
         """
-        return self.decode(self.encode_images([rgb], [memory])[0])
+        return self.decode(self.encode_images([rgb], [memory])[0], instances)
 
     def stream(self, profile: str = "realtime", **settings: Any) -> Stream:
         """Open a stream, such as a video, whose frames are labelled in the light of those before.
@@ -276,8 +281,12 @@ class ActiveSegmenter:
             for one, image in zip(encoded, images, strict=True)
         ]
 
-    def decode(self, encoded: EncodedImage) -> SegmentationResult:
+    def decode(self, encoded: EncodedImage, instances: bool = True) -> SegmentationResult:
         """Run the second stage: decode the active set of an image, fuse, calibrate and label.
+
+        Args:
+            encoded: as `encode_images` gives it.
+            instances: whether the result tells instances, too.
 
         Raises:
             ModelError, OutOfMemoryError: as `segment`.
@@ -285,7 +294,7 @@ class ActiveSegmenter:
         timer = StageTimer(self._checkpoint.device)
         with torch.inference_mode():
             result = self._prompt_batch.run(
-                self.settings.bucket_size, lambda size: self._decode(encoded, size, timer)
+                self.settings.bucket_size, lambda size: self._decode(encoded, size, timer, instances)
             )
         self._prompt_batch.image_done()
         decoded = dict(zip(result.active_prompts, result.prompt_presence or (), strict=True))
@@ -373,26 +382,36 @@ class ActiveSegmenter:
         presence[list(indices)] = scores.cpu().numpy()
         return presence
 
-    def _decode(self, encoded: EncodedImage, bucket_size: int, timer: StageTimer) -> SegmentationResult:
+    def _decode(
+        self, encoded: EncodedImage, bucket_size: int, timer: StageTimer, instances: bool
+    ) -> SegmentationResult:
         """Second stage: decode the active prompts in buckets, fuse them into class scores, calibrate and label."""
         settings, vocabulary = self.settings, encoded.prompts.vocabulary
         owner = vocabulary.prompt_classes
         presence: dict[int, float] = {}
-        instances: list[int] = []
+        counts: list[int] = []
+        collector = (
+            InstanceCollector(vocabulary, encoded.size, settings.instance_overlap) if instances else None
+        )
+        found = None
         with timer.timed("fuse"):
             fusion = ClassFusion(
                 encoded.size, self._checkpoint.device, second=settings.background_threshold > 0
             )
             for index, prompt in decode_prompts(
-                self._heads, encoded, bucket_size, settings.confidence_threshold, timer
+                self._heads, encoded, bucket_size, settings.confidence_threshold, timer, boxes=instances
             ):
                 presence[index] = float(prompt.presence)
-                instances.append(len(prompt.instance_scores))
+                counts.append(len(prompt.instance_scores))
                 fusion.add(owner[index], prompt)
+                if collector is not None:
+                    collector.add(index, prompt)
             fused = fusion.finish()
             self._checkpoint.require_finite(fused.best)
             labels, confidence = label_pixels(fused, vocabulary, settings)
             pixels = np.bincount(labels.ravel(), minlength=vocabulary.unlabeled_id + 1)
+            if collector is not None:
+                found = collector.finish()
         return SegmentationResult(
             labels=labels,
             unlabeled_id=vocabulary.unlabeled_id,
@@ -402,7 +421,10 @@ class ActiveSegmenter:
             active_prompts=encoded.active,
             timings={},
             vocabulary=vocabulary,
-            instances=tuple(instances),
+            instances=found.instances if found else None,
+            instances_without_pixels=found.without_pixels if found else 0,
+            instances_beyond_limit=found.beyond_limit if found else 0,
+            instance_counts=tuple(counts),
             schedule=encoded.plan.schedule,
             prompt_presence=tuple(presence.values()),
             image=encoded.image,
@@ -583,7 +605,9 @@ class ActiveSegmenter:
             if size - BUCKET_STEP < settings.max_active:
                 active = indices[: settings.max_active]
                 encoded = EncodedImage(full, blank[:1, :1], prompts, plan, None, active, active, {})
-                self._prompt_batch.run(settings.bucket_size, partial(self._decode, encoded, timer=timer))
+                self._prompt_batch.run(
+                    settings.bucket_size, partial(self._decode, encoded, timer=timer, instances=True)
+                )
 
     # The model and its state, for reports.
 
@@ -649,13 +673,16 @@ class Stream:
         self._memory = StreamMemory()
         self.settings = settings
 
-    def __call__(self, image: ImageInput, stamp: float | datetime | None = None) -> SegmentationResult:
+    def __call__(
+        self, image: ImageInput, stamp: float | datetime | None = None, instances: bool = True
+    ) -> SegmentationResult:
         """Label the next frame.
 
         Args:
             image: as for calling the segmenter.
             stamp: when it was taken, in seconds since any fixed time, or a datetime. All prompts are scored again
                 if it is before the last frame or more than 5 s after it. None: not known.
+            instances: whether the result tells instances, too.
 
         Raises:
             ImageError: the image is unusable, or the stamp is not such a time.
@@ -667,7 +694,7 @@ class Stream:
         if stamp is not None:
             self._memory.at(_nanoseconds(stamp))
         self._segmenter.follow(self._source)
-        return self._segmenter.segment(image, self._memory)
+        return self._segmenter.segment(image, self._memory, instances)
 
     def reset(self) -> None:
         """Forget the frames before, so that the next one scores all prompts."""

@@ -80,6 +80,9 @@ class SegmenterSettings:
     confidence_threshold: float = _number(
         0.3, 1, "Minimum score (object score times presence) of an instance mask."
     )
+    instance_overlap: float = _number(
+        0.5, 1, "Instances that two aliases of a class found are one if their masks overlap by more (IoU)."
+    )
     background_threshold: float = _number(
         0.0, 1, "Pixels whose margin-aware score is below this ^ margin_exponent become background; 0: off."
     )

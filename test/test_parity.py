@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from transformers import Sam3Model
+from transformers_instances import reference, require_equal
 
 from activesam_ros.model.checkpoint import load_checkpoint
 from activesam_ros.prompts.hypernyms import TableHypernyms
@@ -104,7 +106,15 @@ def test_presence_and_active_sets(computed):
 
 def test_instance_masks_that_are_kept(computed):
     for name, case in computed.items():
-        assert list(case.result.instances) == case.expected["kept_masks_active"], name
+        assert list(case.result.instance_counts) == case.expected["kept_masks_active"], name
+
+
+def test_instances_are_those_of_transformers(computed, parity_folder):
+    whole = Sam3Model.from_pretrained(parity_folder / "model", dtype=torch.float32).eval()
+    for case in computed.values():
+        expected = reference(whole, case.segmenter, case.result, case.image)
+        assert any(len(one["scores"]) for one in expected.values())
+        require_equal(case.result, expected)
 
 
 def test_confidence_is_the_best_fused_score(computed):

@@ -434,7 +434,7 @@ def test_the_reference_path_labels_the_same(toytown_checkpoint, make, images, wo
     plain.set_vocabulary(fused.vocabulary)
     for rgb in images:
         one, other = fused.segment(rgb), plain.segment(rgb)
-        assert one.active_prompts == other.active_prompts and one.instances == other.instances
+        assert one.active_prompts == other.active_prompts and one.instance_counts == other.instance_counts
         np.testing.assert_allclose(one.confidence, other.confidence, atol=1e-4)
         for mine, theirs in zip(one.active, other.active, strict=True):
             assert mine.presence == pytest.approx(theirs.presence, abs=1e-5)

@@ -120,7 +120,7 @@ class LabelledImage:
         gpu_seconds: from the first to the last operation on the GPU; None on a CPU.
         peak: maximum bytes above the weights while it was labelled; None: the system does not tell.
         labels: uint8 or uint16 [H, W].
-        instances: number of masks that each of the active prompts kept.
+        instance_counts: number of masks that each of the active prompts kept.
     """
 
     seconds: dict[str, float]
@@ -128,7 +128,7 @@ class LabelledImage:
     peak: int | None
     labels: np.ndarray
     active_prompts: tuple[int, ...]
-    instances: tuple[int, ...]
+    instance_counts: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,7 @@ class MeasuredSegmenter:
         if self._on_gpu:
             begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             begin.record()
-        result = self._segmenter.segment(rgb, self._stream)
+        result = self._segmenter.segment(rgb, self._stream, instances=False)
         gpu_seconds = None
         if begin is not None and end is not None:
             end.record()
@@ -272,7 +272,7 @@ class MeasuredSegmenter:
             peak,
             result.labels,
             result.active_prompts,
-            result.instances or (),
+            result.instance_counts or (),
         )
 
     @property
@@ -380,7 +380,7 @@ def _summary(loaded: Loaded, images: Sequence[LabelledImage], first: Sequence[La
         gpu_seconds=statistics.median(on_gpu) if on_gpu else None,
         peak=max(peaks, default=None),
         active=statistics.mean(len(one.active_prompts) for one in images),
-        masks=statistics.mean(count for one in images for count in one.instances),
+        masks=statistics.mean(count for one in images for count in one.instance_counts),
         equal_pixels=statistics.mean(float((one.labels == other.labels).mean()) for one, other in pairs),
         equal_sets=statistics.mean(one.active_prompts == other.active_prompts for one, other in pairs),
     )

@@ -230,7 +230,7 @@ def _preview_figures(
             revision = output.revision
             vocabulary = Vocabulary.from_names(options.words)
             segmenter.set_vocabulary(vocabulary.updated(options.then_words) if revision > 1 else vocabulary)
-        result = segmenter.segment(frames[stamp].rgb)
+        result = segmenter.segment(frames[stamp].rgb, instances=False)
         matrix.add(frames[stamp].truth, to_truth(result.labels, replay.class_names[revision]))
         timings.append(result.timings)
         same.append(float(np.mean(result.labels == output.labels)))

@@ -140,7 +140,7 @@ def _label_all(given: argparse.Namespace, segmenter: ActiveSegmenter, outputs: l
         for image, paths in zip(given.images, outputs, strict=True):
             try:
                 # From the file itself, which is turned as its EXIF orientation says.
-                result = segmenter.segment(image)
+                result = segmenter.segment(image, instances=False)
             except (ImageError, OutOfMemoryError) as error:
                 # One bad file must not cost the others.
                 failed += 1

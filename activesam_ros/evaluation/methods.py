@@ -66,11 +66,12 @@ class PerClassSegmenter:
         self._heads = PromptHeads(bare.checkpoint)
         self._batch_size = AdaptiveBatchSize("prompt")
 
-    def segment(self, rgb: np.ndarray) -> SegmentationResult:
+    def segment(self, rgb: np.ndarray, instances: bool = False) -> SegmentationResult:
         """Label an image; every prompt is an active one, and there is no preview.
 
         Args:
             rgb: uint8 [H, W, 3].
+            instances: no result tells them; as `ActiveSegmenter.segment` has it.
 
         Raises:
             ImageError, ModelError, OutOfMemoryError: as `ActiveSegmenter.segment`.
@@ -88,7 +89,7 @@ class PerClassSegmenter:
             previewed=0,
             preview_tokens=0,
             decoded=tuple(
-                (length + 1, kept) for length, kept in zip(tokens, result.instances or (), strict=True)
+                (length + 1, kept) for length, kept in zip(tokens, result.instance_counts or (), strict=True)
             ),
             encodings=len(tokens),
         )
@@ -117,7 +118,7 @@ class PerClassSegmenter:
             active_prompts=tuple(presence),
             timings=timer.seconds(),
             vocabulary=vocabulary,
-            instances=tuple(instances.values()),
+            instance_counts=tuple(instances.values()),
         )
 
     def _planes(
@@ -322,7 +323,7 @@ def workload_of(segmenter: ActiveSegmenter, result: SegmentationResult) -> Workl
     prompts = segmenter.prompts
     if prompts is None or prompts.vocabulary != result.vocabulary:
         raise ValueError("the result has another vocabulary than the segmenter; count before it is changed")
-    if result.instances is None or result.schedule is None:
+    if result.instance_counts is None or result.schedule is None:
         raise ValueError(
             "the result does not say what was asked, or how many instance masks were kept; expected one of a segmenter"
         )
@@ -338,6 +339,7 @@ def workload_of(segmenter: ActiveSegmenter, result: SegmentationResult) -> Workl
         preview_resolution=segmenter.preview_resolution,
         previewed=0 if at_full_resolution else asked,
         preview_tokens=text,
-        decoded=tuple((text + context, kept) for kept in result.instances),
+        decoded=tuple((text + context, kept) for kept in result.instance_counts),
         presence_only=asked if at_full_resolution else 0,
+        instances=result.instances is not None,
     )

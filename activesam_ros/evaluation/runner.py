@@ -290,9 +290,9 @@ class MethodRun:
     def segment(self, rgb: np.ndarray, stamp: int) -> SegmentationResult:
         """Label the next frame, taken at `stamp` nanoseconds; raises as `ActiveSegmenter.segment`."""
         if self._memory is None or isinstance(self.segmenter, PerClassSegmenter):
-            return self.segmenter.segment(rgb)
+            return self.segmenter.segment(rgb, instances=False)
         self._memory.at(stamp)
-        return self.segmenter.segment(rgb, self._memory)
+        return self.segmenter.segment(rgb, self._memory, instances=False)
 
     def skip(self, sample: Sample) -> None:
         """Pass over a frame that an earlier run did."""
@@ -384,7 +384,7 @@ class _Runner:
             rgb = run.image(sample)
             if method not in self._warm:  # what only the first image pays for is not measured
                 self._warm.add(method)
-                run.segmenter.segment(rgb)
+                run.segmenter.segment(rgb, instances=False)
             begin = time.perf_counter()
             result = run.segment(rgb, sample.stamp)
             latency = time.perf_counter() - begin

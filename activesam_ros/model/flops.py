@@ -35,6 +35,7 @@ class Workload:
         decoded: (tokens, kept instance masks) of each decoded prompt.
         encodings: number of image encodings at full resolution.
         presence_only: number of prompts scored for presence at full resolution, `preview_tokens` long.
+        instances: whether the instances are asked for, whose boxes the label path does without.
     """
 
     full_resolution: int
@@ -44,6 +45,7 @@ class Workload:
     decoded: tuple[tuple[int, int], ...]
     encodings: int = 1
     presence_only: int = 0
+    instances: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,10 @@ class ModelFlops:
         return FrameFlops(
             preview=preview,
             encode=workload.encodings * self.image(full, masks=True),
-            decode=sum(self.decoded(full, tokens, kept) for tokens, kept in workload.decoded),
+            decode=sum(
+                self.decoded(full, tokens, kept) + (kept * self.box() if workload.instances else 0)
+                for tokens, kept in workload.decoded
+            ),
         )
 
     def image(self, resolution: int, masks: bool) -> int:
@@ -159,6 +164,11 @@ class ModelFlops:
         """Count the mask head for one prompt: `kept` instance masks and the semantic mask."""
         each = self.mask_head(resolution, 2, 1) - self.mask_head(resolution, 1, 1)
         return self.mask_head(resolution, 1, tokens) + (kept - 1) * each
+
+    @_remembered
+    def box(self) -> int:
+        """Count the box head for one instance."""
+        return counted(lambda: self._model.detr_decoder.box_head(self._tokens(1)))
 
     @_remembered
     def vision(self, resolution: int) -> int:

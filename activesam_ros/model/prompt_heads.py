@@ -55,12 +55,15 @@ class DecodedPrompt:
         instance_scores: presence × object score of each kept instance, float32 [K].
         instance_logits: mask logits of those, [K, h, w].
         semantic_logits: logits of the semantic head, [h, w].
+        instance_boxes: left, top, right and bottom edge of those instances, as shares of the image's width and height,
+            float32 [K, 4]; None if they were not asked for.
     """
 
     presence: torch.Tensor
     instance_scores: torch.Tensor
     instance_logits: torch.Tensor
     semantic_logits: torch.Tensor
+    instance_boxes: torch.Tensor | None = None
 
 
 class PromptHeads:
@@ -82,12 +85,12 @@ class PromptHeads:
             return _presence(decoded)
 
     def decode(
-        self, image: ImageFeatures, prompts: PromptTokens, confidence_threshold: float
+        self, image: ImageFeatures, prompts: PromptTokens, confidence_threshold: float, boxes: bool = False
     ) -> Iterator[DecodedPrompt]:
         """Decode a bucket and yield its prompts in order.
 
         The mask head runs for one prompt at a time, on the instances above the threshold only, so that memory does
-        not grow with the bucket.
+        not grow with the bucket; so does the box head, where boxes are asked for.
         """
         with self._checkpoint.precision():
             prompts = prompts.with_class_token(image.class_token)
@@ -107,8 +110,16 @@ class PromptHeads:
                     prompt_features=prompts.tokens[one],
                     prompt_mask=prompts.valid[one],
                 )
+                places = None
+                if boxes:
+                    offsets = self._model.detr_decoder.box_head(last[index, kept])
+                    places = refined_boxes(decoded.reference_boxes[-1][index, kept], offsets)
             yield DecodedPrompt(
-                presence[index], scores[index, kept], masks.pred_masks[0], masks.semantic_seg[0, 0]
+                presence[index],
+                scores[index, kept],
+                masks.pred_masks[0],
+                masks.semantic_seg[0, 0],
+                places if places is None else corners(places),
             )
 
     def _transform(self, image: ImageFeatures, prompts: PromptTokens) -> tuple[torch.Tensor, Any]:
@@ -132,3 +143,16 @@ class PromptHeads:
 
 def _presence(decoded: Any) -> torch.Tensor:
     return decoded.presence_logits[-1, :, 0].float().sigmoid()
+
+
+def refined_boxes(boxes: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
+    """Move reference boxes in [0, 1], of any form, by the offsets of the box head, which are logits."""
+    least = 1e-3
+    before = torch.log(boxes.clamp(min=least) / (1 - boxes).clamp(min=least))
+    return (offsets + before).sigmoid()
+
+
+def corners(boxes: torch.Tensor) -> torch.Tensor:
+    """Return the left, top, right and bottom edges of boxes given by centre and size, float32 [..., 4]."""
+    centre, size = boxes.float().split(2, dim=-1)
+    return torch.cat([centre - size / 2, centre + size / 2], dim=-1)

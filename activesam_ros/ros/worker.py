@@ -342,7 +342,7 @@ class Worker:
                 self._frames.dropped(image.frame, Drop.DEACTIVATED)
                 continue
             try:
-                result = served.segmenter.decode(encoded)
+                result = served.segmenter.decode(encoded, instances=False)
             except Exception as error:  # one frame must not take the node down
                 self._drop(image.frame, error)
             else:
@@ -439,14 +439,16 @@ class Worker:
         settings = replace(stream.settings, **thresholds)
         rgb = image_from_msg(call.request.image, settings.max_pixels)
         if prompts is None and settings == stream.settings:
-            return CallAnswer(Outcome.LABELLED, result=stream.segment(rgb), revision=served.revision)
+            return CallAnswer(
+                Outcome.LABELLED, result=stream.segment(rgb, instances=False), revision=served.revision
+            )
         if prompts is None:
             prompts, revision = served.prompts, served.revision
         if self._aside is None or self._aside[0] is not stream or self._aside[1].settings != settings:
             self._aside = (stream, stream.with_settings(settings))
         segmenter = self._aside[1]
         segmenter.use(prompts)
-        return CallAnswer(Outcome.LABELLED, result=segmenter.segment(rgb), revision=revision)
+        return CallAnswer(Outcome.LABELLED, result=segmenter.segment(rgb, instances=False), revision=revision)
 
 
 def prompt_cache_folder(choice: ModelChoice) -> Path | None:

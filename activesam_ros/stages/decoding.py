@@ -56,11 +56,16 @@ class EncodedImage:
 
 
 def decode_prompts(
-    heads: Heads, encoded: EncodedImage, bucket_size: int, confidence_threshold: float, timer: StageTimer
+    heads: Heads,
+    encoded: EncodedImage,
+    bucket_size: int,
+    confidence_threshold: float,
+    timer: StageTimer,
+    boxes: bool = False,
 ) -> Iterator[tuple[int, DecodedPrompt]]:
     """Decode the active prompts with their context tokens, and yield each with its index, ascending.
 
-    The model's share of the time counts for the stage "decode".
+    The model's share of the time counts for the stage "decode". `boxes`: with the boxes of the instances.
     """
     prompts = encoded.prompts
     for bucket in prompt_buckets(encoded.active, bucket_size):
@@ -68,7 +73,7 @@ def decode_prompts(
             torch.cat([prompts.text[bucket], prompts.context.tokens[bucket]], dim=1),
             torch.cat([prompts.text_valid[bucket], prompts.context.valid[bucket]], dim=1),
         )
-        decoded = heads.decode(encoded.features, tokens, confidence_threshold)
+        decoded = heads.decode(encoded.features, tokens, confidence_threshold, boxes)
         for index in bucket:
             with timer.timed("decode"):
                 prompt = next(decoded)

@@ -29,9 +29,9 @@ class Heads(Protocol):
         """Return presence probabilities, float32 [N]."""
 
     def decode(
-        self, image: Any, prompts: PromptTokens, confidence_threshold: float
+        self, image: Any, prompts: PromptTokens, confidence_threshold: float, boxes: bool = False
     ) -> Iterator[DecodedPrompt]:
-        """Decode a bucket of prompts, and yield each in order."""
+        """Decode a bucket of prompts, and yield each in order; `boxes`: with the boxes of the instances."""
 
 
 def resolutions(image_size: int, patch_size: int, settings: SegmenterSettings) -> tuple[int, int]:

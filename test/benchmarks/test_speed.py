@@ -96,7 +96,7 @@ def test_what_counts_of_the_images(cold, mean):
 def test_the_threshold_keeps_as_many_masks_as_asked(street_image, toytown_checkpoint):
     path = MeasuredSegmenter(VARIANTS["lean"], "toytown", "cpu", "float32", ["road", "sky", "car"], None)
     path.use_threshold(path.threshold_for(street_image, 5))
-    assert sum(path.run(street_image).instances) == 15
+    assert sum(path.run(street_image).instance_counts) == 15
 
 
 def test_a_system_that_does_not_forget_the_peak(monkeypatch, tmp_path, street_image):

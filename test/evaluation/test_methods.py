@@ -101,7 +101,7 @@ def test_the_methods_on_a_picture(segmenter, street_image):
         assert (result.preview_presence is not None) == previewed, name
         if name != "realtime":  # a floor decides there
             assert len(result.active_prompts) == (6 if previewed else 20), name
-        assert len(result.instances) == len(result.active_prompts), name
+        assert len(result.instance_counts) == len(result.active_prompts), name
         assert result.vocabulary == WORDS and result.labels.shape == (240, 320)
     unlabeled = {name: (result.labels == 255).mean() for name, result in results.items()}
     for name in ("active", "no-expansion", "no-preview", "per-class"):
@@ -210,7 +210,7 @@ def test_labels_are_those_of_the_best_instance(active, toytown_checkpoint, stree
 
 def test_what_the_result_says(active, street_image):
     result = PerClassSegmenter(active()).segment(street_image)
-    assert result.active_prompts == tuple(range(6)) and len(result.instances) == 6
+    assert result.active_prompts == tuple(range(6)) and len(result.instance_counts) == 6
     assert [entry.name for entry in result.active] == ["road", "car", "sky", "building", "zebra"]
     assert sum(entry.pixels for entry in result.active) == np.count_nonzero(result.labels != 255)
     assert result.preview_presence is None
@@ -306,7 +306,7 @@ def test_the_formula_equals_a_counted_run(counted_segmenter, flops, street_image
     with sdpa_kernel(SDPBackend.MATH):
         operations = counted(lambda: results.append(labeller.segment(street_image)))
     assert flops.count(method, labeller, results[0]).total == operations
-    assert sum(results[0].instances) > 0
+    assert sum(results[0].instance_counts) > 0
 
 
 @pytest.mark.usefixtures("without_fusing")
@@ -337,7 +337,7 @@ def test_what_was_asked(counted_segmenter, street_image):
     assert (asked.full_resolution, asked.preview_resolution, asked.encodings) == (192, 128, 1)
     assert asked.previewed == 12
     assert asked.preview_tokens == counted_segmenter.prompts.text.shape[1] + 1
-    assert asked.decoded == tuple((asked.preview_tokens + 4, kept) for kept in result.instances)
+    assert asked.decoded == tuple((asked.preview_tokens + 4, kept) for kept in result.instance_counts)
     assert len(asked.decoded) == len(result.active_prompts) < 12
 
 
@@ -345,7 +345,7 @@ def test_what_cannot_be_counted(counted_segmenter, street_image):
     counted_segmenter.set_vocabulary(COUNTED)
     result = counted_segmenter.segment(street_image[::4, ::4])
     with pytest.raises(ValueError, match="how many instance masks"):
-        workload_of(counted_segmenter, replace(result, instances=None))
+        workload_of(counted_segmenter, replace(result, instance_counts=None))
     counted_segmenter.set_vocabulary(Vocabulary.from_names(["road"]))
     with pytest.raises(ValueError, match="another vocabulary"):
         workload_of(counted_segmenter, result)

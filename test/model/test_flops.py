@@ -1,5 +1,7 @@
 """Counted work: the published size on the meta device, and a small model that really runs."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -81,6 +83,12 @@ def test_padding_counts_on_the_fused_path(fused):
     assert fused.encoder(672, 9) == fused.encoder(672, 16) > fused.encoder(672, 8)
 
 
+def test_instances_cost_a_thousandth_at_most(fused):
+    bare = Workload(1008, 672, 150, 10, ((10, 20),) * 30)
+    more = fused.frame(replace(bare, instances=True)).total - fused.frame(bare).total
+    assert 0 < more == 30 * 20 * fused.box() < fused.frame(bare).total / 1000
+
+
 def test_each_part_is_counted_once(reference, monkeypatch):
     workload = Workload(1008, 672, 150, 9, ((13, 3), (13, 0)), encodings=2)
     expected = reference.frame(workload)
@@ -106,8 +114,9 @@ def test_the_parts_of_a_model_that_runs(toytown_checkpoint, resolution, path):
     def encode(masks):
         prepared[masks] = heads.prepare(encoders[masks].encode(pixels), masks)
 
-    def decode():
-        instances.extend(len(one.instance_scores) for one in heads.decode(prepared[True], prompts, 0.0))
+    def decode(boxes=False):
+        found = heads.decode(prepared[True], prompts, 0.0, boxes)
+        instances[:] = [len(one.instance_scores) for one in found]
 
     with torch.inference_mode():
         # What depends on the resolution alone is computed once.
@@ -120,3 +129,4 @@ def test_the_parts_of_a_model_that_runs(toytown_checkpoint, resolution, path):
     decoded = counted(decode)
     assert min(instances) > 0
     assert decoded == sum(flops.decoded(resolution, 7, kept) for kept in instances)
+    assert counted(lambda: decode(boxes=True)) == decoded + sum(instances) * flops.box()

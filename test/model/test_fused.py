@@ -119,9 +119,10 @@ def test_the_decoder(network, decoder_case, monkeypatch, room):
     monkeypatch.setattr(attention, "SLICE_BYTES", room)
     grid, given, expected = decoder_case
     decoder = FusedDecoder(network.detr_decoder)
-    queries, presence = decoder.decode(decoder.start(grid), *given)
+    queries, presence, boxes = decoder.decode(decoder.start(grid), *given)
     torch.testing.assert_close(queries, expected.intermediate_hidden_states[-1], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(presence, expected.presence_logits[-1, :, 0], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(boxes, expected.reference_boxes[-1], atol=1e-5, rtol=1e-4)
     assert presence.std() > 0.01
 
 

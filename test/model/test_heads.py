@@ -48,7 +48,7 @@ def test_decoding_equals_the_models_forward(kind, toytown_checkpoint, asked, thr
     image, prompts, reference = asked
     heads = kind(toytown_checkpoint)
     with torch.inference_mode():
-        answers = list(heads.decode(heads.prepare(image, masks=True), prompts, threshold))
+        answers = list(heads.decode(heads.prepare(image, masks=True), prompts, threshold, boxes=True))
     assert len(answers) == len(PROMPTS)
     for index, answer in enumerate(answers):
         presence = reference.presence_logits[index, 0].sigmoid()
@@ -58,6 +58,9 @@ def test_decoding_equals_the_models_forward(kind, toytown_checkpoint, asked, thr
         torch.testing.assert_close(answer.instance_scores, scores[kept], atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(
             answer.instance_logits, reference.pred_masks[index, kept], atol=1e-3, rtol=1e-3
+        )
+        torch.testing.assert_close(
+            answer.instance_boxes, reference.pred_boxes[index, kept], atol=1e-5, rtol=1e-4
         )
         torch.testing.assert_close(
             answer.semantic_logits, reference.semantic_seg[index, 0], atol=1e-3, rtol=1e-3

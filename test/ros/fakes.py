@@ -141,7 +141,7 @@ class FakeSegmenter:
         self.memories.append(memories)
         return [FakeEncoded(rgb, self.prompts.vocabulary) for rgb in images]
 
-    def decode(self, encoded):
+    def decode(self, encoded, instances=True):
         if self.decoding is not None:
             assert self.decoding.wait(PATIENCE)
         self._do("decode", [encoded.rgb])
@@ -158,8 +158,8 @@ class FakeSegmenter:
             vocabulary=encoded.vocabulary,
         )
 
-    def segment(self, rgb, memory=None):
-        return self.decode(self.encode_images([rgb], [memory])[0])
+    def segment(self, rgb, memory=None, instances=True):
+        return self.decode(self.encode_images([rgb], [memory])[0], instances)
 
     def preview(self, images):
         self._do("preview", images)

@@ -531,7 +531,7 @@ def test_where_batching_does_not_pay_the_first_frame_is_answered_before_the_next
 def test_the_stages_of_a_batch_add_up_to_the_latency(bench, monkeypatch):
     decode = bench.segmenter.decode
 
-    def slow(encoded):
+    def slow(encoded, instances):
         time.sleep(0.05)
         return replace(decode(encoded), timings={"decode": 0.05, "total": 0.05})
 

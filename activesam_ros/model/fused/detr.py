@@ -18,6 +18,7 @@ from activesam_ros.model.fused.attention import (
     project,
     slices,
 )
+from activesam_ros.model.prompt_heads import refined_boxes
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,10 @@ class FusedDecoder:
         grid: tuple[int, int],
         tokens: torch.Tensor,
         valid: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Compute the object queries after the last layer, [N, Q, D], and the presence logits, [N].
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Compute the object queries after the last layer, [N, Q, D], presence logits, [N], and boxes, [N, Q, 4].
+
+        The boxes are those of the last layer but one, by centre and size; `boxes` computes the last ones.
 
         Args:
             start: of the grid.
@@ -137,8 +140,19 @@ class FusedDecoder:
             tokens: of the prompts, [N, T, D].
             valid: bool [N, T], False at padding.
         """
-        hidden = self._run(start, encoded, places, grid, tokens, valid, presence_only=False)
-        return self._decoder.output_layer_norm(hidden[:, 1:]), self._presence(hidden[:, 0])
+        hidden, boxes = self._run(start, encoded, places, grid, tokens, valid, presence_only=False)
+        boxes = boxes.expand(len(hidden), -1, -1)
+        return self._decoder.output_layer_norm(hidden[:, 1:]), self._presence(hidden[:, 0]), boxes
+
+    def boxes(self, before: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
+        """Compute the boxes of some object queries after the last layer, float32 [K, 4], by centre and size.
+
+        Args:
+            before: their boxes of the last layer but one, [K, 4].
+            queries: as `decode` gives them, [K, D].
+        """
+        with in_float32(queries):
+            return refined_boxes(before, self._decoder.box_head(queries.float()))
 
     def presence(
         self,
@@ -150,7 +164,7 @@ class FusedDecoder:
         valid: torch.Tensor,
     ) -> torch.Tensor:
         """Compute the presence logits alone, [N]: the last layer runs for the presence token only."""
-        hidden = self._run(start, encoded, places, grid, tokens, valid, presence_only=True)
+        hidden, _ = self._run(start, encoded, places, grid, tokens, valid, presence_only=True)
         return self._presence(hidden[:, 0])
 
     def _run(
@@ -162,7 +176,8 @@ class FusedDecoder:
         tokens: torch.Tensor,
         valid: torch.Tensor,
         presence_only: bool,
-    ) -> torch.Tensor:
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compute the tokens after the last layer, and the boxes with which it attends."""
         boxes, position = start.boxes, start.position
         hidden = start.hidden.expand(len(tokens), -1, -1)
         last = len(self._layers) - 1
@@ -191,7 +206,7 @@ class FusedDecoder:
             hidden = layer.mlp_layer_norm(hidden + layer.mlp(hidden))
             if number < last:
                 boxes = self._refined(boxes, hidden[:, 1:])
-        return hidden
+        return hidden, boxes
 
     def _attend_to_image(
         self,
@@ -238,10 +253,8 @@ class FusedDecoder:
 
     def _refined(self, boxes: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         decoder = self._decoder
-        least = 1e-3
-        before = torch.log(boxes.clamp(min=least) / (1 - boxes).clamp(min=least))
         with in_float32(hidden):
-            return (decoder.box_head(decoder.output_layer_norm(hidden.float())) + before).sigmoid()
+            return refined_boxes(boxes, decoder.box_head(decoder.output_layer_norm(hidden.float())))
 
     def _presence(self, token: torch.Tensor) -> torch.Tensor:
         decoder = self._decoder

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from activesam_ros.model.fused.attention import attend_to_tokens, project
 from activesam_ros.model.fused.detr import DecoderStart, EncoderStart, FusedDecoder, FusedEncoder
-from activesam_ros.model.prompt_heads import DecodedPrompt, PromptTokens
+from activesam_ros.model.prompt_heads import DecodedPrompt, PromptTokens, corners
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -87,14 +87,14 @@ class FusedPromptHeads:
         return logits[:count].float().sigmoid()
 
     def decode(
-        self, image: PreparedImage, prompts: PromptTokens, confidence_threshold: float
+        self, image: PreparedImage, prompts: PromptTokens, confidence_threshold: float, boxes: bool = False
     ) -> Iterator[DecodedPrompt]:
         """Decode a bucket and yield its prompts in order, as `PromptHeads.decode` does."""
         count = len(prompts.tokens)
         prompts = self._shaped(image, prompts)
         with self._checkpoint.precision():
             start = self._start(image.grid)
-            encoded, last, presence, logits = self._transform(
+            encoded, last, presence, logits, before = self._transform(
                 image.encoder, start, image.grid, prompts.tokens, prompts.valid
             )
         presence = presence.float().sigmoid()
@@ -107,7 +107,10 @@ class FusedPromptHeads:
                     image.skips, encoded[one], image.grid, prompts.tokens[one], prompts.valid[one]
                 )
                 instances, semantic = self._mask_head.masks(pixels[0], last[index, kept])
-            yield DecodedPrompt(presence[index], scores[index, kept], instances, semantic)
+                places = (
+                    corners(self._decoder.boxes(before[index, kept], last[index, kept])) if boxes else None
+                )
+            yield DecodedPrompt(presence[index], scores[index, kept], instances, semantic, places)
 
     def _shaped(self, image: PreparedImage, prompts: PromptTokens) -> PromptTokens:
         prompts = prompts.with_class_token(image.class_token).padded(TOKEN_STEP)
@@ -132,10 +135,10 @@ class FusedPromptHeads:
         tokens: torch.Tensor,
         valid: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
-        """Compute conditioned features, object queries, presence logits and object logits of each prompt."""
+        """Compute conditioned features, object queries, presence and object logits of each prompt, and boxes."""
         encoded = self._encoder.encode(begin, tokens, valid)
-        last, presence = self._decoder.decode(start, encoded, begin.position, grid, tokens, valid)
-        return encoded, last, presence, self._scoring(last[None], tokens, valid)[0, :, :, 0]
+        last, presence, before = self._decoder.decode(start, encoded, begin.position, grid, tokens, valid)
+        return encoded, last, presence, self._scoring(last[None], tokens, valid)[0, :, :, 0], before
 
     def _start(self, grid: tuple[int, int]) -> DecoderStart:
         if grid not in self._starts:

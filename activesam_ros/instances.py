@@ -1,0 +1,107 @@
+"""Instances of an image: what each of them is, and which pixels it covers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MASK_THRESHOLD = 0.5
+"""Pixels of a higher probability belong to an instance, as in transformers' post-processing."""
+
+MAX_INSTANCES = 65_535
+"""Number of ids that an id image of 16 bits can tell apart beside 0, which is none."""
+
+_LARGEST_LOGIT = 80.0
+"""Beyond it the exponential of a float32 overflows, and the sigmoid is 0 or 1 anyway."""
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """One thing that a prompt found in an image.
+
+    Only those cells of its mask logits are kept that its pixels depend on.
+
+    Attributes:
+        class_id: id of its class in the vocabulary.
+        name: display name of its class.
+        score: object score times presence, in [0, 1].
+        box: left, top, right and bottom edge in pixels of the image, as the model's box head gives them.
+        prompt: index of the prompt that found it.
+        id: 1 to 65535, unique in the image; the higher the score the lower the id, where no stream keeps it.
+        size: height and width of the image in pixels.
+        grid: rows and columns of the mask logits of the whole image.
+        corner: row and column of the first of the kept logits.
+        logits: the kept ones, float32 or float16 [h, w].
+    """
+
+    class_id: int
+    name: str
+    score: float
+    box: tuple[float, float, float, float]
+    prompt: int
+    id: int
+    size: tuple[int, int]
+    grid: tuple[int, int]
+    corner: tuple[int, int]
+    logits: np.ndarray
+
+    @property
+    def mask(self) -> np.ndarray:
+        """The pixels of the instance, bool [H, W], computed anew at each call."""
+        mask = np.zeros(self.size, bool)
+        rows, columns, probability = self.probability()
+        mask[rows, columns] = probability > MASK_THRESHOLD
+        return mask
+
+    def probability(self) -> tuple[slice, slice, np.ndarray]:
+        """Return the rows and columns that hold all pixels of the instance, and each pixel's probability, float32.
+
+        As in transformers, probabilities are resized, not logits: bilinearly, as `interpolate` does with
+        `align_corners=False`.
+        """
+        rows, above, below, down = _axis(self.grid[0], self.size[0], self.corner[0], self.logits.shape[0])
+        columns, left, right, across = _axis(self.grid[1], self.size[1], self.corner[1], self.logits.shape[1])
+        logits = np.clip(self.logits.astype(np.float32), -_LARGEST_LOGIT, _LARGEST_LOGIT)
+        cells = 1 / (1 + np.exp(-logits))
+        lines = cells[:, left] * (1 - across) + cells[:, right] * across
+        return rows, columns, lines[above] * (1 - down)[:, None] + lines[below] * down[:, None]
+
+
+def draw_ids(instances: Sequence[Instance], labels: np.ndarray) -> np.ndarray:
+    """Draw an id image, uint16 [H, W], 0 where no instance is.
+
+    A pixel carries an instance only of its own class: that of the highest probability times score, if several cover it.
+
+    Args:
+        instances: of the image.
+        labels: its class ids, [H, W].
+    """
+    ids = np.zeros(labels.shape, np.uint16)
+    best = np.zeros(labels.shape, np.float32)
+    for one in instances:
+        rows, columns, probability = one.probability()
+        highest, fused = best[rows, columns], probability * np.float32(one.score)
+        own = (probability > MASK_THRESHOLD) & (labels[rows, columns] == one.class_id)
+        own &= fused > highest
+        highest[own] = fused[own]
+        ids[rows, columns][own] = one.id
+    return ids
+
+
+def _axis(
+    cells: int, pixels: int, first: int, count: int
+) -> tuple[slice, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the pixels between `count` cells from `first` on, both cells around each, and the share of the second."""
+    # With the rounding of torch, which multiplies and subtracts in one step.
+    scale = float(np.float32(cells) / np.float32(pixels))
+    at = np.maximum((np.arange(pixels) + 0.5) * scale - 0.5, 0).astype(np.float32)
+    low = at.astype(np.intp)
+    high = np.minimum(low + 1, cells - 1)
+    inside = np.flatnonzero((low >= first) & (high < first + count))
+    part = slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0)
+    return part, low[part] - first, high[part] - first, (at - low)[part]
