@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "activesam_ros.cli.demo",
     "evaluate": "activesam_ros.cli.evaluate",
     "evaluate_toytown": "activesam_ros.cli.evaluate_toytown",
+    "label": "activesam_ros.cli.label",
     "make_bag": "activesam_ros.cli.make_bag",
     "segment": "activesam_ros.cli.segment",
     "train_toytown": "activesam_ros.cli.train_toytown",

@@ -6,13 +6,12 @@ import shutil
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from tqdm import tqdm
 
+from activesam_ros.datasets.bag_writer import COMPRESSED_IMAGE, IMAGE, LABEL_INFO, BagWriter
 from activesam_ros.datasets.image_files import (
     EncodedImage,
     ImageFile,
@@ -20,8 +19,8 @@ from activesam_ros.datasets.image_files import (
     read_image,
     read_labels,
 )
-from activesam_ros.datasets.message_types import known_message_types
 from activesam_ros.datasets.samples import TRUTH_TOPIC as TRUTH_TOPIC
+from activesam_ros.datasets.whole_folder import require_free, whole_folder
 from activesam_ros.errors import DatasetError
 from activesam_ros.toytown import CLASSES
 from activesam_ros.toytown.world import World
@@ -41,15 +40,8 @@ TRUTH_INFO_TOPIC = "/ground_truth/label_info"
 START = 1_700_000_000_000_000_000
 """Stamp of the class names, and of the first frame: nanoseconds since 1970."""
 
-STORAGES: Mapping[str, StoragePlugin] = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
-"""The formats of rosbag2 by its own names for them."""
-
 _FRAME = "camera"
-_IMAGE = "sensor_msgs/msg/Image"
-_COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
-_LABEL_INFO = "vision_msgs/msg/LabelInfo"
 _METADATA = "metadata.yaml"
-_FOREVER = QosTime(9_223_372_036, 854_775_807)
 
 
 class LabelledBag:
@@ -78,89 +70,39 @@ class LabelledBag:
             squeeze: compress what MCAP writes, losslessly; SQLite cannot.
             notes: custom data of the bag's metadata, which `ros2 bag info` shows.
         """
-        self._types = known_message_types()
         self._class_names = class_names
         self._encoded = encoded
-        self._writer = Writer(path, version=9, storage_plugin=STORAGES[storage])
-        if squeeze and storage == "mcap":
-            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-        for key, value in (notes or {}).items():
-            self._writer.set_custom_data(key, value)
+        self._bag = BagWriter(path, storage, squeeze, notes)
 
     def __enter__(self) -> Self:
-        self._writer.open()
-        topic, kind = (COMPRESSED_IMAGE_TOPIC, _COMPRESSED_IMAGE) if self._encoded else (IMAGE_TOPIC, _IMAGE)
-        self._images = self._connection(topic, kind, latched=False)
-        self._truths = self._connection(TRUTH_TOPIC, _IMAGE, latched=False)
-        infos = self._connection(TRUTH_INFO_TOPIC, _LABEL_INFO, latched=True)
-        names = [
-            self._message("vision_msgs/msg/VisionClass", class_id=class_id, class_name=name)
-            for class_id, name in self._class_names.items()
-        ]
-        info = self._message(_LABEL_INFO, header=self._header(START), class_map=names, threshold=0.0)
-        self._write(infos, START, info)
+        self._bag.__enter__()
+        topic, kind = (COMPRESSED_IMAGE_TOPIC, COMPRESSED_IMAGE) if self._encoded else (IMAGE_TOPIC, IMAGE)
+        self._images = self._bag.connection(topic, kind)
+        self._truths = self._bag.connection(TRUTH_TOPIC, IMAGE)
+        infos = self._bag.connection(TRUTH_INFO_TOPIC, LABEL_INFO, latched=True)
+        info = self._bag.label_info(self._bag.header(START, _FRAME), self._class_names)
+        self._bag.write(infos, START, info)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.__exit__(kind, error, trace)
+        self._bag.__exit__(kind, error, trace)
 
     def write(self, stamp: int, image: np.ndarray | EncodedImage, labels: np.ndarray | None) -> None:
         """Write a frame, stamped in nanoseconds since 1970.
 
         `image` is uint8 [H, W, 3], RGB, or an image file if the bag is of such; `labels` is uint8 or uint16 [H, W].
         """
+        bag, header = self._bag, self._bag.header(stamp, _FRAME)
         if isinstance(image, EncodedImage):
             data = np.frombuffer(image.data, np.uint8)
-            message = self._message(
-                _COMPRESSED_IMAGE, header=self._header(stamp), format=image.format, data=data
-            )
+            message = bag.message(COMPRESSED_IMAGE, header=header, format=image.format, data=data)
         else:
-            message = self._image(stamp, image, "rgb8")
-        self._write(self._images, stamp, message)
+            message = bag.image(header, image, "rgb8")
+        bag.write(self._images, stamp, message)
         if labels is not None:
-            encoding = "mono8" if labels.dtype == np.uint8 else "mono16"
-            self._write(self._truths, stamp, self._image(stamp, labels, encoding))
-
-    def _connection(self, topic: str, kind: str, latched: bool) -> Any:
-        qos = Qos(
-            history=QosHistory.KEEP_LAST,
-            depth=1 if latched else 10,
-            reliability=QosReliability.RELIABLE,
-            durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
-            deadline=_FOREVER,
-            lifespan=_FOREVER,
-            liveliness=QosLiveliness.AUTOMATIC,
-            liveliness_lease_duration=_FOREVER,
-            avoid_ros_namespace_conventions=False,
-        )
-        return self._writer.add_connection(topic, kind, typestore=self._types, offered_qos_profiles=[qos])
-
-    def _image(self, stamp: int, pixels: np.ndarray, encoding: str) -> Any:
-        height, width = pixels.shape[:2]
-        little_endian = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
-        return self._message(
-            _IMAGE,
-            header=self._header(stamp),
-            height=height,
-            width=width,
-            encoding=encoding,
-            is_bigendian=0,
-            step=little_endian.strides[0],
-            data=little_endian.reshape(-1).view(np.uint8),
-        )
-
-    def _header(self, stamp: int) -> Any:
-        seconds, nanoseconds = divmod(stamp, 1_000_000_000)
-        time = self._message("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
-        return self._message("std_msgs/msg/Header", stamp=time, frame_id=_FRAME)
-
-    def _message(self, kind: str, **fields: object) -> Any:
-        return self._types.types[kind](**fields)
-
-    def _write(self, connection: Any, stamp: int, message: Any) -> None:
-        self._writer.write(connection, stamp, self._types.serialize_cdr(message, connection.msgtype))
+            bag.write(self._truths, stamp, bag.label_image(header, labels))
 
 
 @dataclass(frozen=True)
@@ -277,21 +219,6 @@ def whole_recording(out: Path, overwrite: bool) -> Iterator[Path]:
     Raises:
         DatasetError: `out` is in the way or cannot be written.
     """
-    if out.exists():
-        if not overwrite:
-            raise DatasetError(f"{out} exists; give another name, or --overwrite")
-        if not (out / _METADATA).is_file():
-            raise DatasetError(f"{out} is no recording, so it is not overwritten; give another name")
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        # Storage files are named after the folder that they are written to.
-        yield partial / out.name
-        if out.exists():
-            shutil.rmtree(out)
-        (partial / out.name).rename(out)
-    except OSError as error:
-        raise DatasetError(f"{out} cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    require_free(out, overwrite, _METADATA, "recording")
+    with whole_folder(out) as folder:
+        yield folder

@@ -196,6 +196,17 @@ class Recording:
         raw = self._raw(set(map(self._required, topics)), *self.part(start_s, end_s))
         return (self._deserialiser(connection).read(time_ns, data) for time_ns, connection, data in raw)
 
+    def serialised(
+        self, topics: Iterable[str], start_s: float | None = None, end_s: float | None = None
+    ) -> Iterator[RawMessage]:
+        """Read the messages of some topics as `messages`, but as the bytes that they are serialised to."""
+        raw = self._raw(set(map(self._required, topics)), *self.part(start_s, end_s))
+        return ((time_ns, connection, unpacked(data)) for time_ns, connection, data in raw)
+
+    def connections(self, topics: Collection[str]) -> list[Connection]:
+        """Return what describes the messages of some topics; of one in several files that of each."""
+        return [one for storage in self._storages for one in storage.connections if one.topic in topics]
+
     def stamps(self, topics: Iterable[str]) -> Iterator[tuple[str, int, int | None]]:
         """Read topic, time of recording and the header's stamp of all messages of topics with headers, in order.
 

@@ -97,12 +97,12 @@ class SampleReader:
         self._every = every
         self._part = (start_s, end_s)
         self._max_pixels = max_pixels
-        _require_images(recording, image_topic)
+        require_images(recording, image_topic)
         # Position of the label image by index of the image.
         self._positions: dict[int, int] = {}
         self._images: int | None = None
         if labels_topic is not None:
-            _require_images(recording, labels_topic)
+            require_images(recording, labels_topic)
             first, last = recording.part(start_s, end_s)
             images, truths = [], []
             for topic, time_ns, stamp in recording.stamps([image_topic, labels_topic]):
@@ -274,7 +274,12 @@ def match_stamps(
     return pairs
 
 
-def _require_images(recording: Recording, topic: str) -> None:
+def require_images(recording: Recording, topic: str) -> None:
+    """Refuse a topic that holds no images, and say how to convert it.
+
+    Raises:
+        EvaluationError: it is missing, or of another type.
+    """
     found = recording.require(topic).type
     if found not in (IMAGE, COMPRESSED):
         hint = _how_to_convert(recording, topic)

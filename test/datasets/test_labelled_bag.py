@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from activesam_ros.datasets.bag_writer import STORAGES
 from activesam_ros.datasets.image_files import EncodedImage, LabelIds
 from activesam_ros.datasets.labelled_bag import (
     COMPRESSED_IMAGE_TOPIC,
     IMAGE_TOPIC,
     START,
-    STORAGES,
     TRUTH_INFO_TOPIC,
     TRUTH_TOPIC,
     BagOptions,

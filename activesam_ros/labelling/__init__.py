@@ -1,0 +1,1 @@
+"""Label recordings and image folders, resumably, and write the labels as recordings and data sets."""

@@ -1,0 +1,127 @@
+"""What a labelling job is asked for, as options and as the plain data that is kept beside its labels."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from activesam_ros import __version__
+from activesam_ros.errors import DatasetError
+from activesam_ros.labelling.sources import Part, RecordingSource, Source
+from activesam_ros.vocabulary import Vocabulary, VocabularyClass
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from activesam_ros.datasets.recordings import Recording
+    from activesam_ros.settings import SegmenterSettings
+
+Format = Literal["bag", "masks"]
+
+NODE = "/activesam"
+"""Of the topics that labels are recorded on: those of the node."""
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """What to label, and what to make of it.
+
+    Attributes:
+        sources: recordings and folders of images.
+        out: folder to write.
+        model, device, dtype: as for `load_checkpoint`.
+        vocabulary, settings: of the segmenter.
+        format: what is written.
+        topics: name of each camera and topic of its images; empty: the only image topic.
+        part: of each source.
+        keep: patterns of topics that are copied from a recording beside its labels.
+        prefix: of the topics of the labels.
+        review: so many images with the lowest confidence are listed.
+        threads: torch's; None: its choice.
+        prompt_cache: folder; None: the program's own.
+    """
+
+    sources: tuple[Path, ...]
+    out: Path
+    model: str
+    vocabulary: Vocabulary
+    settings: SegmenterSettings
+    device: str = "auto"
+    dtype: str = "auto"
+    format: Format = "bag"
+    topics: tuple[tuple[str, str], ...] = ()
+    part: Part = field(default_factory=Part)
+    keep: tuple[str, ...] = ()
+    prefix: str = NODE
+    review: int = 0
+    threads: int | None = None
+    prompt_cache: Path | None = None
+
+
+def describe_job(config: LabelConfig, sources: Sequence[Source]) -> dict[str, Any]:
+    """Return all that the labels and what is made of them follow from, as plain data.
+
+    Raises:
+        DatasetError: a topic would be both kept and written.
+    """
+    for source in sources:
+        if isinstance(source, RecordingSource):
+            _require_no_clash(config, source)
+    return {
+        "version": __version__,
+        "format": config.format,
+        "sources": [{"name": source.name, **source.describe()} for source in sources],
+        "part": asdict(config.part),
+        "model": {"name": config.model, "device": config.device, "dtype": config.dtype},
+        "vocabulary": [asdict(one) for one in config.vocabulary.classes],
+        "unlabeled_id": config.vocabulary.unlabeled_id,
+        "background_id": config.vocabulary.background_id,
+        "settings": asdict(config.settings),
+        "keep": list(config.keep),
+        "prefix": config.prefix,
+        "review": config.review,
+    }
+
+
+def vocabulary_of(job: dict[str, Any]) -> Vocabulary:
+    """Return the vocabulary of a job."""
+    classes = tuple(
+        VocabularyClass(
+            one["class_id"],
+            one["name"],
+            tuple(one["prompts"]),
+            tuple(one["colour"]),
+            tuple(one["members"]),
+        )
+        for one in job["vocabulary"]
+    )
+    return Vocabulary(classes, job["background_id"], max((one.class_id for one in classes), default=-1) + 1)
+
+
+def kept_topics(recording: Recording, patterns: Sequence[str]) -> list[str]:
+    """Return the topics of a recording that patterns such as `/tf*` name, sorted."""
+    return [name for name in recording.topics if any(fnmatch.fnmatchcase(name, one) for one in patterns)]
+
+
+def result_topic(prefix: str, stream: str, name: str) -> str:
+    """Return the node's topic for a result of a camera."""
+    return f"{prefix}/{stream}/{name}" if stream else f"{prefix}/{name}"
+
+
+def _require_no_clash(config: LabelConfig, source: RecordingSource) -> None:
+    written = {
+        *(result_topic(config.prefix, stream, name) for stream in source.streams for name in RESULTS),
+        *(result_topic(config.prefix, "", name) for name in LATCHED),
+    }
+    twice = written & set(kept_topics(source.recording, config.keep)) if config.format == "bag" else None
+    if twice:
+        raise DatasetError(
+            f"--keep takes {min(twice)} of {source.recording.path}, which would be written as well; keep fewer topics, "
+            "or write others with --prefix"
+        )
+
+
+RESULTS = ("labels", "confidence", "active_classes")
+LATCHED = ("label_info", "vocabulary")

@@ -1,0 +1,307 @@
+"""Label recordings and folders of images, and write what was labelled; resume where an earlier process ended."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from activesam_ros.datasets.image_files import EncodedImage
+from activesam_ros.datasets.whole_folder import require_free, whole_folder
+from activesam_ros.errors import DatasetError, describe
+from activesam_ros.labelling.job import LabelConfig, describe_job
+from activesam_ros.labelling.labelled import LabelledImages
+from activesam_ros.labelling.parts import LabelledFrame, LabelPart, labelled_part, png
+from activesam_ros.labelling.sources import open_sources
+from activesam_ros.labelling.to_bag import write_bags
+from activesam_ros.labelling.to_masks import write_masks
+from activesam_ros.labelling.work import Shard, WorkFolder, read_json
+from activesam_ros.stages.temporal_reuse import StreamMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from activesam_ros.labelling.sources import Source, SourceImage
+    from activesam_ros.segmenter import ActiveSegmenter
+
+SUMMARY = "label.json"
+"""File in every output: what was asked for, and which images could not be labelled."""
+
+WRITERS: Mapping[str, Callable[[LabelledImages, Path], None]] = {"bag": write_bags, "masks": write_masks}
+"""What can be made of labels, by the name of the format."""
+
+# Parts that may wait to be written while the next image is labelled.
+_WAITING = 2
+
+
+@dataclass(frozen=True)
+class LabelOutcome:
+    """The end of a job, or of a shard of it.
+
+    Attributes:
+        out: folder that was written; None if nothing could be labelled, or the job has other shards.
+        images: how many there are, those of other shards included.
+        failed: those that could not be labelled: name and why.
+        shortage: one sentence if fewer images could be read than the recordings state.
+    """
+
+    out: Path | None
+    images: int
+    failed: tuple[tuple[str, str], ...] = ()
+    shortage: str | None = None
+
+
+def label(
+    config: LabelConfig,
+    shard: Shard | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> LabelOutcome:
+    """Label all images and write them, or the images of one shard, which `merge` writes.
+
+    A job that was ended goes on where it was; one that is complete is left as it is.
+
+    Args:
+        config: what to do.
+        shard: the part of the images to label; None: all.
+        overwrite: begin anew, and remove what an earlier job wrote.
+        say: called with the name of each step as it begins.
+
+    Raises:
+        ActiveSamError: a source, the model or the output cannot be used, in one sentence.
+        OSError: a file cannot be written.
+    """
+    shard = shard or Shard()
+    work = WorkFolder(config.out)
+    with ExitStack() as opening:
+        sources = open_sources(
+            config.sources, config.topics, config.part, config.settings.max_pixels, opening
+        )
+        job = describe_job(config, sources)
+        if not overwrite and (there := _complete(config.out, job)) is not None:
+            work.remove()
+            return there
+        require_free(config.out, overwrite, SUMMARY, "folder of labels")
+        opening.enter_context(work.locked(shard))
+        if overwrite and config.out.exists():
+            shutil.rmtree(config.out)
+        work.begin(job, overwrite)
+        labeller = _Labeller(config, work, shard)
+        counts = labeller.run(sources, say)
+        shortage = [said for source in sources if (said := source.shortage())]
+        work.finish(shard, counts, shortage)
+        if shard.count > 1:
+            return LabelOutcome(None, sum(counts), shortage="; ".join(shortage) or None)
+        return merge(config.out, say)
+
+
+def merge(out: Path, say: Callable[[str], None] = lambda text: None) -> LabelOutcome:
+    """Write what all shards of a job have labelled.
+
+    Raises:
+        DatasetError: a shard is not complete, or the output cannot be written.
+    """
+    work = WorkFolder(out)
+    job = work.job
+    if job is None:
+        there = _complete(out, None)
+        if there is None:
+            raise DatasetError(f"there is nothing to merge for {out}; label with --shard 1/N to N/N first")
+        return there
+    counts, shortage = work.complete()
+    images = LabelledImages(job, work, tuple(counts))
+    failed = [
+        {
+            "image": frame.name,
+            "topic": job["sources"][frame.source].get("topics", {}).get(frame.stream),
+            "index": frame.index,
+            "stamp": frame.stamp,
+            "error": frame.error,
+        }
+        for frame in images.frames()
+        if frame.error is not None
+    ]
+    summary = {**job, "images": sum(counts), "failed": failed, "shortage": shortage}
+    if len(failed) == sum(counts):
+        work.remove()
+        return replace(_outcome(out, summary), out=None)
+    require_free(out, False, SUMMARY, "folder of labels")
+    say(f"writing {out}")
+    with whole_folder(out) as folder:
+        WRITERS[job["format"]](images, folder)
+        if job["review"]:
+            review = [
+                {
+                    "image": frame.name,
+                    "index": frame.index,
+                    "stamp": frame.stamp,
+                    "confidence": frame.confidence,
+                }
+                for frame in images.uncertain()
+            ]
+            summary["to_review"] = review
+        text = json.dumps(summary, indent=1, ensure_ascii=False)
+        (folder / SUMMARY).write_text(f"{text}\n", encoding="utf-8")
+    work.remove()
+    return _outcome(out, summary)
+
+
+class _Labeller:
+    """Labels the images of one shard that are not labelled yet."""
+
+    def __init__(self, config: LabelConfig, work: WorkFolder, shard: Shard) -> None:
+        self._config = config
+        self._work = work
+        self._shard = shard
+        self._keeps_images = config.format != "bag"
+        self._segmenter: ActiveSegmenter | None = None
+        # By source and camera: what its stream remembers, and the last image that is labelled.
+        self._memories: dict[tuple[int, str], StreamMemory] = {}
+        self._last: dict[tuple[int, str], int] = {}
+
+    def run(self, sources: Sequence[Source], say: Callable[[str], None]) -> list[int]:
+        """Return how many images each source has; raise KeyboardInterrupt when the user ends it."""
+        counts = []
+        streams = before = 0
+        with (
+            ThreadPoolExecutor(1, "parts") as writer,
+            tqdm(total=sum(map(len, sources)), desc="labelling", unit="image", smoothing=0.1) as bar,
+        ):
+            writing: deque[Future[None]] = deque()
+            for number, source in enumerate(sources):
+                wanted = self._wanted(number, source, before, streams)
+                count = 0
+                for image in source.images(wanted):
+                    count += 1
+                    if image is None:
+                        _pass_over(bar)
+                        continue
+                    if self._segmenter is None:
+                        self._segmenter = self._load(say)
+                        bar.unpause()  # loading says nothing about the images
+                    part = self._label(number, image)
+                    if len(writing) == _WAITING:
+                        writing.popleft().result()
+                    writing.append(writer.submit(self._keep, part, image))
+                    bar.update()
+                counts.append(count)
+                before += count
+                streams += len(source.streams)
+            for one in writing:
+                one.result()
+        return counts
+
+    def _wanted(self, number: int, source: Source, before: int, streams: int) -> Callable[[str, int], bool]:
+        """Return whether an image belongs to the shard and is not labelled yet.
+
+        Images that depend on those before them stay together, whole streams at a time.
+        """
+        done = self._work.done(number)
+        places = {stream: streams + place for place, stream in enumerate(source.streams)}
+        whole_streams = self._config.settings.reuses_frames
+
+        def wanted(stream: str, position: int) -> bool:
+            if position in done:
+                self._last[number, stream] = position
+                self._memories.pop((number, stream), None)
+                return False
+            place = places[stream] if whole_streams else before + position
+            return place % self._shard.count == self._shard.number - 1
+
+        return wanted
+
+    def _load(self, say: Callable[[str], None]) -> ActiveSegmenter:
+        import torch
+
+        from activesam_ros.segmenter import ActiveSegmenter
+
+        config = self._config
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        say(f"loading the model {config.model}")
+        segmenter = ActiveSegmenter.from_pretrained(
+            config.model,
+            config.device,
+            config.dtype,
+            config.settings,
+            prompt_cache=config.prompt_cache or "default",
+        )
+        segmenter.set_vocabulary(config.vocabulary)
+        return segmenter
+
+    def _label(self, number: int, image: SourceImage) -> LabelPart:
+        frame = LabelledFrame(
+            number,
+            image.position,
+            image.stream,
+            image.index,
+            image.time,
+            image.stamp,
+            image.frame_id,
+            image.name,
+        )
+        assert self._segmenter is not None
+        memory = self._memory(number, image.stream)
+        part = LabelPart(replace(frame, error=image.error or "there is no image"))
+        if image.rgb is not None:
+            try:
+                if memory is not None:
+                    memory.at(image.stamp)
+                result = self._segmenter.segment(image.rgb, memory)
+                part = labelled_part(frame, result, confidence=not self._keeps_images)
+            except Exception as error:  # one image must not end the job
+                part = LabelPart(replace(frame, error=describe(error)))
+        self._last[number, image.stream] = image.position
+        return part if memory is None else replace(part, memory={"state": memory.state()})
+
+    def _memory(self, number: int, stream: str) -> StreamMemory | None:
+        """Return the memory of a stream, as it was after its last image that is labelled; None for single images."""
+        if not self._config.settings.reuses_frames:
+            return None
+        if (number, stream) not in self._memories:
+            self._memories[number, stream] = self._restored(number, stream)
+        return self._memories[number, stream]
+
+    def _restored(self, number: int, stream: str) -> StreamMemory:
+        last = self._last.get((number, stream))
+        if last is None:
+            return StreamMemory()
+        with self._work.part(number, last) as part:
+            kept = part.memory
+        state = None if kept is None else kept["state"]
+        return StreamMemory.restored(state, self._config.vocabulary.prompts, self._config.settings)
+
+    def _keep(self, part: LabelPart, image: SourceImage) -> None:
+        if self._keeps_images and image.rgb is not None and part.frame.error is None:
+            part = replace(part, image=image.encoded or EncodedImage(png(image.rgb), "png"))
+        self._work.write(part)
+
+
+def _pass_over(bar: Any) -> None:
+    """Count an image that took no time, and so says nothing about those that are left."""
+    bar.initial += 1
+    bar.last_print_n += 1
+    bar.n += 1
+
+
+def _complete(out: Path, job: dict[str, Any] | None) -> LabelOutcome | None:
+    """Return the outcome of a job, or of any, if `out` is what it wrote."""
+    summary = read_json(out / SUMMARY) if out.is_dir() else None
+    if summary is None:
+        return None
+    same = job is None or all(
+        summary.get(name) == value for name, value in json.loads(json.dumps(job)).items()
+    )
+    return _outcome(out, summary) if same else None
+
+
+def _outcome(out: Path, summary: Mapping[str, Any]) -> LabelOutcome:
+    failed = tuple((one["image"], one["error"]) for one in summary["failed"])
+    return LabelOutcome(out, summary["images"], failed, "; ".join(summary["shortage"]) or None)
