@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from activesam_ros import exports
 from activesam_ros.errors import ActiveSamError, ImageError
 from activesam_ros.instances import Instance, draw_ids
 from activesam_ros.system.files import write_atomically
@@ -126,6 +127,40 @@ class SegmentationResult:
         """
         return draw_ids(self._known_instances(), self.labels)
 
+    def to_supervision(self) -> Any:
+        """Return the instances as `supervision.Detections`, with names (`data["class_name"]`) and ids (`tracker_id`).
+
+        Every mask has the size of the image.
+
+        Raises:
+            ActiveSamError: supervision is not installed, or the result has no instances.
+        """
+        height, width = self.labels.shape
+        return exports.to_supervision(self._known_instances(), (height, width))
+
+    def to_coco(self, image_id: int = 0) -> list[dict[str, Any]]:
+        """Return the instances as COCO's results, which `json` can write: `bbox` is x, y, width and height.
+
+        The masks (`segmentation`) are compressed RLE; `category_id` is the class id of this vocabulary.
+
+        Raises:
+            ActiveSamError: pycocotools is not installed, or the result has no instances.
+        """
+        return exports.to_coco(self._known_instances(), image_id)
+
+    def to_segmentation(self) -> dict[str, Any]:
+        """Return what transformers' `post_process_panoptic_segmentation` returns.
+
+        `segmentation` is an int32 tensor [H, W], 0 where there is no class, and `segments_info` says of each id the
+        class (`label_id`) and the score. Of pixels without an instance, those of one class are one segment
+        (`was_fused`), whose score is the presence of the class.
+
+        Raises:
+            ActiveSamError: the result has no instances.
+        """
+        presence = {one.class_id: one.presence for one in self.active}
+        return exports.to_segmentation(self._known_instances(), self.labels, self.unlabeled_id, presence)
+
     def _known_instances(self) -> tuple[Instance, ...]:
         if self.instances is None:
             raise ActiveSamError(
@@ -133,41 +168,53 @@ class SegmentationResult:
             )
         return self.instances
 
-    def plot(self, image: np.ndarray | None = None) -> Image.Image:
+    def plot(self, image: np.ndarray | None = None, instances: bool = False) -> Image.Image:
         """Draw the classes in their colours over the image, and a legend below, the largest class first.
 
         Args:
             image: uint8 [H, W, 3] to draw over; None: the image that was labelled.
+            instances: whether to draw the boxes of the instances, with class, id and score.
 
         Raises:
             ImageError: the result does not have its image, and none is given.
+            ActiveSamError: the instances are to be drawn, and the result has none.
         """
         from PIL import Image
 
-        return Image.fromarray(self._overlay(image))
+        return Image.fromarray(self._overlay(image, instances))
 
-    def save(self, folder: str | Path, name: str | None = None, confidence: bool = True) -> dict[str, Path]:
+    def save(
+        self,
+        folder: str | Path,
+        name: str | None = None,
+        confidence: bool = True,
+        instances: bool = False,
+    ) -> dict[str, Path]:
         """Write NAME_overlay.png, NAME_labels.png and NAME_confidence.png, each as a whole or not at all.
 
         Labels are class ids, 8 or 16 bit grey, `unlabeled_id` where no class won. Confidence is 8 bit grey: 255 is
-        certain, 0 where no class won. Both have the size of the image.
+        certain, 0 where no class won. Both have the size of the image, as has NAME_instances.png: ids, 16 bit grey.
 
         Args:
             folder: created if need be.
             name: what the files' names begin with; None: `self.name`.
             confidence: whether to write the confidence.
+            instances: whether to write the ids of instances, and to draw their boxes into the overlay.
 
         Returns:
             The files by what they show, see `result_paths`.
 
         Raises:
-            ActiveSamError: a file cannot be written.
+            ActiveSamError: a file cannot be written, or the instances are asked for, and the result has none.
             ImageError: the result does not have its image.
         """
         import cv2
 
-        paths = result_paths(Path(folder), name or self.name, confidence)
-        pictures = {"overlay": cv2.cvtColor(self._overlay(None), cv2.COLOR_RGB2BGR), "labels": self.labels}
+        paths = result_paths(Path(folder), name or self.name, confidence, instances)
+        overlay = cv2.cvtColor(self._overlay(None, instances), cv2.COLOR_RGB2BGR)
+        pictures = {"overlay": overlay, "labels": self.labels}
+        if instances:
+            pictures["instances"] = self.instance_ids
         if confidence:
             pictures["confidence"] = cv2.convertScaleAbs(self.confidence, alpha=255.0)
             pictures["confidence"][self.labels == self.unlabeled_id] = 0
@@ -181,9 +228,9 @@ class SegmentationResult:
                 ) from error
         return paths
 
-    def _overlay(self, image: np.ndarray | None) -> np.ndarray:
+    def _overlay(self, image: np.ndarray | None, instances: bool) -> np.ndarray:
         """Return overlay and legend, uint8 [H + …, ≥ W, 3]."""
-        from activesam_ros.visualization import legend, overlay, stack
+        from activesam_ros.visualization import draw_boxes, legend, overlay, stack
         from activesam_ros.vocabulary.palette import colour_table
 
         if image is None:
@@ -197,12 +244,23 @@ class SegmentationResult:
             table[[one.class_id for one in shown]],
             max(image.shape[1], _LEGEND_WIDTH),
         )
-        return stack(overlay(image, self.labels, table, self.unlabeled_id), strip)
+        picture = overlay(image, self.labels, table, self.unlabeled_id)
+        if instances:
+            # The most certain one last, so that no other hides it.
+            things = self._known_instances()[::-1]
+            draw_boxes(
+                picture,
+                [one.box for one in things],
+                [f"{one.name} {one.id} {one.score:.2f}" for one in things],
+                table[[one.class_id for one in things]],
+            )
+        return stack(picture, strip)
 
 
-def result_paths(folder: Path, name: str, confidence: bool) -> dict[str, Path]:
-    """Return the files of a saved result by what they show: "overlay", "labels" and, if wanted, "confidence"."""
-    kinds = ("overlay", "labels", "confidence") if confidence else ("overlay", "labels")
+def result_paths(folder: Path, name: str, confidence: bool, instances: bool = False) -> dict[str, Path]:
+    """Return the files of a saved result: "overlay", "labels" and, if wanted, "confidence" and "instances"."""
+    wanted = {"overlay": True, "labels": True, "confidence": confidence, "instances": instances}
+    kinds = [kind for kind, is_wanted in wanted.items() if is_wanted]
     return {kind: folder / f"{name}_{kind}.png" for kind in kinds}
 
 

@@ -82,6 +82,38 @@ def heat(values: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.applyColorMap(values, cv2.COLORMAP_HOT), cv2.COLOR_BGR2RGB)
 
 
+def draw_boxes(
+    picture: np.ndarray,
+    boxes: Sequence[tuple[float, float, float, float]],
+    names: Sequence[str],
+    colours: np.ndarray,
+    text_height: int = 9,
+) -> None:
+    """Draw boxes into a picture, each with its name at its upper left corner.
+
+    Args:
+        picture: uint8 [H, W, 3], changed.
+        boxes: left, top, right and bottom edges in pixels; they may reach beyond the picture.
+        names: texts, see `legend`.
+        colours: uint8 [len(boxes), 3], RGB.
+        text_height: height of capital letters in pixels.
+    """
+    scale = cv2.getFontScaleFromHeight(_FONT, text_height, 1)
+    height, width = picture.shape[:2]
+    for box, name, colour in zip(boxes, names, colours, strict=True):
+        left, right = (round(min(max(edge, 0), width - 1)) for edge in box[::2])
+        top, bottom = (round(min(max(edge, 0), height - 1)) for edge in box[1::2])
+        tint = tuple(int(part) for part in colour)
+        cv2.rectangle(picture, (left, top), (right, bottom), _PAPER, 3)
+        cv2.rectangle(picture, (left, top), (right, bottom), tint, 1)
+        text = _ascii(name)
+        edge = max(0, min(left, width - _width(text, scale) - 4))
+        base = max(top - 3, text_height + 2)
+        corner = (edge + _width(text, scale) + 4, base - text_height - 3)
+        cv2.rectangle(picture, (edge, base + 3), corner, _PAPER, cv2.FILLED)
+        cv2.putText(picture, text, (edge + 2, base), _FONT, scale, _INK, 1, cv2.LINE_AA)
+
+
 def legend(names: Sequence[str], colours: np.ndarray, width: int, text_height: int = 12) -> np.ndarray:
     """Draw a legend, wrapped into as many rows as it takes.
 

@@ -1,5 +1,10 @@
 """Instances: equal to transformers' own, each thing once, and an id image that agrees with the labels."""
 
+import json
+import sys
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -194,3 +199,67 @@ def test_two_hundred_instances_of_a_large_image_stay_small():
     assert sum(one.logits.nbytes for one in found) < 1_000_000
     ids = draw_ids(found, np.zeros(size, np.uint8))
     assert len(np.unique(ids)) == 71
+
+
+# What others read.
+
+
+@pytest.fixture
+def found(toytown, street):
+    return toytown(street)
+
+
+def test_supervision_gets_boxes_masks_names_and_ids(found):
+    supervision = pytest.importorskip("supervision")
+    detections = found.to_supervision()
+    assert isinstance(detections, supervision.Detections) and len(detections) == len(found.instances) > 0
+    assert list(detections.data["class_name"]) == [one.name for one in found.instances]
+    assert detections.tracker_id.tolist() == [one.id for one in found.instances]
+    for one, box, mask in zip(found.instances, detections.xyxy, detections.mask, strict=True):
+        assert box == pytest.approx(one.box) and np.array_equal(mask, one.mask)
+    sure = detections[detections.confidence > 0.9]
+    assert 0 < len(sure) < len(detections)
+    assert len(replace(found, instances=()).to_supervision()) == 0
+
+
+def test_coco_results_are_read_by_pycocotools(found):
+    coco = pytest.importorskip("pycocotools.mask")
+    results = json.loads(json.dumps(found.to_coco(image_id=7)))
+    assert len(results) == len(found.instances)
+    for one, entry in zip(found.instances, results, strict=True):
+        assert (entry["image_id"], entry["category_id"]) == (7, one.class_id)
+        assert np.array_equal(coco.decode(entry["segmentation"]).astype(bool), one.mask)
+        left, top, width, height = entry["bbox"]
+        assert (left, top, left + width, top + height) == pytest.approx(one.box)
+
+
+def test_a_segmentation_has_a_segment_for_every_labelled_pixel(found):
+    made = found.to_segmentation()
+    segments = made["segmentation"].numpy()
+    assert np.array_equal(segments == 0, found.labels == found.unlabeled_id)
+    ids = found.instance_ids
+    assert np.array_equal(segments[ids > 0], ids[ids > 0])
+    assert {one["id"] for one in made["segments_info"]} == set(np.unique(segments[segments > 0]).tolist())
+    for one in made["segments_info"]:
+        assert (found.labels[segments == one["id"]] == one["label_id"]).all()
+        assert one["was_fused"] == (one["id"] not in ids) and 0 < one["score"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("package", "method"), [("supervision", "to_supervision"), ("pycocotools", "to_coco")]
+)
+def test_a_missing_package_is_named_with_what_installs_it(found, monkeypatch, package, method):
+    for name in (package, f"{package}.mask"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ActiveSamError, match=f"pip install {package}"):
+        getattr(found, method)()
+
+
+def test_boxes_are_drawn_and_ids_are_saved(found, tmp_path):
+    paths = found.save(tmp_path, "street", instances=True)
+    ids = cv2.imread(str(paths["instances"]), cv2.IMREAD_UNCHANGED)
+    assert ids.dtype == np.uint16 and np.array_equal(ids, found.instance_ids)
+    plain, boxed = np.asarray(found.plot()), np.asarray(found.plot(instances=True))
+    assert plain.shape == boxed.shape and (plain != boxed).any()
+    with pytest.raises(ActiveSamError, match="instances=True"):
+        replace(found, instances=None).save(tmp_path, "bare", instances=True)

@@ -131,16 +131,20 @@ def tally(segmenter: ActiveSegmenter, first: int, last: int, progress: bool = Tr
         frame = held_out_scene(index)
         r = np.random.default_rng([index, 4])
         other.set_vocabulary(Vocabulary.from_names([str(r.choice(SYNONYMS[name])) for name in CLASSES]))
-        result = plain.segment(frame.rgb)
-        results = (result, other.segment(frame.rgb), bare.segment(frame.rgb))
+        result = plain.segment(frame.rgb, instances=False)
+        results = (
+            result,
+            other.segment(frame.rgb, instances=False),
+            bare.segment(frame.rgb, instances=False),
+        )
         for confusion, each in zip(confusions, results, strict=True):
             confusion.add(frame.labels, each.labels)
-        kept = previewed.segment(frame.rgb)
+        kept = previewed.segment(frame.rgb, instances=False)
         rows.append(
             (
                 _presence(result, len(CLASSES)),
                 np.asarray(kept.preview_presence),
-                _presence(complete.segment(frame.rgb), len(DEMO_CLASSES)),
+                _presence(complete.segment(frame.rgb, instances=False), len(DEMO_CLASSES)),
                 np.bincount(frame.labels.ravel(), minlength=256)[: len(CLASSES)] / frame.labels.size,
                 np.isin(np.arange(len(CLASSES)), list(kept.active_prompts)),
             )

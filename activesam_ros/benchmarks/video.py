@@ -253,7 +253,7 @@ def measure_drives(
         waiting: dict[int, int] = {}
         before: set[int] = set()
         for number, frame in enumerate(drive):
-            result = segmenter.segment(frame.rgb, memory)
+            result = segmenter.segment(frame.rgb, memory, instances=False)
             truth = {int(index) for index in np.unique(frame.labels) if index < len(CLASSES)}
             decoded = {each.class_id for each in result.active}
             tally.add(result, frame, truth, decoded)

@@ -53,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace pictures that are there")
     parser.add_argument("--confidence", action="store_true", help="write the confidence of every pixel, too")
+    parser.add_argument(
+        "--instances", action="store_true", help="write which instance each pixel belongs to, and draw boxes"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
     parser.add_argument(
         "--background", metavar="NAME", help="class that pixels without a clear winner become"
@@ -89,7 +92,9 @@ def _segment(given: argparse.Namespace) -> int:
                 f"{other} and {image} would be written under one name, {image.stem}; give them in two calls, each with "
                 "a folder of its own (--out)"
             )
-    outputs = [result_paths(given.out, image.stem, given.confidence) for image in given.images]
+    outputs = [
+        result_paths(given.out, image.stem, given.confidence, given.instances) for image in given.images
+    ]
     there = [path for paths in outputs for path in paths.values() if path.exists()]
     if there and not given.overwrite:
         raise ActiveSamError(
@@ -140,14 +145,14 @@ def _label_all(given: argparse.Namespace, segmenter: ActiveSegmenter, outputs: l
         for image, paths in zip(given.images, outputs, strict=True):
             try:
                 # From the file itself, which is turned as its EXIF orientation says.
-                result = segmenter.segment(image, instances=False)
+                result = segmenter.segment(image, instances=given.instances)
             except (ImageError, OutOfMemoryError) as error:
                 # One bad file must not cost the others.
                 failed += 1
                 command.complain(NAME, str(error) if str(image) in str(error) else f"{image}: {error}")
             else:
                 try:
-                    result.save(given.out, image.stem, given.confidence)
+                    result.save(given.out, image.stem, given.confidence, given.instances)
                 except ActiveSamError as error:
                     raise ActiveSamError(f"{error} with --out") from error
                 reports.append(_report(image, paths, result))
@@ -189,6 +194,16 @@ def _report(image: Path, paths: dict[str, Path], result: SegmentationResult) -> 
             }
             for one in sorted(result.active, key=lambda one: (-(one.pixels or 0), one.class_id))
         ],
+        **(_found(result) if result.instances is not None else {}),
+    }
+
+
+def _found(result: SegmentationResult) -> dict[str, Any]:
+    return {
+        "found": [
+            {"id": one.id, "class": one.class_id, "name": one.name, "score": one.score, "box": list(one.box)}
+            for one in result.instances or ()
+        ]
     }
 
 

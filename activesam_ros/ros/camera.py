@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rclpy.topic_endpoint_info import TopicEndpointInfo
     from std_msgs.msg import Header
 
+    from activesam_ros.results import SegmentationResult
     from activesam_ros.ros.live_parameters import LiveParameters
     from activesam_ros.ros.logs import ErrorLog
 
@@ -40,14 +41,16 @@ _TYPES = {"raw": Image, "compressed": CompressedImage}
 class Camera:
     """Puts images into the frame queue and publishes what the worker makes of them.
 
-    All is for the executor's thread, except `demand`, `info`, `publishers` and `latency`, which any thread may use, and
-    `memory`, which is the worker's.
+    All is for the executor's thread, except `demand`, `wants_instances`, `info`, `publishers` and `latency`, which any
+    thread may use, and `memory` and `note_left_out`, which are the worker's.
 
     Attributes:
         name: of the camera; empty: the only one.
         image: topic, transport and QoS of the image subscription.
         memory: temporal reuse between its frames.
         publishers, latency: of its results.
+        without_pixels, beyond_limit: number of instances that were left out because their masks had no pixel, or
+            because an image has 65535 ids.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Camera:
         self.name = name
         self.memory = StreamMemory()
         self.latency = Latency()
+        self.without_pixels = self.beyond_limit = 0
         self._node = node
         self._parameters = parameters
         self._frames = frames
@@ -104,6 +108,11 @@ class Camera:
     def demand(self) -> Demand:
         """What its subscribers want; nothing while the node is not active."""
         return self.publishers.demand() if self._active else Demand.NOTHING
+
+    @property
+    def wants_instances(self) -> bool:
+        """Whether anybody subscribes to what is made of instances."""
+        return self.publishers.wants_instances()
 
     @property
     def subscribed(self) -> bool:
@@ -181,10 +190,25 @@ class Camera:
         return self._node.get_publishers_info_by_topic(self._topic) if self.subscribed else []
 
     def warn(self, sentence: str | None) -> None:
-        """Log why its images do not arrive or are not answered, throttled."""
+        """Log why its images do not arrive or are not answered, or what of an answer is missing, throttled."""
         text = self._warnings(f"{self.prefix}{sentence}") if sentence else None
         if text:
             self._node.get_logger().warning(text)
+
+    def note_left_out(self, result: SegmentationResult) -> None:
+        """Count the instances that a result had to leave out, and say so, throttled."""
+        self.without_pixels += result.instances_without_pixels
+        self.beyond_limit += result.instances_beyond_limit
+        if result.instances_beyond_limit:
+            self.warn(
+                f"{result.instances_beyond_limit} instances of an image are left out, since its ids end at 65535; "
+                "raise confidence_threshold"
+            )
+        if result.instances_without_pixels:
+            self.warn(
+                f"{result.instances_without_pixels} instances of an image are left out, since their masks have no "
+                "pixel; a higher confidence_threshold drops most of them"
+            )
 
     def _incompatible_qos(self, _: object) -> None:
         self.warn(incompatible(self.image, self.image_publishers()))

@@ -14,7 +14,17 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import ColorRGBA, Header
-from vision_msgs.msg import LabelInfo, VisionClass
+from vision_msgs.msg import (
+    BoundingBox2D,
+    Detection2D,
+    Detection2DArray,
+    LabelInfo,
+    ObjectHypothesis,
+    ObjectHypothesisWithPose,
+    Point2D,
+    Pose2D,
+    VisionClass,
+)
 
 import activesam_ros.msg as msg
 from activesam_ros.images.compressed import compressed_to_rgb
@@ -23,8 +33,9 @@ from activesam_ros.results import ActiveClass, SegmentationResult
 from activesam_ros.vocabulary import Vocabulary, VocabularyClass
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from activesam_ros.instances import Instance
     from activesam_ros.results import PreviewResult
 
 _NANOSECONDS = 1_000_000_000
@@ -92,6 +103,36 @@ def confidence_to_msg(confidence: np.ndarray, labels: np.ndarray, unlabeled_id: 
     scaled = cv2.convertScaleAbs(confidence, alpha=255.0)
     scaled[labels == unlabeled_id] = 0
     return _image_to_msg(scaled, "mono8", header)
+
+
+def detections_to_msg(instances: Sequence[Instance], header: Header) -> Detection2DArray:
+    """Convert instances; `class_id` is the name of the class, and `id` that of the id image."""
+    return Detection2DArray(header=header, detections=[_detection(one, header) for one in instances])
+
+
+def _detection(instance: Instance, header: Header) -> Detection2D:
+    left, top, right, bottom = instance.box
+    hypothesis = ObjectHypothesis(class_id=instance.name, score=instance.score)
+    centre = Pose2D(position=Point2D(x=(left + right) / 2, y=(top + bottom) / 2))
+    return Detection2D(
+        header=header,
+        results=[ObjectHypothesisWithPose(hypothesis=hypothesis)],
+        bbox=BoundingBox2D(center=centre, size_x=right - left, size_y=bottom - top),
+        id=str(instance.id),
+    )
+
+
+def ids_to_msg(ids: np.ndarray, header: Header) -> Image:
+    """Convert an id image, uint16 [H, W], to 16UC1."""
+    return _image_to_msg(ids, "16UC1", header)
+
+
+def panoptic_to_msg(labels: np.ndarray, ids: np.ndarray, header: Header) -> Image:
+    """Convert labels and ids of instances, both [H, W], to 32SC1: class id << 16 | instance id.
+
+    Read as signed, class ids above 32767 are negative.
+    """
+    return _image_to_msg((labels.astype(np.uint32) << 16 | ids).view(np.int32), "32SC1", header)
 
 
 def rgb_to_msg(rgb: np.ndarray, header: Header) -> Image:

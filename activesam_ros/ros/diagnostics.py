@@ -143,6 +143,8 @@ class Diagnostics:
             active=camera.latency.active,
             reuses_frames=bool(worker and worker.served and worker.served.segmenter.settings.reuses_frames),
             since_full=camera.memory.frames_since_full,
+            without_pixels=camera.without_pixels,
+            beyond_limit=camera.beyond_limit,
         )
 
 

@@ -10,15 +10,18 @@ import numpy as np
 from rclpy.event_handler import PublisherEventCallbacks, UnsupportedEventTypeError
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
-from vision_msgs.msg import LabelInfo
+from vision_msgs.msg import Detection2DArray, LabelInfo
 
 import activesam_ros.msg as msg
 from activesam_ros.ros import qos
 from activesam_ros.ros.conversions import (
     active_classes_to_msg,
     confidence_to_msg,
+    detections_to_msg,
+    ids_to_msg,
     label_info_to_msg,
     labels_to_msg,
+    panoptic_to_msg,
     rgb_to_msg,
     to_nanoseconds,
     to_stamp,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
     from rclpy.publisher import Publisher
 
+    from activesam_ros.instances import Instance
     from activesam_ros.results import PreviewResult, SegmentationResult
     from activesam_ros.ros.camera import Camera
     from activesam_ros.ros.configuration_loader import LoadedConfiguration
@@ -66,6 +70,9 @@ class CameraPublishers:
         self._confidence = self._publisher(Image, "confidence")
         self._overlay = self._publisher(Image, "overlay")
         self._labels_color = self._publisher(Image, "labels_color")
+        self._detections = self._publisher(Detection2DArray, "detections")
+        self._instances = self._publisher(Image, "instances")
+        self._panoptic = self._publisher(Image, "panoptic")
         self._active_classes = self._publisher(msg.ActiveClasses, "active_classes")
         self._camera_info = self._publisher(CameraInfo, "camera_info")
         self._colours: tuple[Vocabulary, np.ndarray] | None = None
@@ -73,9 +80,14 @@ class CameraPublishers:
     def demand(self) -> Demand:
         """Return what the current subscribers want."""
         pixelwise = (self._labels, self._confidence, self._overlay, self._labels_color)
-        if any(one.get_subscription_count() for one in pixelwise):
+        if self.wants_instances() or any(one.get_subscription_count() for one in pixelwise):
             return Demand.LABELS
         return Demand.PREVIEW if self._active_classes.get_subscription_count() else Demand.NOTHING
+
+    def wants_instances(self) -> bool:
+        """Return whether anybody subscribes to what is made of instances."""
+        topics = (self._detections, self._instances, self._panoptic)
+        return any(one.get_subscription_count() for one in topics)
 
     def publish(
         self,
@@ -107,6 +119,22 @@ class CameraPublishers:
         if self._labels_color.get_subscription_count():
             picture = colourise(result.labels, self._table(result.vocabulary))
             self._labels_color.publish(rgb_to_msg(picture, header))
+        # Who subscribed while the image was in work gets those of the next one.
+        if result.instances is not None:
+            self._publish_instances(result, result.instances, header)
+
+    def _publish_instances(
+        self, result: SegmentationResult, instances: tuple[Instance, ...], header: Header
+    ) -> None:
+        if self._detections.get_subscription_count():
+            self._detections.publish(detections_to_msg(instances, header))
+        as_ids, as_panoptic = (one.get_subscription_count() > 0 for one in (self._instances, self._panoptic))
+        if as_ids or as_panoptic:
+            ids = result.instance_ids
+            if as_ids:
+                self._instances.publish(ids_to_msg(ids, header))
+            if as_panoptic:
+                self._panoptic.publish(panoptic_to_msg(result.labels, ids, header))
 
     def publish_preview(self, result: PreviewResult, revision: int, header: Header) -> None:
         """Publish the active classes of one image, under its own header."""

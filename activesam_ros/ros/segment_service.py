@@ -18,7 +18,10 @@ from activesam_ros.errors import ActiveSamError, ImageError, SettingsError, Voca
 from activesam_ros.ros.conversions import (
     active_classes_to_msg,
     confidence_to_msg,
+    detections_to_msg,
+    ids_to_msg,
     labels_to_msg,
+    panoptic_to_msg,
     vocabulary_to_msg,
 )
 from activesam_ros.srv import Segment
@@ -64,12 +67,14 @@ class CallRequest:
         vocabulary: its own; None: that of the stream.
         thresholds: settings of its own, by name; the others are the stream's.
         timeout: seconds that it may wait for its turn.
+        instances: whether it wants instances, too.
     """
 
     image: Any
     vocabulary: Vocabulary | None
     thresholds: Mapping[str, float]
     timeout: float
+    instances: bool = False
 
 
 @dataclass(frozen=True)
@@ -447,7 +452,7 @@ def request_from_msg(message: Segment.Request, settings: SegmenterSettings) -> C
             f"background_class is {message.background_class!r}, but the call has no vocabulary of its own; give both "
             "or neither"
         )
-    return CallRequest(message.image, vocabulary, thresholds, message.timeout)
+    return CallRequest(message.image, vocabulary, thresholds, message.timeout, message.instances)
 
 
 def answer_to_msg(
@@ -462,5 +467,10 @@ def answer_to_msg(
     response.confidence = confidence_to_msg(result.confidence, result.labels, result.unlabeled_id, header)
     response.vocabulary = vocabulary_to_msg(result.vocabulary, answer.revision, header)
     response.active_classes = active_classes_to_msg(result, answer.revision, header)
+    if result.instances is not None:
+        ids = result.instance_ids
+        response.detections = detections_to_msg(result.instances, header)
+        response.instances = ids_to_msg(ids, header)
+        response.panoptic = panoptic_to_msg(result.labels, ids, header)
     response.success = True
     return response

@@ -302,7 +302,8 @@ class CameraView:
     `serving` says whether the node is active with a vocabulary in force, `wanted` whether anybody subscribes to the
     results, `silent` whether no image has arrived for too long. `silence` and `incompatible` are sentences, `counts`
     are frames since the start and `recent` those of the last seconds, `stages` take seconds, `active` are active and
-    all classes of the last answer, `since_full` frames since the last full preview.
+    all classes of the last answer, `since_full` frames since the last full preview. `without_pixels` and `beyond_limit`
+    are instances that were left out since the start.
     """
 
     title: str
@@ -324,6 +325,8 @@ class CameraView:
     active: tuple[int, int] | None = None
     reuses_frames: bool = False
     since_full: int | None = None
+    without_pixels: int = 0
+    beyond_limit: int = 0
 
     @property
     def failures(self) -> int:
@@ -356,6 +359,8 @@ def camera_status(view: CameraView) -> Status:
         "seconds since the last answer": view.since_answer,
         "active classes": active,
         "classes": classes,
+        "instances without pixels": view.without_pixels,
+        "instances beyond the ids": view.beyond_limit,
         "preview": "rolling" if view.reuses_frames else None,
         "frames since the last full preview": view.since_full,
         **milliseconds,

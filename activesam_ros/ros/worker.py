@@ -342,7 +342,7 @@ class Worker:
                 self._frames.dropped(image.frame, Drop.DEACTIVATED)
                 continue
             try:
-                result = served.segmenter.decode(encoded, instances=False)
+                result = served.segmenter.decode(encoded, image.camera.wants_instances)
             except Exception as error:  # one frame must not take the node down
                 self._drop(image.frame, error)
             else:
@@ -384,6 +384,7 @@ class Worker:
             if isinstance(result, PreviewResult):
                 camera.publishers.publish_preview(result, revision, header)
             else:
+                camera.note_left_out(result)
                 camera.publishers.publish(result, image.rgb, revision, header, camera.info(header))
         except Exception as error:  # as above
             self._drop(image.frame, error)
@@ -438,9 +439,10 @@ class Worker:
         thresholds: Mapping[str, Any] = call.request.thresholds
         settings = replace(stream.settings, **thresholds)
         rgb = image_from_msg(call.request.image, settings.max_pixels)
+        instances = call.request.instances
         if prompts is None and settings == stream.settings:
             return CallAnswer(
-                Outcome.LABELLED, result=stream.segment(rgb, instances=False), revision=served.revision
+                Outcome.LABELLED, result=stream.segment(rgb, instances=instances), revision=served.revision
             )
         if prompts is None:
             prompts, revision = served.prompts, served.revision
@@ -448,7 +450,9 @@ class Worker:
             self._aside = (stream, stream.with_settings(settings))
         segmenter = self._aside[1]
         segmenter.use(prompts)
-        return CallAnswer(Outcome.LABELLED, result=segmenter.segment(rgb, instances=False), revision=revision)
+        return CallAnswer(
+            Outcome.LABELLED, result=segmenter.segment(rgb, instances=instances), revision=revision
+        )
 
 
 def prompt_cache_folder(choice: ModelChoice) -> Path | None:

@@ -29,7 +29,7 @@ class Segmenter:
     def __init__(self, *frames):
         self.frames = iter(frames)
 
-    def segment(self, rgb, memory):
+    def segment(self, rgb, memory, instances):
         schedule, decoded = next(self.frames)
         preview = None
         if schedule.prompts:

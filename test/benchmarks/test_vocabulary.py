@@ -96,7 +96,7 @@ class Paced:
     def __init__(self):
         self.used, self.images, self._busy = [], 0, False
 
-    def segment(self, rgb):
+    def segment(self, rgb, instances):
         self.images += 1
         time.sleep(0.005)
         while self._busy:
@@ -132,10 +132,10 @@ def test_a_stream_of_the_demo_model(toytown_checkpoint):
 
 def test_a_failing_stream_ends_the_measurement(toytown_checkpoint):
     class Failing(Paced):
-        def segment(self, rgb):
+        def segment(self, rgb, instances):
             if self.images == 2:
                 raise ValueError("the third image")
-            super().segment(rgb)
+            super().segment(rgb, instances)
 
     with pytest.raises(ValueError, match="the third image"):
         measure_stream(Failing(), IMAGE, ["one"], frames=5)

@@ -97,6 +97,17 @@ def test_json_says_what_ids_mean_and_what_was_found(run, photo, expected):
     assert list(areas.values()) == sorted(areas.values(), reverse=True)
 
 
+def test_instances_are_written_and_told(run, photo, expected):
+    code, out, _ = run(photo, "--words", "road, car, sky, building", "--instances", "--json")
+    (image,) = json.loads(out)["images"]
+    ids = read(image["instances"])
+    assert code == 0 and ids.dtype == np.uint16 and np.array_equal(ids, expected.instance_ids)
+    assert [(one["id"], one["name"]) for one in image["found"]] == [
+        (one.id, one.name) for one in expected.instances
+    ]
+    assert image["found"][0]["box"] == pytest.approx(expected.instances[0].box)
+
+
 def test_a_vocabulary_file_brings_its_threshold_and_background(run, photo, tmp_path):
     file = tmp_path / "street.yaml"
     file.write_text("background: road\nbackground_threshold: 0.9\nclasses: [road, sky]\n")

@@ -129,6 +129,32 @@ def test_the_label_info_is_the_one_of_vision_msgs() -> None:
     ]
 
 
+def test_the_detections_are_those_of_vision_msgs() -> None:
+    pytest.importorskip("rclpy")
+    from vision_msgs import msg
+
+    fields = {
+        "Detection2DArray": {"header": "std_msgs/Header", "detections": "sequence<vision_msgs/Detection2D>"},
+        "Detection2D": {
+            "header": "std_msgs/Header",
+            "results": "sequence<vision_msgs/ObjectHypothesisWithPose>",
+            "bbox": "vision_msgs/BoundingBox2D",
+            "id": "string",
+        },
+        "ObjectHypothesisWithPose": {
+            "hypothesis": "vision_msgs/ObjectHypothesis",
+            "pose": "geometry_msgs/PoseWithCovariance",
+        },
+        "ObjectHypothesis": {"class_id": "string", "score": "double"},
+        "BoundingBox2D": {"center": "vision_msgs/Pose2D", "size_x": "double", "size_y": "double"},
+        "Pose2D": {"position": "vision_msgs/Point2D", "theta": "double"},
+        "Point2D": {"x": "double", "y": "double"},
+    }
+    for name, expected in fields.items():
+        kind = getattr(msg, name)
+        assert list(kind.get_fields_and_field_types().items()) == list(expected.items()), name
+
+
 @pytest.mark.parametrize("folder", [REPOSITORY, Path("/")], ids=["from the root", "from elsewhere"])
 def test_sources_and_messages_are_one_package_everywhere(folder: Path) -> None:
     pytest.importorskip("rclpy")

@@ -67,7 +67,7 @@ class Client:
         from rclpy.qos import QoSProfile, qos_profile_parameters
         from sensor_msgs.msg import CameraInfo, CompressedImage, Image
         from std_msgs.msg import Header
-        from vision_msgs.msg import LabelInfo
+        from vision_msgs.msg import Detection2DArray, LabelInfo
 
         from activesam_ros.ros import qos
 
@@ -90,6 +90,9 @@ class Client:
             "overlay": Image,
             "active_classes": ActiveClasses,
             "camera_info": CameraInfo,
+            "detections": Detection2DArray,
+            "instances": Image,
+            "panoptic": Image,
             "label_info": LabelInfo,
             "vocabulary": Vocabulary,
         }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from activesam_ros.errors import SettingsError, VocabularyError
+from activesam_ros.instances import Instance
 from activesam_ros.results import ActiveClass, PreviewResult, SegmentationResult
 from activesam_ros.settings import SegmenterSettings
 
@@ -32,6 +33,14 @@ def eventually(condition, meanwhile=lambda: time.sleep(0.005)):
 def no_thread(_):
     """Stands in for `Thread.start` where the limit of processes is reached."""
     raise RuntimeError("can't start new thread")
+
+
+def fake_instance(encoded):
+    """The whole of an image is one thing of the first class."""
+    height, width = encoded.rgb.shape[:2]
+    logits = np.full((2, 2), 5, np.float32)
+    name = encoded.vocabulary.names[0]
+    return Instance(0, name, 0.75, (0.0, 0.0, width, height), 0, 1, (height, width), (2, 2), (0, 0), logits)
 
 
 @dataclass(frozen=True)
@@ -156,6 +165,7 @@ class FakeSegmenter:
             active_prompts=(0,),
             timings={"decode": 0.01, "total": 0.02},
             vocabulary=encoded.vocabulary,
+            instances=(fake_instance(encoded),) if instances else None,
         )
 
     def segment(self, rgb, memory=None, instances=True):

@@ -81,7 +81,7 @@ def _load(*given):
 
     if not hasattr(FusedPromptHeads.decode, "__wrapped__"):
         _wrap(FusedPromptHeads, "presence", lambda image, prompts: len(prompts.tokens))
-        _wrap(FusedPromptHeads, "decode", lambda image, prompts, threshold: len(prompts.tokens))
+        _wrap(FusedPromptHeads, "decode", lambda image, prompts, *more: len(prompts.tokens))
         _wrap(ActiveSegmenter, "encode", lambda vocabulary: len(vocabulary))
     _misbehave("load", 1)
     return _real_load(*given)

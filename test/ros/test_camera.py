@@ -435,3 +435,14 @@ def test_a_clock_that_nobody_has_set_yet_limits_nothing():
     # It starts, at whatever time the simulation is.
     assert [limit.admits(now, 2.0) for now in (50.0, 50.1, 50.5)] == [True, False, True]
     assert limit.admits(0.0, 2.0) and limit.admits(0.0, 2.0), "the simulation was started anew"
+
+
+def test_instances_that_are_left_out_are_counted_and_told_once(monkeypatch):
+    bench = Bench()
+    for without_pixels, beyond in ((0, 0), (2, 0), (1, 70_000), (1, 1)):
+        bench.camera.note_left_out(
+            SimpleNamespace(instances_without_pixels=without_pixels, instances_beyond_limit=beyond)
+        )
+    assert (bench.camera.without_pixels, bench.camera.beyond_limit) == (4, 70_001)
+    said = [line for line in bench.node.logged if "instances of an image are left out" in line]
+    assert len(said) == 2 and "have no pixel" in said[0] and "end at 65535" in said[1]

@@ -27,6 +27,7 @@ from activesam_ros.ros.conversions import (
     image_from_msg,
     label_info_to_msg,
     labels_to_msg,
+    panoptic_to_msg,
     recorded_image_to_msg,
     rgb_to_msg,
     to_nanoseconds,
@@ -134,6 +135,14 @@ def test_labels_are_packed_tightly_under_the_given_header(dtype, encoding, size,
         message.step == 4 * size and isinstance(message.data, array.array) and len(message.data) == 12 * size
     )
     assert np.array_equal(np.frombuffer(message.data, dtype).reshape(3, 4), labels[:, ::-1])
+
+
+def test_a_panoptic_image_has_the_class_in_its_high_half():
+    labels = np.array([[0, 3, 65535]], np.uint16)
+    message = panoptic_to_msg(labels, np.array([[0, 65535, 7]], np.uint16), Header())
+    assert (message.encoding, message.step, message.width) == ("32SC1", 12, 3)
+    read = np.frombuffer(message.data, np.int32).view(np.uint32)
+    assert (read >> 16).tolist() == [0, 3, 65535] and (read & 0xFFFF).tolist() == [0, 65535, 7]
 
 
 def test_labels_of_another_type_are_a_mistake():

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.usefixtures("dds_environment")
@@ -118,3 +119,32 @@ def test_pictures_are_made_for_their_subscribers(client, wanting, small, topic):
     message = client.with_stamp(topic, stamp).message
     assert (message.height, message.width) == small.shape[:2]
     assert message.encoding == {"overlay": "rgb8", "confidence": "mono8"}[topic]
+
+
+def test_instances_alone_have_the_image_decoded_and_agree_with_its_labels(client, wanting, small):
+    wanting("detections")
+    stamp = ask_until(client, "detections", small)
+    (alone,) = (one for one in client.received["detections"] if one.stamp == stamp)
+    assert alone.message.header.frame_id == f"camera {stamp}" and alone.message.detections
+
+    wanting("labels", "instances", "panoptic")
+    topics = ("labels", "detections", "instances", "panoptic")
+
+    stamps = []
+
+    def answered_on_all():
+        stamps.append(ask_until(client, "panoptic", small))
+        return all(any(one.stamp == stamps[-1] for one in client.received[topic]) for topic in topics)
+
+    client.eventually(answered_on_all)
+    stamp = stamps[-1]
+    labels, detections, instances, panoptic = (client.with_stamp(topic, stamp).message for topic in topics)
+    assert {one.header.frame_id for one in (labels, detections, instances, panoptic)} == {f"camera {stamp}"}
+    classes = np.frombuffer(labels.data, np.uint8)
+    ids = np.frombuffer(instances.data, np.uint16)
+    assert np.array_equal(np.frombuffer(panoptic.data, np.int32), (classes.astype(np.int32) << 16) | ids)
+    names = {one.id: one.results[0].hypothesis.class_id for one in detections.detections}
+    assert set(map(str, np.unique(ids[ids > 0]))) <= set(names) and ids.any()
+    assert [one.results[0].hypothesis.score for one in detections.detections] == sorted(
+        (one.results[0].hypothesis.score for one in detections.detections), reverse=True
+    )

@@ -77,6 +77,8 @@ class Bench(RecordingNode):
             demand=Demand.LABELS,
             latency=Latency(),
             memory=StreamMemory(),
+            without_pixels=3,
+            beyond_limit=0,
             image=ImageInput(topic[1:], topic, "raw", qos.image_in("newest")),
             image_publishers=lambda: self.endpoints.get(topic, []),
             silent_for=0.5,
@@ -175,6 +177,7 @@ def test_a_node_at_work(bench, now):
         "ms p50 latency": "100.00",
         "active classes": "3",
         "classes": "19",
+        "instances without pixels": "3",
         "seconds since the last image": "0.50",
     }
     assert level == OK and expected.items() <= values.items()

@@ -27,7 +27,8 @@ RGB = np.zeros((4, 6, 3), np.uint8)
 HEADER = Header(frame_id="lens")
 HEADER.stamp.sec = 9
 CAMERA = SimpleNamespace(follow_demand=lambda: None)
-TOPICS = ["labels", "confidence", "overlay", "labels_color", "active_classes", "camera_info"]
+INSTANCES = ["detections", "instances", "panoptic"]
+TOPICS = ["labels", "confidence", "overlay", "labels_color", *INSTANCES, "active_classes", "camera_info"]
 
 
 def labelled(vocabulary=None):
@@ -55,6 +56,9 @@ def publishers(node):
         (("confidence",), Demand.LABELS),
         (("overlay",), Demand.LABELS),
         (("labels_color",), Demand.LABELS),
+        (("detections",), Demand.LABELS),
+        (("instances",), Demand.LABELS),
+        (("panoptic",), Demand.LABELS),
         (("active_classes", "overlay"), Demand.LABELS),
     ],
 )
@@ -98,6 +102,33 @@ def test_pictures_and_confidence_are_made_only_while_somebody_subscribes(publish
     node.subscribers = Counter(labels_color=1)
     publishers.publish(labelled(), RGB, 1, HEADER, None)
     assert node.topics()[8:] == ["labels", "active_classes", "labels_color"]
+
+
+@pytest.mark.parametrize("topic", INSTANCES)
+def test_what_is_made_of_instances_is_made_for_its_subscribers(publishers, node, topic):
+    assert not publishers.wants_instances()
+    node.subscribers = Counter({topic: 1})
+    assert publishers.wants_instances()
+    publishers.publish(labelled(), RGB, 1, HEADER, None)
+    assert node.topics() == ["labels", "active_classes", topic]
+    # Somebody who subscribed while the image was in work waits for the next one.
+    publishers.publish(replace(labelled(), instances=None), RGB, 1, HEADER, None)
+    assert node.topics()[3:] == ["labels", "active_classes"]
+
+
+def test_instances_agree_with_the_labels(publishers, node):
+    node.subscribers.update(INSTANCES)
+    publishers.publish(labelled(), RGB, 1, HEADER, None)
+    (detections,), (ids,), (panoptic,) = map(node.messages, INSTANCES)
+    (one,) = detections.detections
+    assert (one.id, one.results[0].hypothesis.class_id) == ("1", "road")
+    assert (one.bbox.center.position.x, one.bbox.center.position.y) == (3, 2)
+    assert (one.bbox.size_x, one.bbox.size_y) == (6, 4) and one.header == detections.header == HEADER
+    assert (ids.encoding, panoptic.encoding) == ("16UC1", "32SC1")
+    read = np.frombuffer(ids.data, np.uint16).reshape(4, 6)
+    assert (read[:, :3] == 1).all() and not read[:, 3:].any()
+    read = np.frombuffer(panoptic.data, np.int32).reshape(4, 6)
+    assert (read[:, :3] == 1).all() and (read[:, 3:] == 255 << 16).all()
 
 
 def test_everything_carries_the_input_header(publishers, node):

@@ -106,6 +106,10 @@ def test_words_of_a_call_change_nothing_of_the_stream(client, caller, small):
     assert [one.message.revision for one in client.received["vocabulary"]] == [1]
     # The same image, by a call with the stream's words, has the stream's labels.
     assert caller.call(small).labels.data == before.data
+    things = caller.call(small, instances=True)
+    assert things.labels.data == before.data and not answer.detections.detections
+    ids = np.frombuffer(things.instances.data, np.uint16)
+    assert set(map(str, ids[ids > 0])) <= {one.id for one in things.detections.detections}
     # With a higher threshold of its own it has less.
     strict = caller.call(small, background_threshold=0.95)
     labels = pixels(strict.labels)

@@ -88,7 +88,8 @@ def test_an_answer_has_the_header_of_the_image_and_all_that_its_ids_mean():
         CallAnswer(Outcome.LABELLED, result=result, revision=5), request, Segment.Response()
     )
     assert response.success and (response.outcome, response.message) == (0, "")
-    for part in (response.labels, response.confidence, response.vocabulary, response.active_classes):
+    images = (response.labels, response.confidence, response.instances, response.panoptic)
+    for part in (*images, response.detections, response.vocabulary, response.active_classes):
         assert part.header == request.image.header
     assert (response.labels.encoding, response.labels.height, response.labels.step) == ("mono8", 4, 6)
     assert bytes(response.labels.data) == bytes([0, 0, 0, 255, 255, 255] * 4)
@@ -96,8 +97,21 @@ def test_an_answer_has_the_header_of_the_image_and_all_that_its_ids_mean():
     assert [one.name for one in response.vocabulary.classes] == ["cup", "table"]
     assert (response.vocabulary.revision, response.vocabulary.background_id) == (5, 1)
     assert response.active_classes.vocabulary_revision == 5
+    (thing,) = response.detections.detections
+    assert (thing.id, thing.results[0].hypothesis.class_id) == ("1", "cup")
+    assert list(np.frombuffer(response.instances.data, np.uint16)) == [1, 1, 1, 0, 0, 0] * 4
     (only,) = response.active_classes.classes
     assert (only.name, only.area) == ("cup", 0.5)
+
+
+def test_an_answer_has_no_instances_that_nobody_asked_for():
+    vocabulary = Vocabulary.from_names(["cup"])
+    result = FakeSegmenter().decode(FakeEncoded(np.zeros((4, 6, 3), np.uint8), vocabulary), False)
+    response = answer_to_msg(
+        CallAnswer(Outcome.LABELLED, result=result), Segment.Request(), Segment.Response()
+    )
+    assert response.success and response.labels.data
+    assert not (response.instances.data or response.panoptic.data or response.detections.detections)
 
 
 def test_a_refusal_has_nothing_but_its_reason():

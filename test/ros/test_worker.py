@@ -45,8 +45,12 @@ class RecordingCamera:
         self.publishers = self
         self.image = SimpleNamespace(topic=f"/{name}/image")
         self.trouble = None
+        self.wants_instances = False
         self.memory = StreamMemory()
         self._published = published
+
+    def note_left_out(self, result):
+        assert (result.instances is not None) == self.wants_instances
 
     def info(self, header):
         return f"camera info {header.stamp.sec}"
@@ -533,7 +537,7 @@ def test_the_stages_of_a_batch_add_up_to_the_latency(bench, monkeypatch):
 
     def slow(encoded, instances):
         time.sleep(0.05)
-        return replace(decode(encoded), timings={"decode": 0.05, "total": 0.05})
+        return replace(decode(encoded, instances), timings={"decode": 0.05, "total": 0.05})
 
     monkeypatch.setattr(bench.segmenter, "decode", slow)
     bench.answer(front=image(1), rear=image(2))
@@ -541,6 +545,13 @@ def test_the_stages_of_a_batch_add_up_to_the_latency(bench, monkeypatch):
         stages = {key: one.p50 for key, one in bench.cameras[name].latency.percentiles().items()}
         parts = [stages[part] for part in ("wait", "convert", "segment", "batch", "publish")]
         assert sum(parts) == pytest.approx(stages["latency"]) and stages["batch"] >= others
+
+
+def test_instances_are_decoded_for_the_cameras_whose_subscribers_want_them(bench):
+    bench.cameras["rear"].wants_instances = True
+    bench.answer(front=image(1), rear=image(2))
+    # Each camera has looked at what it was given.
+    assert bench.answered("front") == bench.answered("rear") == 1
 
 
 def test_every_camera_has_a_memory_of_its_own(bench):
@@ -668,9 +679,9 @@ def test_a_frame_without_subscribers_is_not_even_read(bench):
 def test_at_the_end_the_frame_in_work_is_still_answered_but_none_behind_it(bench):
     decode = bench.segmenter.decode
 
-    def decode_and_end(encoded):
+    def decode_and_end(encoded, instances):
         bench.frames.shut()
-        return decode(encoded)
+        return decode(encoded, instances)
 
     bench.segmenter.decode = decode_and_end
     bench.answer(front=image(1), rear=image(2), left=image(3))

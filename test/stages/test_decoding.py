@@ -40,7 +40,7 @@ class Heads:
         self.buckets.append(tokens.tokens[:, 0, 0].int().tolist())
         return tokens.tokens[:, 0, 0] / 10
 
-    def decode(self, image, tokens, threshold):
+    def decode(self, image, tokens, threshold, boxes):
         assert tokens.tokens.shape[1] == tokens.valid.shape[1] == 4 + 2
         self.buckets.append(tokens.tokens[:, 0, 0].int().tolist())
         for number in tokens.tokens[:, -1, 0]:
