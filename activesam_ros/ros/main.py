@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from activesam_ros.system.machine import ENDING, let_waiting_threads_sleep
+from activesam_ros.system.memory import share_one_heap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +33,7 @@ def main(args: Sequence[str] | None = None) -> int:
     # end an import in a traceback, and the context stays valid until the frame in work has been answered.
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     let_waiting_threads_sleep()
+    share_one_heap()
 
     try:
         import rclpy

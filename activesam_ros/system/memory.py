@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 # torch's messages where it raises a bare RuntimeError: its CPU allocator, the CUDA runtime and cuBLAS.
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
+
+# Of glibc's malloc.h.
+_M_ARENA_MAX = -8
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,22 @@ def release_memory() -> None:
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
     _trim_heap()
+
+
+def share_one_heap() -> None:
+    """Have all threads allocate from one heap, unless the user chose otherwise (MALLOC_ARENA_MAX).
+
+    By default glibc gives threads heaps of their own, up to eight for each core. What one thread allocates and another
+    one frees leaves holes in all of them, so that a process whose objects stay the same grows for hours. Call this
+    before threads are started; other C libraries have no such call.
+    """
+    if "MALLOC_ARENA_MAX" in os.environ:
+        return
+    try:
+        choose = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return
+    choose(_M_ARENA_MAX, 1)
 
 
 def _trim_heap() -> None:

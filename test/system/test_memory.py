@@ -1,6 +1,8 @@
 """Memory as Linux accounts for it, and what comes back when a model is dropped."""
 
+import ctypes
 import json
+import os
 import subprocess
 import sys
 
@@ -78,6 +80,32 @@ def test_releasing_loads_no_torch():
     code = "import activesam_ros.system.memory as m, sys; m.release_memory(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+HEAPS = """
+import ctypes, sys, threading
+from activesam_ros.system.memory import share_one_heap
+
+share_one_heap()
+libc, together = ctypes.CDLL(None), threading.Barrier(4)
+libc.malloc.restype, libc.malloc_info.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
+threads = [threading.Thread(target=lambda: (libc.malloc(100), together.wait())) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+libc.fflush(None)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
+@pytest.mark.parametrize(("chosen", "heaps"), [({}, 1), ({"MALLOC_ARENA_MAX": "2"}, 2)])
+def test_threads_share_one_heap_unless_the_user_chose_otherwise(chosen, heaps):
+    environment = {key: value for key, value in os.environ.items() if key != "MALLOC_ARENA_MAX"}
+    command = [sys.executable, "-c", HEAPS]
+    done = subprocess.run(command, env=environment | chosen, stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout.count("<heap nr=") == heaps
 
 
 def test_memory_of_a_gpu(monkeypatch):
