@@ -65,6 +65,8 @@ def _label(given: argparse.Namespace) -> int:
         part=Part(given.every, given.start, given.end),
         keep=given.keep,
         prefix=given.prefix.rstrip("/"),
+        instances=given.instances,
+        stuff=given.stuff,
         review=given.review,
         threads=given.threads,
         prompt_cache=given.prompt_cache,
@@ -141,9 +143,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument(
         "--to",
-        choices=("bag", "masks"),
+        choices=("bag", "masks", "coco", "yolo"),
         default="bag",
-        help="bag: a recording with the node's topics (default); masks: images and indexed PNGs with a class table",
+        help="bag: a recording with the node's topics (default); masks: images and indexed PNGs with a class table; "
+        "coco: regions as run-length masks, and panoptic PNGs; yolo: polygons",
+    )
+    parser.add_argument(
+        "--instances", action="store_true", help="tell single things apart, and write each of them"
+    )
+    parser.add_argument(
+        "--stuff",
+        type=command.names,
+        default=(),
+        metavar="NAME,…",
+        help="classes whose things are not told apart in a data set, such as road,sky",
     )
     parser.add_argument("--overwrite", action="store_true", help="begin anew, and replace what is in --out")
     parser.add_argument(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 LABEL_INFO = "vision_msgs/msg/LabelInfo"
+DETECTIONS = "vision_msgs/msg/Detection2DArray"
 
 STORAGES: Mapping[str, StoragePlugin] = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 """The formats of rosbag2 by its own names for them."""
@@ -122,6 +123,32 @@ class BagWriter:
             for class_id, name in names.items()
         ]
         return self.message(LABEL_INFO, header=header, class_map=classes, threshold=threshold)
+
+    def detection(
+        self, header: Any, name: str, score: float, box: tuple[float, float, float, float], number: int
+    ) -> Any:
+        """Make a vision_msgs/Detection2D of a class's name, a box of left, top, right and bottom edge, and an id."""
+        left, top, right, bottom = box
+        make = self.message
+        position = make("vision_msgs/msg/Point2D", x=(left + right) / 2, y=(top + bottom) / 2)
+        centre = make("vision_msgs/msg/Pose2D", position=position, theta=0.0)
+        origin = make("geometry_msgs/msg/Point", x=0.0, y=0.0, z=0.0)
+        turn = make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0)
+        pose = make(
+            "geometry_msgs/msg/PoseWithCovariance",
+            pose=make("geometry_msgs/msg/Pose", position=origin, orientation=turn),
+            covariance=np.zeros(36),
+        )
+        hypothesis = make("vision_msgs/msg/ObjectHypothesis", class_id=name, score=score)
+        return make(
+            "vision_msgs/msg/Detection2D",
+            header=header,
+            results=[make("vision_msgs/msg/ObjectHypothesisWithPose", hypothesis=hypothesis, pose=pose)],
+            bbox=make(
+                "vision_msgs/msg/BoundingBox2D", center=centre, size_x=right - left, size_y=bottom - top
+            ),
+            id=str(number),
+        )
 
     def write(self, connection: Any, time: int, message: Any) -> None:
         """Write a message as recorded at `time`, nanoseconds since 1970."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from activesam_ros import __version__
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
     from activesam_ros.datasets.recordings import Recording
     from activesam_ros.settings import SegmenterSettings
 
-Format = Literal["bag", "masks"]
+Format = Literal["bag", "masks", "coco", "yolo"]
 
 NODE = "/activesam"
 """Of the topics that labels are recorded on: those of the node."""
+
+RESULTS = ("labels", "confidence", "active_classes", "detections", "instances", "panoptic")
+LATCHED = ("label_info", "vocabulary")
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class LabelConfig:
         part: of each source.
         keep: patterns of topics that are copied from a recording beside its labels.
         prefix: of the topics of the labels.
+        instances: tell single things apart.
+        stuff: names of classes whose instances are not told apart in a data set.
         review: so many images with the lowest confidence are listed.
         threads: torch's; None: its choice.
         prompt_cache: folder; None: the program's own.
@@ -55,6 +61,8 @@ class LabelConfig:
     part: Part = field(default_factory=Part)
     keep: tuple[str, ...] = ()
     prefix: str = NODE
+    instances: bool = False
+    stuff: tuple[str, ...] = ()
     review: int = 0
     threads: int | None = None
     prompt_cache: Path | None = None
@@ -64,8 +72,15 @@ def describe_job(config: LabelConfig, sources: Sequence[Source]) -> dict[str, An
     """Return all that the labels and what is made of them follow from, as plain data.
 
     Raises:
-        DatasetError: a topic would be both kept and written.
+        DatasetError: a topic would be both kept and written, a name is no class, or a library is missing.
     """
+    unknown = [name for name in config.stuff if name not in config.vocabulary.names]
+    if unknown:
+        raise DatasetError(
+            f"--stuff names {unknown[0]!r}, which is no class; expected names of the vocabulary"
+        )
+    if config.format == "coco" and find_spec("pycocotools") is None:
+        raise DatasetError("COCO is written with pycocotools, which is missing; run: pip install pycocotools")
     for source in sources:
         if isinstance(source, RecordingSource):
             _require_no_clash(config, source)
@@ -81,6 +96,8 @@ def describe_job(config: LabelConfig, sources: Sequence[Source]) -> dict[str, An
         "settings": asdict(config.settings),
         "keep": list(config.keep),
         "prefix": config.prefix,
+        "instances": config.instances,
+        "stuff": list(config.stuff),
         "review": config.review,
     }
 
@@ -121,7 +138,3 @@ def _require_no_clash(config: LabelConfig, source: RecordingSource) -> None:
             f"--keep takes {min(twice)} of {source.recording.path}, which would be written as well; keep fewer topics, "
             "or write others with --prefix"
         )
-
-
-RESULTS = ("labels", "confidence", "active_classes")
-LATCHED = ("label_info", "vocabulary")

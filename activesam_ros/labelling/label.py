@@ -20,7 +20,9 @@ from activesam_ros.labelling.labelled import LabelledImages
 from activesam_ros.labelling.parts import LabelledFrame, LabelPart, labelled_part, png
 from activesam_ros.labelling.sources import open_sources
 from activesam_ros.labelling.to_bag import write_bags
+from activesam_ros.labelling.to_coco import write_coco
 from activesam_ros.labelling.to_masks import write_masks
+from activesam_ros.labelling.to_yolo import write_yolo
 from activesam_ros.labelling.work import Shard, WorkFolder, read_json
 from activesam_ros.stages.temporal_reuse import StreamMemory
 
@@ -34,7 +36,12 @@ if TYPE_CHECKING:
 SUMMARY = "label.json"
 """File in every output: what was asked for, and which images could not be labelled."""
 
-WRITERS: Mapping[str, Callable[[LabelledImages, Path], None]] = {"bag": write_bags, "masks": write_masks}
+WRITERS: Mapping[str, Callable[[LabelledImages, Path], None]] = {
+    "bag": write_bags,
+    "masks": write_masks,
+    "coco": write_coco,
+    "yolo": write_yolo,
+}
 """What can be made of labels, by the name of the format."""
 
 # Parts that may wait to be written while the next image is labelled.
@@ -254,7 +261,7 @@ class _Labeller:
             try:
                 if memory is not None:
                     memory.at(image.stamp)
-                result = self._segmenter.segment(image.rgb, memory)
+                result = self._segmenter.segment(image.rgb, memory, instances=self._config.instances)
                 part = labelled_part(frame, result, confidence=not self._keeps_images)
             except Exception as error:  # one image must not end the job
                 part = LabelPart(replace(frame, error=describe(error)))

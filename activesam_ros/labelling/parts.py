@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from activesam_ros.datasets.image_files import EncodedImage
     from activesam_ros.results import SegmentationResult
 
-_META, _LABELS, _CONFIDENCE, _MEMORY = "frame.json", "labels.png", "confidence.png", "memory.json"
+_META, _MEMORY = "frame.json", "memory.json"
+_LABELS, _CONFIDENCE, _INSTANCES = "labels.png", "confidence.png", "instances.png"
 # Fast: label images compress well at any level.
 _PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 # The same bytes whenever a part is written.
@@ -38,6 +39,17 @@ class FoundClass:
 
 
 @dataclass(frozen=True)
+class FoundInstance:
+    """A thing: its id in the id image, class, score in [0, 1], and box as of an `Instance`."""
+
+    id: int
+    class_id: int
+    name: str
+    score: float
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
 class LabelledFrame:
     """What is known of an image after it was labelled, without pixels.
 
@@ -47,6 +59,7 @@ class LabelledFrame:
         error: why it was not labelled, in one sentence; None: it was.
         width, height: in pixels; 0 if it was not labelled.
         active: the decoded classes, in vocabulary order.
+        instances: the things that were found, if they were asked for.
         confidence: mean over all pixels, 0 where no class won or none clearly, in [0, 1].
     """
 
@@ -62,6 +75,7 @@ class LabelledFrame:
     width: int = 0
     height: int = 0
     active: tuple[FoundClass, ...] = ()
+    instances: tuple[FoundInstance, ...] = ()
     confidence: float = 0.0
 
 
@@ -73,6 +87,7 @@ class LabelPart:
         frame: without them.
         labels: class ids, uint8 or uint16 [H, W]; None if it was not labelled.
         confidence: uint8 [H, W], 255 is certain, 0 where no class won, as the node publishes it; None: not kept.
+        instance_ids: uint16 [H, W], 0 for none; None: not asked for.
         image: the image as JPEG or PNG; None: not kept.
         memory: what its stream remembers after it, `StreamMemory.state`; None: nothing.
     """
@@ -80,6 +95,7 @@ class LabelPart:
     frame: LabelledFrame
     labels: np.ndarray | None = None
     confidence: np.ndarray | None = None
+    instance_ids: np.ndarray | None = None
     image: EncodedImage | None = None
     memory: dict[str, Any] | None = field(default=None, repr=False)
 
@@ -97,9 +113,14 @@ def labelled_part(frame: LabelledFrame, result: SegmentationResult, confidence: 
             FoundClass(int(one.class_id), one.name, float(one.presence), int(one.pixels or 0))
             for one in result.active
         ),
+        instances=tuple(
+            FoundInstance(one.id, int(one.class_id), one.name, float(one.score), one.box)
+            for one in sorted(result.instances or (), key=lambda one: one.id)
+        ),
         confidence=round(float(scaled.mean()) / 255, 6),
     )
-    return LabelPart(frame, result.labels, scaled if confidence else None)
+    ids = None if result.instances is None else result.instance_ids
+    return LabelPart(frame, result.labels, scaled if confidence else None, ids)
 
 
 def write_part(path: Path, part: LabelPart) -> None:
@@ -114,6 +135,8 @@ def write_part(path: Path, part: LabelPart) -> None:
             _add(archive, _LABELS, _png(part.labels))
         if part.confidence is not None:
             _add(archive, _CONFIDENCE, _png(part.confidence))
+        if part.instance_ids is not None:
+            _add(archive, _INSTANCES, _png(part.instance_ids))
         if part.image is not None:
             _add(archive, f"image.{part.image.format}", part.image.data)
         if part.memory is not None:
@@ -156,17 +179,25 @@ class PartFile:
         """What is known of the image."""
         plain = json.loads(self._read(_META))
         plain["active"] = tuple(FoundClass(**one) for one in plain["active"])
+        plain["instances"] = tuple(
+            FoundInstance(**{**one, "box": tuple(one["box"])}) for one in plain["instances"]
+        )
         return LabelledFrame(**plain)
 
     @property
     def labels(self) -> np.ndarray:
         """Class ids, uint8 or uint16 [H, W]."""
-        return cv2.imdecode(np.frombuffer(self._read(_LABELS), np.uint8), cv2.IMREAD_UNCHANGED)
+        return self._pixels(_LABELS)
 
     @property
     def confidence(self) -> np.ndarray:
         """uint8 [H, W], 255 is certain."""
-        return cv2.imdecode(np.frombuffer(self._read(_CONFIDENCE), np.uint8), cv2.IMREAD_UNCHANGED)
+        return self._pixels(_CONFIDENCE)
+
+    @property
+    def instance_ids(self) -> np.ndarray:
+        """uint16 [H, W], 0 for none."""
+        return self._pixels(_INSTANCES)
 
     @property
     def image(self) -> tuple[str, bytes]:
@@ -178,6 +209,9 @@ class PartFile:
     def memory(self) -> dict[str, Any] | None:
         """What the stream remembers after it; None: it is not kept."""
         return json.loads(self._read(_MEMORY)) if _MEMORY in self._archive.namelist() else None
+
+    def _pixels(self, name: str) -> np.ndarray:
+        return cv2.imdecode(np.frombuffer(self._read(name), np.uint8), cv2.IMREAD_UNCHANGED)
 
     def _read(self, name: str) -> bytes:
         try:

@@ -7,7 +7,9 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from activesam_ros.datasets.bag_writer import IMAGE, LABEL_INFO, BagWriter
+import numpy as np
+
+from activesam_ros.datasets.bag_writer import DETECTIONS, IMAGE, LABEL_INFO, BagWriter
 from activesam_ros.datasets.recordings import Recording
 from activesam_ros.labelling.job import kept_topics, result_topic
 
@@ -66,6 +68,16 @@ class _Labels:
             )
             for stream in images.job["sources"][source].get("topics", {"": None})
         }
+        self._things: dict[str, tuple[Any, Any, Any]] = {}
+        if images.job["instances"]:
+            self._things = {
+                stream: (
+                    bag.connection(result_topic(prefix, stream, "detections"), DETECTIONS),
+                    bag.connection(result_topic(prefix, stream, "instances"), IMAGE),
+                    bag.connection(result_topic(prefix, stream, "panoptic"), IMAGE),
+                )
+                for stream in self._results
+            }
         # Stamp of the names that were written last.
         self._named: int | None = None
 
@@ -88,6 +100,22 @@ class _Labels:
         bag.write(labels, time, bag.label_image(header, part.labels))
         bag.write(active, time, self._active_classes(header, frame))
         bag.write(confidence, time, bag.image(header, part.confidence, "mono8"))
+
+        if self._things:
+            detections, ids, panoptic = self._things[frame.stream]
+            both = part.labels.astype(np.uint32) << 16 | part.instance_ids
+            bag.write(detections, time, self._detections(header, frame))
+            bag.write(ids, time, bag.image(header, part.instance_ids, "16UC1"))
+            bag.write(panoptic, time, bag.image(header, both.view(np.int32), "32SC1"))
+
+    def _detections(self, header: Any, frame: LabelledFrame) -> Any:
+        return self._bag.message(
+            DETECTIONS,
+            header=header,
+            detections=[
+                self._bag.detection(header, one.name, one.score, one.box, one.id) for one in frame.instances
+            ],
+        )
 
     def _active_classes(self, header: Any, frame: LabelledFrame) -> Any:
         bag, size = self._bag, frame.width * frame.height

@@ -18,15 +18,18 @@ if TYPE_CHECKING:
     from activesam_ros.labelling.labelled import LabelledImages
     from activesam_ros.vocabulary import Vocabulary
 
-_IMAGES, _MASKS, _LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
+_IMAGES, _MASKS, _INSTANCES = "JPEGImages", "SegmentationClass", "InstanceIds"
+_LISTS = "ImageSets/Segmentation"
 
 
 def write_masks(images: LabelledImages, folder: Path) -> None:
     """Write images, masks, lists of them and the class table.
 
     A mask has the class's id as value and its colour as palette; with more than 255 ids it is 16-bit grey.
+    Ids of instances are 16-bit grey, 0 for none.
     """
-    for name in (_IMAGES, _MASKS, _LISTS):
+    instances = images.job["instances"]
+    for name in (_IMAGES, _MASKS, _LISTS, *([_INSTANCES] if instances else [])):
         (folder / name).mkdir(parents=True)
     vocabulary = images.vocabulary
     palette = colour_table(vocabulary.class_ids, vocabulary.colours, vocabulary.unlabeled_id)
@@ -35,6 +38,9 @@ def write_masks(images: LabelledImages, folder: Path) -> None:
             ending, data = part.image
             (folder / _IMAGES / f"{frame.name}{ending}").write_bytes(data)
             (folder / _MASKS / f"{frame.name}.png").write_bytes(indexed_png(part.labels, palette))
+            if instances:
+                ids = cv2.imencode(".png", part.instance_ids)[1]
+                (folder / _INSTANCES / f"{frame.name}.png").write_bytes(ids.tobytes())
             listed.write(f"{frame.name}\n")
     if images.job["review"]:
         names = "".join(f"{frame.name}\n" for frame in images.uncertain())
