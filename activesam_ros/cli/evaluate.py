@@ -13,6 +13,8 @@ from activesam_ros.cli import command
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from activesam_ros.evaluation.runner import EvaluationOutcome
+
 NAME = "activesam-evaluate"
 
 
@@ -36,6 +38,8 @@ def _evaluate(given: argparse.Namespace, line: str) -> int:
         return command.DONE
     if given.bag is None:
         raise command.UsageError(f"no recording is given; expected {NAME} BAG …, or --report-only FOLDER")
+    if given.predictions is not None:
+        return _score(given, line)
     from activesam_ros.evaluation.parameters import read_parameters
 
     asked = read_parameters(given.params, given.param, given.vocabulary)
@@ -67,7 +71,49 @@ def _evaluate(given: argparse.Namespace, line: str) -> int:
         prompt_cache=given.prompt_cache,
         command=line,
     )
-    outcome = evaluate(config, overwrite=given.overwrite, say=command.say)
+    return _tell(evaluate(config, overwrite=given.overwrite, say=command.say))
+
+
+def _score(given: argparse.Namespace, line: str) -> int:
+    """Score labels that are in the recording."""
+    useless = {
+        "--model": given.model,
+        "--vocabulary": given.vocabulary,
+        "--params": given.params,
+        "--param": given.param,
+        "--compare": given.compare,
+        "--corrupt": given.corrupt,
+    }
+    for option, value in useless.items():
+        if value:
+            raise command.UsageError(f"{option} has no effect on labels that are recorded; leave it out")
+    with command.loading():
+        from activesam_ros.evaluation.predictions import evaluate_predictions
+        from activesam_ros.evaluation.runner import EvaluationConfig
+        from activesam_ros.settings import SegmenterSettings
+        from activesam_ros.vocabulary import Vocabulary
+    config = EvaluationConfig(
+        bag=given.bag,
+        out=given.out,
+        model="",
+        vocabulary=Vocabulary(()),
+        settings=SegmenterSettings(),
+        image_topic=given.image,
+        labels_topic=given.labels,
+        class_map=given.classes,
+        mapping=given.map,
+        ignore=given.ignore,
+        tolerance=given.tolerance,
+        every=given.every,
+        start=given.start,
+        end=given.end,
+        command=line,
+    )
+    return _tell(evaluate_predictions(config, given.predictions, given.overwrite, command.say))
+
+
+def _tell(outcome: EvaluationOutcome) -> int:
+    """Print the headline; return the exit code."""
     print(outcome.table)
     print(f"report: {outcome.report}")
     if outcome.interrupted:
@@ -119,6 +165,11 @@ def _parser() -> argparse.ArgumentParser:
         "--labels",
         metavar="TOPIC",
         help="label images to compare with, or none (default: those of activesam-make-bag, else none)",
+    )
+    topics.add_argument(
+        "--predictions",
+        metavar="TOPIC",
+        help="score the labels on this topic, as a node has published them, and label nothing",
     )
     topics.add_argument(
         "--classes",

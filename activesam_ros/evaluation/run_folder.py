@@ -177,7 +177,7 @@ def describe_run(
 ) -> dict[str, Any]:
     """Return the content of `run.json` as plain data, as docs/evaluation-results.md describes it.
 
-    `settings` are those of each method by its name; `matching` is None without ground truth.
+    `settings` are those of each method by its name, where they are known; `matching` is None without ground truth.
     """
     return {
         "recording": dict(recording),
@@ -195,7 +195,10 @@ def describe_run(
         "unlabeled_id": vocabulary.unlabeled_id,
         "background_id": vocabulary.background_id,
         "matching": _describe_matching(matching),
-        "methods": [{**method, "settings": asdict(settings[method["name"]])} for method in methods],
+        "methods": [
+            {**method, "settings": asdict(settings[method["name"]]) if method["name"] in settings else {}}
+            for method in methods
+        ],
         "corruptions": list(corruptions),
         "seed": seed,
         "versions": _versions(),

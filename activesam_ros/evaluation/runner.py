@@ -146,7 +146,7 @@ def evaluate(
         image_topic = config.image_topic or default_image_topic(recording, labels_topic)
         config = replace(config, image_topic=image_topic, labels_topic=labels_topic)
         methods = _methods(config)
-        matching = _matching(config, recording)
+        matching = matching_of(config, recording)
         samples = SampleReader(
             recording,
             image_topic,
@@ -174,7 +174,7 @@ def evaluate(
             say(f"preparing {method.name}")
             segmenters[method.name] = method.build(segmenter, config.vocabulary)
         description = describe_run(
-            recording=_describe_recording(config, recording),
+            recording=describe_recording(config, recording),
             model={
                 "name": config.model,
                 "device": segmenter.device,
@@ -425,7 +425,12 @@ def _methods(config: EvaluationConfig) -> list[Method]:
     return known_methods(names)
 
 
-def _matching(config: EvaluationConfig, recording: Recording) -> ClassMatching | None:
+def matching_of(config: EvaluationConfig, recording: Recording) -> ClassMatching | None:
+    """Return which classes of the ground truth are which of the vocabulary; None without ground truth.
+
+    Raises:
+        EvaluationError: nothing says what the ids of the truth mean, or no class is in both.
+    """
     if config.labels_topic is None:
         return None
     given = config.class_map
@@ -442,7 +447,8 @@ def _matching(config: EvaluationConfig, recording: Recording) -> ClassMatching |
     return match_classes(config.vocabulary, class_map.ignoring(config.ignore), mapping)
 
 
-def _describe_recording(config: EvaluationConfig, recording: Recording) -> dict[str, Any]:
+def describe_recording(config: EvaluationConfig, recording: Recording) -> dict[str, Any]:
+    """Return which part of which recording is evaluated, as plain data."""
     path = config.bag.expanduser()
     files = [one for one in path.iterdir() if one.is_file()] if path.is_dir() else [path]
     return {

@@ -10,7 +10,7 @@ import pytest
 from activesam_ros.cli.evaluate import main
 from activesam_ros.cli.make_bag import main as make_bag
 from activesam_ros.datasets import recordings
-from activesam_ros.evaluation import runner
+from activesam_ros.evaluation import predictions, runner
 from activesam_ros.evaluation.corruptions import CORRUPTIONS
 from activesam_ros.evaluation.methods import METHODS
 from activesam_ros.evaluation.run_folder import FRAMES, PREDICTIONS, RECORDS, RESULTS
@@ -42,7 +42,12 @@ def test_commands_are_taken(arguments, monkeypatch, capsys):
         requests.append(request)
         return EvaluationOutcome(Path("report.html"), "", interrupted=False)
 
+    def evaluate_predictions(request, topic, overwrite=False, say=None):
+        assert topic.startswith("/")
+        return evaluate(request)
+
     monkeypatch.setattr(runner, "evaluate", evaluate)
+    monkeypatch.setattr(predictions, "evaluate_predictions", evaluate_predictions)
     # The recordings that the pages name are not here.
     monkeypatch.setattr(recordings, "Recording", MagicMock())
     # Some show only the options that they are about.
