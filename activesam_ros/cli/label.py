@@ -37,6 +37,8 @@ def _label(given: argparse.Namespace) -> int:
         return _tell(merge(given.out, say=command.say))
     if not given.sources:
         raise command.UsageError(f"nothing to label is given; expected {NAME} RECORDING … --out DIR")
+    if given.ray is not None and given.shard:
+        raise command.UsageError("--ray deals out shards itself; leave out --shard")
     if given.shard and given.overwrite:
         raise command.UsageError(
             "--overwrite would remove what other shards have labelled; remove the folder of an earlier job yourself"
@@ -71,6 +73,11 @@ def _label(given: argparse.Namespace) -> int:
         threads=given.threads,
         prompt_cache=given.prompt_cache,
     )
+    if given.ray is not None:
+        from activesam_ros.labelling.on_ray import Cluster, label_on_ray
+
+        cluster = Cluster(None if given.ray == "local" else given.ray, given.workers)
+        return _tell(label_on_ray(config, cluster, given.overwrite, command.say))
     shard = Shard(*given.shard) if given.shard else None
     return _tell(label(config, shard, given.overwrite, command.say), shard)
 
@@ -219,6 +226,19 @@ def _parser() -> argparse.ArgumentParser:
         type=_shard,
         metavar="I/N",
         help="label the I-th of N parts of the images, and write nothing yet",
+    )
+    several.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="label on a cluster of Ray, auto for the one that runs here (default: workers on this machine)",
+    )
+    several.add_argument(
+        "--workers",
+        type=command.whole_number(1),
+        metavar="N",
+        help="segmenters on the cluster (default: one for each GPU)",
     )
     several.add_argument("--merge", action="store_true", help="write what all shards have labelled")
     return parser

@@ -70,6 +70,7 @@ def label(
     shard: Shard | None = None,
     overwrite: bool = False,
     say: Callable[[str], None] = lambda text: None,
+    segmenter: ActiveSegmenter | None = None,
 ) -> LabelOutcome:
     """Label all images and write them, or the images of one shard, which `merge` writes.
 
@@ -80,6 +81,7 @@ def label(
         shard: the part of the images to label; None: all.
         overwrite: begin anew, and remove what an earlier job wrote.
         say: called with the name of each step as it begins.
+        segmenter: with the settings and the vocabulary; None: loaded, if there is anything to label.
 
     Raises:
         ActiveSamError: a source, the model or the output cannot be used, in one sentence.
@@ -92,21 +94,65 @@ def label(
             config.sources, config.topics, config.part, config.settings.max_pixels, opening
         )
         job = describe_job(config, sources)
-        if not overwrite and (there := _complete(config.out, job)) is not None:
-            work.remove()
+        there = complete(config.out, job, overwrite)
+        if there is not None:
             return there
-        require_free(config.out, overwrite, SUMMARY, "folder of labels")
         opening.enter_context(work.locked(shard))
-        if overwrite and config.out.exists():
-            shutil.rmtree(config.out)
-        work.begin(job, overwrite)
-        labeller = _Labeller(config, work, shard)
+        begin(config.out, job, overwrite)
+        labeller = _Labeller(config, work, shard, segmenter)
         counts = labeller.run(sources, say)
         shortage = [said for source in sources if (said := source.shortage())]
         work.finish(shard, counts, shortage)
         if shard.count > 1:
             return LabelOutcome(None, sum(counts), shortage="; ".join(shortage) or None)
         return merge(config.out, say)
+
+
+def complete(out: Path, job: dict[str, Any], overwrite: bool) -> LabelOutcome | None:
+    """Return the outcome of a job that is complete already; None if there is something to do.
+
+    Raises:
+        DatasetError: the output is there, and is something else or may not be overwritten.
+    """
+    if not overwrite and (there := _written(out, job)) is not None:
+        WorkFolder(out).remove()
+        return there
+    require_free(out, overwrite, SUMMARY, "folder of labels")
+    return None
+
+
+def begin(out: Path, job: dict[str, Any], overwrite: bool) -> None:
+    """Begin a job, or go on with it.
+
+    Raises:
+        DatasetError: the folder of unfinished labels is of another job.
+    """
+    if overwrite and out.exists():
+        shutil.rmtree(out)
+    WorkFolder(out).begin(job, overwrite)
+
+
+def load_segmenter(config: LabelConfig) -> ActiveSegmenter:
+    """Load the model and encode the vocabulary.
+
+    Raises:
+        ActiveSamError: it cannot be loaded, or cannot read the vocabulary.
+    """
+    import torch
+
+    from activesam_ros.segmenter import ActiveSegmenter
+
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    segmenter = ActiveSegmenter.from_pretrained(
+        config.model,
+        config.device,
+        config.dtype,
+        config.settings,
+        prompt_cache=config.prompt_cache or "default",
+    )
+    segmenter.set_vocabulary(config.vocabulary)
+    return segmenter
 
 
 def merge(out: Path, say: Callable[[str], None] = lambda text: None) -> LabelOutcome:
@@ -118,7 +164,7 @@ def merge(out: Path, say: Callable[[str], None] = lambda text: None) -> LabelOut
     work = WorkFolder(out)
     job = work.job
     if job is None:
-        there = _complete(out, None)
+        there = _written(out, None)
         if there is None:
             raise DatasetError(f"there is nothing to merge for {out}; label with --shard 1/N to N/N first")
         return there
@@ -163,12 +209,14 @@ def merge(out: Path, say: Callable[[str], None] = lambda text: None) -> LabelOut
 class _Labeller:
     """Labels the images of one shard that are not labelled yet."""
 
-    def __init__(self, config: LabelConfig, work: WorkFolder, shard: Shard) -> None:
+    def __init__(
+        self, config: LabelConfig, work: WorkFolder, shard: Shard, segmenter: ActiveSegmenter | None
+    ) -> None:
         self._config = config
         self._work = work
         self._shard = shard
         self._keeps_images = config.format != "bag"
-        self._segmenter: ActiveSegmenter | None = None
+        self._segmenter = segmenter
         # By source and camera: what its stream remembers, and the last image that is labelled.
         self._memories: dict[tuple[int, str], StreamMemory] = {}
         self._last: dict[tuple[int, str], int] = {}
@@ -191,7 +239,8 @@ class _Labeller:
                         _pass_over(bar)
                         continue
                     if self._segmenter is None:
-                        self._segmenter = self._load(say)
+                        say(f"loading the model {self._config.model}")
+                        self._segmenter = load_segmenter(self._config)
                         bar.unpause()  # loading says nothing about the images
                     part = self._label(number, image)
                     if len(writing) == _WAITING:
@@ -223,25 +272,6 @@ class _Labeller:
             return place % self._shard.count == self._shard.number - 1
 
         return wanted
-
-    def _load(self, say: Callable[[str], None]) -> ActiveSegmenter:
-        import torch
-
-        from activesam_ros.segmenter import ActiveSegmenter
-
-        config = self._config
-        if config.threads:
-            torch.set_num_threads(config.threads)
-        say(f"loading the model {config.model}")
-        segmenter = ActiveSegmenter.from_pretrained(
-            config.model,
-            config.device,
-            config.dtype,
-            config.settings,
-            prompt_cache=config.prompt_cache or "default",
-        )
-        segmenter.set_vocabulary(config.vocabulary)
-        return segmenter
 
     def _label(self, number: int, image: SourceImage) -> LabelPart:
         frame = LabelledFrame(
@@ -298,7 +328,7 @@ def _pass_over(bar: Any) -> None:
     bar.n += 1
 
 
-def _complete(out: Path, job: dict[str, Any] | None) -> LabelOutcome | None:
+def _written(out: Path, job: dict[str, Any] | None) -> LabelOutcome | None:
     """Return the outcome of a job, or of any, if `out` is what it wrote."""
     summary = read_json(out / SUMMARY) if out.is_dir() else None
     if summary is None:

@@ -19,7 +19,9 @@ PROGRAMS = {"activesam-make-bag": make_bag.main, "activesam-label": label.main}
 @pytest.mark.slow
 def test_the_commands_lead_to_what_the_page_says(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    for line in re.findall(r"^    (activesam-.*)$", PAGE, re.M):
+    for line in re.findall(r"^    (activesam-[^#\n]*)", PAGE, re.M):
+        if "--ray" in line:
+            continue  # needs Ray
         name, *arguments = shlex.split(line.replace("--limit 20", "--limit 4"))
         assert PROGRAMS[name](arguments) == 0, capsys.readouterr().err
     with Recording("labelled") as labelled:
@@ -37,4 +39,8 @@ def test_the_commands_lead_to_what_the_page_says(tmp_path, monkeypatch, capsys):
 
 def test_the_options_are_those_of_the_command():
     options = {one for action in label._parser()._actions for one in action.option_strings}
-    assert set(re.findall(r"(--[a-z]+)", PAGE)) - {"--toytown", "--limit", "--predictions"} <= options
+    assert (
+        set(re.findall(r"(--[a-z]+)", PAGE))
+        - {"--toytown", "--limit", "--predictions", "--head", "--address"}
+        <= options
+    )

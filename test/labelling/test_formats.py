@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ pytest.importorskip("rosbags")
 
 from bags import SECOND, Bags
 
+from activesam_ros.cli.label import main
 from activesam_ros.datasets.recordings import Recording
 from activesam_ros.datasets.samples import image_to_ids
 from activesam_ros.errors import DatasetError
@@ -151,6 +153,35 @@ def test_instances_are_recorded_as_the_node_publishes_them(made, expected):
             assert one.results[0].hypothesis.score == pytest.approx(instance.score)
             assert box.center.position.x - box.size_x / 2 == pytest.approx(left)
             assert one.results[0].pose.pose.orientation.w == 1
+
+
+def test_ray_that_is_missing_or_elsewhere_is_said_in_a_sentence(drive, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    arguments = [
+        str(drive),
+        "--vocabulary",
+        "road; car",
+        "--model",
+        "toytown",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert main([*arguments, "--ray"]) == 2
+    assert "pip install 'ray[data]'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*arguments, "--ray", "--shard", "1/2"])
+
+
+@pytest.mark.slow
+def test_ray_writes_the_same_bytes(drive, tmp_path, monkeypatch):
+    pytest.importorskip("ray.data")
+    monkeypatch.chdir(tmp_path)
+    arguments = [str(drive), "--vocabulary", "road; car; sky", "--model", "toytown", "--out", "out"]
+    assert main(arguments) == 0
+    files = {one.name: one.read_bytes() for one in (tmp_path / "out").iterdir()}
+    (tmp_path / "out").rename(tmp_path / "single")
+    assert main([*arguments, "--ray", "--workers", "2"]) == 0
+    assert {one.name: one.read_bytes() for one in (tmp_path / "out").iterdir()} == files
 
 
 def test_what_cannot_be_written_is_said_before_anything_is_labelled(made, monkeypatch):
