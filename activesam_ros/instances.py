@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 MASK_THRESHOLD = 0.5
 """Pixels of a higher probability belong to an instance, as in transformers' post-processing."""
 
 MAX_INSTANCES = 65_535
 """Number of ids that an id image of 16 bits can tell apart beside 0, which is none."""
+
+_BAND_PIXELS = 2**15
+"""Pixels are computed in bands of so many, which fit into a processor's cache."""
 
 _LARGEST_LOGIT = 80.0
 """Beyond it the exponential of a float32 overflows, and the sigmoid is 0 or 1 anyway."""
@@ -54,22 +57,36 @@ class Instance:
     def mask(self) -> np.ndarray:
         """The pixels of the instance, bool [H, W], computed anew at each call."""
         mask = np.zeros(self.size, bool)
-        rows, columns, probability = self.probability()
-        mask[rows, columns] = probability > MASK_THRESHOLD
+        for rows, columns, probability in self.probability():
+            np.greater(probability, MASK_THRESHOLD, out=mask[rows, columns])
         return mask
 
-    def probability(self) -> tuple[slice, slice, np.ndarray]:
-        """Return the rows and columns that hold all pixels of the instance, and each pixel's probability, float32.
+    def probability(self, where: np.ndarray | None = None) -> Iterator[tuple[slice, slice, np.ndarray]]:
+        """Yield bands that hold all pixels of the instance: rows, columns, and each pixel's probability, float32.
 
         As in transformers, probabilities are resized, not logits: bilinearly, as `interpolate` does with
         `align_corners=False`.
+
+        Args:
+            where: bool [H, W], bands without a pixel of which are left out; None: all.
         """
         rows, above, below, down = _axis(self.grid[0], self.size[0], self.corner[0], self.logits.shape[0])
         columns, left, right, across = _axis(self.grid[1], self.size[1], self.corner[1], self.logits.shape[1])
         logits = np.clip(self.logits.astype(np.float32), -_LARGEST_LOGIT, _LARGEST_LOGIT)
         cells = 1 / (1 + np.exp(-logits))
         lines = cells[:, left] * (1 - across) + cells[:, right] * across
-        return rows, columns, lines[above] * (1 - down)[:, None] + lines[below] * down[:, None]
+        height = max(1, _BAND_PIXELS // max(1, len(across)))
+        for begin in range(0, len(above), height):
+            band = slice(begin, begin + height)
+            place = slice(rows.start + begin, min(rows.start + begin + height, rows.stop))
+            if where is not None and not where[place, columns].any():
+                continue
+            share = down[band, None]
+            upper, lower = lines[above[band]], lines[below[band]]
+            upper *= 1 - share
+            lower *= share
+            upper += lower
+            yield place, columns, upper
 
 
 def draw_ids(instances: Sequence[Instance], labels: np.ndarray) -> np.ndarray:
@@ -83,13 +100,18 @@ def draw_ids(instances: Sequence[Instance], labels: np.ndarray) -> np.ndarray:
     """
     ids = np.zeros(labels.shape, np.uint16)
     best = np.zeros(labels.shape, np.float32)
-    for one in instances:
-        rows, columns, probability = one.probability()
-        highest, fused = best[rows, columns], probability * np.float32(one.score)
-        own = (probability > MASK_THRESHOLD) & (labels[rows, columns] == one.class_id)
-        own &= fused > highest
-        highest[own] = fused[own]
-        ids[rows, columns][own] = one.id
+    shown, known = np.zeros(0, bool), None
+    for one in sorted(instances, key=lambda one: one.class_id):
+        if one.class_id != known:
+            shown, known = labels == one.class_id, one.class_id
+        for rows, columns, probability in one.probability(shown):
+            own = probability > MASK_THRESHOLD
+            own &= shown[rows, columns]
+            probability *= np.float32(one.score)
+            highest = best[rows, columns]
+            own &= probability > highest
+            np.copyto(highest, probability, where=own)
+            np.copyto(ids[rows, columns], np.uint16(one.id), where=own)
     return ids
 
 

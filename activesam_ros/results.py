@@ -30,8 +30,9 @@ class PreviewSchedule:
     """Which prompts are scored for presence before the active set of a frame is known.
 
     Attributes:
-        mode: "full": all, at the preview's resolution; "sweep": all inactive ones, at the preview's resolution;
-            "share": some inactive ones, on the frame's features at full resolution; "none".
+        mode: "full": all; "sweep": all inactive ones; "share": some inactive ones; "none". With `preview_source` image
+            the first two are scored at the preview's resolution, "share" on the frame's features at full resolution;
+            with features all are scored on pooled maps of those.
         prompts: their indices, ascending.
     """
 
@@ -40,6 +41,21 @@ class PreviewSchedule:
 
 
 EMPTY_SCHEDULE = PreviewSchedule("none")
+
+
+@dataclass(frozen=True)
+class PooledMap:
+    """A pooled map of an image's features on which the presence of prompts was scored.
+
+    Attributes:
+        side: in cells.
+        full_side: that of the map at full resolution.
+        prompts: number of prompts that were scored on it.
+    """
+
+    side: int
+    full_side: int
+    prompts: int
 
 
 @dataclass(frozen=True)
@@ -83,6 +99,7 @@ class SegmentationResult:
         instance_counts: number of instance masks kept of each active prompt, aliases' doubles included; None if
             unknown.
         schedule: which prompts were scored before the active set was known; None if unknown.
+        preview_maps: the pooled maps on which presence was scored; empty with `preview_source` image.
         prompt_presence: presence of each active prompt at full resolution; None if unknown.
         image: the image, uint8 [H, W, 3], for `plot` and `save`; None if it was not kept.
         name: name of the saved files: that of the image file without its ending, or "image".
@@ -101,6 +118,7 @@ class SegmentationResult:
     instances_beyond_limit: int = 0
     instance_counts: tuple[int, ...] | None = None
     schedule: PreviewSchedule | None = None
+    preview_maps: tuple[PooledMap, ...] = ()
     prompt_presence: tuple[float, ...] | None = None
     image: np.ndarray | None = None
     name: str = "image"
@@ -273,8 +291,9 @@ class PreviewResult:
         active_prompts: indices of the prompts that would be decoded, ascending: those that the preview selects, or
             all where the vocabulary is small enough to be decoded as a whole.
         active: their classes, in vocabulary order, without pixels.
-        timings: seconds per stage ("prepare", "preview") and "total".
+        timings: seconds per stage ("prepare", "preview") and "total"; also "encode" with `preview_source` features.
         vocabulary: the vocabulary that was scored.
+        preview_maps: as of `SegmentationResult`.
     """
 
     preview_presence: np.ndarray
@@ -282,6 +301,7 @@ class PreviewResult:
     active: tuple[ActiveClass, ...]
     timings: Mapping[str, float]
     vocabulary: Vocabulary
+    preview_maps: tuple[PooledMap, ...] = ()
 
     @property
     def active_queries(self) -> tuple[int, ...]:

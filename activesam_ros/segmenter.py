@@ -30,6 +30,7 @@ from activesam_ros.prompts.text_encoder import TextEncoder
 from activesam_ros.results import (
     EMPTY_SCHEDULE,
     ActiveClass,
+    PooledMap,
     PreviewResult,
     SegmentationResult,
     active_classes,
@@ -39,7 +40,7 @@ from activesam_ros.stages.batch_size import AdaptiveBatchSize
 from activesam_ros.stages.decoding import EncodedImage, decode_prompts
 from activesam_ros.stages.fusion import ClassFusion, label_pixels
 from activesam_ros.stages.instances import InstanceCollector
-from activesam_ros.stages.preview import resolutions, score_presence
+from activesam_ros.stages.preview import map_sides, resolutions, score_presence, uncertain_prompts
 from activesam_ros.stages.temporal_reuse import (
     FramePlan,
     StreamMemory,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from activesam_ros.model.compiling import Compiler
+    from activesam_ros.model.vision_encoder import ImageFeatures
     from activesam_ros.prompts.text_encoder import Residence
     from activesam_ros.stages.preview import Heads
     from activesam_ros.vocabulary import Vocabulary
@@ -312,15 +314,13 @@ class ActiveSegmenter:
         """
         pixels, prompts = self._checked(images)
         timer = StageTimer(self._checkpoint.device)
-        every = range(len(prompts))
+        score = self._score_features if self.settings.preview_source == "features" else self._score_images
         with torch.inference_mode():
-            scores = self._image_batch.map(
-                pixels, lambda batch: self._preview_presence([(rgb, every) for rgb in batch], prompts, timer)
-            )
+            scored = self._image_batch.map(pixels, lambda batch: score(batch, prompts, timer))
         timings = timer.seconds(max(len(pixels), 1))
         plan = self._first_plan(prompts)
         results = []
-        for presence in scores:
+        for presence, maps in scored:
             active, _ = plan.active_set(presence)
             classes = active_classes(
                 prompts.vocabulary,
@@ -328,7 +328,7 @@ class ActiveSegmenter:
                 presence,
                 pixels=None,
             )
-            results.append(PreviewResult(presence, active, classes, timings, prompts.vocabulary))
+            results.append(PreviewResult(presence, active, classes, timings, prompts.vocabulary, maps))
             self._prompt_batch.image_done()
         return results
 
@@ -336,25 +336,66 @@ class ActiveSegmenter:
         self, frames: Sequence[tuple[np.ndarray, FramePlan]], prompts: PromptSet, timer: StageTimer
     ) -> list[EncodedImage]:
         """First stage: preview, features at full resolution, and the active set of each image."""
+        pooled = self.settings.preview_source == "features"
         previewed = [
-            (rgb, plan.schedule.prompts) for rgb, plan in frames if plan.schedule.mode in ("full", "sweep")
+            (rgb, plan.schedule.prompts)
+            for rgb, plan in frames
+            if not pooled and plan.schedule.mode in ("full", "sweep")
         ]
         previews = iter(self._preview_presence(previewed, prompts, timer))
         with timer.timed("prepare"):
             pixels = self._full.prepare_all([rgb for rgb, _ in frames])
         with timer.timed("encode"):
-            features = [self._heads.prepare(image, masks=True) for image in self._full.encode(pixels).split()]
+            features = self._full.encode(pixels).split()
+            prepared = [self._heads.prepare(image, masks=True) for image in features]
         encoded = []
-        for image, (rgb, plan) in zip(features, frames, strict=True):
-            presence = None
-            if plan.schedule.mode in ("full", "sweep"):
-                presence = next(previews)
+        for shared, image, (rgb, plan) in zip(features, prepared, frames, strict=True):
+            presence: np.ndarray | None = None
+            maps: tuple[PooledMap, ...] = ()
+            if plan.schedule.mode == "none":
+                pass
+            elif pooled:
+                with timer.timed("preview"):
+                    presence, maps = self._pooled_presence(shared, image, prompts, plan.schedule.prompts)
             elif plan.schedule.mode == "share":
                 with timer.timed("preview"):
                     presence = self._presence(image, prompts, plan.schedule.prompts)
+            else:
+                presence = next(previews)
             selected, active = plan.active_set(presence)
-            encoded.append(EncodedImage(image, rgb, prompts, plan, presence, active, selected, {}))
+            encoded.append(EncodedImage(image, rgb, prompts, plan, presence, active, selected, {}, maps))
         return encoded
+
+    def _pooled_presence(
+        self, shared: ImageFeatures, image: Any, prompts: PromptSet, indices: Sequence[int]
+    ) -> tuple[np.ndarray, tuple[PooledMap, ...]]:
+        """Score prompts on a coarse map of an image's features, and uncertain ones again on a finer map.
+
+        Args:
+            shared: features of the image at full resolution.
+            image: the same, prepared by the heads; None: they are prepared where they are needed.
+            prompts: the vocabulary's.
+            indices: of the prompts to score.
+
+        Returns:
+            Presence as `_presence`, and the maps as in `SegmentationResult.preview_maps`.
+        """
+        side = shared.levels[-1].shape[-1]
+        coarse, fine = map_sides(side, len(indices), self.settings)
+
+        def score(cells: int, asked: Sequence[int]) -> np.ndarray:
+            if image is not None and cells == side:
+                return self._presence(image, prompts, asked)
+            features = shared if cells == side else self._full.pooled(shared, cells)
+            return self._presence(self._heads.prepare(features, masks=False), prompts, asked)
+
+        presence = score(coarse, indices)
+        maps: tuple[PooledMap, ...] = (PooledMap(coarse, side, len(indices)),)
+        again = uncertain_prompts(presence, indices, self.settings) if fine > coarse else ()
+        if again:
+            presence[list(again)] = score(fine, again)[list(again)]
+            maps += (PooledMap(fine, side, len(again)),)
+        return presence, maps
 
     def _preview_presence(
         self, frames: Sequence[tuple[np.ndarray, Sequence[int]]], prompts: PromptSet, timer: StageTimer
@@ -370,6 +411,25 @@ class ActiveSegmenter:
                 self._presence(self._heads.prepare(image, masks=False), prompts, indices)
                 for image, (_, indices) in zip(features, frames, strict=True)
             ]
+
+    def _score_images(
+        self, images: Sequence[np.ndarray], prompts: PromptSet, timer: StageTimer
+    ) -> list[tuple[np.ndarray, tuple[PooledMap, ...]]]:
+        """Return the presence of all prompts of each image at the preview's resolution, and no maps."""
+        every = range(len(prompts))
+        scores = self._preview_presence([(rgb, every) for rgb in images], prompts, timer)
+        return [(presence, ()) for presence in scores]
+
+    def _score_features(
+        self, images: Sequence[np.ndarray], prompts: PromptSet, timer: StageTimer
+    ) -> list[tuple[np.ndarray, tuple[PooledMap, ...]]]:
+        """Return the presence of all prompts of each image on pooled features, and the maps."""
+        with timer.timed("prepare"):
+            pixels = self._full.prepare_all(images)
+        with timer.timed("encode"):
+            features = self._full.encode(pixels).split()
+        with timer.timed("preview"):
+            return [self._pooled_presence(one, None, prompts, range(len(prompts))) for one in features]
 
     def _presence(self, image: Any, prompts: PromptSet, indices: Sequence[int]) -> np.ndarray:
         """Return the presence of the given prompts, float32 [P], NaN for the others."""
@@ -426,6 +486,7 @@ class ActiveSegmenter:
             instances_beyond_limit=found.beyond_limit if found else 0,
             instance_counts=tuple(counts),
             schedule=encoded.plan.schedule,
+            preview_maps=encoded.preview_maps,
             prompt_presence=tuple(presence.values()),
             image=encoded.image,
             name=encoded.name,
@@ -589,10 +650,19 @@ class ActiveSegmenter:
         settings = self.settings
         timer = StageTimer(self._checkpoint.device)
         blank = np.zeros((self.full_resolution, self.full_resolution, 3), np.uint8)
-        full = self._heads.prepare(self._full.encode(self._full.prepare_all([blank])), masks=True)
+        shared = self._full.encode(self._full.prepare_all([blank]))
+        full = self._heads.prepare(shared, masks=True)
         plan = self._first_plan(prompts)
         scored_on = []
-        if plan.schedule != EMPTY_SCHEDULE:
+        if plan.schedule != EMPTY_SCHEDULE and settings.preview_source == "features":
+            side = shared.levels[-1].shape[-1]
+            counts = (len(prompts), 1) if settings.reuses_frames else (len(prompts),)
+            sides = {cells for count in counts for cells in map_sides(side, count, settings)}
+            scored_on += [
+                full if cells == side else self._heads.prepare(self._full.pooled(shared, cells), masks=False)
+                for cells in sorted(sides)
+            ]
+        elif plan.schedule != EMPTY_SCHEDULE:
             small = self._preview.encode(self._preview.prepare_all([blank]))
             scored_on.append(self._heads.prepare(small, masks=False))
             if settings.reuses_frames and settings.preview_way == "share":
@@ -620,6 +690,15 @@ class ActiveSegmenter:
     def plain(self) -> bool:
         """Whether transformers' own modules are used, which share nothing among prompts."""
         return isinstance(self._heads, PromptHeads)
+
+    @property
+    def preview_description(self) -> str:
+        """What presence is scored on, such as "672 px"."""
+        settings = self.settings
+        if settings.preview_source == "image":
+            return f"{self.preview_resolution} px"
+        scales = sorted({settings.preview_scale, max(settings.preview_scale, settings.preview_fine_scale)})
+        return f"on the same features at {' and '.join(f'{scale:.2g}' for scale in scales)} of their side"
 
     @property
     def batching_pays(self) -> bool:

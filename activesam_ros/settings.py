@@ -68,6 +68,29 @@ class SegmenterSettings:
     preview_resolution: int = _integer(
         672, 16, 4096, "Side in pixels of the preview's image; 2/3 of full_resolution if that is not larger."
     )
+    preview_source: str = _choice(
+        ("image", "features"),
+        "What presence is scored on: image, the image at preview_resolution, as published; features, the features of "
+        "the full resolution, pooled.",
+    )
+    preview_scale: float = _number(
+        0.3333,
+        1,
+        "With preview_source features, side of the map that all prompts are scored on, by the full one's.",
+        0.01,
+    )
+    preview_fine_scale: float = _number(
+        0.6667,
+        1,
+        "Likewise, of the map that uncertain prompts are scored on again; not above preview_scale: none is.",
+        0.01,
+    )
+    preview_floor: float = _number(
+        0.0,
+        1,
+        "Likewise, presence at preview_scale below which a prompt is clearly absent and not scored again; at most "
+        "presence_floor counts.",
+    )
     keep_fraction: float = _number(
         0.20, 1, "Share of the prompts that the preview keeps, by presence.", low=0.0001
     )
@@ -152,6 +175,10 @@ PROFILES: Mapping[str, Mapping[str, float | int | str]] = MappingProxyType(
     {
         "paper": MappingProxyType(
             {
+                "preview_source": "image",
+                "preview_scale": 0.3333,
+                "preview_fine_scale": 0.6667,
+                "preview_floor": 0.0,
                 "keep_fraction": 0.20,
                 "presence_floor": 0.0,
                 "preview_period": 1,
@@ -161,8 +188,27 @@ PROFILES: Mapping[str, Mapping[str, float | int | str]] = MappingProxyType(
                 "change_threshold": 0.65,
             }
         ),
+        "fast": MappingProxyType(
+            {
+                "preview_source": "features",
+                "preview_scale": 0.3333,
+                "preview_fine_scale": 0.6667,
+                "preview_floor": 0.0002,
+                "keep_fraction": 0.30,
+                "presence_floor": 0.0005,
+                "preview_period": 1,
+                "preview_way": "share",
+                "preview_likely": 0,
+                "leave_after": 3,
+                "change_threshold": 0.65,
+            }
+        ),
         "realtime": MappingProxyType(
             {
+                "preview_source": "features",
+                "preview_scale": 0.3333,
+                "preview_fine_scale": 1.0,
+                "preview_floor": 0.002,
                 "keep_fraction": 1.0,
                 "presence_floor": 0.2,
                 "preview_period": 60,
@@ -174,7 +220,8 @@ PROFILES: Mapping[str, Mapping[str, float | int | str]] = MappingProxyType(
         ),
     }
 )
-"""Settings that belong together, by purpose: single images as published ("paper"), and streams ("realtime")."""
+"""Settings that belong together, by purpose: single images as published ("paper") or for half the work ("fast"), and
+streams ("realtime")."""
 
 GOVERNED: tuple[str, ...] = tuple(PROFILES["paper"])
 """Names of the settings that a profile sets."""

@@ -149,7 +149,7 @@ def test_a_stream_has_the_settings_of_its_profile_and_those_given(make):
         assert stream.settings.presence_floor == PROFILES["realtime"]["presence_floor"]
     assert model.settings == before
     for profile, given, words in (
-        ("fast", {}, "profile is 'fast'; expected one of paper, realtime"),
+        ("quick", {}, "profile is 'quick'; expected one of paper, fast, realtime"),
         ("paper", {"period": 3}, "no setting 'period'"),
         ("paper", {"preview_period": 0}, "preview_period is 0"),
     ):

@@ -11,11 +11,15 @@ import pytest
 import torch
 
 from activesam_ros.errors import ImageError, ModelError, OutOfMemoryError, SettingsError, VocabularyError
+from activesam_ros.evaluation.methods import workload_of
 from activesam_ros.model.compiling import torch_compiler
+from activesam_ros.model.flops import FusedModelFlops, counted
 from activesam_ros.model.fused.detr import FusedEncoder
 from activesam_ros.model.vision_encoder import VisionEncoder
 from activesam_ros.prompts.hypernyms import TableHypernyms
+from activesam_ros.results import PooledMap
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
+from activesam_ros.settings import PROFILES
 from activesam_ros.stages.batch_size import PATIENCE
 from activesam_ros.toytown import CLASSES, DEMO_CLASSES
 from activesam_ros.vocabulary import Vocabulary
@@ -426,9 +430,10 @@ def test_one_bad_image_refuses_its_batch(make, images):
             work([images[0], images[1][:0]])
 
 
+@pytest.mark.parametrize("profile", ["paper", "fast"])
 @pytest.mark.parametrize("words", [DEMO_CLASSES, ["sky", "car, automobile", "road"]])
-def test_the_reference_path_labels_the_same(toytown_checkpoint, make, images, words):
-    fused = make(words, max_active=10)
+def test_the_reference_path_labels_the_same(toytown_checkpoint, make, images, words, profile):
+    fused = make(words, **{**PROFILES[profile], "max_active": 10})
     plain = ActiveSegmenter(toytown_checkpoint, fused.settings, TABLE, prompt_cache=None, plain=True)
     assert plain.plain and not fused.plain
     plain.set_vocabulary(fused.vocabulary)
@@ -440,6 +445,44 @@ def test_the_reference_path_labels_the_same(toytown_checkpoint, make, images, wo
             assert mine.presence == pytest.approx(theirs.presence, abs=1e-5)
         # The best two of a pixel may be equal but for rounding.
         assert (one.labels == other.labels).mean() >= 0.9999
+
+
+def test_presence_on_pooled_features(make, images, monkeypatch):
+    """What is clearly present or absent on the coarse map is not scored again; the rest counts as on the finer one."""
+    segmenter = make(DEMO_CLASSES, **PROFILES["fast"])
+    assert segmenter.preview_description == "on the same features at 0.33 and 0.67 of their side"
+    small = segmenter.with_settings(replace(segmenter.settings, preview_fine_scale=0.1))
+    finer = segmenter.with_settings(replace(segmenter.settings, preview_scale=0.6667))
+    encoded = []
+    encode = VisionEncoder.encode
+    monkeypatch.setattr(
+        VisionEncoder, "encode", lambda self, pixels: encoded.append(1) or encode(self, pixels)
+    )
+    for rgb in images:
+        del encoded[:]
+        result = segmenter.segment(rgb)
+        assert len(encoded) == 1
+        coarse, fine = (one.segment(rgb).preview_presence for one in (small, finer))
+        again = (coarse >= 0.0002) & (coarse < 0.9)
+        assert result.preview_maps == (PooledMap(8, 24, 60), PooledMap(16, 24, int(again.sum())))
+        np.testing.assert_allclose(result.preview_presence, np.where(again, fine, coarse), atol=1e-5)
+        assert set(result.active_prompts) <= set(np.flatnonzero(result.preview_presence >= 0.0005))
+        (alone,) = segmenter.preview([rgb])
+        assert alone.active_prompts == result.active_prompts and alone.preview_maps == result.preview_maps
+        np.testing.assert_array_equal(alone.preview_presence, result.preview_presence)
+        assert set(alone.timings) == {"prepare", "encode", "preview", "total"}
+    both = segmenter.preview(images)
+    for one, rgb in zip(both, images, strict=True):
+        assert one.active_prompts == segmenter.segment(rgb).active_prompts
+
+
+def test_the_counted_work_of_pooled_features_is_what_runs(make, images):
+    segmenter = make(DEMO_CLASSES, **PROFILES["fast"])
+    # What depends on the resolution alone is computed once.
+    work = workload_of(segmenter, segmenter.segment(images[0]))
+    assert len(work.pooled) == 2 and not work.previewed
+    flops = FusedModelFlops(segmenter.checkpoint.config).frame(work)
+    assert counted(lambda: segmenter.encode_images(images[:1])) == flops.preview + flops.encode
 
 
 def counting_compiler(graphs):

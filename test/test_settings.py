@@ -83,6 +83,9 @@ def test_profiles_govern_the_same_settings_and_paper_is_the_default():
     assert {frozenset(values) for values in PROFILES.values()} == {frozenset(PROFILES["paper"])}
     realtime = SegmenterSettings(**PROFILES["realtime"])
     assert realtime.preview_period > 1 and realtime.presence_floor > 0
+    assert not SegmenterSettings(**PROFILES["fast"]).reuses_frames
+    for profile in ("fast", "realtime"):
+        assert 0 < PROFILES[profile]["preview_floor"] <= PROFILES[profile]["presence_floor"]
 
 
 def test_a_given_value_wins_over_the_profile_even_if_it_equals_the_default():
@@ -91,8 +94,8 @@ def test_a_given_value_wins_over_the_profile_even_if_it_equals_the_default():
     given = {"presence_floor": SegmenterSettings().presence_floor, "max_active": 7}
     assert settings_for("realtime", given) == dataclasses.replace(realtime, **given)
     assert "presence_floor" in GOVERNED and "max_active" not in GOVERNED
-    with pytest.raises(SettingsError, match="profile is 'fast'; expected one of paper, realtime"):
-        settings_for("fast", {})
+    with pytest.raises(SettingsError, match="profile is 'quick'; expected one of paper, fast, realtime"):
+        settings_for("quick", {})
     with pytest.raises(SettingsError, match="no setting 'max_actve'; expected one of full_resolution"):
         settings_for("paper", {"max_actve": 3})
 

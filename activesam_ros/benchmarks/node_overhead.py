@@ -98,6 +98,25 @@ class AddedLatency:
 
 
 @dataclass(frozen=True)
+class InstanceCost:
+    """What it takes that detections and both images of ids are subscribed, with the whole model.
+
+    Attributes:
+        number: of instances in an image, on average.
+        bare: seconds of the segmenter without instances, and `added`: how much longer it takes with them; medians over
+            the images of the medians of each image's repeats, which come by turns.
+        publish: the node's seconds of publishing by its own clock, with labels, detections and both images of ids.
+        published: the same with labels alone.
+    """
+
+    number: float
+    bare: float
+    added: float
+    publish: float
+    published: float
+
+
+@dataclass(frozen=True)
 class SizeOverhead:
     """The measurements of one image size.
 
@@ -108,12 +127,14 @@ class SizeOverhead:
             minimum of its repeats, since other work on the machine only ever adds.
         transport: seconds from publishing an image to its labels where nothing is done in between: what the
             middleware takes from and to Python; each image by the minimum of its repeats.
+        instances: what instances take, if they are subscribed.
     """
 
     size: tuple[int, int]
     whole: AddedLatency
     light: AddedLatency
     transport: float
+    instances: InstanceCost
 
 
 @dataclass(frozen=True)
@@ -136,11 +157,15 @@ class BareSegmenter:
         )
         self._segmenter.set_vocabulary(configuration.vocabulary)
 
-    def seconds(self, image: int) -> float:
+    def seconds(self, image: int, instances: bool = False) -> float:
         """Segment an image by number; return the seconds that took."""
         begin = time.perf_counter()
-        self._segmenter.segment(self._images[image], instances=False)
+        self._segmenter.segment(self._images[image], instances=instances)
         return time.perf_counter() - begin
+
+    def number_of_instances(self, image: int) -> int:
+        """Return the number of instances in an image."""
+        return len(self._segmenter.segment(self._images[image]).instances or ())
 
 
 class EchoNode:
@@ -210,7 +235,10 @@ def measure_overhead(options: OverheadOptions, log_folder: Path | None = None) -
             f"{name}, light", light, images, many, threads, folder and folder / "light"
         )
         with_light = AddedLatency.of(outside, bare, min, stages)
-        sizes.append(SizeOverhead(size, with_whole, with_light, measure_transport(images, many)))
+        transport = measure_transport(images, many)
+        place = folder and folder / "instances"
+        cost = _instance_cost(f"{name}, instances", whole, images, options.frames, threads, place, with_whole)
+        sizes.append(SizeOverhead(size, with_whole, with_light, transport, cost))
     return OverheadResult(on, options, tuple(sizes))
 
 
@@ -242,6 +270,37 @@ def _durations(
     return outside, bare, session.counts[""].stages
 
 
+def _instance_cost(
+    title: str,
+    parameters: Mapping[str, object],
+    images: Sequence[np.ndarray],
+    frames: int,
+    threads: int | None,
+    log_folder: Path | None,
+    without: AddedLatency,
+) -> InstanceCost:
+    """Measure the segmenter with and without instances by turns, and a node from which all is subscribed."""
+    bare: Durations = [[] for _ in images]
+    asked: Durations = [[] for _ in images]
+    with (
+        Subprocess(BareSegmenter, parameters, images, threads=threads) as segmenter,
+        node_and_client(parameters, [""], False, threads, log_folder, instances=True) as session,
+    ):
+        messages = [image_message(rgb) for rgb in images]
+        session.client.connect({"": messages[0]}, session.node.check)
+        number = statistics.mean(segmenter.call("number_of_instances", image) for image in range(len(images)))
+        for turn in tqdm(range(frames), desc=title, unit="image"):
+            image = turn % len(images)
+            session.node.check()
+            session.client.request_labels("", messages[image])
+            for seconds, instances in ((bare, False), (asked, True)):
+                seconds[image].append(segmenter.call("seconds", image, instances))
+    figures = AddedLatency.of(asked, bare, statistics.median, session.counts[""].stages)
+    return InstanceCost(
+        number, figures.bare, figures.added, figures.stages["publish"], without.stages["publish"]
+    )
+
+
 def measure_transport(images: Sequence[np.ndarray], frames: int) -> float:
     """Return the median over the images of the minimum seconds from publishing one to its echoed labels."""
     messages = [image_message(rgb) for rgb in images]
@@ -269,6 +328,9 @@ def to_markdown(found: OverheadResult) -> str:
         _outside_table(found),
         "By the node's own clock (ms, medians); the overhead is wait, convert and publish, without the transport:",
         _stage_table(found),
+        "With `~/detections`, `~/instances` and `~/panoptic` subscribed as well (ms, medians): the segmenter without "
+        "and with instances by turns, and what the node publishes, by its own clock:",
+        _instance_table(found),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -294,3 +356,21 @@ def _stage_table(found: OverheadResult) -> str:
             [f"{one.size[0]}x{one.size[1]}", *times, milliseconds(one.whole.handling), f"{share:.1%}"]
         )
     return markdown_table(["size", *stages, "overhead", "of the segmenter's time"], rows)
+
+
+def _instance_table(found: OverheadResult) -> str:
+    rows = []
+    for one in found.sizes:
+        cost = one.instances
+        times = (cost.bare, cost.added, cost.published, cost.publish, cost.publish - cost.published)
+        share = (cost.added + cost.publish - cost.published) / cost.bare
+        rows.append(
+            [
+                f"{one.size[0]}x{one.size[1]}",
+                f"{cost.number:.0f}",
+                *(milliseconds(value) for value in times),
+                f"{share:.1%}",
+            ]
+        )
+    head = ["size", "instances", "bare segmenter", "added", "publish labels", "publish all", "added"]
+    return markdown_table([*head, "of the segmenter's time"], rows)

@@ -283,18 +283,20 @@ class Client:
         frames: frames sent and labelled, in `time.perf_counter` seconds.
     """
 
-    def __init__(self, cameras: Sequence[str], reliable: bool) -> None:
+    def __init__(self, cameras: Sequence[str], reliable: bool, instances: bool = False) -> None:
         """Make publishers and subscriptions; rclpy is initialised.
 
         Args:
             cameras: names as in the node's parameter; "" alone: its only camera.
             reliable: whether the images are sent reliably; cameras usually are best effort.
+            instances: whether to subscribe what the node makes of instances, too.
         """
         import rclpy
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.parameter_client import AsyncParameterClient
         from rclpy.qos import QoSProfile, qos_profile_sensor_data
         from sensor_msgs.msg import Image
+        from vision_msgs.msg import Detection2DArray
 
         self.frames = FrameLog(cameras)
         self._node = rclpy.create_node("bench_client")
@@ -308,6 +310,11 @@ class Client:
             self._node.create_subscription(
                 Image, f"{NODE}/{prefix}labels", self._recorder(name), reliable_profile
             )
+            topics = {"detections": Detection2DArray, "instances": Image, "panoptic": Image}
+            for topic, kind in topics.items() if instances else ():
+                self._node.create_subscription(
+                    kind, f"{NODE}/{prefix}{topic}", lambda _: None, reliable_profile
+                )
         self._parameters = AsyncParameterClient(self._node, NODE)
         self._segment: Any = None
         self._executor = SingleThreadedExecutor()
@@ -434,6 +441,7 @@ def node_and_client(
     reliable: bool,
     threads: int | None = None,
     folder: Path | None = None,
+    instances: bool = False,
 ) -> Iterator[Session]:
     """Start the real node and a client; on leaving, end the node with a signal and read the counts from its log.
 
@@ -443,6 +451,7 @@ def node_and_client(
         reliable: whether the client sends its images reliably.
         threads: of the node's torch; None: its choice.
         folder: of the node's log; None: a temporary one.
+        instances: whether the client subscribes what the node makes of instances, too.
 
     Raises:
         ActiveSamError: the node did not end well.
@@ -455,7 +464,10 @@ def node_and_client(
         given = {**parameters, "prompt_cache": str(prompt_cache)}
         if list(cameras) != [""]:
             given["cameras"] = list(cameras)
-        with client_for(cameras, reliable) as client, NodeProcess(given, {}, place, threads) as node:
+        with (
+            client_for(cameras, reliable, instances) as client,
+            NodeProcess(given, {}, place, threads) as node,
+        ):
             session = Session(node, client, prompt_cache)
             yield session
         if node.exit_code != 0:
@@ -464,7 +476,7 @@ def node_and_client(
 
 
 @contextmanager
-def client_for(cameras: Sequence[str], reliable: bool) -> Iterator[Client]:
+def client_for(cameras: Sequence[str], reliable: bool, instances: bool = False) -> Iterator[Client]:
     """Make a `Client` with ROS around it, in a domain of its own unless one is chosen."""
     use_own_dds_domain()
     import rclpy
@@ -473,7 +485,7 @@ def client_for(cameras: Sequence[str], reliable: bool) -> Iterator[Client]:
     # An interruption is for this program: rclpy would shut down the client's context while it is in use.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
-        client = Client(cameras, reliable)
+        client = Client(cameras, reliable, instances)
         try:
             yield client
         finally:

@@ -10,6 +10,7 @@ import numpy as np
 from activesam_ros.evaluation.metrics import ConfusionMatrix
 from activesam_ros.evaluation.report.formatting import markdown_table
 from activesam_ros.model.flops import ModelFlops, Workload
+from activesam_ros.results import PreviewResult, SegmentationResult
 from activesam_ros.settings import PROFILES, settings_for
 from activesam_ros.stages.temporal_reuse import StreamMemory, scene_change, thumbnail
 from activesam_ros.toytown import CLASSES, FOREIGN
@@ -19,11 +20,10 @@ from activesam_ros.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from activesam_ros.results import SegmentationResult
     from activesam_ros.segmenter import ActiveSegmenter
 
 FIRST_SEED = HELD_OUT_SEED + 200_000
-FULL, PREVIEW = 1008, 672
+FULL, PREVIEW, PATCH = 1008, 672, 14
 TOKENS, MASKS = 10, 20
 """What work is counted for: SAM 3's resolutions, tokens of a prompt, and kept masks of a decoded one."""
 FLOORS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -272,21 +272,28 @@ def measure_drives(
     return tally
 
 
-def workload(result: SegmentationResult) -> Workload:
-    """Return what SAM 3 would do for a frame with this schedule and this many active prompts."""
+def workload(result: SegmentationResult | PreviewResult) -> Workload:
+    """Return what SAM 3 would do for a frame with this schedule, these pooled maps and this many active prompts."""
     small, full = _scored(result)
+    # Pooled maps have the same share of SAM 3's full map as of the model's that was used.
+    pooled = tuple(
+        (round(one.side / one.full_side * FULL / PATCH), one.prompts) for one in result.preview_maps
+    )
     return Workload(
         full_resolution=FULL,
         preview_resolution=PREVIEW,
-        previewed=small,
+        previewed=0 if pooled else small,
         preview_tokens=TOKENS,
         decoded=((TOKENS, MASKS),) * len(result.active_prompts),
-        presence_only=full,
+        presence_only=0 if pooled else full,
+        pooled=pooled,
     )
 
 
-def _scored(result: SegmentationResult) -> tuple[int, int]:
-    """Count the prompts scored at the preview's, and at full resolution without decoding."""
+def _scored(result: SegmentationResult | PreviewResult) -> tuple[int, int]:
+    """Count the prompts scored in a preview of all or of the inactive ones, and round-robin."""
+    if isinstance(result, PreviewResult):
+        return len(result.preview_presence), 0
     if result.schedule is None:
         return 0, 0
     count = len(result.schedule.prompts)

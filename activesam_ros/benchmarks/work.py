@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from activesam_ros.evaluation.report.formatting import markdown_table
 from activesam_ros.evaluation.report.plots import FIRST, MARKERS, OTHER, SERIES, WARN, figure, styled
 from activesam_ros.model.flops import FrameFlops, FusedModelFlops, ModelFlops, Workload
 from activesam_ros.settings import SegmenterSettings, settings_for
-from activesam_ros.stages.preview import resolutions, select_active
+from activesam_ros.stages.preview import map_sides, resolutions, select_active
 from activesam_ros.stages.temporal_reuse import StreamMemory, single_image_schedule
 
 if TYPE_CHECKING:
@@ -37,11 +38,16 @@ _STAGE_COLOURS = {"preview": OTHER, "encode": FIRST, "decode": WARN}
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What is assumed: tokens of a prompt, masks of a decoded one, prompts that a video shows."""
+    """What is assumed: tokens of a prompt, masks of a decoded one, prompts that an image shows, and doubtful ones.
+
+    Attributes:
+        uncertain: share of the prompts that a coarse pooled map leaves neither clearly present nor absent.
+    """
 
     tokens: int = 10
     kept: int = 20
     shown: int = 11
+    uncertain: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ VARIANTS = (
     Variant("full-vocabulary", "every class decoded at full resolution", _EVERY_CLASS, True),
     Variant("as published", "ActiveSAM as its authors' code runs it", settings_for("paper", {}), True),
     _PAPER,
+    Variant("fast", "the profile `fast`: presence on pooled features", settings_for("fast", {}), False),
     Variant("realtime", "the profile `realtime` on a video", settings_for("realtime", {}), False),
 )  # fmt: skip
 """From the most expensive to the cheapest."""
@@ -170,24 +177,41 @@ def count_work(
 def workloads(variant: Variant, scale: Scale, inputs: Assumptions) -> list[Workload]:
     """Return what a variant asks of the model for one image, or for each frame of a `preview_period` of a video."""
     full, preview = resolutions(scale.image_size, scale.patch_size, variant.settings)
+    pooled = variant.settings.preview_source == "features"
     return [
         Workload(
             full_resolution=full,
             preview_resolution=preview,
-            previewed=len(schedule.prompts) if schedule.mode in ("full", "sweep") else 0,
+            previewed=len(schedule.prompts) if not pooled and schedule.mode in ("full", "sweep") else 0,
             preview_tokens=inputs.tokens,
             decoded=((inputs.tokens, inputs.kept),) * active,
             encodings=scale.words if variant.encodes_per_prompt else 1,
-            presence_only=len(schedule.prompts) if schedule.mode == "share" else 0,
+            presence_only=len(schedule.prompts) if not pooled and schedule.mode == "share" else 0,
+            pooled=_pooled(full // scale.patch_size, schedule, variant.settings, scale.words, inputs)
+            if pooled
+            else (),
         )
         for schedule, active in _simulate(variant.settings, scale.words, inputs.shown)
     ]
 
 
+def _pooled(
+    side: int, schedule: PreviewSchedule, settings: SegmenterSettings, prompts: int, inputs: Assumptions
+) -> tuple[tuple[int, int], ...]:
+    """Return the pooled maps of a frame, and the prompts scored on each."""
+    count = len(schedule.prompts)
+    if not count:
+        return ()
+    coarse, fine = map_sides(side, count, settings)
+    most = 2 * min(settings.max_active, math.ceil(settings.keep_fraction * prompts))
+    again = min(math.ceil(inputs.uncertain * count), most) if fine > coarse else 0
+    return ((coarse, count), (fine, again)) if again else ((coarse, count),)
+
+
 def _simulate(settings: SegmenterSettings, prompts: int, shown: int) -> list[tuple[PreviewSchedule, int]]:
-    """Return schedule and number of active prompts of each frame if the same prompts are always clearly visible."""
+    """Return schedule and number of active prompts of each frame if prompts are always clearly present or absent."""
     # Different from each other, so that quantiles are as they are on images.
-    presence = np.linspace(0.05, 0.01, prompts, dtype=np.float32)
+    presence = np.linspace(4e-4, 1e-4, prompts, dtype=np.float32)
     presence[:shown] = np.linspace(0.95, 0.9, min(shown, prompts))
     if not settings.reuses_frames:
         schedule = single_image_schedule(prompts, settings)
@@ -223,7 +247,9 @@ def _counted(variant: Variant, flops: ModelFlops, scale: Scale, inputs: Assumpti
         round(mean([one.encode for one in counted])),
         round(mean([one.decode for one in counted])),
     )
-    asked = mean([frame.previewed + frame.presence_only for frame in frames])
+    asked = mean(
+        [frame.previewed + frame.presence_only + sum(n for _, n in frame.pooled[:1]) for frame in frames]
+    )
     active = mean([len(frame.decoded) for frame in frames])
     return CountedVariant(variant.name, scale, frames[0].preview_resolution, asked, active, work, work.total)
 

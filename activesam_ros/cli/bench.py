@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     benchmarks = parser.add_subparsers(required=True, metavar="NAME")
     for add in (
         *(_add_vocabulary, _add_soak, _add_cameras, _add_overhead),
-        *(_add_transport, _add_work, _add_speed, _add_video),
+        *(_add_transport, _add_work, _add_speed, _add_preview, _add_video),
     ):
         add(benchmarks)
     return command.run(parser, lambda given: given.measure(given), arguments)
@@ -197,6 +197,54 @@ def _speed(given: argparse.Namespace) -> int:
     print(page, end="")
     if given.out:
         _write(given.out, "speed", page, asdict(found))
+    return command.DONE
+
+
+def _add_preview(benchmarks: Any) -> None:
+    preview = benchmarks.add_parser(
+        "preview",
+        help="what the ways to preview presence cost in work, found classes and labels",
+        description="Labels held-out scenes of Toy Town, clean and corrupted, with the demo model and the profiles "
+        "paper and fast; and draws recall over work for every way to preview. Two hours on one core.",
+    )
+    preview.add_argument("--scenes", type=whole_number(1), default=200, help="so many (default: 200)")
+    preview.add_argument("--first", type=whole_number(0), default=0, help="index of the first (default: 0)")
+    preview.add_argument(
+        "--classes",
+        type=whole_number(19),
+        nargs="*",
+        default=(19, 60, 150),
+        help="of the vocabularies (default: 19 60 150)",
+    )
+    preview.add_argument("--clean", action="store_true", help="without corrupted images")
+    preview.add_argument("--curve", type=whole_number(19), help="classes of the curve (default: no curve)")
+    command.add_threads(preview, 1)
+    _add_out(preview, "preview.md, preview.json and, with --curve, preview.png")
+    preview.set_defaults(measure=_preview)
+
+
+def _preview(given: argparse.Namespace) -> int:
+    with command.loading():
+        import torch
+        from transformers import Sam3Config
+
+        from activesam_ros.benchmarks import preview
+        from activesam_ros.model.flops import FusedModelFlops
+        from activesam_ros.segmenter import ActiveSegmenter
+
+    torch.set_num_threads(given.threads)
+    corruptions = () if given.clean else preview.CORRUPTIONS
+    options = preview.PreviewOptions(
+        given.scenes, given.first, tuple(given.classes), corruptions, given.curve
+    )
+    segmenter = ActiveSegmenter.from_pretrained("toytown", device="cpu")
+    found = preview.measure_preview(segmenter, FusedModelFlops(Sam3Config()), options, command.say)
+    page = preview.to_markdown(found)
+    print(page, end="")
+    if given.out:
+        _write(given.out, "preview", page, asdict(found))
+        if found.curve:
+            (given.out / "preview.png").write_bytes(preview.plot(found))
     return command.DONE
 
 

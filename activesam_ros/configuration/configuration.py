@@ -256,9 +256,9 @@ SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "profile",
         "paper",
-        "paper: every frame by itself, as published; realtime: a stream, which reuses what is known from the frames "
-        f"before. Sets {', '.join(GOVERNED)}, except those that were given a value themselves, at the start or later. "
-        "Empty: the values in force stay, and the next profile sets them all.",
+        "paper: every frame by itself, as published; fast: likewise, for half the work; realtime: a stream, which "
+        f"reuses what is known from the frames before. Sets {', '.join(GOVERNED)}, except those that were given a "
+        "value themselves, at the start or later. Empty: the values in force stay, and the next profile sets them all.",
         choices=(*PROFILES, ""),
     ),
     *(

@@ -218,6 +218,15 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 kept=("bucket_size", "max_pixels", "background_threshold"),
             ),
             Method(
+                "fast",
+                "ActiveSAM with the profile for single images: presence scored on pooled features",
+                (
+                    "The image is encoded once; what is clearly absent on a coarse map is not asked again, and what is "
+                    "not present enough is not decoded: the settings of the profile fast, whatever was given for them.",
+                ),
+                PROFILES["fast"],
+            ),
+            Method(
                 "realtime",
                 "ActiveSAM with the profile for streams: what the last frame tells is not asked again",
                 (
@@ -330,6 +339,7 @@ def workload_of(segmenter: ActiveSegmenter, result: SegmentationResult) -> Workl
     asked = 0
     if result.preview_presence is not None:
         asked = int(np.count_nonzero(~np.isnan(result.preview_presence)))
+    pooled = bool(result.preview_maps)
     at_full_resolution = result.schedule.mode == "share"
     # The image's class token is the last of every prompt.
     text = prompts.text.shape[1] + 1
@@ -337,9 +347,10 @@ def workload_of(segmenter: ActiveSegmenter, result: SegmentationResult) -> Workl
     return Workload(
         full_resolution=segmenter.full_resolution,
         preview_resolution=segmenter.preview_resolution,
-        previewed=0 if at_full_resolution else asked,
+        previewed=0 if at_full_resolution or pooled else asked,
         preview_tokens=text,
         decoded=tuple((text + context, kept) for kept in result.instance_counts),
-        presence_only=asked if at_full_resolution else 0,
+        presence_only=asked if at_full_resolution and not pooled else 0,
+        pooled=tuple((one.side, one.prompts) for one in result.preview_maps),
         instances=result.instances is not None,
     )

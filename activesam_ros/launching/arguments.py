@@ -62,8 +62,8 @@ NODE_ARGUMENTS: tuple[Argument, ...] = (
     Argument(
         "profile",
         "",
-        "paper: every frame by itself; realtime: a stream, which reuses what is known from the frames before; empty: "
-        "that of params_file.",
+        "paper: every frame by itself; fast: likewise, for half the work; realtime: a stream, which reuses what is "
+        "known from the frames before; empty: that of params_file.",
         choices=("", *PROFILES),
     ),
     Argument("device", "", "auto, cpu, cuda ...; empty: that of params_file."),

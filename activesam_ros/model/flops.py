@@ -35,6 +35,7 @@ class Workload:
         decoded: (tokens, kept instance masks) of each decoded prompt.
         encodings: number of image encodings at full resolution.
         presence_only: number of prompts scored for presence at full resolution, `preview_tokens` long.
+        pooled: side in cells of each pooled map, and number of prompts scored on it, likewise.
         instances: whether the instances are asked for, whose boxes the label path does without.
     """
 
@@ -45,6 +46,7 @@ class Workload:
     decoded: tuple[tuple[int, int], ...]
     encodings: int = 1
     presence_only: int = 0
+    pooled: tuple[tuple[int, int], ...] = ()
     instances: bool = False
 
 
@@ -53,7 +55,7 @@ class FrameFlops:
     """Floating-point operations of one image, by stage.
 
     Attributes:
-        preview: the preview's image encoding, and every presence-only prompt at either resolution.
+        preview: the preview's image encoding, and every presence-only prompt at any resolution.
         encode: image encodings at full resolution with what all prompts share.
         decode: decoded prompts: DETR encoder and decoder, scores and mask head.
     """
@@ -134,6 +136,11 @@ class ModelFlops:
         if workload.previewed:
             each = self.presence(small, workload.preview_tokens)
             preview += self.image(small, masks=False) + workload.previewed * each
+        patch = self._config.vision_config.backbone_config.patch_size
+        for side, count in workload.pooled:
+            # Of the full resolution's own map, the shared part is counted with the image.
+            shared = 0 if side * patch == full else self.pooled(side * patch)
+            preview += shared + count * self.presence(side * patch, workload.preview_tokens)
         return FrameFlops(
             preview=preview,
             encode=workload.encodings * self.image(full, masks=True),
@@ -146,6 +153,10 @@ class ModelFlops:
     def image(self, resolution: int, masks: bool) -> int:
         """Count what runs once per image; `masks`: prompts are decoded, not just scored for presence."""
         return self.vision(resolution) + self.class_token(resolution)
+
+    def pooled(self, resolution: int) -> int:
+        """Count what runs once per pooled map, which is that of an image of this resolution."""
+        return 0
 
     def presence(self, resolution: int, tokens: int) -> int:
         """Count what each presence-only prompt adds."""
@@ -280,6 +291,10 @@ class FusedModelFlops(ModelFlops):
         own = self.vision(resolution) if masks else self.coarse_vision(resolution)
         own += self.class_token(resolution) + self.shared_encoder(resolution)
         return own + (self.shared_masks(resolution) if masks else 0)
+
+    def pooled(self, resolution: int) -> int:
+        """Count what runs once per pooled map, which is that of an image of this resolution."""
+        return self.shared_encoder(resolution)
 
     def presence(self, resolution: int, tokens: int) -> int:
         """Count what each presence-only prompt adds."""

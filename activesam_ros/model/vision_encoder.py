@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as tv
 
 if TYPE_CHECKING:
@@ -104,6 +105,15 @@ class VisionEncoder:
             # Computed in float32, since the neck would round the encoding to the precision of the features.
             position = self._encoder.neck.position_encoding(coarse.shape, coarse.device, torch.float32)
         return ImageFeatures(tuple(levels), position, self._class_token(coarse.float(), position))
+
+    def pooled(self, image: ImageFeatures, side: int) -> ImageFeatures:
+        """Average the coarsest features of encoded images over a grid of `side` × `side` cells.
+
+        The class token stays that of the whole image.
+        """
+        coarse = F.adaptive_avg_pool2d(image.levels[-1].float(), side).to(image.levels[-1].dtype)
+        position = self._encoder.neck.position_encoding(coarse.shape, coarse.device, torch.float32)
+        return ImageFeatures((coarse,), position, image.class_token)
 
     def _levels(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         if self._neck is None:

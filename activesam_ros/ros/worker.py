@@ -230,7 +230,7 @@ class Worker:
         self.is_loaded = True
         self._logger.info(
             f"model loaded in {time.monotonic() - started:.1f} s; {segmenter.full_resolution} px, "
-            f"preview {segmenter.preview_resolution} px"
+            f"preview {segmenter.preview_description}"
         )
         self.task = Task("encoding the first vocabulary", time.monotonic(), bounded=False)
         self.loader.open(segmenter)

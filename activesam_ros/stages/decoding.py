@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from activesam_ros.model.prompt_heads import DecodedPrompt
     from activesam_ros.prompts.prompt_set import PromptSet
+    from activesam_ros.results import PooledMap
     from activesam_ros.stages.preview import Heads
     from activesam_ros.stages.temporal_reuse import FramePlan
     from activesam_ros.stages.timing import StageTimer
@@ -34,6 +35,7 @@ class EncodedImage:
         preview: presence of the scored prompts, float32 [P], NaN for the others; None: none was scored.
         active: indices of the prompts to decode, ascending.
         selected: those of them that presence selected; the others stay active because of earlier frames.
+        preview_maps: see `SegmentationResult`.
         timings: seconds per stage so far ("prepare", "preview", "encode") and "total", an equal share of the batch's.
         name: that of the image file without its ending, or "image".
     """
@@ -46,6 +48,7 @@ class EncodedImage:
     active: tuple[int, ...]
     selected: tuple[int, ...]
     timings: Mapping[str, float]
+    preview_maps: tuple[PooledMap, ...] = ()
     name: str = "image"
 
     @property

@@ -1,10 +1,12 @@
-"""Presence preview: score prompts at low resolution, and select the active set that is decoded."""
+"""Presence preview: score prompts at low resolution, on the image or on pooled features, and select the active set."""
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 
 from activesam_ros.errors import SettingsError
@@ -58,6 +60,50 @@ def resolutions(image_size: int, patch_size: int, settings: SegmenterSettings) -
                 f"such as {max(2, round(value / patch_size)) * patch_size}"
             )
     return full, preview
+
+
+MOST_ON_FULL_SCALE = 400
+"""With more prompts to score, the pooled maps get coarser, so that all together have no more cells."""
+
+CLEARLY_PRESENT = 0.9
+"""A prompt that reaches this presence on the first pooled map is selected without another look."""
+
+
+def map_sides(side: int, count: int, settings: SegmenterSettings) -> tuple[int, int]:
+    """Return the sides, in cells, of the pooled maps that prompts are scored on: first all, then uncertain ones.
+
+    Args:
+        side: of the feature map at full resolution.
+        count: number of prompts to score.
+        settings: `preview_scale` and `preview_fine_scale`.
+    """
+    scale = side * min(1.0, math.sqrt(MOST_ON_FULL_SCALE / max(count, 1)))
+    coarse, fine = (
+        max(1, round(part * scale)) for part in (settings.preview_scale, settings.preview_fine_scale)
+    )
+    return coarse, max(coarse, fine)
+
+
+def uncertain_prompts(
+    presence: np.ndarray, indices: Sequence[int], settings: SegmenterSettings
+) -> tuple[int, ...]:
+    """Return those of the scored prompts that are neither clearly present nor clearly absent, ascending.
+
+    They are at most twice as many as may be decoded: the most present ones.
+
+    Args:
+        presence: float32 [P], on the first pooled map.
+        indices: the prompts that were scored.
+        settings: `preview_floor`, `presence_floor`, `keep_fraction` and `max_active`.
+    """
+    floor = min(settings.preview_floor, settings.presence_floor)
+    scored = np.array(indices, np.int64)
+    values = presence[scored]
+    # Negated, so that what is not a number stays, and is found.
+    doubtful = scored[~(values < floor) & ~(values >= CLEARLY_PRESENT)]
+    most = 2 * min(settings.max_active, math.ceil(settings.keep_fraction * len(presence)))
+    order = np.argsort(-presence[doubtful], kind="stable")
+    return tuple(sorted(doubtful[order[:most]].tolist()))
 
 
 def score_presence(

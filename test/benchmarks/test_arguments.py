@@ -9,7 +9,7 @@ from activesam_ros.cli.bench import main
     "arguments",
     [
         *("vocabulary --classes 2", "vocabulary --repeats 0", "vocabulary --threads 0", "vocabulary --stream-frames 1"),
-        *("soak --frames 3", "soak --bad-rate 0.5", "soak --edit-rate 2", "soak --unanswered 1", "soak --size 16x16"),
+        *("soak --frames 3", "soak --bad-rate 0.5", "soak --edit-rate -1", "soak --unanswered 1", "soak --size 16x16"),
         *("cameras --rate 0", "cameras --seconds 0", "overhead --sizes 640", "overhead --frames 1"),
         *("transport --transports profile,fast", "transport --images 0", "transport --starts -1"),
         *("speed --paths lean,fast", "speed --paths lean,lean", "work --tokens 1"),

@@ -8,7 +8,13 @@ import pytest
 
 from activesam_ros.benchmarks import node_cameras, node_overhead, node_soak
 from activesam_ros.benchmarks.node_cameras import CamerasOptions, CamerasResult, LatencyPercentiles
-from activesam_ros.benchmarks.node_overhead import AddedLatency, OverheadOptions, OverheadResult, SizeOverhead
+from activesam_ros.benchmarks.node_overhead import (
+    AddedLatency,
+    InstanceCost,
+    OverheadOptions,
+    OverheadResult,
+    SizeOverhead,
+)
 from activesam_ros.benchmarks.node_session import NodeCounts, Traffic
 from activesam_ros.benchmarks.node_soak import EditCounts, MemorySample, SoakOptions, SoakResult
 from activesam_ros.system.memory import Memory
@@ -108,8 +114,11 @@ def test_images_are_compared_one_by_one():
 def test_overhead():
     stages = {"wait": 0.001, "convert": 0.002, "segment": 0.4, "publish": 0.003, "latency": 0.41}
     whole, light = AddedLatency(0.4, 0.42, 0.015, stages), AddedLatency(0.03, 0.04, 0.01, stages)
-    found = OverheadResult("a machine", OverheadOptions(), (SizeOverhead((640, 480), whole, light, 0.005),))
+    cost = InstanceCost(21.4, bare=0.4, added=0.002, publish=0.009, published=0.003)
+    size = SizeOverhead((640, 480), whole, light, 0.005, cost)
+    found = OverheadResult("a machine", OverheadOptions(), (size,))
     printed = node_overhead.to_markdown(found)
     assert "| 640x480 | 400.0 | 420.0 | 15.0 | 30.0 | 40.0 | 10.0 | 5.0 | 2.5% |" in printed
     assert "| 640x480 | 1.0 | 2.0 | 3.0 | 400.0 | 410.0 | 6.0 | 1.5% |" in printed
+    assert "| 640x480 | 21 | 400.0 | 2.0 | 3.0 | 9.0 | 6.0 | 2.0% |" in printed
     json.dumps(asdict(found))

@@ -19,7 +19,7 @@ from activesam_ros.benchmarks.video import (
     VideoResult,
 )
 from activesam_ros.model.flops import Workload
-from activesam_ros.results import EMPTY_SCHEDULE, ActiveClass, PreviewSchedule
+from activesam_ros.results import EMPTY_SCHEDULE, ActiveClass, PooledMap, PreviewSchedule
 from activesam_ros.settings import PROFILES, SegmenterSettings
 
 
@@ -39,6 +39,7 @@ class Segmenter:
             labels=np.where(np.arange(4) < 2, decoded[0], 255).reshape(2, 2),
             schedule=schedule,
             preview_presence=preview,
+            preview_maps=(),
             active_prompts=decoded,
             prompt_presence=(0.75,) * len(decoded),
             active=tuple(ActiveClass(one, str(one), 0.75, None, 0) for one in decoded),
@@ -77,12 +78,19 @@ def test_what_is_counted():
 
 
 def test_sam3_is_asked_what_the_demo_model_was():
-    result = SimpleNamespace(schedule=PreviewSchedule("share", (4, 5, 6)), active_prompts=(1, 2))
+    result = SimpleNamespace(
+        schedule=PreviewSchedule("share", (4, 5, 6)), active_prompts=(1, 2), preview_maps=()
+    )
     assert video.workload(result) == Workload(
         FULL, PREVIEW, 0, TOKENS, ((TOKENS, MASKS),) * 2, presence_only=3
     )
-    result = SimpleNamespace(schedule=PreviewSchedule("sweep", (4, 5, 6)), active_prompts=(1,))
+    result.schedule, result.active_prompts = PreviewSchedule("sweep", (4, 5, 6)), (1,)
     assert video.workload(result) == Workload(FULL, PREVIEW, 3, TOKENS, ((TOKENS, MASKS),), presence_only=0)
+    # A third of the demo model's map of 24 cells is a third of SAM 3's 72.
+    result.preview_maps = (PooledMap(8, 24, 3), PooledMap(24, 24, 1))
+    assert video.workload(result) == Workload(
+        FULL, PREVIEW, 0, TOKENS, ((TOKENS, MASKS),), pooled=((24, 3), (72, 1))
+    )
 
 
 def test_a_floor_is_wrong_about_what_decoding_finds():

@@ -49,6 +49,7 @@ DIFFERENCES = {
         "neighbor_tokens": 2,
         "hypernym_tokens": 2,
     },
+    "fast": {"preview_source": "features", "preview_floor": 0.0002, "presence_floor": 0.0005},
     "full-vocabulary": {
         "full_resolution": None,
         "max_active": 65_535,
@@ -97,9 +98,9 @@ def test_each_method_changes_what_it_says(segmenter, name):
 def test_the_methods_on_a_picture(segmenter, street_image):
     results = {name: METHODS[name].build(segmenter, WORDS).segment(street_image) for name in METHODS}
     for name, result in results.items():
-        previewed = name in ("active", "realtime", "no-expansion", "no-calibration")
+        previewed = name in ("active", "fast", "realtime", "no-expansion", "no-calibration")
         assert (result.preview_presence is not None) == previewed, name
-        if name != "realtime":  # a floor decides there
+        if name not in ("fast", "realtime"):  # a floor decides there
             assert len(result.active_prompts) == (6 if previewed else 20), name
         assert len(result.instance_counts) == len(result.active_prompts), name
         assert result.vocabulary == WORDS and result.labels.shape == (240, 320)
@@ -131,9 +132,9 @@ def test_prompts_are_encoded_once_if_nothing_about_them_differs(segmenter):
 
 def test_names_that_are_refused(segmenter):
     with pytest.raises(
-        EvaluationError, match="no method 'fast'; expected one of active, paper, realtime, full-vocab"
+        EvaluationError, match="no method 'quick'; expected one of active, paper, fast, realtime, full-vocab"
     ):
-        known_methods(["fast"])
+        known_methods(["quick"])
     with pytest.raises(EvaluationError, match="'paper' is named twice"):
         known_methods(["paper", "active", "paper"])
     assert [method.name for method in known_methods(["paper", "active"])] == ["paper", "active"]

@@ -99,11 +99,11 @@ def test_a_grid_starts_once(toytown_checkpoint, noise, monkeypatch):
     size = toytown_checkpoint.config.detr_encoder_config.hidden_size
     prompts = PromptTokens(noise(1, 3, size), torch.ones(1, 3, dtype=torch.bool))
     with torch.inference_mode():
-        for resolution in (128, 192, 128, 192, 160):
+        for resolution in (128, 192, 128, 192, 160, 64, 96, 224):
             image = VisionEncoder(toytown_checkpoint, resolution, "coarse").encode(
                 noise(1, 3, resolution, resolution)
             )
             heads.presence(heads.prepare(image, masks=False), prompts)
     patch = toytown_checkpoint.patch_size
-    assert started == [(side // patch, side // patch) for side in (128, 192, 160)]
-    assert len(heads._starts) == 2
+    assert started == [(side // patch, side // patch) for side in (128, 192, 160, 64, 96, 224)]
+    assert len(heads._starts) == 5

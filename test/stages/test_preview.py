@@ -1,11 +1,13 @@
 """The presence preview: resolutions and the active set."""
 
+import numpy as np
 import pytest
 import torch
 
 from activesam_ros.errors import SettingsError
+from activesam_ros.model.vision_encoder import VisionEncoder
 from activesam_ros.settings import SegmenterSettings
-from activesam_ros.stages.preview import resolutions, select_active
+from activesam_ros.stages.preview import map_sides, resolutions, select_active, uncertain_prompts
 
 
 def select(presence, keep_fraction=1.0, max_active=3, presence_floor=0.0):
@@ -82,3 +84,51 @@ def test_a_small_model_is_previewed_at_two_thirds():
 def test_resolutions_are_whole_numbers_of_patches(settings, words):
     with pytest.raises(SettingsError, match=words):
         resolutions(1008, 14, SegmenterSettings(**settings))
+
+
+@pytest.mark.parametrize(
+    ("count", "scales", "sides"),
+    [
+        (150, (0.3333, 0.6667), (24, 48)),
+        (400, (0.3333, 0.6667), (24, 48)),
+        (1600, (0.3333, 0.6667), (12, 24)),
+        (150, (0.5, 0.25), (36, 36)),
+        (150, (0.01, 1.0), (1, 72)),
+        (0, (0.3333, 1.0), (24, 72)),
+    ],
+)
+def test_pooled_maps(count, scales, sides):
+    settings = SegmenterSettings(preview_scale=scales[0], preview_fine_scale=scales[1])
+    assert map_sides(72, count, settings) == sides
+
+
+def test_only_doubtful_prompts_are_scored_again():
+    presence = np.array([0.95, 0.5, np.nan, 0.0001, 0.3, 0.89, 0.2], np.float32)
+    scored = (0, 1, 3, 4, 5, 6)
+    settings = SegmenterSettings(keep_fraction=1.0, preview_floor=0.25, presence_floor=0.4)
+    assert uncertain_prompts(presence, scored, settings) == (1, 4, 5)
+    # Nothing that could be decoded is passed over.
+    low = SegmenterSettings(keep_fraction=1.0, preview_floor=0.25, presence_floor=0.0001)
+    assert uncertain_prompts(presence, scored, low) == (1, 3, 4, 5, 6)
+    few = SegmenterSettings(max_active=1, preview_floor=0.25, presence_floor=0.0001)
+    assert uncertain_prompts(presence, scored, few) == (1, 5)
+    assert uncertain_prompts(presence, (), settings) == ()
+    # What is not a number is kept, for the check of the result.
+    assert 2 in uncertain_prompts(presence, (1, 2), settings)
+
+
+def test_pooled_features_are_means_of_cells(toytown_checkpoint):
+    encoder = VisionEncoder(toytown_checkpoint, 192, "masks")
+    with torch.inference_mode():
+        image = encoder.encode(torch.randn(2, 3, 192, 192))
+        pooled = encoder.pooled(image, 8)
+        whole = encoder.pooled(image, 24)
+        small = VisionEncoder(toytown_checkpoint, 64, "coarse").encode(torch.randn(2, 3, 64, 64))
+    coarse = image.levels[-1]
+    torch.testing.assert_close(
+        pooled.levels[0], coarse.unflatten(3, (8, 3)).unflatten(2, (8, 3)).mean((3, 5))
+    )
+    torch.testing.assert_close(whole.levels[0], coarse)
+    assert torch.equal(whole.position, image.position) and pooled.class_token is image.class_token
+    # The position encoding is that of any map of as many cells.
+    assert torch.equal(pooled.position, small.position)

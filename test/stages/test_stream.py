@@ -42,9 +42,12 @@ def same(one, other):
     assert one.active_prompts == other.active_prompts and one.schedule == other.schedule
 
 
+@pytest.mark.parametrize("source", ["image", "features"])
 @pytest.mark.parametrize("way", ["share", "sweep"])
-def test_a_stream_asks_little_and_says_what(make, drive, way):
-    segmenter, memory = make(preview_way=way, preview_period=2 if way == "sweep" else 6), StreamMemory()
+def test_a_stream_asks_little_and_says_what(make, drive, way, source):
+    period = 2 if way == "sweep" else 6
+    segmenter = make(preview_source=source, preview_way=way, preview_period=period)
+    memory = StreamMemory()
     for number, rgb in enumerate(drive):
         result = segmenter.segment(rgb, memory)
         asked = set(result.schedule.prompts)
@@ -63,7 +66,13 @@ def test_a_stream_asks_little_and_says_what(make, drive, way):
             assert entry.preview_presence == before
         assert len(result.prompt_presence) == len(result.active_prompts) <= 19
         work = workload_of(segmenter, result)
-        counts = (len(asked), 0) if result.schedule.mode in ("full", "sweep") else (0, len(asked))
+        if source == "features":
+            maps = {1: (8,), 2: (8, 24)}[len(work.pooled)] if asked else ()
+            assert tuple(side for side, _ in work.pooled) == maps
+            assert sum(count for _, count in work.pooled[:1]) == len(asked)
+            counts = (0, 0)
+        else:
+            counts = (len(asked), 0) if result.schedule.mode in ("full", "sweep") else (0, len(asked))
         assert (work.previewed, work.presence_only) == counts
         assert len(work.decoded) == len(result.active_prompts)
 
@@ -87,7 +96,13 @@ def test_every_word_is_asked_or_decoded_within_the_period(make, way):
 
 def test_what_is_asked_at_full_resolution_is_the_models_own_answer(make, drive):
     segmenter, memory = (
-        make(neighbor_tokens=0, hypernym_tokens=0, max_active=65_535, presence_floor=0.2),
+        make(
+            preview_source="image",
+            neighbor_tokens=0,
+            hypernym_tokens=0,
+            max_active=65_535,
+            presence_floor=0.2,
+        ),
         StreamMemory(),
     )
     everything = segmenter.with_settings(

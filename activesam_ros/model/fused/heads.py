@@ -27,6 +27,10 @@ BUCKET_STEP = 8
 """With compiled functions, buckets are filled up to multiples of this many prompts."""
 
 
+_KEPT_STARTS = 5
+"""Number of grids whose start is kept: the full one, the preview's, and pooled ones for many and for few prompts."""
+
+
 @dataclass(frozen=True)
 class PreparedImage:
     """What all prompts of an image share at one resolution.
@@ -142,8 +146,8 @@ class FusedPromptHeads:
 
     def _start(self, grid: tuple[int, int]) -> DecoderStart:
         if grid not in self._starts:
-            # Keep the full and the preview resolution; drop those of older settings.
-            while len(self._starts) > 1:
+            # Drop those of older settings.
+            while len(self._starts) >= _KEPT_STARTS:
                 del self._starts[next(iter(self._starts))]
             self._starts[grid] = self._decoder.start(grid)
         return self._starts[grid]
