@@ -358,9 +358,16 @@ def _soak(given: argparse.Namespace) -> int:
 def _add_cameras(benchmarks: Any) -> None:
     cameras = benchmarks.add_parser(
         "cameras",
-        help="two cameras on one model",
-        description="Sends the images of two cameras side by side to the real node, best effort as cameras do; "
-        "reports where every frame went. Exit code 1 if the counts do not add up.",
+        help="several cameras on one model",
+        description="Sends the images of cameras side by side to the real node, best effort as cameras do; reports "
+        "where every frame went, and what labelling their images together would bring. Exit code 1 if the counts do "
+        "not add up.",
+    )
+    cameras.add_argument(
+        "--cameras",
+        type=command.whole_numbers,
+        default=(1, 2, 3),
+        help="numbers of them, up to 4 (default: 1,2,3)",
     )
     cameras.add_argument(
         "--rate", type=number(0.1, 1000), default=10.0, help="images a second of each (default: 10)"
@@ -374,13 +381,27 @@ def _add_cameras(benchmarks: Any) -> None:
 
 def _cameras(given: argparse.Namespace) -> int:
     with command.loading():
-        from activesam_ros.benchmarks.node_cameras import CamerasOptions, measure_cameras, to_markdown
+        from activesam_ros.benchmarks import node_cameras
 
-    options = CamerasOptions(
-        rate=given.rate, seconds=given.seconds, size=given.size, model=given.model, threads=given.threads
+    runs = [
+        node_cameras.CamerasOptions(
+            cameras=number,
+            rate=given.rate,
+            seconds=given.seconds,
+            size=given.size,
+            model=given.model,
+            threads=given.threads,
+        )
+        for number in given.cameras
+    ]
+    found = tuple(node_cameras.measure_cameras(one, given.log) for one in runs)
+    batches = node_cameras.measure_batches(runs[0], max(given.cameras))
+    return _finish(
+        given,
+        node_cameras.to_markdown(found, batches),
+        {"runs": [asdict(one) for one in found], "batches": [asdict(one) for one in batches]},
+        [complaint for one in found for complaint in one.complaints()],
     )
-    found = measure_cameras(options, given.log)
-    return _finish(given, to_markdown(found), asdict(found), found.complaints())
 
 
 def _add_overhead(benchmarks: Any) -> None:

@@ -61,8 +61,12 @@ def test_a_short_soak(domain, tmp_path, capsys):
 
 @pytest.mark.live
 def test_two_cameras_for_a_moment(domain, tmp_path, capsys):
-    code, found = run(tmp_path, *["cameras", "--rate", "5", "--seconds", "3", "--size", "64x48"])
+    code, found = run(
+        tmp_path, *["cameras", "--cameras", "2", "--rate", "5", "--seconds", "3", "--size", "64x48"]
+    )
     assert code == 0, capsys.readouterr().out
+    assert [one["images"] for one in found["batches"]] == [1, 2]
+    (found,) = found["runs"]
     for name in ("front", "rear"):
         assert found["traffic"][name]["sent"] >= 16
         assert 0 < found["counts"][name]["answered"] <= found["counts"][name]["received"]

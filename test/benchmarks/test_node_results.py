@@ -7,7 +7,12 @@ from dataclasses import asdict, astuple, replace
 import pytest
 
 from activesam_ros.benchmarks import node_cameras, node_overhead, node_soak
-from activesam_ros.benchmarks.node_cameras import CamerasOptions, CamerasResult, LatencyPercentiles
+from activesam_ros.benchmarks.node_cameras import (
+    BatchResult,
+    CamerasOptions,
+    CamerasResult,
+    LatencyPercentiles,
+)
 from activesam_ros.benchmarks.node_overhead import (
     AddedLatency,
     InstanceCost,
@@ -78,8 +83,9 @@ def test_what_is_unclean_is_said(change, said):
 
 
 def test_cameras():
-    front = NodeCounts(300, 100, 1, {"superseded": 199}, 199, {})
-    rear = NodeCounts(300, 90, 0, {"superseded": 210}, 210, {})
+    stages = {"wait": 0.3, "convert": 0.001, "segment": 0.4, "batch": 0.0, "publish": 0.002, "latency": 0.7}
+    front = NodeCounts(300, 100, 1, {"superseded": 199}, 199, stages)
+    rear = NodeCounts(300, 90, 0, {"superseded": 210}, 210, stages)
     found = CamerasResult(
         "a machine",
         CamerasOptions(),
@@ -89,17 +95,18 @@ def test_cameras():
         {"front": LatencyPercentiles(0.2, 0.3), "rear": LatencyPercentiles(0.25, 0.35)},
     )
     assert found.fairness == pytest.approx(0.9) and found.complaints() == []
-    printed = node_cameras.to_markdown(found)
-    assert (
-        "| front | 301 | 300 | 100 | superseded 199 | 1 | 100 + 199 + 1 = 300 | 3.33 | 200.0 | 300.0 |"
-        in printed
-    )
-    assert "Fairness: 0.90" in printed and "Verdict: clean." in printed
+    printed = node_cameras.to_markdown((found,), (BatchResult(3, 0.5, 1.5, 1.2, 1.4),))
+    for row in (
+        "| 2 | front | 301 | 300 | 100 | superseded 199 | 1 | 100 + 199 + 1 = 300 | 3.33 | 200.0 | 300.0 |",
+        "| 2 | rear | 300.0 | 1.0 | 400.0 | 0.0 | 2.0 | 700.0 | 703.0 |",
+        "| 3 | 500.0 | 1200.0 | 1500.0 | 1400.0 | 2.40 | 0.93 |",
+    ):
+        assert row in printed
+    assert "Fairness: 0.90 of 2" in printed and "Verdict: clean." in printed
     json.dumps(asdict(found))
     wrong = replace(found, counts={"front": replace(front, pending=0), "rear": rear})
-    assert "off by 1" in node_cameras.to_markdown(
-        wrong
-    ) and "NOT clean: camera front" in node_cameras.to_markdown(wrong)
+    printed = node_cameras.to_markdown((wrong,))
+    assert "off by 1" in printed and "NOT clean: camera front" in printed
 
 
 def test_images_are_compared_one_by_one():

@@ -1,13 +1,19 @@
 """How Nav2's semantic_segmentation_layer reads a mask, a confidence image and a LabelInfo, as far as that matters here.
 
-Written after the sources of ros-navigation/semantic_segmentation_layer: `labelinfoCb`, `syncSegmConfPointcloudCb` and
-`bufferSegmentation`. Encoding and step are not looked at there: byte v·width+u is the class of the pixel u, v, and
-the same byte of the other image its confidence.
+Written after the sources of ros-navigation/semantic_segmentation_layer: `labelinfoCb`, `syncSegmConfPointcloudCb`,
+`bufferSegmentation` and `updateBounds`. Encoding and step are not looked at there: byte v·width+u is the class of the
+pixel u, v, and the same byte of the other image its confidence.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+
+Pixel = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class Source:
             for name in parameters[kind]["classes"]
         }
         self.ignored: list[str] = []
+        self._by_cost = parameters.get("use_cost_selection", True)
         self._names: dict[int, str] = {}
 
     def label_info(self, message) -> None:
@@ -49,7 +56,7 @@ class Source:
         }
         self.ignored = [one.class_name for one in message.class_map if one.class_name not in self.costs]
 
-    def observe(self, mask, confidence, cloud: tuple[int, int]) -> dict[tuple[int, int], Observation]:
+    def observe(self, mask, confidence, cloud: tuple[int, int]) -> dict[Pixel, Observation]:
         """What is noted of each pixel (u, v) whose class has a cost.
 
         Args:
@@ -58,6 +65,18 @@ class Source:
 
         Raises:
             Refused: the cloud has another number of points, the mask is short, or no names have come.
+        """
+        tiles = {(u, v): (u, v) for v in range(mask.height) for u in range(mask.width)}
+        return self.observe_tiles(mask, confidence, cloud, tiles)
+
+    def observe_tiles(
+        self, mask, confidence, cloud: tuple[int, int], tiles: Mapping[Pixel, Hashable]
+    ) -> dict[Hashable, Observation]:
+        """What is noted of each tile; one whose chosen pixel has no cost gets nothing.
+
+        Args:
+            mask, confidence, cloud: as above.
+            tiles: the tile of each pixel (u, v) that has a finite point in range.
         """
         stamps = {(one.header.stamp.sec, one.header.stamp.nanosec) for one in (mask, confidence)}
         if len(stamps) > 1:
@@ -68,10 +87,31 @@ class Source:
             raise Refused("the mask is short")
         if not self._names:
             raise Refused("no LabelInfo has come")
-        found = {}
+        chosen: dict[Hashable, int] = {}
         for v in range(mask.height):
             for u in range(mask.width):
-                index = v * mask.width + u
-                if mask.data[index] in self._names:
-                    found[u, v] = Observation(self._names[mask.data[index]], confidence.data[index])
-        return found
+                index, tile = v * mask.width + u, tiles.get((u, v))
+                if tile is None:
+                    continue
+                # The first pixel of the highest rank stays.
+                if tile not in chosen or self._rank(mask, confidence, index) > self._rank(
+                    mask, confidence, chosen[tile]
+                ):
+                    chosen[tile] = index
+        return {
+            tile: Observation(self._names[mask.data[index]], confidence.data[index])
+            for tile, index in chosen.items()
+            if mask.data[index] in self._names
+        }
+
+    def _rank(self, mask, confidence, index: int) -> int:
+        if not self._by_cost:
+            return confidence.data[index]
+        name = self._names.get(mask.data[index])
+        return 0 if name is None else self.costs[name]["max_cost"]
+
+    def first_cost(self, seen: Observation) -> int:
+        """The cost of a tile after its first observation."""
+        cost = self.costs[seen.name]
+        is_sure = cost["samples_to_max_cost"] <= 1 and seen.confidence > cost["mark_confidence"]
+        return cost["max_cost"] if is_sure else cost["base_cost"]

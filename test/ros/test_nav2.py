@@ -44,7 +44,7 @@ def layer() -> dict:
 
 
 def source_for(*names) -> Source:
-    return Source({"class_types": ["some"], "some": {"classes": list(names)}})
+    return Source({"class_types": ["some"], "some": {"classes": list(names), "max_cost": 0}})
 
 
 def images(labels, vocabulary, confidence=0.5):
@@ -83,8 +83,35 @@ def test_pixels_without_a_class_count_for_nothing():
         (0, 0): Observation("road", 255),
         (2, 0): Observation("sky", 255),
     }
-    # Of the pixels that meet in a tile the most confident one counts, so this one never does.
     assert list(confidence.data) == [255, 0, 255]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    ("by_cost", "max_cost", "taken"), [(True, 1, True), (True, 0, False), (False, 0, True)]
+)
+def test_pixels_without_a_class_keep_a_class_out_of_a_tile_only_if_its_max_cost_is_0(
+    order, by_cost, max_cost, taken
+):
+    camera = layer()["camera"]
+    assert camera["use_cost_selection"] and camera["traversable"]["max_cost"] == 1
+    camera["use_cost_selection"], camera["traversable"]["max_cost"] = by_cost, max_cost
+    vocabulary = load_vocabulary_file(PRESET).vocabulary()
+    source = Source(camera)
+    source.label_info(label_info_to_msg(vocabulary, 0.3, HEADER))
+    ids = dict(zip(vocabulary.names, vocabulary.class_ids, strict=True))
+    # Each row is a tile; sky is in no list.
+    rows = [[255, ids["road"]], [ids["sky"], ids["road"]], [ids["road"], ids["person"]], [255, ids["sky"]]]
+    labels = np.array(rows, np.uint8)[:, ::order].copy()
+    tiles = {(u, v): v for v, u in np.ndindex(labels.shape)}
+    found = source.observe_tiles(*images(labels, vocabulary), (2, 4), tiles)
+    # Of two pixels of the same rank the first one counts.
+    first = order == -1
+    assert (found.get(0) == Observation("road", 128)) == (taken or first)
+    assert (found.get(1) == Observation("road", 128)) == ((taken and by_cost) or first)
+    assert (found[2].name == "person") == (by_cost or first) and 3 not in found
+    if by_cost and max_cost:
+        assert [source.first_cost(found[tile]) for tile in (0, 2)] == [0, 254]
 
 
 def test_labels_before_a_change_of_words_are_never_read_as_other_words_after_it():
@@ -152,12 +179,16 @@ def test_the_example_has_numbers_that_the_layer_takes():
     camera = layer()["camera"]
     integers = ("base_cost", "max_cost", "mark_confidence", "samples_to_max_cost")
     for kind in camera["class_types"]:
-        # Costs are bytes there, and 255 is what is not known.
-        assert all(type(camera[kind][name]) is int and 0 <= camera[kind][name] <= 254 for name in integers)
+        # Costs are bytes there, of which 255 is what is not known; so is the confidence.
+        assert all(type(camera[kind][name]) is int and 0 <= camera[kind][name] <= 255 for name in integers)
+        # A group without a max_cost loses its tiles to pixels without a class.
+        assert 0 < camera[kind]["max_cost"] < 255
         assert camera[kind]["base_cost"] <= camera[kind]["max_cost"]
         assert type(camera[kind]["dominant_priority"]) is bool
-    for name in ("max_obstacle_distance", "min_obstacle_distance", "tile_map_decay_time"):
-        assert type(camera[name]) is float
+    floats = ["max_obstacle_distance", "min_obstacle_distance", "tile_map_decay_time"]
+    floats += ["fov_decay_time", "outside_fov_decay_time", "camera_horizontal_fov", "camera_vertical_fov"]
+    assert all(type(camera[name]) is float for name in floats)
+    assert layer()["combination_method"] in (0, 1)
     assert type(layer()["sensor_data_depth"]) is int
 
 
