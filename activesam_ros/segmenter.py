@@ -37,8 +37,9 @@ from activesam_ros.results import (
 )
 from activesam_ros.settings import GOVERNED, SegmenterSettings, settings_for
 from activesam_ros.stages.batch_size import AdaptiveBatchSize
+from activesam_ros.stages.calibration import label_pixels
 from activesam_ros.stages.decoding import EncodedImage, decode_prompts
-from activesam_ros.stages.fusion import ClassFusion, label_pixels
+from activesam_ros.stages.fusion import class_fusion
 from activesam_ros.stages.instances import InstanceCollector
 from activesam_ros.stages.preview import map_sides, resolutions, score_presence, uncertain_prompts
 from activesam_ros.stages.temporal_reuse import (
@@ -455,9 +456,7 @@ class ActiveSegmenter:
         )
         found = None
         with timer.timed("fuse"):
-            fusion = ClassFusion(
-                encoded.size, self._checkpoint.device, second=settings.background_threshold > 0
-            )
+            fusion = class_fusion(encoded.size, self._checkpoint.device, settings)
             for index, prompt in decode_prompts(
                 self._heads, encoded, bucket_size, settings.confidence_threshold, timer, boxes=instances
             ):

@@ -20,7 +20,8 @@ from activesam_ros.results import SegmentationResult, active_classes
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.settings import BOUNDS, PROFILES, SegmenterSettings
 from activesam_ros.stages.batch_size import AdaptiveBatchSize
-from activesam_ros.stages.fusion import ClassFusion, label_pixels
+from activesam_ros.stages.calibration import label_pixels
+from activesam_ros.stages.fusion import ClassFusion
 from activesam_ros.stages.timing import StageTimer
 
 if TYPE_CHECKING:
