@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
 from rclpy.parameter_client import AsyncParameterClient
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -32,7 +31,7 @@ from activesam_ros.datasets.class_map import (
     read_mapping,
 )
 from activesam_ros.datasets.samples import decode_sample
-from activesam_ros.errors import EvaluationError
+from activesam_ros.errors import EvaluationError, ImageError
 from activesam_ros.evaluation.live import LiveRun, describe_live_run, require_free
 from activesam_ros.evaluation.run_folder import RunFolder
 from activesam_ros.evaluation.scoring import FrameCost, FrameLabels
@@ -45,7 +44,7 @@ from activesam_ros.ros.conversions import (
     to_nanoseconds,
     vocabulary_from_msg,
 )
-from activesam_ros.ros.program import callbacks_of, declare_group, run_program, wait_for_any
+from activesam_ros.ros.program import ProgramNode, callbacks_of, declare_group, run_program, wait_for_any
 from activesam_ros.ros.replay import ReplayEnd, replay_end_from_msg
 from activesam_ros.settings import SegmenterSettings
 
@@ -116,7 +115,7 @@ class _Stamped(NamedTuple):
     published: int
 
 
-class Evaluator(Node):
+class Evaluator(ProgramNode):
     """The node `evaluator`.
 
     Listens to `image` or `image/compressed`, `ground_truth/labels` (or that with `/compressed`),
@@ -374,7 +373,11 @@ class Evaluator(Node):
                 f"revision {self._revision}",
             )
             return
-        labels = image_to_ids(frame.labels.message)
+        try:
+            labels = image_to_ids(frame.labels.message)
+        except ImageError as error:
+            run.add_failed(sample, f"its labels cannot be used: {error}")
+            return
         active = None if frame.active is None else active_classes_from_msg(frame.active)
         answer = FrameLabels(labels, int(np.iinfo(labels.dtype).max), active, self._timings(frame))
         run.add(sample, answer, FrameCost(latency=_seconds(frame.image, frame.labels)))

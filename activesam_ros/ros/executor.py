@@ -1,4 +1,4 @@
-"""The node's executor: a callback that raises is reported, its caller is answered, and the others go on.
+"""The executor of all nodes: a callback that raises is reported, its caller is answered, and the others go on.
 
 rclpy's own executor ends with whatever a callback raises, those of rclpy included: a parameter of a type that does not
 exist or a `/clock` before zero would end the node.
@@ -32,25 +32,27 @@ _HOPELESS = 50
 class GuardedExecutor(SingleThreadedExecutor):
     """Runs callbacks until it is shut down, whatever they raise."""
 
-    def __init__(self, failed: Callable[[str], None]) -> None:
+    def __init__(self, failed: Callable[[str], None], ends: tuple[type[Exception], ...] = ()) -> None:
         """Create an executor without nodes.
 
         Args:
             failed: takes one sentence about a callback that raised; in the thread that spins.
+            ends: what a callback raises to end the program; `spin_once` raises it.
         """
         super().__init__()
         self._failed = failed
+        self._ends = (ExternalShutdownException, *ends)
         self._in_a_row = 0
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
         """Wait for one callback and run it.
 
         Raises:
-            Exception: waiting failed, again and again.
+            Exception: one of `ends`; or waiting failed, again and again.
         """
         try:
             super().spin_once(timeout_sec)
-        except ExternalShutdownException:
+        except self._ends:
             raise
         except Exception as error:
             # Not out of a subscription, service or timer, whose errors do not get here.
@@ -76,6 +78,8 @@ class GuardedExecutor(SingleThreadedExecutor):
             async def run() -> None:
                 try:
                     await execute()
+                except self._ends:
+                    raise
                 except Exception as error:
                     self._failed(f"{_title(entity)} failed and is dropped: {located(error)}")
 

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import rclpy
 import rclpy.logging
 from rclpy.exceptions import NameValidationException, ParameterException
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from activesam_ros.errors import ActiveSamError, reason
+from activesam_ros.ros.executor import GuardedExecutor, answer_every_call
+from activesam_ros.ros.logs import ErrorLog, PrintableLogger
 from activesam_ros.system.machine import ENDING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from rclpy.node import Node
+    from rclpy.impl.rcutils_logger import RcutilsLogger
 
 G = TypeVar("G")
 
@@ -37,6 +39,14 @@ REFUSALS = (
 """What keeps a program from beginning, such as its command line or its parameters."""
 
 _SLICE_SECONDS = 0.1
+
+
+class ProgramNode(Node):
+    """A node whose log may quote what strangers send."""
+
+    def get_logger(self) -> RcutilsLogger:
+        """Return the node's logger, whose lines are printable."""
+        return PrintableLogger(super().get_logger().name)
 
 
 def run_program(
@@ -111,11 +121,16 @@ def wait_for_any(*events: threading.Event) -> None:
 def callbacks_of(node: Node) -> Iterator[threading.Event]:
     """Run the callbacks of a node in a thread of their own; at the end they are over, and the node is destroyed.
 
+    A message or call that a callback cannot take is logged and dropped.
+
     Yields:
-        set if a callback failed. Its error is raised at the end, unless the program has failed otherwise.
+        set if a callback raised ActiveSamError or OSError, which say that the program cannot go on. The error is raised
+        at the end, unless the program has failed otherwise.
     """
-    executor = SingleThreadedExecutor()
+    dropped = ErrorLog(node.get_logger())
+    executor = GuardedExecutor(dropped.fault, ends=(ActiveSamError, OSError))
     executor.add_node(node)
+    answer_every_call(node, dropped.fault)
     leaving, failed = threading.Event(), threading.Event()
     errors: list[Exception] = []
 

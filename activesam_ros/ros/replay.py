@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.duration import Duration
-from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
@@ -24,7 +23,7 @@ from activesam_ros.errors import EvaluationError
 from activesam_ros.msg import Vocabulary
 from activesam_ros.ros import qos
 from activesam_ros.ros.conversions import class_names_to_msg, recorded_image_to_msg, to_nanoseconds
-from activesam_ros.ros.program import callbacks_of, declare_group, run_program
+from activesam_ros.ros.program import ProgramNode, callbacks_of, declare_group, run_program
 from activesam_ros.ros.replay_pacing import Pacing, Stillness, Surroundings, missing
 
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ class PlayerParameters:
             )
 
 
-class Player(Node):
+class Player(ProgramNode):
     """The node `replay`; callbacks keep count of the answers while another thread plays.
 
     Publishes `image` or `image/compressed`, as recorded, `ground_truth/labels` (or that with `/compressed`) and

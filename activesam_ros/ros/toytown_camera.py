@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import InvalidParameterValueException
-from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -18,7 +17,7 @@ from vision_msgs.msg import LabelInfo
 from activesam_ros.errors import SettingsError
 from activesam_ros.ros import qos
 from activesam_ros.ros.conversions import class_names_to_msg, labels_to_msg, rgb_to_msg
-from activesam_ros.ros.program import callbacks_of, run_program, wait_for_any
+from activesam_ros.ros.program import ProgramNode, callbacks_of, run_program, wait_for_any
 from activesam_ros.toytown import CLASSES
 from activesam_ros.toytown.world import World
 
@@ -69,7 +68,7 @@ class CameraParameters:
                 raise SettingsError(f"{name} is {value:g}; expected {low:g} to {high:g}")
 
 
-class ToytownCamera(Node):
+class ToytownCamera(ProgramNode):
     """The node `toytown_camera`.
 
     Publishes `image_raw`, `camera_info` and `ground_truth/labels` (mono8, 255: no class) with one stamp, that of the

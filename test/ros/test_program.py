@@ -14,7 +14,7 @@ pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
 pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run make setup")
 
 from activesam_ros.errors import EvaluationError
-from activesam_ros.ros.program import callbacks_of
+from activesam_ros.ros.program import ProgramNode, callbacks_of
 
 from .conftest import PATIENCE
 
@@ -70,6 +70,30 @@ def test_what_a_callback_raises_is_raised_at_the_end(ros):
     node.create_timer(0.01, fail)
     with pytest.raises(EvaluationError, match="no class matches"), callbacks_of(node) as failed:
         assert failed.wait(PATIENCE)
+
+
+def test_what_strangers_send_is_dropped_and_quoted_in_one_printable_line(ros, capfd):
+    from std_msgs.msg import String
+
+    node, stranger = ProgramNode("beset"), ros.create_node("stranger")
+    heard = []
+
+    def hear(message):
+        heard.append(message.data)
+        raise ValueError(message.data)
+
+    node.create_subscription(String, "told", hear, 10)
+    publisher = stranger.create_publisher(String, "told", 10)
+    with callbacks_of(node) as failed:
+        deadline = time.monotonic() + PATIENCE
+        while len(heard) < 3:
+            assert time.monotonic() < deadline
+            publisher.publish(String(data="a\x1b[2J\u202eb"))
+            time.sleep(0.02)
+        assert not failed.is_set()
+    stranger.destroy_node()
+    said = [line for line in capfd.readouterr().err.splitlines() if "told failed and is dropped" in line]
+    assert said and r"a\x1b[2J\u202eb" in said[0] and all(line.isprintable() for line in said)
 
 
 @pytest.mark.parametrize("error", ["activesam_ros.errors.EvaluationError", "OSError"])
