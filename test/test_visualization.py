@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from activesam_ros.visualization import colourise, heat, legend, legend_sheet, overlay, panels, stack
+from activesam_ros.visualization import (
+    colourise,
+    draw_boxes,
+    heat,
+    legend,
+    legend_sheet,
+    overlay,
+    panels,
+    stack,
+)
 
 TABLE = np.zeros((256, 3), np.uint8)
 TABLE[1] = (200, 0, 0)
@@ -127,3 +136,15 @@ def test_stack_aligns_left_on_white():
     picture = stack(np.zeros((2, 4, 3), np.uint8), np.zeros((3, 2, 3), np.uint8))
     assert picture.shape == (5, 4, 3)
     assert (picture[2:, 2:] == 255).all() and not picture[2:, :2].any()
+
+
+def test_boxes_beyond_the_picture_are_drawn_as_far_as_it_goes():
+    picture = np.zeros((40, 60, 3), np.uint8)
+    draw_boxes(
+        picture, [(10.4, 20.2, 50.0, 35.0), (-5.0, -9.0, 900.0, 80.0)], ["a", "wider than all"], TABLE[1:3]
+    )
+    assert tuple(picture[35, 30]) == (200, 0, 0) and tuple(picture[39, 30]) == (0, 0, 200)
+    assert tuple(picture[30, 30]) == (0, 0, 0)
+    unchanged = picture.copy()
+    draw_boxes(picture, [], [], TABLE[:0])
+    assert np.array_equal(picture, unchanged)
