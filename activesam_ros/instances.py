@@ -36,6 +36,7 @@ class Instance:
         box: left, top, right and bottom edge in pixels of the image, as the model's box head gives them.
         prompt: index of the prompt that found it.
         id: 1 to 65535, unique in the image; the higher the score the lower the id, where no stream keeps it.
+            0: its stream has used all ids up.
         size: height and width of the image in pixels.
         grid: rows and columns of the mask logits of the whole image.
         corner: row and column of the first of the kept logits.

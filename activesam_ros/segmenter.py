@@ -302,7 +302,11 @@ class ActiveSegmenter:
         self._prompt_batch.image_done()
         decoded = dict(zip(result.active_prompts, result.prompt_presence or (), strict=True))
         encoded.plan.keep(encoded.preview, encoded.selected, decoded)
-        return replace(result, timings=add_timings(encoded.timings, timer.seconds()))
+        return replace(
+            result,
+            timings=add_timings(encoded.timings, timer.seconds()),
+            instances=encoded.plan.identify(result.instances, result.vocabulary),
+        )
 
     def preview(self, images: Sequence[ImageInput]) -> list[PreviewResult]:
         """Run the presence preview alone, for any size of vocabulary.
@@ -737,7 +741,9 @@ class ActiveSegmenter:
 class Stream:
     """Labels the frames of one video, reusing what is known from the frames before (`ActiveSegmenter.stream`).
 
-    It uses the vocabulary that its segmenter uses at each frame; a change scores all prompts again. One thread uses it.
+    It uses the vocabulary that its segmenter uses at each frame; a change scores all prompts again. An instance keeps
+    its id while its masks in successive frames overlap, and over `occlusion_frames` in which it is not found. One
+    thread uses it.
 
     Example:
         >>> with model.stream(profile="realtime") as stream:
@@ -748,7 +754,7 @@ class Stream:
     def __init__(self, segmenter: ActiveSegmenter, settings: SegmenterSettings) -> None:
         self._source = segmenter
         self._segmenter: ActiveSegmenter | None = segmenter.with_settings(settings)
-        self._memory = StreamMemory()
+        self._memory = StreamMemory(first_id=1)
         self.settings = settings
 
     def __call__(
@@ -775,7 +781,7 @@ class Stream:
         return self._segmenter.segment(image, self._memory, instances)
 
     def reset(self) -> None:
-        """Forget the frames before, so that the next one scores all prompts."""
+        """Forget the frames before, so that the next one scores all prompts and all its instances have new ids."""
         self._memory.forget()
 
     def close(self) -> None:

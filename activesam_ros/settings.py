@@ -106,6 +106,9 @@ class SegmenterSettings:
     instance_overlap: float = _number(
         0.5, 1, "Instances that two aliases of a class found are one if their masks overlap by more (IoU)."
     )
+    occlusion_frames: int = _integer(
+        10, 0, 1000, "On a stream, number of frames that an instance may not be found in and yet keep its id."
+    )
     background_threshold: float = _number(
         0.0, 1, "Pixels whose margin-aware score is below this ^ margin_exponent become background; 0: off."
     )

@@ -51,6 +51,7 @@ class Camera:
         publishers, latency: of its results.
         without_pixels, beyond_limit: number of instances that were left out because their masks had no pixel, or
             because an image has 65535 ids.
+        without_id: number of instances that were published without an id, because those of the activation are used up.
     """
 
     def __init__(
@@ -68,9 +69,9 @@ class Camera:
         """
         setup = parameters.setup
         self.name = name
-        self.memory = StreamMemory()
+        self.memory = StreamMemory(first_id=1)
         self.latency = Latency()
-        self.without_pixels = self.beyond_limit = 0
+        self.without_pixels = self.beyond_limit = self.without_id = 0
         self._node = node
         self._parameters = parameters
         self._frames = frames
@@ -131,6 +132,8 @@ class Camera:
 
     def activate(self, active: bool) -> None:
         """Follow the demand from now on, or stop."""
+        if active and not self._active:
+            self.memory = StreamMemory(first_id=1)
         self._active = active
         self.follow_demand()
 
@@ -141,7 +144,7 @@ class Camera:
             return
         if wanted:
             # A new one, since a worker that was left behind may still use the old one.
-            self.memory = StreamMemory()
+            self.memory = StreamMemory(first_id=self.memory.next_id)
             self.subscribe()
             self._node.get_logger().info(f"{self.prefix}images are taken from {self._topic}")
         else:
@@ -203,6 +206,13 @@ class Camera:
             self.warn(
                 f"{result.instances_beyond_limit} instances of an image are left out, since its ids end at 65535; "
                 "raise confidence_threshold"
+            )
+        without_id = sum(one.id == 0 for one in result.instances or ())
+        self.without_id += without_id
+        if without_id:
+            self.warn(
+                f"{without_id} instances of an image have no id, since the 65535 of this activation are used up; "
+                "deactivate and activate the node to begin with 1 again"
             )
         if result.instances_without_pixels:
             self.warn(

@@ -303,7 +303,7 @@ class CameraView:
     results, `silent` whether no image has arrived for too long. `silence` and `incompatible` are sentences, `counts`
     are frames since the start and `recent` those of the last seconds, `stages` take seconds, `active` are active and
     all classes of the last answer, `since_full` frames since the last full preview. `without_pixels` and `beyond_limit`
-    are instances that were left out since the start.
+    are instances that were left out since the start, `without_id` those that had no id.
     """
 
     title: str
@@ -327,6 +327,7 @@ class CameraView:
     since_full: int | None = None
     without_pixels: int = 0
     beyond_limit: int = 0
+    without_id: int = 0
 
     @property
     def failures(self) -> int:
@@ -361,6 +362,7 @@ def camera_status(view: CameraView) -> Status:
         "classes": classes,
         "instances without pixels": view.without_pixels,
         "instances beyond the ids": view.beyond_limit,
+        "instances without id": view.without_id,
         "preview": "rolling" if view.reuses_frames else None,
         "frames since the last full preview": view.since_full,
         **milliseconds,

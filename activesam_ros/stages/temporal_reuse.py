@@ -15,12 +15,15 @@ import torch
 
 from activesam_ros.errors import SettingsError
 from activesam_ros.results import EMPTY_SCHEDULE, PreviewMode, PreviewSchedule
+from activesam_ros.stages.association import Association
 from activesam_ros.stages.preview import select_active
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from activesam_ros.instances import Instance
     from activesam_ros.settings import SegmenterSettings
+    from activesam_ros.vocabulary import Vocabulary
 
 # The expected presence of a prompt is multiplied by this each time that it is scored lower.
 _DECAY = np.float32(0.9)
@@ -108,8 +111,8 @@ class _Known:
 class StreamMemory:
     """Memory of one stream of images, such as one camera's; for one segmenter and one thread at a time.
 
-    With `preview_period` 1 nothing is remembered. Otherwise, while vocabulary and settings stay and no scene change is
-    seen:
+    With `preview_period` 1 nothing but the instances is remembered. Otherwise, while vocabulary and settings stay and
+    no scene change is seen:
 
     - every prompt is scored or decoded at least once in any `preview_period` successive frames;
     - a prompt that is scored and selected is decoded in the same frame, within `keep_fraction` and `max_active`;
@@ -118,8 +121,16 @@ class StreamMemory:
     Only decoded frames count: one that fails leaves the memory as it was.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first_id: int | None = None) -> None:
+        """Begin without frames.
+
+        Args:
+            first_id: instances keep their ids over frames, and this is the first id; None: they have the ids of their
+                image.
+        """
         self._known: _Known | None = None
+        self._association = None if first_id is None else Association(first_id)
+        self._identified: int | None = None
         # Nanoseconds; of the last frame that was kept, and of the next one.
         self._stamp: int | None = None
         self._next_stamp: int | None = None
@@ -131,10 +142,35 @@ class StreamMemory:
         """Number of frames since all prompts were scored together; None if the next frame does that."""
         return None if self._known is None else self._known.frame
 
+    @property
+    def next_id(self) -> int:
+        """Id of the next thing that is new; 1 if instances do not keep their ids."""
+        return self._association.next_id if self._association else 1
+
     def forget(self) -> None:
-        """Have the next frame score all prompts."""
+        """Have the next frame score all prompts, and give all of its instances new ids."""
+        self._forget_presence()
+        if self._association:
+            self._association.forget()
+
+    def _forget_presence(self) -> None:
         self._known = None
         self._version = object()
+
+    def _identify(
+        self,
+        instances: Sequence[Instance],
+        vocabulary: Vocabulary,
+        occlusion_frames: int,
+        stamp: int | None,
+    ) -> tuple[Instance, ...]:
+        if self._association is None:
+            return tuple(instances)
+        if _jumped(self._identified, stamp):
+            self._association.forget()
+        self._identified = stamp
+        classes = zip(vocabulary.class_ids, vocabulary.names, strict=True)
+        return self._association.identify(instances, classes, occlusion_frames)
 
     def at(self, stamp: int) -> None:
         """State when the next frame was taken, in nanoseconds.
@@ -155,22 +191,19 @@ class StreamMemory:
         """
         known = self._known
         if known is not None and (known.prompts, known.settings) != (prompts, settings):
-            self.forget()
+            self._forget_presence()
             known = None
         if not settings.reuses_frames:
-            return FramePlan(single_image_schedule(len(prompts), settings), prompts, settings)
+            schedule = single_image_schedule(len(prompts), settings)
+            return FramePlan(schedule, prompts, settings, self, stamp=self._next_stamp)
         small = thumbnail(rgb)
         if known is not None and (
-            self._jumped() or scene_change(known.thumbnail, small) > settings.change_threshold
+            _jumped(self._stamp, self._next_stamp)
+            or scene_change(known.thumbnail, small) > settings.change_threshold
         ):
             known = None
         schedule = _next_schedule(known, settings) if known else first_frame_schedule(len(prompts), settings)
         return FramePlan(schedule, prompts, settings, self, self._version, known, small, self._next_stamp)
-
-    def _jumped(self) -> bool:
-        if self._stamp is None or self._next_stamp is None:
-            return False
-        return not 0 <= self._next_stamp - self._stamp <= LONGEST_GAP
 
     def state(self) -> dict[str, Any] | None:
         """Return the memory as plain data for `json.dumps`; None if it is empty."""
@@ -228,6 +261,10 @@ class StreamMemory:
     def _keep(self, version: object, known: _Known, stamp: int | None) -> None:
         if version is self._version:
             self._known, self._stamp, self._version = known, stamp, object()
+
+
+def _jumped(before: int | None, now: int | None) -> bool:
+    return before is not None and now is not None and not 0 <= now - before <= LONGEST_GAP
 
 
 def _whole_number(state: Mapping[str, Any], name: str) -> int:
@@ -337,6 +374,20 @@ class FramePlan:
             self.prompts, self.settings, frame, presence, expected, seen, unselected, self.thumbnail
         )
         self.memory._keep(self.version, known, self.stamp)
+
+    def identify(
+        self, instances: tuple[Instance, ...] | None, vocabulary: Vocabulary
+    ) -> tuple[Instance, ...] | None:
+        """Return the frame's instances with the ids that they have on its stream.
+
+        Args:
+            instances: as decoding found them; None: nobody asked for them, so none was found.
+            vocabulary: of the frame.
+        """
+        if self.memory is None:
+            return instances
+        known = self.memory._identify(instances or (), vocabulary, self.settings.occlusion_frames, self.stamp)
+        return None if instances is None else known
 
 
 def require_distinct(memories: Sequence[StreamMemory | None]) -> None:

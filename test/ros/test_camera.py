@@ -441,8 +441,14 @@ def test_instances_that_are_left_out_are_counted_and_told_once(monkeypatch):
     bench = Bench()
     for without_pixels, beyond in ((0, 0), (2, 0), (1, 70_000), (1, 1)):
         bench.camera.note_left_out(
-            SimpleNamespace(instances_without_pixels=without_pixels, instances_beyond_limit=beyond)
+            SimpleNamespace(
+                instances_without_pixels=without_pixels,
+                instances_beyond_limit=beyond,
+                instances=[SimpleNamespace(id=number) for number in (65535, 0)] if beyond == 1 else None,
+            )
         )
     assert (bench.camera.without_pixels, bench.camera.beyond_limit) == (4, 70_001)
+    assert bench.camera.without_id == 1
+    assert any("1 instances of an image have no id" in line for line in bench.node.logged)
     said = [line for line in bench.node.logged if "instances of an image are left out" in line]
     assert len(said) == 2 and "have no pixel" in said[0] and "end at 65535" in said[1]

@@ -79,6 +79,7 @@ class Bench(RecordingNode):
             memory=StreamMemory(),
             without_pixels=3,
             beyond_limit=0,
+            without_id=0,
             image=ImageInput(topic[1:], topic, "raw", qos.image_in("newest")),
             image_publishers=lambda: self.endpoints.get(topic, []),
             silent_for=0.5,

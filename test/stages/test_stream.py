@@ -206,3 +206,42 @@ def test_the_preview_of_few_words_says_what_a_stream_would_decode(make, drive):
     result = segmenter.segment(drive[0], StreamMemory())
     assert preview.active_prompts == result.active_prompts and len(result.active_prompts) < 19
     assert segmenter.segment(drive[0]).active_prompts == tuple(range(19))
+
+
+def test_instances_keep_their_ids_in_every_profile_and_labels_do_not_depend_on_it(make):
+    world = World(10_100_001)
+    frames = [world.render(3 + index / 10) for index in range(6)]
+    for profile in PROFILES:
+        segmenter = make()
+        with segmenter.stream(profile) as stream:
+            results = [stream(frame.rgb, stamp=index / 10) for index, frame in enumerate(frames)]
+            # For each true thing the instance that covers most of it.
+            held = {}
+            for frame, result in zip(frames, results, strict=True):
+                assert len({one.id for one in result.instances}) == len(result.instances)
+                for number in set(np.unique(frame.instances)) - {0}:
+                    ids = result.instance_ids[frame.instances == number]
+                    if (ids > 0).mean() > 0.8:
+                        held.setdefault(number, []).append(np.bincount(ids[ids > 0]).argmax())
+            followed = {number: ids for number, ids in held.items() if len(ids) >= 4}
+            assert followed and sum(len(set(ids)) == 1 for ids in followed.values()) >= 0.6 * len(followed)
+            alone = segmenter.with_settings(stream.settings).segment(frames[0].rgb)
+            assert np.array_equal(alone.labels, results[0].labels)
+            last = max(one.id for result in results for one in result.instances)
+            later = stream(frames[0].rgb, stamp=60.0)
+            assert min(one.id for one in later.instances) > last, "after a gap in time everything is new"
+
+
+def test_frames_without_instances_count_as_hidden_and_ids_go_on(make, drive):
+    segmenter = make(occlusion_frames=1)
+    memory = StreamMemory(first_id=500)
+    first = segmenter.segment(drive[0], memory)
+    assert min(one.id for one in first.instances) == 500 and memory.next_id == 500 + len(first.instances)
+    segmenter.segment(drive[0], memory, instances=False)
+    assert [one.id for one in segmenter.segment(drive[0], memory).instances] == [
+        one.id for one in first.instances
+    ]
+    for _ in range(2):
+        segmenter.segment(drive[0], memory, instances=False)
+    again = segmenter.segment(drive[0], memory)
+    assert min(one.id for one in again.instances) == 500 + len(first.instances)
