@@ -17,10 +17,12 @@ from activesam_ros.ros.conversions import to_nanoseconds
 from activesam_ros.ros.frame_queue import Drop, Frame, FrameQueue, Latency
 from activesam_ros.ros.logs import Throttle
 from activesam_ros.ros.publishers import CameraPublishers, Demand
-from activesam_ros.ros.troubleshooting import ImageInput, incompatible
+from activesam_ros.ros.troubleshooting import ImageInput, incompatible, incompatible_info
 from activesam_ros.stages.temporal_reuse import StreamMemory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rclpy.lifecycle import LifecycleNode
     from rclpy.topic_endpoint_info import TopicEndpointInfo
     from std_msgs.msg import Header
@@ -157,25 +159,38 @@ class Camera:
         """Subscribe to images and camera info, and return the former; earlier camera info is forgotten."""
         self._since = time.monotonic()
         self._infos.clear()
-        queue, options = self._parameters.setup.queue, {"qos_overriding_options": qos.overriding()}
-        images = (_TYPES[self._parameters.setup.image_transport], self._topic, self._received)
-        events = SubscriptionEventCallbacks(incompatible_qos=self._incompatible_qos)
         with qos.overrides_checked():
-            try:
-                self._images = self._node.create_subscription(
-                    *images, qos.image_in(queue), event_callbacks=events, **options
-                )
-            except UnsupportedEventTypeError:
-                self._images = self._node.create_subscription(*images, qos.image_in(queue), **options)
+            self._images = self._subscription(
+                _TYPES[self._parameters.setup.image_transport],
+                self._topic,
+                self._received,
+                self._incompatible_qos,
+            )
             # QoS of the images, or a message of a burst would be lost before its image is answered.
-            self._info_subscription = self._node.create_subscription(
-                CameraInfo,
-                self._info_topic,
-                self._infos.add,
-                qos.image_in(queue),
-                qos_overriding_options=qos.overriding(),
+            self._info_subscription = self._subscription(
+                CameraInfo, self._info_topic, self._infos.add, self._incompatible_info
             )
         return self._images
+
+    def _subscription(
+        self,
+        kind: type,
+        topic: str,
+        received: Callable[[Any], None],
+        unfit: Callable[[object], None],
+    ) -> Any:
+        profile, options = (
+            qos.image_in(self._parameters.setup.queue),
+            {"qos_overriding_options": qos.overriding()},
+        )
+        events = SubscriptionEventCallbacks(incompatible_qos=unfit)
+        try:
+            return self._node.create_subscription(
+                kind, topic, received, profile, event_callbacks=events, **options
+            )
+        except UnsupportedEventTypeError:
+            profile = qos.image_in(self._parameters.setup.queue)
+            return self._node.create_subscription(kind, topic, received, profile, **options)
 
     def unsubscribe(self) -> None:
         """Drop the subscriptions; received images stay in the queue."""
@@ -222,6 +237,12 @@ class Camera:
 
     def _incompatible_qos(self, _: object) -> None:
         self.warn(incompatible(self.image, self.image_publishers()))
+
+    def _incompatible_info(self, _: object) -> None:
+        topic, infos = self._info_topic, self._info_subscription
+        if infos is not None:
+            publishers = self._node.get_publishers_info_by_topic(topic)
+            self.warn(incompatible_info(topic, infos.qos_profile, publishers))
 
     def _received(self, message: Image | CompressedImage) -> None:
         self._last = time.monotonic()

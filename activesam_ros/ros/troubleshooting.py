@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 
 _TRANSPORTS = {IMAGE: "raw", COMPRESSED_IMAGE: "compressed"}
 _SUFFIX = "/compressed"
@@ -66,19 +67,36 @@ def incompatible(image: ImageInput, publishers: Sequence[TopicEndpointInfo]) -> 
         image: the subscription.
         publishers: those of its topic, from the node's `get_publishers_info_by_topic`.
     """
+    return _incompatible("the images", image.type, image.topic, image.profile, publishers)
+
+
+def incompatible_info(topic: str, profile: QoSProfile, publishers: Sequence[TopicEndpointInfo]) -> str | None:
+    """Explain which publishers of camera info can never reach its subscription; None if all of them fit.
+
+    Args:
+        topic: full name.
+        profile: requested QoS, with the overrides.
+        publishers: as for `incompatible`.
+    """
+    return _incompatible("the camera info", CAMERA_INFO, topic, profile, publishers)
+
+
+def _incompatible(
+    what: str, kind: str, topic: str, profile: QoSProfile, publishers: Sequence[TopicEndpointInfo]
+) -> str | None:
     unfit = [
         one
         for one in publishers
-        if one.topic_type == image.type
-        and qos_check_compatible(one.qos_profile, image.profile)[0] == QoSCompatibility.ERROR
+        if one.topic_type == kind
+        and qos_check_compatible(one.qos_profile, profile)[0] == QoSCompatibility.ERROR
     ]
     if not unfit:
         return None
     first, more = unfit[0], f" and {len(unfit) - 1} more" if len(unfit) > 1 else ""
     offered = f"{policy_text(first.qos_profile.reliability)}, {policy_text(first.qos_profile.durability)}"
     return (
-        f"the images that {_owner(first)}{more} publishes on {image.topic} cannot be received: it offers {offered}, "
-        f"we ask for {profile_text(image.profile)}; {_remedy(image, first.qos_profile)}"
+        f"{what} that {_owner(first)}{more} publishes on {topic} cannot be received: it offers {offered}, "
+        f"we ask for {profile_text(profile)}; {_remedy(topic, profile, first.qos_profile)}"
     )
 
 
@@ -136,8 +154,8 @@ def _publishers(node: Node, topic: str) -> set[str]:
     return {_owner(one) for one in node.get_publishers_info_by_topic(topic)}
 
 
-def _remedy(image: ImageInput, offered: QoSProfile) -> str:
-    asked, wanted = image.profile, {}
+def _remedy(topic: str, asked: QoSProfile, offered: QoSProfile) -> str:
+    wanted = {}
     if (offered.reliability, asked.reliability) == (
         ReliabilityPolicy.BEST_EFFORT,
         ReliabilityPolicy.RELIABLE,
@@ -151,7 +169,7 @@ def _remedy(image: ImageInput, offered: QoSProfile) -> str:
     if not wanted:
         return qos_check_compatible(offered, asked)[1].removeprefix("ERROR: ").rstrip("; ")
     parameters = " and ".join(
-        f"{override_parameter(image.topic, policy)}: {value}" for policy, value in wanted.items()
+        f"{override_parameter(topic, policy)}: {value}" for policy, value in wanted.items()
     )
     return f"{_start_with(parameters)}, or change the publisher"
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -189,12 +191,15 @@ def _exists(text: str) -> bool:
 
 def _read(source: str, path: Path) -> str:
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
+        # What is opened is what is checked: the name may stand for a pipe or a larger file by now.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise VocabularyError(f"{source} is not a file; expected a vocabulary in YAML or text")
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
             raise VocabularyError(
-                f"{source} has {size} bytes; a vocabulary has at most {MAX_BYTES}, so name another file"
+                f"{source} has more than {MAX_BYTES} bytes, the most that a vocabulary has; name another file"
             )
-        data = path.read_bytes()
     except OSError as error:
         raise VocabularyError(f"the vocabulary file {source} cannot be read ({error.strerror})") from error
     try:

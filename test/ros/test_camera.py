@@ -254,6 +254,23 @@ def test_a_publisher_whose_qos_does_not_fit_is_warned_of_now_and_then():
     assert bench.camera.image_publishers() == []
 
 
+def test_camera_info_whose_qos_does_not_fit_is_warned_of_with_the_remedy():
+    bench = Bench("front", queue="all").subscribe()
+    node, topic = bench.node, "/front/camera_info"
+    unfit = TopicEndpointInfo(
+        node_name="driver",
+        node_namespace="/",
+        topic_type="sensor_msgs/msg/CameraInfo",
+        qos_profile=qos.image_in("newest"),
+    )
+    node.get_publishers_info_by_topic = lambda asked: [unfit] if asked == topic else []
+    for _ in range(2):
+        node.subscriptions[topic].event_callbacks.incompatible_qos(None)
+    (warning,) = [line for line in node.logged if "cannot be received" in line]
+    assert warning.startswith(f"front: the camera info that /driver publishes on {topic} cannot be received")
+    assert f"qos_overrides.{topic}.subscription.reliability: best_effort" in warning
+
+
 def test_a_middleware_without_events_will_do():
     bench = Bench(node=RecordingNode(events=False)).subscribe()
     bench.send(1)

@@ -150,6 +150,25 @@ def test_an_image_that_is_passed_over_has_failed(others, out):
     assert [one.error for one in read_records(out / "records.jsonl")] == ["the node gave no labels", None]
 
 
+def test_labels_that_are_no_class_ids_fail_that_image_alone(others, out):
+    judging = evaluator(out)
+    with callbacks_of(judging):
+        others.say_words()
+        others.say_names(sky=1, road=0)
+        others.show(1)
+        others.labels.publish(rgb_to_msg(RGB, header(1)))
+        others.active.publish(
+            msg.ActiveClasses(header=header(1), stage=msg.ActiveClasses.DECODED, vocabulary_revision=1)
+        )
+        others.show(2)
+        others.answer(2, TRUTH)
+        others.end(2)
+        assert judging.finished.wait(PATIENCE)
+    judging.report(interrupted=False)
+    first, second = read_records(out / "records.jsonl")
+    assert "'rgb8' holds no class ids" in first.error and second.error is None
+
+
 def test_labels_with_other_words_are_not_judged(others, out):
     judging = evaluator(out)
     with callbacks_of(judging):

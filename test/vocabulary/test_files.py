@@ -1,5 +1,6 @@
 """Finding vocabulary files and reading text; the YAML form has its own tests."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -114,6 +115,14 @@ def test_a_huge_file_is_not_read(tmp_path):
         file.truncate(MAX_BYTES + 1)
     with pytest.raises(VocabularyError, match=r"name another file"):
         load_vocabulary_file(path)
+
+
+def test_a_pipe_that_took_the_place_of_a_file_is_not_waited_for(tmp_path, monkeypatch):
+    pipe = tmp_path / "words.txt"
+    os.mkfifo(pipe)
+    monkeypatch.setattr(Path, "is_file", lambda _: True)  # as it was a moment ago
+    with pytest.raises(VocabularyError, match="is not a file"):
+        load_vocabulary_file(pipe)
 
 
 def test_home_is_understood(write, tmp_path, monkeypatch):
