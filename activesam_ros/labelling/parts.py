@@ -105,6 +105,11 @@ def labelled_part(frame: LabelledFrame, result: SegmentationResult, confidence: 
     height, width = result.labels.shape
     scaled = cv2.convertScaleAbs(result.confidence, alpha=255.0)
     scaled[result.labels == result.unlabeled_id] = 0
+    # Numbered in each image: the ids of a stream follow from more than its memory keeps between two runs.
+    found = result.instances or ()
+    numbers = np.zeros(max((one.id for one in found), default=0) + 1, np.uint16)
+    for number, one in enumerate(found, start=1):
+        numbers[one.id] = number
     frame = replace(
         frame,
         width=width,
@@ -114,12 +119,12 @@ def labelled_part(frame: LabelledFrame, result: SegmentationResult, confidence: 
             for one in result.active
         ),
         instances=tuple(
-            FoundInstance(one.id, int(one.class_id), one.name, float(one.score), one.box)
-            for one in sorted(result.instances or (), key=lambda one: one.id)
+            FoundInstance(number, int(one.class_id), one.name, float(one.score), one.box)
+            for number, one in enumerate(found, start=1)
         ),
         confidence=round(float(scaled.mean()) / 255, 6),
     )
-    ids = None if result.instances is None else result.instance_ids
+    ids = None if result.instances is None else numbers[result.instance_ids]
     return LabelPart(frame, result.labels, scaled if confidence else None, ids)
 
 
