@@ -90,6 +90,7 @@ class FakeSegmenter:
     memories: list = field(default_factory=list)
     full_resolution: int = 192
     preview_resolution: int = 128
+    preview_description: str = "128 px"
     text_encoder_loaded: bool = False
     device: str = "cpu"
     dtype: str = "float32"
