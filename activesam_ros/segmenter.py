@@ -80,11 +80,14 @@ logger = logging.getLogger(__name__)
 _LARGEST_SECONDS = 1e11
 """A larger time stamp, of a year after 5000, must be in nanoseconds or milliseconds."""
 
+_IMAGES_TOGETHER = 8
+"""Number of images of a list whose features are in memory at once."""
+
 
 class ActiveSegmenter:
     """Open-vocabulary semantic segmentation with SAM 3 (ActiveSAM, arXiv 2606.16996).
 
-    Calling it labels one image, or a list of images in one encoder batch. `stream` labels a video, reusing what is
+    Calling it labels one image, or a list of images a few at a time. `stream` labels a video, reusing what is
     known from the frames before. Where memory runs out, images and prompts are processed in smaller batches, with the
     same results.
 
@@ -196,7 +199,9 @@ class ActiveSegmenter:
     def __call__(
         self, images: ImageInput | Sequence[ImageInput], instances: bool = True
     ) -> SegmentationResult | list[SegmentationResult]:
-        """Label an image, or each image of a list, which go through the vision encoder together.
+        """Label an image, or each image of a list, a few of which go through the vision encoder together.
+
+        Memory for features does not grow with the list. A new vocabulary takes effect with the next few images.
 
         Args:
             images: a file name, a Pillow image, a uint8 array [H, W, 3] or a uint8 tensor [3, H, W], RGB, see
@@ -211,6 +216,13 @@ class ActiveSegmenter:
         """
         if not isinstance(images, list | tuple):
             return self.segment(images, instances=instances)
+        results: list[SegmentationResult] = []
+        for begin in range(0, len(images), _IMAGES_TOGETHER):
+            results += self._segment_together(images[begin : begin + _IMAGES_TOGETHER], instances)
+        return results
+
+    def _segment_together(self, images: Sequence[ImageInput], instances: bool) -> list[SegmentationResult]:
+        """Label images in one batch, of whose features nothing remains."""
         return [self.decode(encoded, instances) for encoded in self.encode_images(images)]
 
     def segment(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from activesam_ros import segmenter as segmenter_module
 from activesam_ros.errors import ImageError, ModelError, OutOfMemoryError, SettingsError, VocabularyError
 from activesam_ros.evaluation.methods import workload_of
 from activesam_ros.model.compiling import torch_compiler
@@ -238,6 +239,27 @@ def test_a_batch_equals_its_images(make, images, words):
         stages = dict(result.timings)
         total = stages.pop("total")
         assert sum(stages.values()) <= total and set(one.timings) <= set(result.timings)
+
+
+def test_a_long_list_keeps_the_features_of_a_few_images(make, images, monkeypatch):
+    monkeypatch.setattr(segmenter_module, "_IMAGES_TOGETHER", 2)
+    segmenter = make(CLASSES)
+    kept, batches = [], []
+    encode = ActiveSegmenter.encode_images
+
+    def watched(self, some, *arguments):
+        assert not any(one() for one in kept)
+        encoded = encode(self, some, *arguments)
+        kept.extend(weakref.ref(one) for one in encoded)
+        batches.append(len(encoded))
+        return encoded
+
+    monkeypatch.setattr(ActiveSegmenter, "encode_images", watched)
+    found = segmenter([*images, *images[:2]])
+    assert batches == [2, 2, 1]
+    monkeypatch.undo()
+    for result, rgb in zip(found, [*images, *images[:2]], strict=True):
+        same_result(result, segmenter.segment(rgb))
 
 
 def test_a_batch_passes_the_vision_encoder_once_a_resolution(make, images, monkeypatch):
