@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rclpy.serialization import serialize_message
 
 from activesam_ros.ros.parameters import TAKES, Takes
 from activesam_ros.system.memory import memory
@@ -93,6 +94,12 @@ def _images(hostile, chance):
         yield image
 
 
+def _with_surrogate(image):
+    """An image as bytes, in which encoding and frame hold half of a pair of UTF-16, which UTF-8 does not allow."""
+    image.encoding = image.header.frame_id = "half"
+    return serialize_message(image).replace(b"half", b"\xed\xa0\x80!")
+
+
 def _services(client):
     """Clients of all services of the node, with their types."""
     found = []
@@ -143,6 +150,7 @@ def test_no_message_ends_the_node(start_node, client, small, monkeypatch):
     while time.monotonic() < begun + SECONDS:
         for _ in range(3):
             client.images.publish(next(images))
+            client.images.publish(_with_surrogate(next(images)))
             clocks.publish(hostile.fill(_new("rosgraph_msgs/Clock")))
             infos.publish(hostile.fill(_new("sensor_msgs/CameraInfo")))
         for service in services:
