@@ -6,7 +6,7 @@ import shutil
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from tqdm import tqdm
@@ -19,6 +19,7 @@ from activesam_ros.datasets.image_files import (
     read_image,
     read_labels,
 )
+from activesam_ros.datasets.samples import TRUE_INSTANCES_TOPIC
 from activesam_ros.datasets.samples import TRUTH_TOPIC as TRUTH_TOPIC
 from activesam_ros.datasets.whole_folder import require_free, whole_folder
 from activesam_ros.errors import DatasetError
@@ -72,6 +73,7 @@ class LabelledBag:
         """
         self._class_names = class_names
         self._encoded = encoded
+        self._instances: Any = None
         self._bag = BagWriter(path, storage, squeeze, notes)
 
     def __enter__(self) -> Self:
@@ -89,10 +91,17 @@ class LabelledBag:
     ) -> None:
         self._bag.__exit__(kind, error, trace)
 
-    def write(self, stamp: int, image: np.ndarray | EncodedImage, labels: np.ndarray | None) -> None:
+    def write(
+        self,
+        stamp: int,
+        image: np.ndarray | EncodedImage,
+        labels: np.ndarray | None,
+        instances: np.ndarray | None = None,
+    ) -> None:
         """Write a frame, stamped in nanoseconds since 1970.
 
-        `image` is uint8 [H, W, 3], RGB, or an image file if the bag is of such; `labels` is uint8 or uint16 [H, W].
+        `image` is uint8 [H, W, 3], RGB, or an image file if the bag is of such; `labels` is uint8 or uint16 [H, W];
+        `instances` is uint16 [H, W], ids of true things, 0: none.
         """
         bag, header = self._bag, self._bag.header(stamp, _FRAME)
         if isinstance(image, EncodedImage):
@@ -103,6 +112,10 @@ class LabelledBag:
         bag.write(self._images, stamp, message)
         if labels is not None:
             bag.write(self._truths, stamp, bag.label_image(header, labels))
+        if instances is not None:
+            if self._instances is None:
+                self._instances = bag.connection(TRUE_INSTANCES_TOPIC, IMAGE)
+            bag.write(self._instances, stamp, bag.image(header, instances, "16UC1"))
 
 
 @dataclass(frozen=True)
@@ -197,7 +210,7 @@ def write_drive(
     with LabelledBag(path, dict(enumerate(CLASSES)), storage) as bag:
         for index in tqdm(range(frames), desc="rendering the drive", unit="frame"):
             frame = world.render(index / rate)
-            bag.write(START + round(index / rate * 1e9), frame.rgb, frame.labels)
+            bag.write(START + round(index / rate * 1e9), frame.rgb, frame.labels, frame.instances)
 
 
 def _check_sizes(pair: Pair, file: ImageFile, values: np.ndarray) -> None:

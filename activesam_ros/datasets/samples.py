@@ -25,6 +25,9 @@ COMPRESSED = "sensor_msgs/msg/CompressedImage"
 TRUTH_TOPIC = "/ground_truth/labels"
 """Where recordings of `activesam-make-bag` have their label images."""
 
+TRUE_INSTANCES_TOPIC = "/ground_truth/instances"
+"""Where recordings of Toy Town have the id of the true thing of each pixel, 0: none, the same along the drive."""
+
 # Packets of videos, and the image_transport plugin that makes images of them.
 _VIDEOS = {
     "foxglove_msgs/msg/CompressedVideo": "foxglove",
@@ -208,7 +211,7 @@ def default_image_topic(recording: Recording, labels_topic: str | None = None) -
     Raises:
         EvaluationError: there are several, or none.
     """
-    labels = (labels_topic, TRUTH_TOPIC)
+    labels = (labels_topic, TRUTH_TOPIC, TRUE_INSTANCES_TOPIC)
     topics = [topic for topic in recording.topics_of(IMAGE, COMPRESSED) if topic not in labels]
     topics = [topic for topic in topics if recording.topics[topic].count] or topics
     twins = {f"{topic}{transport}" for topic in topics for transport in _TRANSPORTS}

@@ -11,7 +11,12 @@ from tqdm import tqdm
 
 from activesam_ros.datasets.class_map import recorded_class_map
 from activesam_ros.datasets.recordings import Recording
-from activesam_ros.datasets.samples import SampleReader, default_image_topic, default_labels_topic
+from activesam_ros.datasets.samples import (
+    TRUE_INSTANCES_TOPIC,
+    SampleReader,
+    default_image_topic,
+    default_labels_topic,
+)
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.live import LiveRun
 from activesam_ros.evaluation.report.findings import LIVE_METHOD
@@ -163,7 +168,7 @@ def _image_topic(recording: Recording, topic: str, truth_topic: str | None) -> s
         images = [
             one
             for one in recording.topics_of("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-            if one != truth_topic and not one.startswith(f"{space}/")
+            if one not in (truth_topic, TRUE_INSTANCES_TOPIC) and not one.startswith(f"{space}/")
         ]
         if len(images) != 1:
             raise error

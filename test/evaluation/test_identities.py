@@ -1,0 +1,58 @@
+"""Scores of identities, counted by hand."""
+
+import numpy as np
+import pytest
+
+from activesam_ros.datasets.labelled_bag import IMAGE_TOPIC, write_drive
+from activesam_ros.datasets.recordings import Recording
+from activesam_ros.datasets.samples import TRUE_INSTANCES_TOPIC, default_image_topic
+from activesam_ros.evaluation.identities import IdentityEvaluator
+from activesam_ros.toytown.world import World
+
+
+def frame(*regions):
+    """Ids and classes of an image of ten columns: (first column, end, id, class) each."""
+    ids, labels = np.zeros((4, 10), np.uint16), np.zeros((4, 10), np.uint8)
+    for first, end, number, class_id in regions:
+        ids[:, first:end], labels[:, first:end] = number, class_id
+    return ids, labels
+
+
+def test_a_switch_a_miss_and_a_false_thing():
+    evaluator = IdentityEvaluator()
+    truth = frame((0, 4, 1, 3), (5, 9, 2, 3))
+    found = [
+        frame((0, 4, 7, 3), (5, 9, 8, 3)),
+        frame((0, 4, 7, 3), (5, 8, 8, 3)),  # 3/4 of the second
+        frame((0, 4, 9, 3), (5, 6, 8, 3)),  # the first changes its id, 1/4 of the second is no hit
+        frame((0, 4, 9, 4), (5, 9, 8, 3)),  # the first is another class, which has no true things
+    ]
+    for one in found:
+        evaluator.add(*truth, *one, uncounted=255)
+    scores = evaluator.scores()
+    # Of 8 true things 6 are found. Found things that count: 7, as the one of class 4 does not. The best assignment of
+    # ids, 1 to 7 and 2 to 8, holds 2 + 3 times: 2 * 5 / (8 + 7).
+    assert (scores.frames, scores.things, scores.identities, scores.switches) == (4, 8, 2, 1)
+    assert scores.found == pytest.approx(6 / 8) and scores.idf1 == pytest.approx(10 / 15)
+
+
+def test_pixels_that_do_not_count_belong_to_nothing():
+    evaluator = IdentityEvaluator()
+    truth, labels = frame((0, 4, 1, 3))
+    labels[:, 5:] = 255
+    evaluator.add(truth, labels, *frame((0, 4, 5, 3), (5, 9, 6, 3)), uncounted=255)
+    assert evaluator.scores().idf1 == 1.0
+
+
+def test_a_recorded_drive_has_the_true_ids(tmp_path):
+    write_drive(tmp_path / "drive", 900_123, 2, 10.0, (160, 120))
+    with Recording(tmp_path / "drive") as recording:
+        assert default_image_topic(recording) == IMAGE_TOPIC
+        found = [one.message for one in recording.messages([TRUE_INSTANCES_TOPIC])]
+    world = World(900_123, 160, 120)
+    for index, message in enumerate(found):
+        assert message.encoding == "16UC1"
+        ids = np.frombuffer(bytes(message.data), "<u2").reshape(120, 160)
+        expected = world.render(index / 10).instances
+        assert np.array_equal(ids, expected) and expected.any()
+    assert len(found) == 2
