@@ -96,6 +96,40 @@ def test_what_strangers_send_is_dropped_and_quoted_in_one_printable_line(ros, ca
     assert said and r"a\x1b[2J\u202eb" in said[0] and all(line.isprintable() for line in said)
 
 
+def test_what_strangers_send_ends_no_program_and_is_one_line_of_its_log(ros, capfd):
+    from rcl_interfaces.msg import Parameter, ParameterValue
+    from rcl_interfaces.srv import SetParameters
+    from rosgraph_msgs.msg import Clock
+
+    node = ProgramNode("steady")
+    stranger = ros.create_node("stranger")
+    clock = stranger.create_publisher(Clock, "/clock", 10)
+    heard = []
+    before = Clock()
+    before.clock.sec = -1
+    with callbacks_of(node) as failed:
+        node.create_subscription(Clock, "/clock", heard.append, 10)
+        node.set_parameters([ros.parameter.Parameter("use_sim_time", value=True)])
+        service = stranger.create_client(SetParameters, "steady/set_parameters")
+        assert service.wait_for_service(PATIENCE)
+        bad = Parameter(name="sky\n[FATAL] fake", value=ParameterValue(type=200))
+        future = service.call_async(SetParameters.Request(parameters=[bad]))
+        ros.spin_until_future_complete(stranger, future, timeout_sec=PATIENCE)
+        assert not future.result().results[0].successful
+        deadline = time.monotonic() + PATIENCE
+        while not heard:
+            assert time.monotonic() < deadline
+            clock.publish(before)
+            time.sleep(0.05)
+        node.get_logger().error("a class sky\n[FATAL] \x1b[2Jfake")
+        assert not failed.is_set()
+    stranger.destroy_node()
+    said = capfd.readouterr().err.splitlines()
+    assert any("steady/set_parameters failed" in line for line in said)
+    assert any(r"a class sky\n[FATAL] \x1b[2Jfake" in line for line in said)
+    assert all(line.isprintable() and not line.startswith("[FATAL]") for line in said)
+
+
 @pytest.mark.parametrize("error", ["activesam_ros.errors.EvaluationError", "OSError"])
 def test_what_is_wrong_is_said_in_one_line(error):
     program = f"""
