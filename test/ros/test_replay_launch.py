@@ -131,7 +131,8 @@ def test_ctrl_c_writes_the_report_of_what_was_done(launched, tmp_path):
     ("arguments", "said"),
     [
         (("bag:=/no/such/bag", *GIVEN), "/no/such/bag"),
-        (("model:=/no/such/model", "labels:=/ground_truth/labels"), "the node ended with exit code 1"),
+        (("model:=/no/such/model",), "the model folder /no/such/model does not exist"),
+        (("model:=/", "labels:=/ground_truth/labels"), "the node ended with exit code 1"),
         ((*GIVEN[:2], "vocabulary:=[dragon]"), "the evaluator ended with exit code 1"),
     ],
 )
