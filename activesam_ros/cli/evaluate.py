@@ -219,8 +219,8 @@ def _parser() -> argparse.ArgumentParser:
         type=command.names,
         default=(),
         metavar="A,B,…",
-        help="other methods on the same frames: paper, realtime, full-vocabulary, per-class, no-expansion, no-preview, "
-        "no-calibration",
+        help="other methods on the same frames: paper, fast, realtime, full-vocabulary, per-class, no-expansion, "
+        "no-preview, no-calibration",
     )
     more.add_argument(
         "--corrupt",
