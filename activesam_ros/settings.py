@@ -208,7 +208,7 @@ PROFILES: Mapping[str, Mapping[str, float | int | str]] = MappingProxyType(
         ),
         "realtime": MappingProxyType(
             {
-                "preview_source": "features",
+                "preview_source": "image",
                 "preview_scale": 0.3333,
                 "preview_fine_scale": 1.0,
                 "preview_floor": 0.002,
