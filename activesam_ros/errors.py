@@ -52,6 +52,10 @@ class ImageError(ActiveSamError, ValueError):
     """An image has the wrong type, shape or size."""
 
 
+class CalibrationError(ActiveSamError, ValueError):
+    """A camera is not calibrated, or in a way that is not known."""
+
+
 class OutOfMemoryError(ActiveSamError, RuntimeError):
     """There is no memory for an image, however little of it is done at a time."""
 

@@ -156,6 +156,30 @@ def image_to_ids(message: ImageMessage, max_pixels: int | None = None) -> np.nda
     return np.ascontiguousarray(_rows(message, _sixteen_bit_type(message), 1), np.uint16)
 
 
+def image_to_depth(message: ImageMessage, max_pixels: int | None = None) -> np.ndarray:
+    """Read a depth image.
+
+    Args:
+        message: 16UC1, millimetres, or 32FC1, metres; rows may be padded.
+        max_pixels: as in `image_to_rgb`.
+
+    Returns:
+        float32 [height, width], metres. What is missing stays as it came: 0, NaN or infinite.
+
+    Raises:
+        ImageError: the size is zero or above `max_pixels`, a row or the data is too short, or the encoding is
+            another one.
+    """
+    check_size(message.width, message.height, max_pixels)
+    if message.encoding == "16UC1":
+        return _rows(message, _sixteen_bit_type(message), 1) * np.float32(0.001)
+    if message.encoding == "32FC1":
+        return _rows(message, np.dtype(">f4" if message.is_bigendian else "<f4"), 1).astype(np.float32)
+    raise ImageError(
+        f"the encoding {message.encoding!r} holds no depth: expected 16UC1, millimetres, or 32FC1, metres"
+    )
+
+
 def refuse_measurements(encoding: str) -> None:
     """Raise ImageError for an encoding of measurements such as depth."""
     if encoding in _MEASURES:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _NANOSECONDS = 1_000_000_000
 _FIRST_STAMP = -(2**31) * _NANOSECONDS
 _LAST_STAMP = 2**31 * _NANOSECONDS - 1
+_MOST_MILLIMETRES = 65_535
 
 # Bytes per pixel of the encodings that every cv_bridge reads as the library does. Of 16 bits it rounds where the
 # library, as the PNG and JPEG decoders do, keeps the upper byte; plain 8UC1 and 8UC3 it does not read as colours.
@@ -138,6 +139,14 @@ def panoptic_to_msg(labels: np.ndarray, ids: np.ndarray, header: Header) -> Imag
 def rgb_to_msg(rgb: np.ndarray, header: Header) -> Image:
     """Convert uint8 [H, W, 3] to rgb8, tightly packed."""
     return _image_to_msg(rgb, "rgb8", header)
+
+
+def depth_to_msg(depth: np.ndarray, header: Header) -> Image:
+    """Convert float32 [H, W] in metres to 16UC1 in millimetres; 0 where there is none, or it exceeds 65.535 m."""
+    with np.errstate(invalid="ignore"):
+        millimetres = np.rint(depth * np.float32(1000))
+    known = (millimetres > 0) & (millimetres <= _MOST_MILLIMETRES)
+    return _image_to_msg(np.where(known, millimetres, 0).astype(np.uint16), "16UC1", header)
 
 
 def active_classes_to_msg(

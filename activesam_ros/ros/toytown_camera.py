@@ -16,7 +16,13 @@ from vision_msgs.msg import LabelInfo
 
 from activesam_ros.errors import SettingsError
 from activesam_ros.ros import qos
-from activesam_ros.ros.conversions import class_names_to_msg, ids_to_msg, labels_to_msg, rgb_to_msg
+from activesam_ros.ros.conversions import (
+    class_names_to_msg,
+    depth_to_msg,
+    ids_to_msg,
+    labels_to_msg,
+    rgb_to_msg,
+)
 from activesam_ros.ros.program import ProgramNode, callbacks_of, run_program, wait_for_any
 from activesam_ros.toytown import CLASSES
 from activesam_ros.toytown.world import World
@@ -71,10 +77,11 @@ class CameraParameters:
 class ToytownCamera(ProgramNode):
     """The node `toytown_camera`.
 
-    Publishes `image_raw`, `camera_info`, `ground_truth/labels` (mono8, 255: no class) and `ground_truth/instances`
-    (16UC1, id of the thing along the drive, 0: none) with one stamp, that of the node's clock, and
-    `ground_truth/label_info`, latched. The street passes as fast as time does, however many images are made of it;
-    nothing is rendered without a subscriber to images or truth.
+    Publishes with one stamp, that of the node's clock, `image_raw`, `camera_info`, `ground_truth/labels` (mono8, 255: no
+    class), `ground_truth/instances` (16UC1, id of the thing along the drive, 0: none) and `depth_registered/image_raw`
+    (16UC1, millimetres for each pixel of the image, 0 in the sky and beyond 65.535 m); and `ground_truth/label_info`,
+    latched. The street passes as fast as time does, however many images are made of it; nothing is rendered without a
+    subscriber to images, depth or truth.
     """
 
     def __init__(self, **node_options: object) -> None:
@@ -92,6 +99,7 @@ class ToytownCamera(ProgramNode):
         )
         self._world = World(given.seed, given.width, given.height)
         self._images = self._publisher(Image, "image_raw")
+        self._depths = self._publisher(Image, "depth_registered/image_raw")
         self._infos = self._publisher(CameraInfo, "camera_info")
         self._truths = self._publisher(Image, "ground_truth/labels")
         self._true_instances = self._publisher(Image, "ground_truth/instances")
@@ -129,14 +137,17 @@ class ToytownCamera(ProgramNode):
         seconds = (now.nanoseconds - self._start) / 1e9
         header = Header(stamp=now.to_msg(), frame_id=self._given.frame_id)
         self._infos.publish(camera_info(self._world.camera(seconds), header))
+        measured = self._depths.get_subscription_count() > 0
         wanted = (self._images, self._truths, self._true_instances)
-        if not any(one.get_subscription_count() for one in wanted):
+        if not (measured or any(one.get_subscription_count() for one in wanted)):
             return
         began = time.monotonic()
-        frame = self._world.render(seconds)
+        frame = self._world.render(seconds, measured)
         self._images.publish(rgb_to_msg(frame.rgb, header))
         self._truths.publish(labels_to_msg(frame.labels, header))
         self._true_instances.publish(ids_to_msg(frame.instances, header))
+        if frame.depth is not None:
+            self._depths.publish(depth_to_msg(frame.depth, header))
         self._tell_if_slow(time.monotonic() - began)
 
     def _tell_if_slow(self, took: float) -> None:

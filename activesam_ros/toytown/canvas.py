@@ -98,12 +98,16 @@ class Canvas:
     drawing calls until the next `begin` belong to it. ``detail=True`` draws colour only, for decoration inside the
     part's own outline.
 
+    With ``measured``, what labels a pixel also gives it its depth: a face that of its plane, what is drawn in pixels
+    the distance at which it stands (`stand`), like a cardboard figure.
+
     Args:
         camera: the view to draw.
         coloured: False draws the part image alone, which takes half of the time.
+        measured: whether there shall be ``depth``, float32 [H, W], z in metres; infinite where nothing was drawn.
     """
 
-    def __init__(self, camera: Camera, coloured: bool = True) -> None:
+    def __init__(self, camera: Camera, coloured: bool = True, measured: bool = False) -> None:
         self.camera = camera
         self._coloured = coloured
         shape = (camera.height, camera.width)
@@ -112,6 +116,12 @@ class Canvas:
         self.part_class: list[int] = [255]
         self.part_owner: list[int] = [-1]
         self._part = 0
+        self.depth = np.full(shape, np.inf, np.float32) if measured else None
+        self._distance = np.inf
+
+    def stand(self, z: float) -> None:
+        """Put what is drawn in pixels from now on at the world depth ``z``."""
+        self._distance = max(z - self.camera.z, NEAR)
 
     def begin(self, class_id: int, owner: int = -1) -> None:
         """Open a part of the class for the object ``owner`` (-1: no object, such as the ground)."""
@@ -119,8 +129,14 @@ class Canvas:
         self.part_owner.append(owner)
         self._part = len(self.part_class) - 1
 
-    def polygon(self, pixels: Sequence[Pixel], colour: Colour, detail: bool = False) -> None:
-        """Fill a polygon given by pixel positions."""
+    def polygon(
+        self,
+        pixels: Sequence[Pixel],
+        colour: Colour,
+        detail: bool = False,
+        corners: Sequence[Point] | None = None,
+    ) -> None:
+        """Fill a polygon given by pixel positions; ``corners`` are world points of its plane, if known."""
         if detail and not self._coloured:
             return
         points = self._points(pixels)
@@ -129,13 +145,44 @@ class Canvas:
         if self._coloured:
             cv2.fillPoly(self.rgb, points, colour, cv2.LINE_AA, _SHIFT)
         if not detail:
-            cv2.fillPoly(self.parts, points, self._part, cv2.LINE_8, _SHIFT)
+            self._fill_part(points, corners)
 
-    def label_polygon(self, pixels: Sequence[Pixel]) -> None:
-        """Label a polygon without colouring it, for things one can see through."""
-        points = self._points(pixels)
+    def label_face(self, corners: Sequence[Point]) -> None:
+        """Label a polygon given by world points without colouring it, for things one can see through."""
+        points = self._points([self.camera.project(*corner) for corner in corners])
         if points is not None:
-            cv2.fillPoly(self.parts, points, self._part, cv2.LINE_8, _SHIFT)
+            self._fill_part(points, corners)
+
+    def _fill_part(self, points: list[np.ndarray], corners: Sequence[Point] | None) -> None:
+        cv2.fillPoly(self.parts, points, self._part, cv2.LINE_8, _SHIFT)
+        if self.depth is None:
+            return
+        (x0, y0), (x1, y1) = points[0].min(0) >> _SHIFT, (points[0].max(0) >> _SHIFT) + 1
+        box = np.s_[max(y0, 0) : max(y1 + 1, 0), max(x0, 0) : max(x1 + 1, 0)]
+        mask = np.zeros(self.parts.shape, np.uint8)
+        cv2.fillPoly(mask, points, 1, cv2.LINE_8, _SHIFT)
+        self._set_depth(box, mask[box] > 0, corners)
+
+    def _set_depth(
+        self, box: tuple[slice, slice], mask: np.ndarray, corners: Sequence[Point] | None = None
+    ) -> None:
+        """Set the depth in a box of the image where the mask says so."""
+        if self.depth is None:
+            return
+        area = self.depth[box]
+        if corners is None:
+            area[mask] = self._distance
+            return
+        camera = self.camera
+        a, b, c = (np.array([x - camera.x, camera.y - y, z - camera.z]) for x, y, z in corners[:3])
+        normal = np.cross(b - a, c - a)
+        rows, columns = np.nonzero(mask)
+        across = (columns + (box[1].start - camera.centre[0])) / camera.focal
+        down = (rows + (box[0].start - camera.centre[1])) / camera.focal
+        # The inverse, since it is linear in the pixels, and 0 at the horizon of the plane.
+        inverse = (normal[0] * across + normal[1] * down + normal[2]) / (normal @ a)
+        with np.errstate(divide="ignore"):
+            area[mask] = np.where(inverse > 0, np.maximum(1 / inverse, NEAR), np.inf)
 
     def _points(self, pixels: Sequence[Pixel]) -> list[np.ndarray] | None:
         """Return fixed-point corners for OpenCV; None for a polygon outside the image."""
@@ -152,7 +199,7 @@ class Canvas:
         if detail and not self._coloured:
             return
         project = self.camera.project
-        self.polygon([project(*corner) for corner in corners], colour, detail)
+        self.polygon([project(*corner) for corner in corners], colour, detail, corners)
 
     def side(
         self, x: float, z0: float, z1: float, y0: float, y1: float, colour: Colour, detail: bool = False
@@ -212,6 +259,10 @@ class Canvas:
             cv2.ellipse(self.rgb, at, axes, 0, 0, 360, colour, -1, cv2.LINE_AA, _SHIFT)
         if not detail:
             cv2.ellipse(self.parts, at, axes, 0, 0, 360, self._part, -1, cv2.LINE_8, _SHIFT)
+            if self.depth is not None:
+                mask = np.zeros(self.parts.shape, np.uint8)
+                cv2.ellipse(mask, at, axes, 0, 0, 360, 1, -1, cv2.LINE_8, _SHIFT)
+                self._set_depth(np.s_[0:, 0:], mask > 0)
 
     def bar(self, a: Pixel, b: Pixel, width: float, colour: Colour, detail: bool = False) -> None:
         """Draw a thick straight bar between two pixel positions."""
@@ -224,6 +275,12 @@ class Canvas:
             colour,
             detail,
         )
+
+    def measure_ground(self, horizon: int) -> None:
+        """Give every pixel from the row ``horizon`` on the depth of the ground."""
+        corners = [(0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)]
+        below = np.s_[horizon:, 0:]
+        self._set_depth(below, np.ones(self.parts[below].shape, bool), corners)
 
     def darken_ground(self, x0: float, x1: float, z0: float, z1: float, factor: float) -> None:
         """Darken a rectangle on the ground: a shadow, which changes no label."""

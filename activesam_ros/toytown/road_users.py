@@ -281,6 +281,7 @@ def draw_train(canvas: Canvas, item: Item) -> None:
     _begin_vehicle(canvas, item, shadow=False)
     middle = z + length * 0.4
     if middle > camera.near:
+        canvas.stand(middle)
         k = camera.scale(middle)
         top, joint = camera.project(x, height + 1.1, middle), camera.project(x - 0.5, height + 0.55, middle)
         canvas.bar(camera.project(x, height - 0.05, middle), joint, 0.16 * k, _STEEL)

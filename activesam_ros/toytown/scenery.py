@@ -196,6 +196,7 @@ def draw_hedge(canvas: Canvas, item: Item) -> None:
     for i in reversed(range(max(int(item.length / 0.9), 1))):
         z = item.z + i * 0.9
         if z > camera.z + 1.6:
+            canvas.stand(z)
             x, y = camera.project(item.x, 0, z)
             size = item["height"] * camera.scale(z) * (0.5 + 0.06 * sin(i * 2.1))
             canvas.ellipse((x, y - size * 0.8), size * 1.0, size, shade(item["colour"], 0.85 + 0.3 * (i % 2)))
@@ -260,8 +261,7 @@ def draw_fence(canvas: Canvas, item: Item) -> None:
         return
     canvas.begin(CLASS_ID["fence"], item.owner)
     start = max(z0, near)
-    corners = ((0, start), (0, z1), (height, z1), (height, start))
-    canvas.label_polygon([camera.project(x, y, z) for y, z in corners])
+    canvas.label_face([(x, 0, start), (x, 0, z1), (x, height, z1), (x, height, start)])
     for y in (0.25, 0.75):
         canvas.side(x, z0, z1, height * y - 0.09, height * y + 0.09, shade(item["colour"], 0.8), detail=True)
     z, pitch = z0, item["pitch"]

@@ -55,12 +55,14 @@ class RenderedFrame:
     """A rendered image with its ground truth.
 
     ``rgb`` is uint8 [H, W, 3]; ``labels`` uint8 [H, W] holds class indices and 255 for void; ``instances`` uint16
-    [H, W] holds one positive number per visible thing and 0 elsewhere, the same along a drive.
+    [H, W] holds one positive number per visible thing and 0 elsewhere, the same along a drive. ``depth`` float32 [H, W]
+    is z in metres, infinite in the sky; None unless it was asked for.
     """
 
     rgb: np.ndarray
     labels: np.ndarray
     instances: np.ndarray
+    depth: np.ndarray | None = None
 
 
 class World:
@@ -130,8 +132,15 @@ class World:
         x, z = 0.25 * sin(0.35 * t + self._sway), self._speed * t
         return Camera(self.width, self.height, self._focal, self._centre, x, self._eye, z)
 
-    def render(self, t: float = 0.0) -> RenderedFrame:
-        """Render the street at ``t`` seconds (``t`` >= 0). Equal seeds, sizes and times give equal frames."""
+    def render(self, t: float = 0.0, measured: bool = False) -> RenderedFrame:
+        """Render the street at ``t`` seconds (``t`` >= 0). Equal seeds, sizes and times give equal frames.
+
+        Args:
+            t: time of the drive.
+            measured: whether depth is asked for. The ground is a plane; vehicles, buildings, walls, fences and posts
+                are made of plane faces; people, two-wheelers, trees, plates and lamps stand upright, flat, facing the
+                camera, where their foot is.
+        """
         if not t >= 0:
             raise ValueError(f"time is in seconds from the start of the drive and at least 0, got {t}")
         camera = self.camera(t)
@@ -143,7 +152,7 @@ class World:
             if not hidden:
                 break
             items = [item for item in items if item.owner not in hidden]
-        canvas = self._draw(camera, items)
+        canvas = self._draw(camera, items, measured=measured)
         areas = np.bincount(canvas.parts.ravel(), minlength=len(canvas.part_class))
         classes = np.array(canvas.part_class, np.uint8)
         totals = np.bincount(classes[canvas.parts.ravel()], minlength=256)
@@ -151,7 +160,9 @@ class World:
         classes[(totals[classes] < smallest) | (thing & (areas < smallest))] = VOID
         owners = np.array(canvas.part_owner, np.int64)
         numbers = np.where(thing & (classes != VOID), owners, 0).astype(np.uint16)
-        return RenderedFrame(self._grade(canvas.rgb, t), classes[canvas.parts], numbers[canvas.parts])
+        return RenderedFrame(
+            self._grade(canvas.rgb, t), classes[canvas.parts], numbers[canvas.parts], canvas.depth
+        )
 
     @staticmethod
     def _too_small(canvas: Canvas, items: list[Item], smallest: float) -> set[int]:
@@ -259,11 +270,14 @@ class World:
 
     # ------------------------------------------------------------------ how it is drawn
 
-    def _draw(self, camera: Camera, items: list[Item], coloured: bool = True) -> Canvas:
-        canvas = Canvas(camera, coloured)
+    def _draw(
+        self, camera: Camera, items: list[Item], coloured: bool = True, measured: bool = False
+    ) -> Canvas:
+        canvas = Canvas(camera, coloured, measured)
         self._draw_sky(canvas)
         self._draw_ground(canvas)
         for item in items:
+            canvas.stand(item.z)
             _DRAW[item.kind](canvas, item)
         return canvas
 
@@ -284,6 +298,7 @@ class World:
         canvas.begin(CLASS_ID["sidewalk" if paved else "terrain"])
         canvas.rgb[horizon:] = np.array(self._slabs if paved else self._soil).astype(np.uint8)
         canvas.parts[horizon:] = len(canvas.part_class) - 1
+        canvas.measure_ground(horizon)
 
     def _draw_ground(self, canvas: Canvas) -> None:
         z0, z1 = canvas.camera.z, canvas.camera.z + 400
@@ -329,6 +344,7 @@ class World:
             z = (floor(camera.z / 1.3) + step) * 1.3
             if z < camera.z + 2:
                 continue
+            canvas.stand(z)
             k = camera.scale(z)
             phase = (z * 7.3) % 1.7
             for side, start in ((-1, self._road_left - edge), (1, self._road_right + edge)):

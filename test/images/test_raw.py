@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from activesam_ros.errors import ImageError
-from activesam_ros.images.raw import ID_ENCODINGS, SUPPORTED_ENCODINGS, image_to_ids, image_to_rgb
+from activesam_ros.images.raw import (
+    ID_ENCODINGS,
+    SUPPORTED_ENCODINGS,
+    image_to_depth,
+    image_to_ids,
+    image_to_rgb,
+)
 
 
 def message(
@@ -215,3 +221,21 @@ def test_what_holds_no_ids_is_refused(rgb):
         image_to_ids(short)
     with pytest.raises(ImageError, match="at most 15 are taken"):
         image_to_ids(short, max_pixels=15)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(("encoding", "kind", "unit"), [("16UC1", "u2", 1000), ("32FC1", "f4", 1)])
+def test_depth_is_read_in_metres(encoding, kind, unit, order):
+    metres = np.array([[0.0, 1.5, 65.0], [0.25, 2.0, 3.0]])
+    if encoding == "32FC1":
+        metres[0, 1:] = np.nan, np.inf
+    read = image_to_depth(message((metres * unit).astype(order + kind), encoding, padding=6))
+    assert read.dtype == np.float32 and np.allclose(read, metres, equal_nan=True)
+
+
+def test_what_is_no_depth_is_refused(rgb):
+    with pytest.raises(ImageError, match="'rgb8' holds no depth: expected 16UC1"):
+        image_to_depth(message(rgb, "rgb8"))
+    short = message(np.ones((4, 4), np.uint16), "16UC1", height=5)
+    with pytest.raises(ImageError, match="5 rows of step 8 take 40"):
+        image_to_depth(short)

@@ -45,7 +45,8 @@ def camera(ros):
 def seen(ros, camera):
     """Messages by topic, once there are two images; beside them the node's log of what was rendered."""
     listener = Node("listener", namespace="toytown_test")
-    messages = {"image_raw": [], "camera_info": [], "ground_truth/labels": [], "ground_truth/label_info": []}
+    messages = {"image_raw": [], "depth_registered/image_raw": [], "camera_info": []}
+    messages |= {"ground_truth/labels": [], "ground_truth/label_info": []}
     for topic, kept in messages.items():
         kind = CameraInfo if topic == "camera_info" else LabelInfo if topic.endswith("info") else Image
         listener.create_subscription(kind, topic, kept.append, qos.latched_out() if kind is LabelInfo else 10)
@@ -64,10 +65,15 @@ def seen(ros, camera):
 def test_images_come_with_truth_and_camera_info_under_one_header(seen):
     truths = {one.header.stamp.nanosec: one for one in seen["ground_truth/labels"]}
     infos = {one.header.stamp.nanosec: one for one in seen["camera_info"]}
-    image = next(one for one in seen["image_raw"] if one.header.stamp.nanosec in truths)
-    truth, info = truths[image.header.stamp.nanosec], infos[image.header.stamp.nanosec]
-    assert image.header == truth.header == info.header and image.header.frame_id == "lens"
-    assert {(one.width, one.height) for one in (image, truth, info)} == {SIZE}
+    depths = {one.header.stamp.nanosec: one for one in seen["depth_registered/image_raw"]}
+    image = next(one for one in seen["image_raw"] if one.header.stamp.nanosec in truths.keys() & depths)
+    stamp = image.header.stamp.nanosec
+    truth, info, depth = truths[stamp], infos[stamp], depths[stamp]
+    assert image.header == truth.header == info.header == depth.header and image.header.frame_id == "lens"
+    assert {(one.width, one.height) for one in (image, truth, info, depth)} == {SIZE}
+    millimetres = np.frombuffer(depth.data, np.uint16)
+    assert (depth.encoding, depth.step) == ("16UC1", 2 * SIZE[0]) and millimetres.any()
+    assert not millimetres[np.asarray(truth.data) == CLASSES.index("sky")].any()
     assert (image.encoding, image.step) == ("rgb8", 3 * SIZE[0])
     assert (truth.encoding, truth.step) == ("mono8", SIZE[0])
     assert set(np.asarray(truth.data).tolist()) <= {*range(len(CLASSES)), 255}
@@ -83,6 +89,20 @@ def test_the_street_passes_with_time(seen):
 def test_nobody_looks_and_nothing_is_rendered(camera, monkeypatch):
     monkeypatch.setattr(World, "render", lambda *_: pytest.fail("rendered for nobody"))
     camera._shoot()
+
+
+def test_depth_is_made_for_those_who_want_it(camera, monkeypatch):
+    asked = []
+    render = World.render
+    monkeypatch.setattr(World, "render", lambda *given: asked.append(given[-1]) or render(*given))
+    counts = {"image_raw": 1, "depth_registered/image_raw": 0, "ground_truth/labels": 0}
+    for publisher in (camera._images, camera._depths, camera._truths):
+        name = publisher.topic_name.removeprefix("/toytown_test/")
+        monkeypatch.setattr(publisher, "get_subscription_count", lambda name=name: counts[name])
+    camera._shoot()
+    counts["depth_registered/image_raw"] = 1
+    camera._shoot()
+    assert asked == [False, True]
 
 
 def test_the_camera_info_is_that_of_the_renderer():

@@ -19,6 +19,7 @@ from activesam_ros.toytown import (
     UNSEEN_FOREIGN,
     VOID,
 )
+from activesam_ros.toytown.canvas import Camera, Canvas
 from activesam_ros.toytown.world import World
 from activesam_ros.vocabulary import Vocabulary
 
@@ -147,3 +148,41 @@ def test_every_class_occurs_and_every_thing_is_often_absent():
     for index in THINGS:
         assert 0.15 <= share[CLASSES[index]] <= 0.6, share
     assert min(share.values()) > 0.15
+
+
+def test_every_face_has_the_depth_of_its_plane():
+    camera = Camera(160, 120, 100.0, (80.0, 60.0), 0.3, 1.7, 5.0)
+    faces = {
+        "ground": ("ground", (-3, 3, 6, 30), lambda x, y, z: y),
+        "front": ("front", (12.0, -2, 3, 0, 2), lambda x, y, z: z - 12),
+        "side": ("side", (2.5, 4, 20, 0, 3), lambda x, y, z: x - 2.5),
+        "roof": ("trapezoid", (0, (2, 0.5, 9), (1, 1.5, 14)), lambda x, y, z: (y - 0.5) / 1 - (z - 9) / 5),
+    }
+    rows, columns = np.mgrid[:120, :160]
+    for name, (method, numbers, off) in faces.items():
+        canvas = Canvas(camera, measured=True)
+        canvas.begin(1)
+        getattr(canvas, method)(*numbers, (9, 9, 9))
+        drawn = canvas.parts > 0
+        assert drawn.sum() > 100 and np.isinf(canvas.depth[~drawn]).all(), name
+        z = canvas.depth[drawn].astype(float)
+        x = camera.x + (columns[drawn] - 80) / 100 * z
+        y = camera.y - (rows[drawn] - 60) / 100 * z
+        # A pixel at the edge of the image may show the plane a little beyond the face, but never off it.
+        assert np.abs(off(x, y, camera.z + z)).max() < 1e-4, name
+
+
+def test_depth_changes_nothing_else_and_fits_the_labels():
+    world = World(10_000_007, 320, 240)
+    plain, frame, camera = world.render(2.0), world.render(2.0, measured=True), world.camera(2.0)
+    assert plain.depth is None
+    for part in ("rgb", "labels", "instances"):
+        np.testing.assert_array_equal(getattr(plain, part), getattr(frame, part))
+    assert np.isinf(frame.depth[frame.labels == CLASS_ID["sky"]]).all()
+    rows = np.nonzero(frame.labels == CLASS_ID["road"])[0]
+    ground = camera.y * camera.focal / (rows - camera.centre[1])
+    assert np.allclose(frame.depth[frame.labels == CLASS_ID["road"]], ground, rtol=1e-5)
+    for name in ("person", "rider", "bicycle"):
+        for number in set(frame.instances[frame.labels == CLASS_ID[name]].tolist()) - {0}:
+            (foot,) = np.unique(frame.depth[frame.instances == number])
+            assert 2 < foot < 20
