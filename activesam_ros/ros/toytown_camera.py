@@ -77,11 +77,11 @@ class CameraParameters:
 class ToytownCamera(ProgramNode):
     """The node `toytown_camera`.
 
-    Publishes with one stamp, that of the node's clock, `image_raw`, `camera_info`, `ground_truth/labels` (mono8, 255: no
-    class), `ground_truth/instances` (16UC1, id of the thing along the drive, 0: none) and `depth_registered/image_raw`
-    (16UC1, millimetres for each pixel of the image, 0 in the sky and beyond 65.535 m); and `ground_truth/label_info`,
-    latched. The street passes as fast as time does, however many images are made of it; nothing is rendered without a
-    subscriber to images, depth or truth.
+    Publishes with one stamp, that of the node's clock, `image_raw`, `camera_info`, `ground_truth/labels` (mono8, 255:
+    no class), `ground_truth/instances` (16UC1, id of the thing along the drive, 0: none) and
+    `depth_registered/image_raw` (16UC1, millimetres for each pixel of the image, 0 in the sky and beyond 65.535 m); and
+    `ground_truth/label_info`, latched. The street passes as fast as time does, however many images are made of it;
+    nothing is rendered without a subscriber to images, depth or truth.
     """
 
     def __init__(self, **node_options: object) -> None:
