@@ -81,9 +81,10 @@ def describe_job(config: LabelConfig, sources: Sequence[Source]) -> dict[str, An
         )
     if config.format == "coco" and find_spec("pycocotools") is None:
         raise DatasetError("COCO is written with pycocotools, which is missing; run: pip install pycocotools")
-    for source in sources:
-        if isinstance(source, RecordingSource):
-            _require_no_clash(config, source)
+    recordings = [source for source in sources if isinstance(source, RecordingSource)]
+    for source in recordings:
+        _require_no_clash(config, source)
+    _require_kept(config, recordings)
     return {
         "version": __version__,
         "format": config.format,
@@ -125,6 +126,19 @@ def kept_topics(recording: Recording, patterns: Sequence[str]) -> list[str]:
 def result_topic(prefix: str, stream: str, name: str) -> str:
     """Return the node's topic for a result of a camera."""
     return f"{prefix}/{stream}/{name}" if stream else f"{prefix}/{name}"
+
+
+def _require_kept(config: LabelConfig, sources: Sequence[RecordingSource]) -> None:
+    if config.keep and (config.format != "bag" or not sources):
+        raise DatasetError(
+            "--keep copies topics of recordings into recordings; leave it out, or write --to bag"
+        )
+    for pattern in config.keep:
+        if not any(kept_topics(source.recording, [pattern]) for source in sources):
+            raise DatasetError(
+                f"--keep names {pattern!r}, which is no topic of {sources[0].recording.path}; expected names or "
+                f"patterns of {', '.join(sources[0].recording.topics)}"
+            )
 
 
 def _require_no_clash(config: LabelConfig, source: RecordingSource) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -98,14 +97,14 @@ def label(
         if there is not None:
             return there
         opening.enter_context(work.locked(shard))
-        begin(config.out, job, overwrite)
+        work.begin(job, overwrite)
         labeller = _Labeller(config, work, shard, segmenter)
         counts = labeller.run(sources, say)
         shortage = [said for source in sources if (said := source.shortage())]
         work.finish(shard, counts, shortage)
         if shard.count > 1:
             return LabelOutcome(None, sum(counts), shortage="; ".join(shortage) or None)
-        return merge(config.out, say)
+        return merge(config.out, say, overwrite)
 
 
 def complete(out: Path, job: dict[str, Any], overwrite: bool) -> LabelOutcome | None:
@@ -119,17 +118,6 @@ def complete(out: Path, job: dict[str, Any], overwrite: bool) -> LabelOutcome | 
         return there
     require_free(out, overwrite, SUMMARY, "folder of labels")
     return None
-
-
-def begin(out: Path, job: dict[str, Any], overwrite: bool) -> None:
-    """Begin a job, or go on with it.
-
-    Raises:
-        DatasetError: the folder of unfinished labels is of another job.
-    """
-    if overwrite and out.exists():
-        shutil.rmtree(out)
-    WorkFolder(out).begin(job, overwrite)
 
 
 def load_segmenter(config: LabelConfig) -> ActiveSegmenter:
@@ -155,8 +143,8 @@ def load_segmenter(config: LabelConfig) -> ActiveSegmenter:
     return segmenter
 
 
-def merge(out: Path, say: Callable[[str], None] = lambda text: None) -> LabelOutcome:
-    """Write what all shards of a job have labelled.
+def merge(out: Path, say: Callable[[str], None] = lambda text: None, overwrite: bool = False) -> LabelOutcome:
+    """Write what all shards of a job have labelled; `overwrite`: in place of earlier labels, which stay until then.
 
     Raises:
         DatasetError: a shard is not complete, or the output cannot be written.
@@ -185,7 +173,7 @@ def merge(out: Path, say: Callable[[str], None] = lambda text: None) -> LabelOut
     if len(failed) == sum(counts):
         work.remove()
         return replace(_outcome(out, summary), out=None)
-    require_free(out, False, SUMMARY, "folder of labels")
+    require_free(out, overwrite, SUMMARY, "folder of labels")
     say(f"writing {out}")
     with whole_folder(out) as folder:
         WRITERS[job["format"]](images, folder)

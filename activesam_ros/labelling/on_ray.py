@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from activesam_ros.errors import DatasetError
 from activesam_ros.labelling.job import describe_job
-from activesam_ros.labelling.label import LabelOutcome, begin, complete, label, load_segmenter, merge
+from activesam_ros.labelling.label import LabelOutcome, complete, label, load_segmenter, merge
 from activesam_ros.labelling.sources import open_sources
-from activesam_ros.labelling.work import Shard
+from activesam_ros.labelling.work import Shard, WorkFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,7 @@ def label_on_ray(
         there = complete(config.out, job, overwrite)
         if there is not None:
             return there
-        begin(config.out, job, overwrite)
+        WorkFolder(config.out).begin(job, overwrite)
         streams = sum(len(source.streams) for source in sources)
     try:
         ray.init(
@@ -110,7 +110,7 @@ def label_on_ray(
         ) from error
     finally:
         ray.shutdown()
-    return merge(config.out, say)
+    return merge(config.out, say, overwrite)
 
 
 class _Worker:
@@ -127,5 +127,7 @@ class _Worker:
         for number in batch["number"].tolist():
             if self._segmenter is None:
                 self._segmenter = load_segmenter(self._config)
-            label(self._config, Shard(number, self._shards), segmenter=self._segmenter)
+            # The command has begun the job, and seen that what is there may be replaced.
+            shard = Shard(number, self._shards)
+            label(self._config, shard, overwrite=True, segmenter=self._segmenter)
         return {"number": batch["number"], "process": [os.getpid()] * len(batch["number"])}

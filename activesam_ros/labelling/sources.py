@@ -192,8 +192,10 @@ class RecordingSource:
 class FolderSource:
     """The image files of a folder and those below it, in natural order; they get stamps at `RATE`."""
 
-    def __init__(self, path: Path, name: str, part: Part, max_pixels: int | None) -> None:
-        """Take the images of a folder.
+    def __init__(
+        self, path: Path, name: str, part: Part, max_pixels: int | None, prefixed: bool = False
+    ) -> None:
+        """Take the images of a folder; `prefixed`: their names begin with that of the source.
 
         Raises:
             DatasetError: there are none, or a part in seconds is asked for.
@@ -213,7 +215,10 @@ class FolderSource:
                 f"{path} is neither a recording nor a folder of images; expected metadata.yaml, files that end in "
                 f".mcap or .db3, or images that end in {', '.join(IMAGE_SUFFIXES)}"
             )
-        self._names = _distinct([_plain_name(one.relative_to(path).with_suffix("")) for one in self._files])
+        prefix = f"{name}_" if prefixed else ""
+        self._names = _distinct(
+            [prefix + _plain_name(one.relative_to(path).with_suffix("")) for one in self._files]
+        )
 
     def __len__(self) -> int:
         return -(-len(self._files) // self._part.every)
@@ -266,7 +271,7 @@ def open_sources(
     names = _distinct([_plain_name(path.resolve().with_suffix("").name) for path in paths])
     for path, name in zip(paths, names, strict=True):
         if path.is_dir() and not _is_recording(path) and not topics:
-            sources.append(FolderSource(path, name, part, max_pixels))
+            sources.append(FolderSource(path, name, part, max_pixels, prefixed=len(paths) > 1))
         else:
             recording = opening.enter_context(Recording(path))
             sources.append(RecordingSource(recording, name, topics, part, max_pixels))

@@ -48,7 +48,8 @@ def write_yolo(images: LabelledImages, folder: Path) -> None:
         lines = [f"{files[one.source, one.position]}\n" for one in images.uncertain()]
         (folder / "review.txt").write_text("".join(lines), encoding="utf-8")
         review = "review: review.txt\n"
-    text = f"path: .\ntrain: images\nval: images\n{review}names:\n{listed}"
+    # Without a path, the images are looked for beside this file.
+    text = f"train: images\nval: images\n{review}names:\n{listed}"
     (folder / "data.yaml").write_text(text, encoding="utf-8")
 
 

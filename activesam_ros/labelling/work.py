@@ -56,15 +56,16 @@ class WorkFolder:
 
         Args:
             job: what is asked for, as plain data.
-            overwrite: remove what an earlier job left.
+            overwrite: remove what another job left.
 
         Raises:
             DatasetError: it holds another job.
         """
         job = json.loads(json.dumps(job))
-        if overwrite:
-            self.remove()
         before = self.job
+        if overwrite and before != job:
+            self.remove()
+            before = None
         if before is None:
             write_atomically(self.path / _JOB, _plain(job))
         elif before != job:

@@ -274,6 +274,52 @@ def test_a_folder_of_images_becomes_a_data_set(config, tmp_path):
     assert review[0]["confidence"] <= review[1]["confidence"]
 
 
+def test_folders_with_images_of_one_name_stay_apart(config, tmp_path):
+    for number, name in enumerate(("left", "right")):
+        (tmp_path / name).mkdir()
+        Image.fromarray(World(number, 96, 64).render(0).rgb).save(tmp_path / name / "0001.png")
+    outcome = label(config(sources=(tmp_path / "left", tmp_path / "right"), topics=(), format="masks"))
+    assert outcome.out is not None
+    for name in ("left", "right"):
+        copied = (outcome.out / f"JPEGImages/{name}_0001.png").read_bytes()
+        assert copied == (tmp_path / name / "0001.png").read_bytes()
+
+
+def test_earlier_labels_stay_until_others_replace_them(config, monkeypatch):
+    first, other = config(part=only(1)), config()
+    label(first)
+    before = (first.out / "metadata.yaml").read_bytes()
+    segment, taken = ActiveSegmenter.segment, []
+
+    def interrupted(self, *given, **named):
+        if len(taken) == 4:
+            raise KeyboardInterrupt
+        taken.append(1)
+        return segment(self, *given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ActiveSegmenter, "segment", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            label(other, overwrite=True)
+    assert (first.out / "metadata.yaml").read_bytes() == before
+    done = len(taken)
+    monkeypatch.setattr(
+        ActiveSegmenter, "segment", lambda self, *a, **b: taken.append(1) or segment(self, *a, **b)
+    )
+    outcome = label(other, overwrite=True)
+    # Those that were done are not labelled again; those in work when it was interrupted are.
+    assert done < len(taken) < 2 * outcome.images
+
+
+def test_topics_to_keep_that_are_not_there_are_refused(config, tmp_path):
+    with pytest.raises(
+        DatasetError, match=r"--keep names '/camrea/\*', which is no topic of .*; expected .*/camera/image"
+    ):
+        label(config(keep=("/other", "/camrea/*")))
+    with pytest.raises(DatasetError, match="write --to bag"):
+        label(config(keep=("/other",), format="masks"))
+
+
 @pytest.mark.slow
 def test_a_killed_process_goes_on_with_the_same_bytes(drive, tmp_path):
     command = [
