@@ -165,6 +165,7 @@ def test_settings_are_checked_and_taken_without_encoding_anything(make, monkeypa
     with pytest.raises(SettingsError, match="preview_resolution is 100"):
         segmenter.check_settings(SegmenterSettings(preview_resolution=100))
     with caplog.at_level("INFO"):
+        caplog.clear()  # Another test may have left more to be logged.
         segmenter.check_settings(SegmenterSettings(preview_resolution=400))
         assert segmenter.preview_resolution == 128 and not caplog.text  # Nobody asked for another one.
         other = segmenter.with_settings(
