@@ -15,7 +15,7 @@ from activesam_ros.evaluation.report.formatting import markdown_table
 from activesam_ros.evaluation.report.plots import FIRST, MARKERS, OTHER, SERIES, WARN, figure, styled
 from activesam_ros.model.flops import FrameFlops, FusedModelFlops, ModelFlops, Workload
 from activesam_ros.settings import SegmenterSettings, settings_for
-from activesam_ros.stages.preview import map_sides, resolutions, select_active
+from activesam_ros.stages.preview import map_sides, most_uncertain, resolutions, select_active
 from activesam_ros.stages.temporal_reuse import StreamMemory, single_image_schedule
 
 if TYPE_CHECKING:
@@ -203,8 +203,9 @@ def _pooled(
     if not count:
         return ()
     coarse, fine = map_sides(side, count, settings)
-    most = 2 * min(settings.max_active, math.ceil(settings.keep_fraction * prompts))
-    again = min(math.ceil(inputs.uncertain * count), most) if fine > coarse else 0
+    again = (
+        min(math.ceil(inputs.uncertain * count), most_uncertain(prompts, settings)) if fine > coarse else 0
+    )
     return ((coarse, count), (fine, again)) if again else ((coarse, count),)
 
 

@@ -220,6 +220,23 @@ def add_dtype(parser: Any, default: str | None = "auto") -> None:
     )
 
 
+def add_parameters(parser: Any) -> None:
+    """Declare `--params`, a parameter file of the node, and `--param`, single ones."""
+    parser.add_argument(
+        "--params", type=Path, metavar="FILE", help="parameter file of the node: words, settings and model"
+    )
+    parser.add_argument(
+        "--param", action="append", default=[], metavar="NAME=VALUE", help="one of the node's parameters"
+    )
+
+
+def add_part(parser: Any) -> None:
+    """Declare `--every`, `--start` and `--end`, which choose a part of a recording's images."""
+    parser.add_argument("--every", type=whole_number(1), default=1, metavar="N", help="take every N-th image")
+    parser.add_argument("--start", type=number(0), metavar="S", help="seconds from the beginning")
+    parser.add_argument("--end", type=number(0), metavar="S", help="seconds from the beginning")
+
+
 def add_threads(parser: Any, default: int | None = None) -> None:
     """Add `--threads`."""
     shown = default or "its choice"

@@ -193,21 +193,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="between stamps (default: 0.02 s)",
     )
-    topics.add_argument(
-        "--every", type=command.whole_number(1), default=1, metavar="N", help="take every N-th image"
-    )
-    topics.add_argument("--start", type=command.number(0), metavar="S", help="seconds from the beginning")
-    topics.add_argument("--end", type=command.number(0), metavar="S", help="seconds from the beginning")
+    command.add_part(topics)
 
     what = parser.add_argument_group("the segmenter")
     command.add_model(what, note=" (default: facebook/sam3, as the node's)")
     command.add_vocabulary(what)
-    what.add_argument(
-        "--params", type=Path, metavar="FILE", help="parameter file of the node: words, settings and model"
-    )
-    what.add_argument(
-        "--param", action="append", default=[], metavar="NAME=VALUE", help="one of the node's parameters"
-    )
+    command.add_parameters(what)
     command.add_device(what, None)
     command.add_dtype(what, None)
     command.add_threads(what)

@@ -182,11 +182,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="[NAME=]TOPIC",
         help="images, raw or compressed (default: the only ones); may be given for several cameras",
     )
-    what.add_argument(
-        "--every", type=command.whole_number(1), default=1, metavar="N", help="take every N-th image"
-    )
-    what.add_argument("--start", type=command.number(0), metavar="S", help="seconds from the beginning")
-    what.add_argument("--end", type=command.number(0), metavar="S", help="seconds from the beginning")
+    command.add_part(what)
     what.add_argument(
         "--keep",
         type=command.names,
@@ -209,12 +205,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="the node's parameter: paper, or realtime for recordings of a camera",
     )
-    model.add_argument(
-        "--params", type=Path, metavar="FILE", help="parameter file of the node: words, settings and model"
-    )
-    model.add_argument(
-        "--param", action="append", default=[], metavar="NAME=VALUE", help="one of the node's parameters"
-    )
+    command.add_parameters(model)
     command.add_device(model, None)
     command.add_dtype(model, None)
     command.add_threads(model)

@@ -101,9 +101,13 @@ def uncertain_prompts(
     values = presence[scored]
     # Negated, so that what is not a number stays, and is found.
     doubtful = scored[~(values < floor) & ~(values >= CLEARLY_PRESENT)]
-    most = 2 * min(settings.max_active, math.ceil(settings.keep_fraction * len(presence)))
     order = np.argsort(-presence[doubtful], kind="stable")
-    return tuple(sorted(doubtful[order[:most]].tolist()))
+    return tuple(sorted(doubtful[order[: most_uncertain(len(presence), settings)]].tolist()))
+
+
+def most_uncertain(count: int, settings: SegmenterSettings) -> int:
+    """Return how many of `count` prompts are scored again at most: twice as many as may be decoded."""
+    return 2 * min(settings.max_active, math.ceil(settings.keep_fraction * count))
 
 
 def score_presence(
