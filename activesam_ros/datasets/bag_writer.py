@@ -127,7 +127,10 @@ class BagWriter:
     def detection(
         self, header: Any, name: str, score: float, box: tuple[float, float, float, float], number: int
     ) -> Any:
-        """Make a vision_msgs/Detection2D of a class's name, a box of left, top, right and bottom edge, and an id."""
+        """Make a vision_msgs/Detection2D of a class's name, a box of left, top, right and bottom edge, and an id.
+
+        Without an id, which is 0, it is empty.
+        """
         left, top, right, bottom = box
         make = self.message
         position = make("vision_msgs/msg/Point2D", x=(left + right) / 2, y=(top + bottom) / 2)
@@ -147,7 +150,7 @@ class BagWriter:
             bbox=make(
                 "vision_msgs/msg/BoundingBox2D", center=centre, size_x=right - left, size_y=bottom - top
             ),
-            id=str(number),
+            id=str(number or ""),
         )
 
     def write(self, connection: Any, time: int, message: Any) -> None:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from activesam_ros.datasets.image_files import EncodedImage
 from activesam_ros.datasets.whole_folder import require_free, whole_folder
 from activesam_ros.errors import DatasetError, describe
+from activesam_ros.instances import MAX_INSTANCES
 from activesam_ros.labelling.job import LabelConfig, describe_job
 from activesam_ros.labelling.labelled import LabelledImages
 from activesam_ros.labelling.parts import LabelledFrame, LabelPart, labelled_part, png
@@ -188,6 +189,11 @@ def merge(out: Path, say: Callable[[str], None] = lambda text: None, overwrite: 
                 for frame in images.uncertain()
             ]
             summary["to_review"] = review
+        if images.without_id:
+            summary["without_id"] = images.without_id
+            say(
+                f"{images.without_id} instances have no id, since their camera had used up all {MAX_INSTANCES}"
+            )
         text = json.dumps(summary, indent=1, ensure_ascii=False)
         (folder / SUMMARY).write_text(f"{text}\n", encoding="utf-8")
     work.remove()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from activesam_ros.labelling.job import vocabulary_of
+from activesam_ros.stages.association import Association
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from activesam_ros.vocabulary import Vocabulary
 
 
-@dataclass(frozen=True)
+@dataclass
 class LabelledImages:
     """All images of a job.
 
@@ -25,11 +27,13 @@ class LabelledImages:
         job: what was asked for, see `describe_job`.
         work: folder with a part of every image.
         counts: how many images each source has.
+        without_id: of the instances that `parts` has returned so far, those whose stream had no id left.
     """
 
     job: dict[str, Any]
     work: WorkFolder
     counts: tuple[int, ...]
+    without_id: int = 0
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -44,15 +48,36 @@ class LabelledImages:
                     yield part.frame
 
     def parts(self, source: int | None = None) -> Iterator[tuple[LabelledFrame, PartFile]]:
-        """Return each image that was labelled, of one source or of all, in order; each is open until the next."""
+        """Return each image that was labelled, of one source or of all, in order; each is open until the next.
+
+        Instances have the ids that they keep on their stream, as the node gives them.
+        """
         for number, count in enumerate(self.counts):
             if source is not None and number != source:
                 continue
+            streams: defaultdict[str, Association] = defaultdict(Association)
             for position in range(count):
                 with self.work.part(number, position) as part:
                     frame = part.frame
-                    if frame.error is None:
-                        yield frame, part
+                    if frame.error is not None:
+                        continue
+                    if self.job["instances"] and self._is_stream(number):
+                        frame = self._identified(frame, part, streams[frame.stream])
+                    yield frame, part
+
+    def _is_stream(self, source: int) -> bool:
+        # The images of a folder are no stream, unless they are asked to be labelled as one.
+        return (
+            self.job["sources"][source]["kind"] == "recording" or self.job["settings"]["preview_period"] > 1
+        )
+
+    def _identified(self, frame: LabelledFrame, part: PartFile, association: Association) -> LabelledFrame:
+        classes = zip(self.vocabulary.class_ids, self.vocabulary.names, strict=True)
+        frames = self.job["settings"]["occlusion_frames"]
+        known = association.identify(part.instances(frame), classes, frames, frame.stamp)
+        self.without_id += sum(not one.id for one in known)
+        instances = (replace(one, id=same.id) for one, same in zip(frame.instances, known, strict=True))
+        return replace(frame, instances=tuple(instances))
 
     def uncertain(self) -> list[LabelledFrame]:
         """Return the images to review: those with the lowest confidence, the lowest first."""

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from activesam_ros.errors import DatasetError
+from activesam_ros.instances import Instance
 from activesam_ros.system.files import write_atomically
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _META, _MEMORY = "frame.json", "memory.json"
 _LABELS, _CONFIDENCE, _INSTANCES = "labels.png", "confidence.png", "instances.png"
+_CELLS = "cells.bin"
 # Fast: label images compress well at any level.
 _PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 # The same bytes whenever a part is written.
@@ -40,13 +42,23 @@ class FoundClass:
 
 @dataclass(frozen=True)
 class FoundInstance:
-    """A thing: its id in the id image, class, score in [0, 1], and box as of an `Instance`."""
+    """A thing.
 
+    Attributes:
+        number: in its image, from 1: its value in `PartFile.instance_numbers`.
+        id: what is written: its number or, of a stream, the id that it keeps; 0: the stream's ids are used up.
+        class_id, name, score, box, corner: as of its `Instance`.
+        cells: rows and columns of the logits that the `Instance` keeps.
+    """
+
+    number: int
     id: int
     class_id: int
     name: str
     score: float
     box: tuple[float, float, float, float]
+    corner: tuple[int, int]
+    cells: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,8 @@ class LabelledFrame:
         error: why it was not labelled, in one sentence; None: it was.
         width, height: in pixels; 0 if it was not labelled.
         active: the decoded classes, in vocabulary order.
-        instances: the things that were found, if they were asked for.
+        instances: the things that were found, if they were asked for, by number.
+        grid: rows and columns of their mask logits.
         confidence: mean over all pixels, 0 where no class won or none clearly, in [0, 1].
     """
 
@@ -76,6 +89,7 @@ class LabelledFrame:
     height: int = 0
     active: tuple[FoundClass, ...] = ()
     instances: tuple[FoundInstance, ...] = ()
+    grid: tuple[int, int] = (0, 0)
     confidence: float = 0.0
 
 
@@ -87,7 +101,8 @@ class LabelPart:
         frame: without them.
         labels: class ids, uint8 or uint16 [H, W]; None if it was not labelled.
         confidence: uint8 [H, W], 255 is certain, 0 where no class won, as the node publishes it; None: not kept.
-        instance_ids: uint16 [H, W], 0 for none; None: not asked for.
+        instance_numbers: uint16 [H, W], 0 for none; None: not asked for.
+        masks: bool [h, w] for each instance, the positive ones of the logits that are kept.
         image: the image as JPEG or PNG; None: not kept.
         memory: what its stream remembers after it, `StreamMemory.state`; None: nothing.
     """
@@ -95,7 +110,8 @@ class LabelPart:
     frame: LabelledFrame
     labels: np.ndarray | None = None
     confidence: np.ndarray | None = None
-    instance_ids: np.ndarray | None = None
+    instance_numbers: np.ndarray | None = None
+    masks: tuple[np.ndarray, ...] = ()
     image: EncodedImage | None = None
     memory: dict[str, Any] | None = field(default=None, repr=False)
 
@@ -105,11 +121,8 @@ def labelled_part(frame: LabelledFrame, result: SegmentationResult, confidence: 
     height, width = result.labels.shape
     scaled = cv2.convertScaleAbs(result.confidence, alpha=255.0)
     scaled[result.labels == result.unlabeled_id] = 0
-    # Numbered in each image: the ids of a stream follow from more than its memory keeps between two runs.
+    # Without a stream that keeps ids, which are given when all images are there, they are 1, 2, 3 …
     found = result.instances or ()
-    numbers = np.zeros(max((one.id for one in found), default=0) + 1, np.uint16)
-    for number, one in enumerate(found, start=1):
-        numbers[one.id] = number
     frame = replace(
         frame,
         width=width,
@@ -119,13 +132,28 @@ def labelled_part(frame: LabelledFrame, result: SegmentationResult, confidence: 
             for one in result.active
         ),
         instances=tuple(
-            FoundInstance(number, int(one.class_id), one.name, float(one.score), one.box)
-            for number, one in enumerate(found, start=1)
+            FoundInstance(
+                one.id,
+                one.id,
+                int(one.class_id),
+                one.name,
+                float(one.score),
+                one.box,
+                (int(one.corner[0]), int(one.corner[1])),
+                (one.logits.shape[0], one.logits.shape[1]),
+            )
+            for one in found
         ),
+        grid=found[0].grid if found else (0, 0),
         confidence=round(float(scaled.mean()) / 255, 6),
     )
-    ids = None if result.instances is None else numbers[result.instance_ids]
-    return LabelPart(frame, result.labels, scaled if confidence else None, ids)
+    return LabelPart(
+        frame,
+        result.labels,
+        scaled if confidence else None,
+        None if result.instances is None else result.instance_ids,
+        tuple(one.logits > 0 for one in found),
+    )
 
 
 def write_part(path: Path, part: LabelPart) -> None:
@@ -140,8 +168,11 @@ def write_part(path: Path, part: LabelPart) -> None:
             _add(archive, _LABELS, _png(part.labels))
         if part.confidence is not None:
             _add(archive, _CONFIDENCE, _png(part.confidence))
-        if part.instance_ids is not None:
-            _add(archive, _INSTANCES, _png(part.instance_ids))
+        if part.instance_numbers is not None:
+            _add(archive, _INSTANCES, _png(part.instance_numbers))
+        if part.masks:
+            cells = np.packbits(np.concatenate([one.ravel() for one in part.masks]))
+            _add(archive, _CELLS, cells.tobytes(), zipfile.ZIP_DEFLATED)
         if part.image is not None:
             _add(archive, f"image.{part.image.format}", part.image.data)
         if part.memory is not None:
@@ -185,8 +216,10 @@ class PartFile:
         plain = json.loads(self._read(_META))
         plain["active"] = tuple(FoundClass(**one) for one in plain["active"])
         plain["instances"] = tuple(
-            FoundInstance(**{**one, "box": tuple(one["box"])}) for one in plain["instances"]
+            FoundInstance(**{**one, **{name: tuple(one[name]) for name in ("box", "corner", "cells")}})
+            for one in plain["instances"]
         )
+        plain["grid"] = tuple(plain["grid"])
         return LabelledFrame(**plain)
 
     @property
@@ -200,9 +233,32 @@ class PartFile:
         return self._pixels(_CONFIDENCE)
 
     @property
-    def instance_ids(self) -> np.ndarray:
+    def instance_numbers(self) -> np.ndarray:
         """uint16 [H, W], 0 for none."""
         return self._pixels(_INSTANCES)
+
+    def instances(self, frame: LabelledFrame) -> tuple[Instance, ...]:
+        """Return the instances of the part's frame; of their logits no more than the sign is known."""
+        if not frame.instances:
+            return ()
+        ends = np.cumsum([rows * columns for rows, columns in (one.cells for one in frame.instances)])
+        bits = np.unpackbits(np.frombuffer(self._read(_CELLS), np.uint8), count=int(ends[-1]))
+        signs = np.split(bits.astype(np.float32) * 2 - 1, ends[:-1])
+        return tuple(
+            Instance(
+                class_id=one.class_id,
+                name=one.name,
+                score=one.score,
+                box=one.box,
+                prompt=-1,
+                id=one.number,
+                size=(frame.height, frame.width),
+                grid=frame.grid,
+                corner=one.corner,
+                logits=logits.reshape(one.cells),
+            )
+            for one, logits in zip(frame.instances, signs, strict=True)
+        )
 
     @property
     def image(self) -> tuple[str, bytes]:

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from activesam_ros.labelling.parts import LabelledFrame, PartFile
+    from activesam_ros.labelling.parts import FoundInstance, LabelledFrame, PartFile
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,16 +20,16 @@ class Segment:
     Attributes:
         class_id: of its class.
         mask: bool [H, W]; no pixel belongs to two regions.
-        score: of the instance, in [0, 1]; None if it is no instance.
+        instance: which it is; None: what is left of a class.
     """
 
     class_id: int
     mask: np.ndarray
-    score: float | None = None
+    instance: FoundInstance | None = None
 
 
 def segments(frame: LabelledFrame, part: PartFile, job: dict[str, Any]) -> Iterator[Segment]:
-    """Return the instances of a frame by id, then what is left of each class, by class id.
+    """Return the instances of a frame by number, then what is left of each class, by class id.
 
     Without instances, and of the classes that the job has as stuff, a class is one region.
     """
@@ -37,13 +37,21 @@ def segments(frame: LabelledFrame, part: PartFile, job: dict[str, Any]) -> Itera
     left = np.ones(labels.shape, bool)
     if job["instances"]:
         names = {one["class_id"]: one["name"] for one in job["vocabulary"]}
-        ids = part.instance_ids
+        numbers = part.instance_numbers
         for one in frame.instances:
             if names[one.class_id] not in job["stuff"]:
-                mask = ids == one.id
+                mask = numbers == one.number
                 if mask.any():  # others may have taken all of its pixels
                     left &= ~mask
-                    yield Segment(one.class_id, mask, one.score)
+                    yield Segment(one.class_id, mask, one)
     for class_id in np.unique(labels[left]).tolist():
         if class_id != job["unlabeled_id"]:
             yield Segment(class_id, (labels == class_id) & left)
+
+
+def instance_ids(frame: LabelledFrame, part: PartFile) -> np.ndarray:
+    """Return the id of the instance that each pixel belongs to, uint16 [H, W], 0 for none."""
+    ids = np.zeros(len(frame.instances) + 1, np.uint16)
+    for one in frame.instances:
+        ids[one.number] = one.id
+    return ids[part.instance_numbers]

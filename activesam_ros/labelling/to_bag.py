@@ -12,6 +12,7 @@ import numpy as np
 from activesam_ros.datasets.bag_writer import DETECTIONS, IMAGE, LABEL_INFO, BagWriter
 from activesam_ros.datasets.recordings import Recording
 from activesam_ros.labelling.job import kept_topics, result_topic
+from activesam_ros.labelling.segments import instance_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,9 +104,10 @@ class _Labels:
 
         if self._things:
             detections, ids, panoptic = self._things[frame.stream]
-            both = part.labels.astype(np.uint32) << 16 | part.instance_ids
+            drawn = instance_ids(frame, part)
+            both = part.labels.astype(np.uint32) << 16 | drawn
             bag.write(detections, time, self._detections(header, frame))
-            bag.write(ids, time, bag.image(header, part.instance_ids, "16UC1"))
+            bag.write(ids, time, bag.image(header, drawn, "16UC1"))
             bag.write(panoptic, time, bag.image(header, both.view(np.int32), "32SC1"))
 
     def _detections(self, header: Any, frame: LabelledFrame) -> Any:

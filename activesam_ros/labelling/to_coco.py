@@ -57,8 +57,10 @@ def write_coco(images: LabelledImages, folder: Path) -> None:
                 }
                 infos.append({"id": place, **about})
                 mask = {"size": list(encoded["size"]), "counts": encoded["counts"].decode("ascii")}
-                score = {} if segment.score is None else {"score": round(segment.score, 6)}
-                annotation = {"id": number, "image_id": image_id, **about, "segmentation": mask, **score}
+                annotation = {"id": number, "image_id": image_id, **about, "segmentation": mask}
+                if segment.instance is not None:
+                    annotation["score"] = round(segment.instance.score, 6)
+                    annotation["track_id"] = segment.instance.id
                 for one in files:
                     if one is not panoptic:
                         one.add_annotation(annotation)

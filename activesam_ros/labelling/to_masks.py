@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from activesam_ros.labelling.segments import instance_ids
 from activesam_ros.vocabulary.palette import colour_table
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def write_masks(images: LabelledImages, folder: Path) -> None:
             (folder / _IMAGES / f"{frame.name}{ending}").write_bytes(data)
             (folder / _MASKS / f"{frame.name}.png").write_bytes(indexed_png(part.labels, palette))
             if instances:
-                ids = cv2.imencode(".png", part.instance_ids)[1]
+                ids = cv2.imencode(".png", instance_ids(frame, part))[1]
                 (folder / _INSTANCES / f"{frame.name}.png").write_bytes(ids.tobytes())
             listed.write(f"{frame.name}\n")
     if images.job["review"]:

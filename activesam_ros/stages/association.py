@@ -17,6 +17,9 @@ from activesam_ros.instances import MAX_INSTANCES, Instance
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+LONGEST_GAP = 5_000_000_000
+"""Nanoseconds: a frame later than this after the last one starts anew."""
+
 _LEAST_OVERLAP = 0.2
 """Intersection over union from which two masks may be one thing."""
 
@@ -48,6 +51,11 @@ class _Track:
     hidden: int
 
 
+def jumped(before: int | None, now: int | None) -> bool:
+    """Return whether a frame, taken at `now` in nanoseconds, does not continue the one before; None: it does."""
+    return before is not None and now is not None and not 0 <= now - before <= LONGEST_GAP
+
+
 class Association:
     """Gives the instances of one stream ids that stay, 1, 2, 3 …, none of them twice.
 
@@ -59,6 +67,7 @@ class Association:
         """Begin without tracks; `first_id` is the id of the first thing."""
         self.next_id = first_id
         self._tracks: list[_Track] = []
+        self._stamp: int | None = None
         self._layout: object = None
 
     def forget(self) -> None:
@@ -66,7 +75,11 @@ class Association:
         self._tracks = []
 
     def identify(
-        self, instances: Sequence[Instance], classes: Iterable[tuple[int, str]], occlusion_frames: int
+        self,
+        instances: Sequence[Instance],
+        classes: Iterable[tuple[int, str]],
+        occlusion_frames: int,
+        stamp: int | None = None,
     ) -> tuple[Instance, ...]:
         """Return the instances of the next frame with their ids; 0 for new things once 65535 ids are used up.
 
@@ -74,7 +87,11 @@ class Association:
             instances: of the frame, those of the highest score first.
             classes: id and name of every class of the vocabulary; things of others are forgotten.
             occlusion_frames: number of successive frames that a thing may not be found in and yet keep its id.
+            stamp: when the frame was taken, in nanoseconds; after a jump in time everything is new. None: unknown.
         """
+        if jumped(self._stamp, stamp):
+            self.forget()
+        self._stamp = stamp
         layouts = {(one.size, one.grid) for one in instances}
         if layouts and layouts != {self._layout}:
             # Masks of images of different sizes cannot be compared.

@@ -15,7 +15,7 @@ import torch
 
 from activesam_ros.errors import SettingsError
 from activesam_ros.results import EMPTY_SCHEDULE, PreviewMode, PreviewSchedule
-from activesam_ros.stages.association import Association
+from activesam_ros.stages.association import Association, jumped
 from activesam_ros.stages.preview import select_active
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 # The expected presence of a prompt is multiplied by this each time that it is scored lower.
 _DECAY = np.float32(0.9)
-LONGEST_GAP = 5_000_000_000
-"""Nanoseconds: a frame later than this after the last one starts anew."""
-
 THUMBNAIL_SHAPE = (6, 8, 3)
 """Rows, columns and channels."""
 
@@ -130,7 +127,6 @@ class StreamMemory:
         """
         self._known: _Known | None = None
         self._association = None if first_id is None else Association(first_id)
-        self._identified: int | None = None
         # Nanoseconds; of the last frame that was kept, and of the next one.
         self._stamp: int | None = None
         self._next_stamp: int | None = None
@@ -166,11 +162,8 @@ class StreamMemory:
     ) -> tuple[Instance, ...]:
         if self._association is None:
             return tuple(instances)
-        if _jumped(self._identified, stamp):
-            self._association.forget()
-        self._identified = stamp
         classes = zip(vocabulary.class_ids, vocabulary.names, strict=True)
-        return self._association.identify(instances, classes, occlusion_frames)
+        return self._association.identify(instances, classes, occlusion_frames, stamp)
 
     def at(self, stamp: int) -> None:
         """State when the next frame was taken, in nanoseconds.
@@ -198,7 +191,7 @@ class StreamMemory:
             return FramePlan(schedule, prompts, settings, self, stamp=self._next_stamp)
         small = thumbnail(rgb)
         if known is not None and (
-            _jumped(self._stamp, self._next_stamp)
+            jumped(self._stamp, self._next_stamp)
             or scene_change(known.thumbnail, small) > settings.change_threshold
         ):
             known = None
@@ -261,10 +254,6 @@ class StreamMemory:
     def _keep(self, version: object, known: _Known, stamp: int | None) -> None:
         if version is self._version:
             self._known, self._stamp, self._version = known, stamp, object()
-
-
-def _jumped(before: int | None, now: int | None) -> bool:
-    return before is not None and now is not None and not 0 <= now - before <= LONGEST_GAP
 
 
 def _whole_number(state: Mapping[str, Any], name: str) -> int:

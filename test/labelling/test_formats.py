@@ -22,8 +22,8 @@ from activesam_ros.errors import DatasetError
 from activesam_ros.images.raw import image_to_rgb
 from activesam_ros.labelling.job import LabelConfig
 from activesam_ros.labelling.label import label
-from activesam_ros.segmenter import ActiveSegmenter
-from activesam_ros.settings import SegmenterSettings
+from activesam_ros.segmenter import ActiveSegmenter, StreamMemory
+from activesam_ros.settings import SegmenterSettings, settings_for
 from activesam_ros.toytown.world import World
 from activesam_ros.vocabulary import Vocabulary
 
@@ -36,7 +36,7 @@ NAMES = ("road", "car, automobile", "sky", "person", "building", "vegetation")
 def drive(tmp_path_factory):
     bags = Bags(tmp_path_factory.mktemp("drive"))
     world = World(3, 192, 128)
-    rgb = [world.render(index).rgb for index in range(FRAMES)]
+    rgb = [world.render(index / 4).rgb for index in range(FRAMES)]
     return bags.write([bags.image(TOPIC, one, "rgb8", place * SECOND) for place, one in enumerate(rgb)])
 
 
@@ -75,6 +75,7 @@ def test_coco_tells_every_pixel_once(made, expected):
     isthing = {one["name"]: one["isthing"] for one in panoptic["categories"]}
     assert isthing == {"road": 0, "car": 1, "sky": 0, "person": 1, "building": 1, "vegetation": 1}
     assert sum(len(one.instances) for one in expected) > FRAMES
+    tracks = []
     for image_id, result, about in zip(sorted(read.imgs), expected, panoptic["annotations"], strict=True):
         labels, counts = np.full(result.labels.shape, 255), np.zeros(result.labels.shape, int)
         found = read.loadAnns(read.getAnnIds(image_id))
@@ -96,7 +97,10 @@ def test_coco_tells_every_pixel_once(made, expected):
         single = {tuple(np.flatnonzero(result.instance_ids == one.id)) for one in result.instances}
         things = [one for one in found if "score" in one]
         assert {one["category_id"] for one in things}.isdisjoint({1, 3})  # road and sky
+        tracks.append({one["track_id"] for one in things})
+        assert len(tracks[-1]) == len(things)
         assert {tuple(np.flatnonzero(read.annToMask(one))) for one in things} <= single
+    assert tracks[0] & tracks[1], "what stays in view keeps its id"
     review = coco.COCO(str(folder / "annotations/instances_review.json"))
     assert len(review.imgs) == 1 and review.getAnnIds()
     assert not list(folder.rglob("*.annotations"))
@@ -123,8 +127,18 @@ def test_yolo_polygons_cover_what_was_labelled(made, expected):
         assert {0, 2} <= set(drawn)
 
 
-def test_instances_are_recorded_as_the_node_publishes_them(made, expected):
-    with Recording(made("bag", instances=True)) as recording:
+@pytest.mark.parametrize("profile", ["paper", "realtime"])
+def test_instances_are_recorded_as_the_node_publishes_them(made, drive, segmenter, monkeypatch, profile):
+    segmenter = segmenter.with_settings(settings_for(profile, {"occlusion_frames": 1}))
+    monkeypatch.setattr(ActiveSegmenter, "from_pretrained", lambda *_, **__: segmenter)
+    memory, expected = StreamMemory(first_id=1), []  # as the node's cameras have
+    with Recording(drive) as recording:
+        for one in recording.messages([TOPIC]):
+            memory.at(one.time_ns)
+            expected.append(segmenter.segment(image_to_rgb(one.message), memory))
+    ids = [[one.id for one in result.instances] for result in expected]
+    assert len({*ids[0], *ids[1], *ids[2]}) < sum(map(len, ids)) and ids[1] != list(range(1, len(ids[1]) + 1))
+    with Recording(made("bag", instances=True, settings=segmenter.settings)) as recording:
         read = {
             name: list(recording.messages([f"/activesam/{name}"]))
             for name in ("detections", "instances", "panoptic")
@@ -136,8 +150,7 @@ def test_instances_are_recorded_as_the_node_publishes_them(made, expected):
         both = panoptic.message.data.view(np.int32).reshape(result.labels.shape)
         assert np.array_equal(both >> 16, result.labels)
         assert np.array_equal(both & 0xFFFF, result.instance_ids)
-        instances = sorted(result.instances, key=lambda one: one.id)
-        assert [one.id for one in found.message.detections] == [str(one.id) for one in instances]
+        assert [one.id for one in found.message.detections] == [str(one.id) for one in result.instances]
     # ROS's own reader, where there is ROS.
     vision_msgs = pytest.importorskip("vision_msgs.msg")
     if not hasattr(vision_msgs, "Detection2DArray"):
@@ -145,9 +158,7 @@ def test_instances_are_recorded_as_the_node_publishes_them(made, expected):
     deserialize = pytest.importorskip("rclpy.serialization").deserialize_message
     for result, data in zip(expected, raw, strict=True):
         message = deserialize(data, vision_msgs.Detection2DArray)
-        for one, instance in zip(
-            message.detections, sorted(result.instances, key=lambda x: x.id), strict=True
-        ):
+        for one, instance in zip(message.detections, result.instances, strict=True):
             box, left = one.bbox, instance.box[0]
             assert one.results[0].hypothesis.class_id == instance.name
             assert one.results[0].hypothesis.score == pytest.approx(instance.score)

@@ -200,7 +200,7 @@ def test_streams_go_on_as_if_they_had_not_been_cut(config, drive, segmenter):
 @pytest.mark.parametrize("profile", [None, "realtime"])
 def test_shards_write_the_same_bytes(config, profile):
     cameras = (("front", CAMERA), ("rear", REAR))
-    asked = config(profile, topics=cameras)
+    asked = config(profile, topics=cameras, instances=True)
     expected = tree(label(asked).out)
     asked.out.rename(asked.out.with_name("single"))
     with pytest.raises(DatasetError, match="nothing to merge"):

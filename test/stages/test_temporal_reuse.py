@@ -7,8 +7,8 @@ import pytest
 
 from activesam_ros.errors import SettingsError
 from activesam_ros.settings import SegmenterSettings
+from activesam_ros.stages.association import LONGEST_GAP
 from activesam_ros.stages.temporal_reuse import (
-    LONGEST_GAP,
     StreamMemory,
     require_distinct,
     scene_change,
