@@ -247,5 +247,6 @@ def find_neighbors(pooled: torch.Tensor, count: int) -> Neighbors:
 
 
 def _log_lacking(lacking: Sequence[str], canonical: Sequence[str], most: int = 5) -> None:
-    sample = f" ({', '.join(lacking[:most])}{', …' if len(lacking) > most else ''})" if lacking else ""
-    logger.info("%d of %d prompts have no hypernym%s", len(lacking), len(canonical), sample)
+    if lacking:
+        sample = f"{', '.join(lacking[:most])}{', …' if len(lacking) > most else ''}"
+        logger.info("%d of %d prompts have no hypernym (%s)", len(lacking), len(canonical), sample)
