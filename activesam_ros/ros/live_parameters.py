@@ -245,17 +245,21 @@ class LiveParameters:
             one = Parameter.from_parameter_msg(message)
             if not self._node.has_parameter(one.name):
                 raise SettingsError(f"there is no parameter {one.name!r}{nearest(one.name, TAKES)}")
-            if one.name not in TAKES:
-                return self._node.set_parameters_atomically([one])
-            value = read(one.name, one.value)
-            if TAKES[one.name] is not Takes.NEVER:
-                self._check_own(one.name, value)
+            if TAKES.get(one.name, Takes.NEVER) is not Takes.NEVER:
+                self._check_own(one.name, read(one.name, one.value))
                 return None
-            if value != read(one.name, self._node.get_parameter(one.name).value):
-                return self._node.set_parameters_atomically([one])
-            return SetParametersResult(successful=True)  # As tools do that set all parameters of a dump.
+            if self._is_shown(one):  # As tools do that set all parameters of a dump.
+                return SetParametersResult(successful=True)
+            return self._node.set_parameters_atomically([one])
         except Exception as error:  # such as a type that is none; the other parameters are not to blame
             return SetParametersResult(successful=False, reason=describe(error))
+
+    def _is_shown(self, one: Parameter) -> bool:
+        """Whether a parameter already has this value; of those that others declared, such as rclpy, type included."""
+        shown = self._node.get_parameter(one.name)
+        if one.name in TAKES:
+            return read(one.name, one.value) == read(one.name, shown.value)
+        return (one.type_, one.value) == (shown.type_, shown.value)
 
     def _expand(self, parameters: list[Parameter]) -> list[Parameter]:
         """Pre-set: read the values, make a configuration of the call, and add the parameters that it brings along."""

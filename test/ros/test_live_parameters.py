@@ -291,6 +291,18 @@ def test_what_is_refused_by_itself_leaves_the_rest_of_a_call_one_change(start):
     assert [bool(one.reason) for one in owner.live.set_together([messages[0], messages[2]])] == [True, False]
 
 
+def test_what_cannot_change_is_refused_only_if_it_would(start):
+    from rcl_interfaces.msg import ParameterDescriptor
+    from rclpy.parameter import Parameter
+
+    owner = start()
+    owner.declare_parameter("qos.depth", 1, ParameterDescriptor(read_only=True, dynamic_typing=True))
+    given = [("qos.depth", 1), ("queue", "newest"), ("qos.depth", 2), ("qos.depth", True), ("queue", "all")]
+    messages = [Parameter(name, value=value).to_parameter_msg() for name, value in given]
+    reasons = [one.reason for one in owner.live.set_together(messages)]
+    assert reasons[:2] == ["", ""] and all("read-only" in one for one in reasons[2:])
+
+
 def test_a_refused_call_leaves_nothing_for_a_later_declaration(start):
     owner = start()
     assert "read-only" in owner.set(max_active=7, queue="all")
