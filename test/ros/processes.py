@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 # Long enough for a loaded machine; reached only by a failure.
 PATIENCE = 90
@@ -29,17 +29,24 @@ FOR_EVER = 1_000_000
 class Program:
     """A Python program that runs."""
 
-    def __init__(self, log: Path, *command: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        log: Path,
+        *command: str,
+        environment: Mapping[str, str] | None = None,
+        under: Sequence[str] = (),
+    ) -> None:
         """
         Args:
             log: takes what it prints.
             command: what comes after `python`.
             environment: variables on top of this process's.
+            under: command that becomes python, such as one that takes privileges away first.
         """
         self._log = log
         self._output = log.open("w")
         self.process = subprocess.Popen(
-            [sys.executable, *command],
+            [*under, sys.executable, *command],
             stdout=self._output,
             stderr=subprocess.STDOUT,
             env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
@@ -91,16 +98,19 @@ class Program:
 class NodeProcess(Program):
     """`activesam` as a process of its own, with everything it prints."""
 
-    def __init__(self, log: Path, *arguments: str, faults: Path | None = None) -> None:
+    def __init__(
+        self, log: Path, *arguments: str, faults: Path | None = None, under: Sequence[str] = ()
+    ) -> None:
         """
         Args:
             log: takes what it prints.
             arguments: those after `--ros-args`.
             faults: file that commands `faulty_node.py`, which runs the node then; None: nothing but the node.
+            under: as for `Program`.
         """
         program = ["-m", "activesam_ros.ros.main"] if faults is None else [str(_FAULTY)]
         environment = {} if faults is None else {"ACTIVESAM_FAULTS": str(faults)}
-        super().__init__(log, *program, "--ros-args", *arguments, environment=environment)
+        super().__init__(log, *program, "--ros-args", *arguments, environment=environment, under=under)
 
 
 @contextmanager
@@ -118,6 +128,7 @@ def node_processes(folder: Path) -> Iterator[Callable[..., NodeProcess]]:
             model: str | Path = "toytown",
             namespace: str = "",
             faults: Path | None = None,
+            under: Sequence[str] = (),
         ) -> NodeProcess:
             # Files of the tests may be named while the node runs.
             given = ["-p", f"model:={model}", "-p", f"allowed_folders:=['{folder.parent}']", *arguments]
@@ -125,7 +136,7 @@ def node_processes(folder: Path) -> Iterator[Callable[..., NodeProcess]]:
                 given += ["-p", "vocabulary:=[" + ", ".join(f"'{word}'" for word in words) + "]"]
             if namespace:
                 given += ["-r", f"__ns:=/{namespace}"]
-            process = NodeProcess(folder / f"node{next(_NUMBERS)}.log", *given, faults=faults)
+            process = NodeProcess(folder / f"node{next(_NUMBERS)}.log", *given, faults=faults, under=under)
             started.callback(process.kill)
             return process
 

@@ -1,11 +1,16 @@
 """The real node, as a process, with the demo model, over DDS."""
 
+import os
 import re
+import resource
 import signal
+import subprocess
+import sys
 import threading
 
 import numpy as np
 import pytest
+import yaml
 
 from .conftest import PATIENCE, WORDS
 
@@ -213,3 +218,103 @@ def test_a_second_node_of_the_same_name_is_noticed_by_both(start_node):
         node.wait_for_log("2 nodes are called /twins/activesam: ")
     assert pair[0].end() == 0
     assert pair[1].end() == 0 and pair[1].log.count("nodes are called") == 1
+
+
+def dump(client, file):
+    """Write the node's parameters into a file as `ros2 param dump` does, and return the content."""
+    from rclpy.parameter import parameter_value_to_python
+
+    client.introduce()
+    names = sorted(client.result(client.parameters.list_parameters()).result.names)
+    values = client.result(client.parameters.get_parameters(names)).values
+    tree: dict = {}
+    for name, value in zip(names, values, strict=True):
+        *path, leaf = name.split(".")
+        branch = tree
+        for part in path:
+            branch = branch.setdefault(part, {})
+        branch[leaf] = parameter_value_to_python(value)
+    file.write_text(yaml.dump({"/activesam": {"ros__parameters": tree}}, default_flow_style=False))
+    return tree
+
+
+def test_a_dump_restores_the_node_and_starts_the_same_one(start_node, make_client, tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        "background: sky\nbackground_threshold: 0.25\nclasses:\n  - {name: road, prompts: [asphalt, lane]}\n"
+        "  - car, automobile\n  - {name: sky, colour: [16, 32, 48]}\n  - bus\ngroups:\n  vehicle: [car, bus]\n"
+    )
+    changes = [
+        {"vocabulary_file": "voc21", "background_threshold": 0.3, "profile": "realtime"},
+        {"vocabulary": ["no", "7", "car, automobile"], "background_class": "", "max_rate": 2.5},
+        {"vocabulary_file": str(mine), "background_class": "", "keep_fraction": 0.5},
+    ]
+    # Nodes that wait to be configured start quickly; the first one serves.
+    first = start_node("-p", "background_class:=sky", "-p", "autostart:=false")
+    client, dumps = make_client(topics=()), {}
+    assert client.change_state("configure") and client.change_state("activate")
+    for number, values in enumerate(changes):
+        assert client.set(**values) == (True, "")
+        file = tmp_path / f"dump{number}.yaml"
+        dumps[file] = dump(client, file)
+        assert values.items() <= dumps[file].items()
+    # Each after another one than the one before which it was written.
+    for file in dumps:
+        results = client.result(client.parameters.load_parameter_file(str(file))).results
+        assert [one.reason for one in results if not one.successful] == []
+        assert dump(client, tmp_path / "loaded.yaml") == dumps[file]
+    first.wait_for_log("vocabulary revision 7 in force: 3 classes")
+    assert "undone" not in first.log and first.end() == 0
+    preset, _, own = dumps  # Each start costs seconds, and the one left out has nothing that these lack.
+    for file in (preset, own):
+        again = start_node("--params-file", str(file), words=None)
+        client = make_client(topics=())
+        assert dump(client, tmp_path / "started.yaml") == dumps[file]
+        assert again.end() == 0
+
+
+@pytest.fixture(scope="module")
+def limited():
+    """Command under which a process may be denied threads; whoever runs it may deny them to what it has started."""
+    # No limit of processes holds for root, who keeps here what is needed to read its own files.
+    rights = ("--clear-groups", "--inh-caps=+dac_override", "--ambient-caps=+dac_override")
+    command = ("setpriv", "--reuid=65534", *rights) if os.geteuid() == 0 else ("env",)
+    thread = "import threading; threading.Thread(target=int).start()"
+    try:
+        tried = subprocess.run(
+            [*command, "prlimit", "--nproc=0:", sys.executable, "-c", thread], capture_output=True, text=True
+        )
+    except FileNotFoundError as error:
+        pytest.skip(f"threads cannot be denied here: {error}")
+    if "can't start new thread" not in tried.stderr:
+        pytest.skip(f"threads cannot be denied here: {tried.stderr.strip() or 'the limit does not hold'}")
+    return command
+
+
+def test_without_a_thread_left_a_request_fails_and_the_node_goes_on(start_node, client, small, limited):
+    from activesam_ros.srv import Segment
+
+    def allow(threads):
+        subprocess.run([*limited, "prlimit", f"--pid={node.process.pid}", f"--nproc={threads}:"], check=True)
+
+    before, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    node = start_node(under=limited)
+    client.connect(small)
+    service = client.node.create_client(Segment, "activesam/segment")
+    assert service.wait_for_service(PATIENCE)
+    image = client.ask(small).message
+    allow(0)
+    assert client.set(vocabulary=["road", "tree"]) == (True, "")
+    node.wait_for_log(r"\[ERROR\].*the change failed and is undone \(vocabulary as before\): no thread could")
+    assert client.get("vocabulary") == WORDS
+    answer = client.result(service.call_async(Segment.Request(image=image, vocabulary=["zebra"])))
+    assert not answer.success and "no thread could be started" in answer.message
+    stamp = client.ask(small).stamp
+    assert client.with_stamp("active_classes", stamp).message.vocabulary_revision == 1
+    assert node.log.count("the change failed") == 1
+    allow("unlimited" if before == resource.RLIM_INFINITY else before)
+    assert client.set(vocabulary=["road", "tree"]) == (True, "")
+    node.wait_for_log("vocabulary revision 3 in force: 2 classes")
+    client.ask(small)
+    assert node.end() == 0
+    assert "Traceback" not in node.log
