@@ -165,6 +165,10 @@ class LiveParameters:
         """What the next model is loaded with."""
         return group_of(ModelChoice, self._values(one.name for one in specs_of(ModelChoice)))
 
+    def real(self, choice: ModelChoice) -> ModelChoice:
+        """Return a choice with the real paths of the files that it names; as `FileAccess.real`, for any thread."""
+        return self._files.real(choice)
+
     @property
     def failure(self) -> str | None:
         """Why the last change failed; None if it did not, or something else came into force since."""

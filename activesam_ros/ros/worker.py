@@ -217,7 +217,8 @@ class Worker:
         started = time.monotonic()
         self.task = Task("loading the model", started, bounded=False)
         try:
-            segmenter = self._load(self.choice, self._first)
+            choice = self._parameters.real(self.choice)
+            segmenter = self._load(choice, self._first)
         except ActiveSamError as error:
             self._fail(describe(error))
             return False
@@ -226,7 +227,7 @@ class Worker:
             return False
         if self.ending:
             return False
-        self.prompt_cache = str(prompt_cache_folder(self.choice) or NO_CACHE)
+        self.prompt_cache = str(prompt_cache_folder(choice) or NO_CACHE)
         self.is_loaded = True
         self._logger.info(
             f"model loaded in {time.monotonic() - started:.1f} s; {segmenter.full_resolution} px, "

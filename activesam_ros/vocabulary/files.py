@@ -64,12 +64,13 @@ class VocabularyFile:
             raise VocabularyError(f"{self.source}: {error}") from error
 
 
-def load_vocabulary_file(source: str | Path) -> VocabularyFile:
+def load_vocabulary_file(source: str | Path, opener: Callable[[str, int], int] = os.open) -> VocabularyFile:
     """Read a vocabulary.
 
     Args:
         source: a preset's name, or a path to YAML (`.yaml`, `.yml`), JSON, a table (`.csv`, `.tsv`), or else
             to text with one class a line. A `Path` is never taken for a preset.
+        opener: opens the file, as that of `open`.
 
     Raises:
         VocabularyError: there is no such file, or it is not a vocabulary; the message names file and line.
@@ -78,7 +79,7 @@ def load_vocabulary_file(source: str | Path) -> VocabularyFile:
     name = str(source)
     parse = _PARSERS.get(path.suffix.lower(), parse_text)
     try:
-        content = parse(_read(name, path))
+        content = parse(_read(name, path, opener))
     except FormatError as error:
         raise error.located_in(name) from error
     return VocabularyFile(name, path, **vars(content))
@@ -189,10 +190,10 @@ def _exists(text: str) -> bool:
         return False
 
 
-def _read(source: str, path: Path) -> str:
+def _read(source: str, path: Path, opener: Callable[[str, int], int]) -> str:
     try:
         # What is opened is what is checked: the name may stand for a pipe or a larger file by now.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with os.fdopen(opener(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise VocabularyError(f"{source} is not a file; expected a vocabulary in YAML or text")
             data = file.read(MAX_BYTES + 1)

@@ -352,6 +352,36 @@ def test_only_files_below_the_folders_of_the_start_are_read_and_none_is_quoted(s
     assert "allowed_folders" in chosen.set(vocabulary_file=str(home / "mine.yaml"))
 
 
+def test_a_link_that_leads_elsewhere_once_it_was_checked_is_not_followed(start, tmp_path, monkeypatch):
+    from activesam_ros.errors import SettingsError
+    from activesam_ros.ros.file_access import FileAccess
+
+    home, other = tmp_path / "maps", tmp_path / "secrets"
+    for folder in (home, other):
+        (folder / "kept").mkdir(parents=True)
+        (folder / "kept" / "words.txt").write_text("road\n" if folder == home else "hunter2\n")
+    owner = start(allowed_folders=[str(home)], prompt_cache=str(other))
+    owner.active = False
+    link, words = home / "link", str(home / "link" / "words.txt")
+    link.symlink_to(home / "kept")
+
+    def turn():
+        link.unlink()
+        link.symlink_to(other / "kept")
+
+    assert owner.set(model=str(link)) == ""
+    real = owner.live.real(owner.live.model)
+    assert (real.model, real.prompt_cache) == (str(home / "kept"), str(other))  # which was given at the start
+    assert owner.set(vocabulary_file=words) == "" and owner.get("vocabulary") == ["road"]
+    check = FileAccess.check
+    with monkeypatch.context() as patched:
+        patched.setattr(FileAccess, "check", lambda *call: (check(*call), turn())[0])
+        refused = owner.set(vocabulary_file=words)
+    assert "Permission denied" in refused and owner.get("vocabulary") == ["road"]
+    with pytest.raises(SettingsError, match="allowed_folders"):
+        owner.live.real(owner.live.model)
+
+
 def test_a_file_brings_its_parameters_along_and_the_log_says_so(start, tmp_path, capfd):
     file = tmp_path / "mine.yaml"
     file.write_text("background: sky\nbackground_threshold: 0.25\nclasses: [road, sky]\n")
