@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     benchmarks = parser.add_subparsers(required=True, metavar="NAME")
     for add in (
         *(_add_vocabulary, _add_soak, _add_cameras, _add_overhead),
-        *(_add_transport, _add_work, _add_speed, _add_preview, _add_video),
+        *(_add_transport, _add_work, _add_launches, _add_speed, _add_preview, _add_video),
     ):
         add(benchmarks)
     return command.run(parser, lambda given: given.measure(given), arguments)
@@ -120,6 +120,45 @@ def _work(given: argparse.Namespace) -> int:
         _write(given.out, "work", page, asdict(found))
         (given.out / "work.png").write_bytes(work.plot(found))
     return command.DONE
+
+
+def _add_launches(benchmarks: Any) -> None:
+    launches = benchmarks.add_parser(
+        "launches",
+        help="kernels that an image launches on a GPU, and waits for it",
+        description="Counts the kernels that an image launches on a GPU, and how often the host waits for it, for the "
+        "profiles paper, fast and realtime; without weights and without a GPU. A minute.",
+    )
+    launches.add_argument(
+        "--models",
+        type=command.names,
+        default=("published", "toytown"),
+        help="published is SAM 3's architecture (default: published,toytown)",
+    )
+    launches.add_argument(
+        "--classes", type=whole_number(20), default=150, help="of the vocabulary (default: 150)"
+    )
+    launches.add_argument(
+        "--size", type=image_size, default=(1280, 720), help="of the images (default: 1280x720)"
+    )
+    launches.add_argument("--instances", action="store_true", help="with instances")
+    command.add_json(launches)
+    launches.set_defaults(measure=_launches)
+
+
+def _launches(given: argparse.Namespace) -> int:
+    with command.loading():
+        from activesam_ros.benchmarks import launches
+
+    found = [
+        one
+        for model in given.models
+        for one in launches.count_launches(
+            model, command.say, classes=given.classes, size=given.size, instances=given.instances
+        )
+    ]
+    page = launches.to_markdown(found, given.classes, given.size)
+    return _finish(given, page, {"profiles": [asdict(one) for one in found]})
 
 
 def _add_speed(benchmarks: Any) -> None:

@@ -31,7 +31,9 @@ class StageTimer:
         self._charge()
         self._stack.append(stage)
         try:
-            yield
+            # Traces of torch's profiler have the stage, too.
+            with torch.profiler.record_function(stage):
+                yield
         finally:
             self._charge()
             self._stack.pop()
