@@ -137,15 +137,20 @@ class ToytownCamera(ProgramNode):
         seconds = (now.nanoseconds - self._start) / 1e9
         header = Header(stamp=now.to_msg(), frame_id=self._given.frame_id)
         self._infos.publish(camera_info(self._world.camera(seconds), header))
-        measured = self._depths.get_subscription_count() > 0
-        wanted = (self._images, self._truths, self._true_instances)
-        if not (measured or any(one.get_subscription_count() for one in wanted)):
+        images, truths, true_instances, depths = (
+            one.get_subscription_count() > 0
+            for one in (self._images, self._truths, self._true_instances, self._depths)
+        )
+        if not (images or truths or true_instances or depths):
             return
         began = time.monotonic()
-        frame = self._world.render(seconds, measured)
-        self._images.publish(rgb_to_msg(frame.rgb, header))
-        self._truths.publish(labels_to_msg(frame.labels, header))
-        self._true_instances.publish(ids_to_msg(frame.instances, header))
+        frame = self._world.render(seconds, measured=depths)
+        if images:
+            self._images.publish(rgb_to_msg(frame.rgb, header))
+        if truths:
+            self._truths.publish(labels_to_msg(frame.labels, header))
+        if true_instances:
+            self._true_instances.publish(ids_to_msg(frame.instances, header))
         if frame.depth is not None:
             self._depths.publish(depth_to_msg(frame.depth, header))
         self._tell_if_slow(time.monotonic() - began)

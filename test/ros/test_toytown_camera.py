@@ -91,18 +91,25 @@ def test_nobody_looks_and_nothing_is_rendered(camera, monkeypatch):
     camera._shoot()
 
 
-def test_depth_is_made_for_those_who_want_it(camera, monkeypatch):
-    asked = []
+def test_only_what_somebody_wants_is_made(camera, monkeypatch):
+    asked, published, wanted = [], [], set()
     render = World.render
-    monkeypatch.setattr(World, "render", lambda *given: asked.append(given[-1]) or render(*given))
-    counts = {"image_raw": 1, "depth_registered/image_raw": 0, "ground_truth/labels": 0}
-    for publisher in (camera._images, camera._depths, camera._truths):
+
+    def rendered(world, seconds, measured):
+        asked.append(measured)
+        return render(world, seconds, measured)
+
+    monkeypatch.setattr(World, "render", rendered)
+    for publisher in (camera._images, camera._depths, camera._truths, camera._true_instances):
         name = publisher.topic_name.removeprefix("/toytown_test/")
-        monkeypatch.setattr(publisher, "get_subscription_count", lambda name=name: counts[name])
-    camera._shoot()
-    counts["depth_registered/image_raw"] = 1
-    camera._shoot()
-    assert asked == [False, True]
+        monkeypatch.setattr(publisher, "get_subscription_count", lambda name=name: int(name in wanted))
+        monkeypatch.setattr(publisher, "publish", lambda _, name=name: published.append(name))
+    topics = ["image_raw", "depth_registered/image_raw", "ground_truth/labels", "ground_truth/instances"]
+    for topic in topics:
+        wanted.clear()
+        wanted.add(topic)
+        camera._shoot()
+    assert published == topics and asked == [False, True, False, False]
 
 
 def test_the_camera_info_is_that_of_the_renderer():
