@@ -35,8 +35,8 @@ class Instance:
         score: object score times presence, in [0, 1].
         box: left, top, right and bottom edge in pixels of the image, as the model's box head gives them.
         prompt: index of the prompt that found it.
-        id: 1 to 65535, unique in the image; the higher the score the lower the id, where no stream keeps it.
-            0: its stream has used all ids up.
+        id: from 1, unique in the image; the higher the score the lower the id, where no stream keeps it. On a stream it
+            may exceed 65535.
         size: height and width of the image in pixels.
         grid: rows and columns of the mask logits of the whole image.
         corner: row and column of the first of the kept logits.
@@ -94,6 +94,7 @@ def draw_ids(instances: Sequence[Instance], labels: np.ndarray) -> np.ndarray:
     """Draw an id image, uint16 [H, W], 0 where no instance is.
 
     A pixel carries an instance only of its own class: that of the highest probability times score, if several cover it.
+    An id above 65535, which only a stream gives, is drawn as 0.
 
     Args:
         instances: of the image.
@@ -112,7 +113,7 @@ def draw_ids(instances: Sequence[Instance], labels: np.ndarray) -> np.ndarray:
             highest = best[rows, columns]
             own &= probability > highest
             np.copyto(highest, probability, where=own)
-            np.copyto(ids[rows, columns], np.uint16(one.id), where=own)
+            np.copyto(ids[rows, columns], np.uint16(one.id if one.id <= MAX_INSTANCES else 0), where=own)
     return ids
 
 

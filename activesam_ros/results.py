@@ -91,7 +91,8 @@ class SegmentationResult:
         preview_presence: float32 [P], presence of every prompt in the preview, NaN for those that were not scored in
             this frame (see `schedule`); None if none was.
         active_prompts: indices of the decoded prompts, ascending.
-        timings: seconds per stage ("prepare", "preview", "encode", "decode", "fuse") and "total".
+        timings: seconds per stage ("prepare", "preview", "encode", "decode", "fuse"; "associate" where instances
+            keep their ids) and "total".
         vocabulary: the vocabulary that the labels belong to.
         instances: the things that were found, by score, the highest first; None if they were not asked for.
         instances_without_pixels: number of those that are left out because their masks have no pixel.

@@ -36,6 +36,7 @@ from activesam_ros.results import (
     active_classes,
 )
 from activesam_ros.settings import GOVERNED, SegmenterSettings, settings_for
+from activesam_ros.stages.association import IdCounter
 from activesam_ros.stages.batch_size import AdaptiveBatchSize
 from activesam_ros.stages.calibration import label_pixels
 from activesam_ros.stages.decoding import EncodedImage, decode_prompts
@@ -314,11 +315,13 @@ class ActiveSegmenter:
         self._prompt_batch.image_done()
         decoded = dict(zip(result.active_prompts, result.prompt_presence or (), strict=True))
         encoded.plan.keep(encoded.preview, encoded.selected, decoded)
-        return replace(
-            result,
-            timings=add_timings(encoded.timings, timer.seconds()),
-            instances=encoded.plan.identify(result.instances, result.vocabulary),
-        )
+        found = result.instances
+        if found is None:
+            encoded.plan.identify((), result.vocabulary)
+        elif encoded.plan.keeps_ids:
+            with timer.timed("associate"):
+                found = encoded.plan.identify(found, result.vocabulary)
+        return replace(result, instances=found, timings=add_timings(encoded.timings, timer.seconds()))
 
     def preview(self, images: Sequence[ImageInput]) -> list[PreviewResult]:
         """Run the presence preview alone, for any size of vocabulary.
@@ -766,7 +769,7 @@ class Stream:
     def __init__(self, segmenter: ActiveSegmenter, settings: SegmenterSettings) -> None:
         self._source = segmenter
         self._segmenter: ActiveSegmenter | None = segmenter.with_settings(settings)
-        self._memory = StreamMemory(first_id=1)
+        self._memory = StreamMemory(IdCounter())
         self.settings = settings
 
     def __call__(

@@ -132,6 +132,25 @@ def test_doubles_are_of_one_class_and_of_two_prompts():
     assert without_doubles([one, other], 0.5) == [one, other]
 
 
+def test_doubles_are_the_same_however_many_are_compared_together(monkeypatch):
+    dice = np.random.default_rng(0)
+    many = [
+        thing(int(prompt), score, tuple(map(int, corner)), side=3)
+        for prompt, score, corner in zip(
+            dice.integers(0, 3, 40), dice.random(40), dice.integers(0, 5, (40, 2)), strict=True
+        )
+    ]
+    once = without_doubles(many, 0.4)
+    assert 5 < len(once) < 35
+    for number, one in enumerate(once):
+        for other in once[:number]:
+            both = np.count_nonzero(one.mask & other.mask)
+            assert one.prompt == other.prompt or both <= 0.4 * np.count_nonzero(one.mask | other.mask)
+    for together in (1, 7):
+        monkeypatch.setattr(collecting, "_COMPARED_TOGETHER", together)
+        assert without_doubles(many, 0.4) == once
+
+
 def test_the_likelier_of_two_instances_has_the_pixel():
     labels = np.zeros((8, 8), np.uint8)
     labels[:, 7] = 1

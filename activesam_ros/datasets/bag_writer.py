@@ -127,10 +127,7 @@ class BagWriter:
     def detection(
         self, header: Any, name: str, score: float, box: tuple[float, float, float, float], number: int
     ) -> Any:
-        """Make a vision_msgs/Detection2D of a class's name, a box of left, top, right and bottom edge, and an id.
-
-        Without an id, which is 0, it is empty.
-        """
+        """Make a vision_msgs/Detection2D of a class's name, a box of left, top, right and bottom edge, and an id."""
         left, top, right, bottom = box
         make = self.message
         position = make("vision_msgs/msg/Point2D", x=(left + right) / 2, y=(top + bottom) / 2)
@@ -150,7 +147,7 @@ class BagWriter:
             bbox=make(
                 "vision_msgs/msg/BoundingBox2D", center=centre, size_x=right - left, size_y=bottom - top
             ),
-            id=str(number or ""),
+            id=str(number),
         )
 
     def write(self, connection: Any, time: int, message: Any) -> None:

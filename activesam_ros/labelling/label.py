@@ -189,10 +189,11 @@ def merge(out: Path, say: Callable[[str], None] = lambda text: None, overwrite: 
                 for frame in images.uncertain()
             ]
             summary["to_review"] = review
-        if images.without_id:
-            summary["without_id"] = images.without_id
+        if images.beyond_images:
+            summary["beyond_images"] = images.beyond_images
             say(
-                f"{images.without_id} instances have no id, since their camera had used up all {MAX_INSTANCES}"
+                f"{images.beyond_images} instances are 0 in the id images, which can hold {MAX_INSTANCES} ids of a "
+                "camera; they have ids elsewhere"
             )
         text = json.dumps(summary, indent=1, ensure_ascii=False)
         (folder / SUMMARY).write_text(f"{text}\n", encoding="utf-8")

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from activesam_ros.instances import MAX_INSTANCES
 from activesam_ros.labelling.job import vocabulary_of
-from activesam_ros.stages.association import Association
+from activesam_ros.stages.association import Association, IdCounter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,13 +28,13 @@ class LabelledImages:
         job: what was asked for, see `describe_job`.
         work: folder with a part of every image.
         counts: how many images each source has.
-        without_id: of the instances that `parts` has returned so far, those whose stream had no id left.
+        beyond_images: of the instances that `parts` has returned so far, those whose ids no id image can hold.
     """
 
     job: dict[str, Any]
     work: WorkFolder
     counts: tuple[int, ...]
-    without_id: int = 0
+    beyond_images: int = 0
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -55,7 +56,7 @@ class LabelledImages:
         for number, count in enumerate(self.counts):
             if source is not None and number != source:
                 continue
-            streams: defaultdict[str, Association] = defaultdict(Association)
+            streams: defaultdict[str, Association] = defaultdict(lambda: Association(IdCounter()))
             for position in range(count):
                 with self.work.part(number, position) as part:
                     frame = part.frame
@@ -75,7 +76,7 @@ class LabelledImages:
         classes = zip(self.vocabulary.class_ids, self.vocabulary.names, strict=True)
         frames = self.job["settings"]["occlusion_frames"]
         known = association.identify(part.instances(frame), classes, frames, frame.stamp)
-        self.without_id += sum(not one.id for one in known)
+        self.beyond_images += sum(one.id > MAX_INSTANCES for one in known)
         instances = (replace(one, id=same.id) for one, same in zip(frame.instances, known, strict=True))
         return replace(frame, instances=tuple(instances))
 

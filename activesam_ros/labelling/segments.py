@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from activesam_ros.instances import MAX_INSTANCES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -50,8 +52,8 @@ def segments(frame: LabelledFrame, part: PartFile, job: dict[str, Any]) -> Itera
 
 
 def instance_ids(frame: LabelledFrame, part: PartFile) -> np.ndarray:
-    """Return the id of the instance that each pixel belongs to, uint16 [H, W], 0 for none."""
+    """Return the id of the instance that each pixel belongs to, uint16 [H, W], 0 for none and above 65535."""
     ids = np.zeros(len(frame.instances) + 1, np.uint16)
     for one in frame.instances:
-        ids[one.number] = one.id
+        ids[one.number] = one.id if one.id <= MAX_INSTANCES else 0
     return ids[part.instance_numbers]

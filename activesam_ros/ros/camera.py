@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from activesam_ros.instances import MAX_INSTANCES
 from activesam_ros.ros import qos
 from activesam_ros.ros.conversions import to_nanoseconds
 from activesam_ros.ros.frame_queue import Drop, Frame, FrameQueue, Latency
 from activesam_ros.ros.logs import Throttle
 from activesam_ros.ros.publishers import CameraPublishers, Demand
 from activesam_ros.ros.troubleshooting import ImageInput, incompatible, incompatible_info
+from activesam_ros.stages.association import IdCounter
 from activesam_ros.stages.temporal_reuse import StreamMemory
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class Camera:
         publishers, latency: of its results.
         without_pixels, beyond_limit: number of instances that were left out because their masks had no pixel, or
             because an image has 65535 ids.
-        without_id: number of instances that were published without an id, because those of the activation are used up.
+        beyond_images: number of instances that the id images show as 0, because they have ids above 65535.
     """
 
     def __init__(
@@ -71,9 +73,10 @@ class Camera:
         """
         setup = parameters.setup
         self.name = name
-        self.memory = StreamMemory(first_id=1)
+        self._ids = IdCounter()
+        self.memory = StreamMemory(self._ids)
         self.latency = Latency()
-        self.without_pixels = self.beyond_limit = self.without_id = 0
+        self.without_pixels = self.beyond_limit = self.beyond_images = 0
         self._node = node
         self._parameters = parameters
         self._frames = frames
@@ -118,6 +121,11 @@ class Camera:
         return self.publishers.wants_instances()
 
     @property
+    def ids_given(self) -> int:
+        """Number of ids that instances were given in this activation."""
+        return self._ids.given
+
+    @property
     def subscribed(self) -> bool:
         """Whether the image topic is subscribed."""
         return self._images is not None
@@ -135,7 +143,8 @@ class Camera:
     def activate(self, active: bool) -> None:
         """Follow the demand from now on, or stop."""
         if active and not self._active:
-            self.memory = StreamMemory(first_id=1)
+            self._ids = IdCounter()
+            self.memory = StreamMemory(self._ids)
         self._active = active
         self.follow_demand()
 
@@ -146,7 +155,7 @@ class Camera:
             return
         if wanted:
             # A new one, since a worker that was left behind may still use the old one.
-            self.memory = StreamMemory(first_id=self.memory.next_id)
+            self.memory = self.memory.successor()
             self.subscribe()
             self._node.get_logger().info(f"{self.prefix}images are taken from {self._topic}")
         else:
@@ -222,12 +231,12 @@ class Camera:
                 f"{result.instances_beyond_limit} instances of an image are left out, since its ids end at 65535; "
                 "raise confidence_threshold"
             )
-        without_id = sum(one.id == 0 for one in result.instances or ())
-        self.without_id += without_id
-        if without_id:
+        beyond_images = sum(one.id > MAX_INSTANCES for one in result.instances or ())
+        self.beyond_images += beyond_images
+        if beyond_images:
             self.warn(
-                f"{without_id} instances of an image have no id, since the 65535 of this activation are used up; "
-                "deactivate and activate the node to begin with 1 again"
+                f"{beyond_images} instances of an image are 0 in the id images, whose 65535 ids are used up; "
+                "deactivate and activate the node to begin with 1 again, or use the ids of the detections, which go on"
             )
         if result.instances_without_pixels:
             self.warn(

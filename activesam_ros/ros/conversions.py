@@ -119,7 +119,7 @@ def _detection(instance: Instance, header: Header) -> Detection2D:
         header=header,
         results=[ObjectHypothesisWithPose(hypothesis=hypothesis)],
         bbox=BoundingBox2D(center=centre, size_x=right - left, size_y=bottom - top),
-        id=str(instance.id or ""),
+        id=str(instance.id),
     )
 
 

@@ -145,7 +145,8 @@ class Diagnostics:
             since_full=camera.memory.frames_since_full,
             without_pixels=camera.without_pixels,
             beyond_limit=camera.beyond_limit,
-            without_id=camera.without_id,
+            beyond_images=camera.beyond_images,
+            ids_given=camera.ids_given,
         )
 
 

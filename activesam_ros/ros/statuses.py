@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
+from activesam_ros.instances import MAX_INSTANCES
 from activesam_ros.ros.frame_queue import Drop, FrameCounts, Recent
 
 if TYPE_CHECKING:
@@ -303,7 +304,8 @@ class CameraView:
     results, `silent` whether no image has arrived for too long. `silence` and `incompatible` are sentences, `counts`
     are frames since the start and `recent` those of the last seconds, `stages` take seconds, `active` are active and
     all classes of the last answer, `since_full` frames since the last full preview. `without_pixels` and `beyond_limit`
-    are instances that were left out since the start, `without_id` those that had no id.
+    are instances that were left out since the start, `beyond_images` those whose ids no id image can hold; `ids_given`
+    is the number of ids that instances were given in this activation.
     """
 
     title: str
@@ -327,7 +329,8 @@ class CameraView:
     since_full: int | None = None
     without_pixels: int = 0
     beyond_limit: int = 0
-    without_id: int = 0
+    beyond_images: int = 0
+    ids_given: int = 0
 
     @property
     def failures(self) -> int:
@@ -362,7 +365,8 @@ def camera_status(view: CameraView) -> Status:
         "classes": classes,
         "instances without pixels": view.without_pixels,
         "instances beyond the ids": view.beyond_limit,
-        "instances without id": view.without_id,
+        "instances beyond the id images": view.beyond_images,
+        "instance ids given": view.ids_given,
         "preview": "rolling" if view.reuses_frames else None,
         "frames since the last full preview": view.since_full,
         **milliseconds,
@@ -433,6 +437,15 @@ def _busy(view: CameraView) -> str | None:
     )
 
 
+def _ids_used_up(view: CameraView) -> str | None:
+    if view.ids_given <= MAX_INSTANCES or not (view.serving and view.wanted):
+        return None
+    return (
+        f"the {MAX_INSTANCES} ids that an id image can hold are used up, so new things are 0 in the id images; "
+        "deactivate and activate the node to begin with 1 again, or use the ids of the detections, which go on"
+    )
+
+
 def _well(view: CameraView) -> str:
     if not view.serving:
         return "not active: no images are taken"
@@ -460,6 +473,11 @@ CAMERA_RULES: tuple[Rule[CameraView], ...] = (
         "frames came and none was answered: they were older than `max_age`, or over `max_rate` by a clock that "
         "stands still, or superseded while the worker was busy",
         lambda view: unanswered(view) or _busy(view),
+    ),
+    Rule(
+        Level.WARN,
+        "the 65535 ids that an id image can hold are used up in this activation; `~/detections` goes on",
+        _ids_used_up,
     ),
     Rule(Level.OK, "else, also while nobody subscribes or the node is not active", _well),
 )

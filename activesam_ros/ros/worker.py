@@ -356,8 +356,8 @@ class Worker:
         if images and self.task is not None:
             self.task = replace(self.task, name="previewing frames")
         for image, result in self._batched(images, preview):
-            # Nothing was decoded, so the next frame to be labelled reuses nothing.
-            image.camera.memory.forget()
+            # Nothing was decoded, so the next frame to be labelled reuses no presence.
+            image.camera.memory.forget_presence()
             self._publish(image, result, served.revision)
 
     def _batched(

@@ -6,16 +6,19 @@ where it was last found gets a new id.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from activesam_ros.instances import MAX_INSTANCES, Instance
+from activesam_ros.stages.overlap import Masks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from activesam_ros.instances import Instance
 
 LONGEST_GAP = 5_000_000_000
 """Nanoseconds: a frame later than this after the last one starts anew."""
@@ -25,6 +28,9 @@ _LEAST_OVERLAP = 0.2
 
 _MOST_HIDDEN = 1000
 """Number of tracks that wait for things which are not found; their masks take at most some 80 MB."""
+
+_MOST_COMPARED = 1000
+"""Number of things of one class that are compared with earlier ones, those of the highest scores; others are new."""
 
 _SMOOTHING = 0.5
 """Share of the last frame in a track's strength."""
@@ -36,7 +42,7 @@ class _Track:
 
     Attributes:
         key: id and name of its class.
-        id: of the thing, 1 to 65535.
+        id: of the thing.
         mask: bool [h, w], the kept cells of its mask logits that are positive.
         corner: row and column of the first of them.
         strength: mean of its scores, the latest counting most.
@@ -46,7 +52,7 @@ class _Track:
     key: tuple[int, str]
     id: int
     mask: np.ndarray
-    corner: np.ndarray
+    corner: tuple[int, int]
     strength: float
     hidden: int
 
@@ -56,16 +62,36 @@ def jumped(before: int | None, now: int | None) -> bool:
     return before is not None and now is not None and not 0 <= now - before <= LONGEST_GAP
 
 
+class IdCounter:
+    """Gives the ids 1, 2, 3 …, none of them twice; memories may share it, and any thread may use it."""
+
+    def __init__(self, given: int = 0) -> None:
+        """Begin after the id `given`."""
+        self._given = given
+        self._lock = threading.Lock()
+
+    @property
+    def given(self) -> int:
+        """The id that was given last; 0: none."""
+        return self._given
+
+    def take(self) -> int:
+        """Return the next id."""
+        with self._lock:
+            self._given += 1
+            return self._given
+
+
 class Association:
-    """Gives the instances of one stream ids that stay, 1, 2, 3 …, none of them twice.
+    """Gives the instances of one stream ids that stay, none of them to two things.
 
     Things of one class are matched frame by frame such that the sum of the masks' overlaps is largest, each times both
     scores: of several instances on one thing, the strongest stays the same.
     """
 
-    def __init__(self, first_id: int = 1) -> None:
-        """Begin without tracks; `first_id` is the id of the first thing."""
-        self.next_id = first_id
+    def __init__(self, ids: IdCounter) -> None:
+        """Begin without tracks; new things take their ids from `ids`."""
+        self._ids = ids
         self._tracks: list[_Track] = []
         self._stamp: int | None = None
         self._layout: object = None
@@ -74,6 +100,15 @@ class Association:
         """Give everything a new id from the next frame on."""
         self._tracks = []
 
+    def copy(self) -> Association:
+        """Return another one that goes on from here, with the same ids; also while a thread uses this one."""
+        other = Association(self._ids)
+        # In this order: tracks of a newer layout are forgotten, those of an older one would be compared.
+        other._layout = self._layout
+        other._tracks = self._tracks
+        other._stamp = self._stamp
+        return other
+
     def identify(
         self,
         instances: Sequence[Instance],
@@ -81,7 +116,7 @@ class Association:
         occlusion_frames: int,
         stamp: int | None = None,
     ) -> tuple[Instance, ...]:
-        """Return the instances of the next frame with their ids; 0 for new things once 65535 ids are used up.
+        """Return the instances of the next frame with their ids.
 
         Args:
             instances: of the frame, those of the highest score first.
@@ -103,9 +138,8 @@ class Association:
         for number, track in enumerate(found):
             if number in pairs:
                 found[number] = _continued(tracks[pairs[number]], track)
-            elif self.next_id <= MAX_INSTANCES:
-                found[number] = replace(track, id=self.next_id)
-                self.next_id += 1
+            else:
+                found[number] = replace(track, id=self._ids.take())
         matched = set(pairs.values())
         hidden = [
             replace(track, hidden=track.hidden + 1)
@@ -113,7 +147,7 @@ class Association:
             if number not in matched and track.hidden < occlusion_frames
         ]
         hidden.sort(key=lambda track: track.hidden)
-        self._tracks = [track for track in found if track.id] + hidden[:_MOST_HIDDEN]
+        self._tracks = found + hidden[:_MOST_HIDDEN]
         return tuple(replace(one, id=track.id) for one, track in zip(instances, found, strict=True))
 
 
@@ -122,7 +156,7 @@ def _start(one: Instance) -> _Track:
         key=(one.class_id, one.name),
         id=0,
         mask=one.logits > 0,
-        corner=np.array(one.corner),
+        corner=one.corner,
         strength=one.score,
         hidden=0,
     )
@@ -137,37 +171,19 @@ def _matched(tracks: Sequence[_Track], found: Sequence[_Track]) -> dict[int, int
     """Return the index of the track that each found thing continues, by the index of the thing."""
     pairs: dict[int, int] = {}
     for key in {track.key for track in found}:
-        rows = [number for number, track in enumerate(found) if track.key == key]
-        columns = [number for number, track in enumerate(tracks) if track.key == key]
-        overlaps = _overlaps([found[row] for row in rows], [tracks[column] for column in columns])
-        strengths = np.outer(
-            [found[row].strength for row in rows], [tracks[column].strength for column in columns]
-        )
+        rows = [number for number, track in enumerate(found) if track.key == key][:_MOST_COMPARED]
+        columns = [number for number, track in enumerate(tracks) if track.key == key][: 2 * _MOST_COMPARED]
+        if not columns:
+            continue
+        ours, theirs = [found[row] for row in rows], [tracks[column] for column in columns]
+        overlaps = _masks(ours).overlaps(_masks(theirs))
+        overlaps[overlaps < _LEAST_OVERLAP] = 0
+        strengths = np.outer([one.strength for one in ours], [one.strength for one in theirs])
         for row, column in zip(*linear_sum_assignment(overlaps * strengths, maximize=True), strict=True):
-            if overlaps[row, column] >= _LEAST_OVERLAP:
+            if overlaps[row, column]:
                 pairs[rows[row]] = columns[column]
     return pairs
 
 
-def _overlaps(found: Sequence[_Track], tracks: Sequence[_Track]) -> np.ndarray:
-    """Return the intersection over union of each mask with each earlier one, [found, tracks]; 0 below the least."""
-    overlaps = np.zeros((len(found), len(tracks)))
-    if not overlaps.size:
-        return overlaps
-    areas = np.array([np.count_nonzero(track.mask) for track in tracks])
-    begin = np.array([track.corner for track in tracks])
-    end = begin + np.array([track.mask.shape for track in tracks])
-    for row, one in enumerate(found):
-        area, first = np.count_nonzero(one.mask), one.corner
-        last = first + one.mask.shape
-        # Their areas and rectangles rule most out.
-        near = np.minimum(areas, area) >= _LEAST_OVERLAP * np.maximum(areas, area)
-        near &= (begin < last).all(1) & (end > first).all(1)
-        for column in np.flatnonzero(near):
-            low, high = np.maximum(first, begin[column]), np.minimum(last, end[column])
-            ours = one.mask[tuple(map(slice, low - first, high - first))]
-            theirs = tracks[column].mask[tuple(map(slice, low - begin[column], high - begin[column]))]
-            common = np.count_nonzero(ours & theirs)
-            overlap = common / (area + areas[column] - common)
-            overlaps[row, column] = overlap if overlap >= _LEAST_OVERLAP else 0
-    return overlaps
+def _masks(tracks: Sequence[_Track]) -> Masks:
+    return Masks([track.mask for track in tracks], [track.corner for track in tracks])

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from activesam_ros.instances import MAX_INSTANCES, Instance
+from activesam_ros.stages.overlap import Masks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 _HELD_BYTES = 2**28
 """Most memory of mask logits that wait on a GPU to be copied together."""
+
+_COMPARED_TOGETHER = 256
+"""Instances that are compared with others at once, so that memory grows with their number, not with its square."""
 
 
 @dataclass(frozen=True)
@@ -154,27 +158,15 @@ def without_doubles(instances: Sequence[Instance], overlap: float) -> list[Insta
 def _without_doubles(group: Sequence[Instance], overlap: float) -> list[Instance]:
     """Go through the instances of a class by score, and compare each with those kept so far."""
     group = sorted(group, key=lambda one: -one.score)
-    masks = [one.logits > 0 for one in group]
-    area = np.array([np.count_nonzero(mask) for mask in masks], np.float64)
-    begin = np.array([one.corner for one in group])
-    end = begin + np.array([one.logits.shape for one in group])
+    masks = Masks([one.logits > 0 for one in group], [one.corner for one in group])
     prompts = np.array([one.prompt for one in group])
     kept = np.zeros(len(group), bool)
-    for number in range(len(group)):
-        # Their areas and rectangles rule most out.
-        smaller, larger = np.minimum(area, area[number]), np.maximum(area, area[number])
-        near = kept & (prompts != prompts[number]) & (smaller > overlap * larger)
-        near &= (begin < end[number]).all(1) & (end > begin[number]).all(1)
-        kept[number] = True
-        for other in np.flatnonzero(near):
-            low = np.maximum(begin[number], begin[other])
-            high = np.minimum(end[number], end[other])
-            one_part, other_part = (
-                masks[index][tuple(map(slice, low - begin[index], high - begin[index]))]
-                for index in (number, other)
-            )
-            common = np.count_nonzero(one_part & other_part)
-            if common > overlap * (area[number] + area[other] - common):
-                kept[number] = False
-                break
+    for begin in range(0, len(group), _COMPARED_TOGETHER):
+        block = np.arange(begin, min(begin + _COMPARED_TOGETHER, len(group)))
+        before = np.concatenate([np.flatnonzero(kept), block])
+        common = masks[block].common(masks[before])
+        for row, number in enumerate(block):
+            union = masks.areas[number] + masks.areas[before] - common[row]
+            same = kept[before] & (prompts[before] != prompts[number]) & (common[row] > overlap * union)
+            kept[number] = not same.any()
     return [one for one, stays in zip(group, kept, strict=True) if stays]

@@ -15,7 +15,7 @@ import torch
 
 from activesam_ros.errors import SettingsError
 from activesam_ros.results import EMPTY_SCHEDULE, PreviewMode, PreviewSchedule
-from activesam_ros.stages.association import Association, jumped
+from activesam_ros.stages.association import Association, IdCounter, jumped
 from activesam_ros.stages.preview import select_active
 
 if TYPE_CHECKING:
@@ -118,15 +118,15 @@ class StreamMemory:
     Only decoded frames count: one that fails leaves the memory as it was.
     """
 
-    def __init__(self, first_id: int | None = None) -> None:
+    def __init__(self, ids: IdCounter | None = None) -> None:
         """Begin without frames.
 
         Args:
-            first_id: instances keep their ids over frames, and this is the first id; None: they have the ids of their
-                image.
+            ids: instances keep their ids over frames, and new things take theirs from here; None: instances have the
+                ids of their image.
         """
         self._known: _Known | None = None
-        self._association = None if first_id is None else Association(first_id)
+        self._association = None if ids is None else Association(ids)
         # Nanoseconds; of the last frame that was kept, and of the next one.
         self._stamp: int | None = None
         self._next_stamp: int | None = None
@@ -138,20 +138,25 @@ class StreamMemory:
         """Number of frames since all prompts were scored together; None if the next frame does that."""
         return None if self._known is None else self._known.frame
 
-    @property
-    def next_id(self) -> int:
-        """Id of the next thing that is new; 1 if instances do not keep their ids."""
-        return self._association.next_id if self._association else 1
-
     def forget(self) -> None:
         """Have the next frame score all prompts, and give all of its instances new ids."""
-        self._forget_presence()
+        self.forget_presence()
         if self._association:
             self._association.forget()
 
-    def _forget_presence(self) -> None:
+    def forget_presence(self) -> None:
+        """Have the next frame score all prompts."""
         self._known = None
         self._version = object()
+
+    def successor(self) -> StreamMemory:
+        """Return a memory that scores all prompts of its first frame, and whose instances keep the ids of this one.
+
+        Neither gives an id that the other has given, so a thread may go on with this one.
+        """
+        memory = StreamMemory()
+        memory._association = self._association.copy() if self._association else None
+        return memory
 
     def _identify(
         self,
@@ -184,7 +189,7 @@ class StreamMemory:
         """
         known = self._known
         if known is not None and (known.prompts, known.settings) != (prompts, settings):
-            self._forget_presence()
+            self.forget_presence()
             known = None
         if not settings.reuses_frames:
             schedule = single_image_schedule(len(prompts), settings)
@@ -364,19 +369,21 @@ class FramePlan:
         )
         self.memory._keep(self.version, known, self.stamp)
 
-    def identify(
-        self, instances: tuple[Instance, ...] | None, vocabulary: Vocabulary
-    ) -> tuple[Instance, ...] | None:
+    @property
+    def keeps_ids(self) -> bool:
+        """Whether instances have the ids of their stream."""
+        return self.memory is not None and self.memory._association is not None
+
+    def identify(self, instances: Sequence[Instance], vocabulary: Vocabulary) -> tuple[Instance, ...]:
         """Return the frame's instances with the ids that they have on its stream.
 
         Args:
-            instances: as decoding found them; None: nobody asked for them, so none was found.
+            instances: as decoding found them; none, if nobody asked for them.
             vocabulary: of the frame.
         """
         if self.memory is None:
-            return instances
-        known = self.memory._identify(instances or (), vocabulary, self.settings.occlusion_frames, self.stamp)
-        return None if instances is None else known
+            return tuple(instances)
+        return self.memory._identify(instances, vocabulary, self.settings.occlusion_frames, self.stamp)
 
 
 def require_distinct(memories: Sequence[StreamMemory | None]) -> None:

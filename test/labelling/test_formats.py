@@ -131,7 +131,7 @@ def test_yolo_polygons_cover_what_was_labelled(made, expected):
 def test_instances_are_recorded_as_the_node_publishes_them(made, drive, segmenter, monkeypatch, profile):
     segmenter = segmenter.with_settings(settings_for(profile, {"occlusion_frames": 1}))
     monkeypatch.setattr(ActiveSegmenter, "from_pretrained", lambda *_, **__: segmenter)
-    memory, expected = StreamMemory(first_id=1), []  # as the node's cameras have
+    memory, expected = StreamMemory(IdCounter()), []  # as the node's cameras have
     with Recording(drive) as recording:
         for one in recording.messages([TOPIC]):
             memory.at(one.time_ns)

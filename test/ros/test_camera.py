@@ -3,6 +3,7 @@
 import random
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing; source env.sh")
@@ -14,6 +15,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from activesam_ros.configuration.configuration import group_of
+from activesam_ros.instances import Instance
 from activesam_ros.ros import camera as camera_module
 from activesam_ros.ros import qos
 from activesam_ros.ros.camera import Camera, InfoCache, RateLimit
@@ -21,6 +23,8 @@ from activesam_ros.ros.frame_queue import Drop, FrameCounts, FrameQueue
 from activesam_ros.ros.logs import ErrorLog
 from activesam_ros.ros.parameters import DEFAULTS, Policy, Setup
 from activesam_ros.ros.publishers import Demand
+from activesam_ros.settings import SegmenterSettings
+from activesam_ros.vocabulary import Vocabulary
 
 from .recording import RecordingNode
 
@@ -148,6 +152,33 @@ def test_every_new_subscription_begins_without_memory_of_frames():
         assert bench.camera.memory is memories[-1]
         bench.want(0)
     assert len(set(map(id, memories))) == 3
+
+
+def instances(memory, *tops):
+    """Squares of the next frame, with the ids that the memory gives them."""
+    cells = np.ones((8, 8), np.float32)
+    given = [
+        Instance(0, "road", 0.9, (0, 0, 8, 8), 0, 0, (64, 64), (64, 64), (top, 0), cells) for top in tops
+    ]
+    plan = memory.plan(np.zeros((64, 64, 3), np.uint8), ("road",), SegmenterSettings())
+    return [one.id for one in plan.identify(given, Vocabulary.from_names(["road"]))]
+
+
+def test_no_id_is_given_twice_in_an_activation_whatever_is_in_work_while_subscribers_come_and_go():
+    bench = Bench()
+    bench.camera.activate(True)
+    bench.want(1)
+    in_work = bench.camera.memory
+    assert instances(in_work, 0) == [1]
+    bench.want(0)
+    bench.want(1)
+    assert instances(in_work, 0, 20) == [1, 2]
+    # The thing that was there keeps its id, over a short time without subscribers too.
+    assert instances(bench.camera.memory, 0, 40) == [1, 3]
+    assert bench.camera.ids_given == 3
+    bench.camera.activate(False)
+    bench.camera.activate(True)
+    assert instances(bench.camera.memory, 0) == [1] and bench.camera.ids_given == 1
 
 
 @pytest.mark.parametrize(
@@ -461,11 +492,13 @@ def test_instances_that_are_left_out_are_counted_and_told_once(monkeypatch):
             SimpleNamespace(
                 instances_without_pixels=without_pixels,
                 instances_beyond_limit=beyond,
-                instances=[SimpleNamespace(id=number) for number in (65535, 0)] if beyond == 1 else None,
+                instances=[SimpleNamespace(id=number) for number in (65_535, 65_536)]
+                if beyond == 1
+                else None,
             )
         )
     assert (bench.camera.without_pixels, bench.camera.beyond_limit) == (4, 70_001)
-    assert bench.camera.without_id == 1
-    assert any("1 instances of an image have no id" in line for line in bench.node.logged)
+    assert bench.camera.beyond_images == 1
+    assert any("1 instances of an image are 0 in the id images" in line for line in bench.node.logged)
     said = [line for line in bench.node.logged if "instances of an image are left out" in line]
     assert len(said) == 2 and "have no pixel" in said[0] and "end at 65535" in said[1]

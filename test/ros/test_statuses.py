@@ -289,6 +289,9 @@ def camera_view(answered=50, dropped=None, **fields) -> CameraView:
         ({"incompatible": "it offers best effort"}, Level.WARN, "it offers best effort"),
         ({"dropped": {Drop.FAILED: 2}}, Level.WARN, "frames refused or failed lately: 2;"),
         ({"dropped": {Drop.BAD_IMAGE: 1}}, Level.WARN, "frames refused or failed lately: 1;"),
+        ({"ids_given": 65_536}, Level.WARN, "the 65535 ids that an id image can hold are used up"),
+        ({"ids_given": 65_535}, Level.OK, "5.0 frames a second"),
+        ({"ids_given": 65_536, "wanted": False}, Level.OK, "idle: nobody subscribes"),
         (
             {"answered": 0, "dropped": {Drop.TOO_OLD: 5, Drop.SUPERSEDED: 20, Drop.OVER_RATE: 30}},
             Level.WARN,

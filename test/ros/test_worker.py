@@ -640,7 +640,7 @@ def test_frames_above_the_age_are_dropped_by_the_limit_of_the_moment(bench):
 
 def test_only_the_preview_runs_for_who_wants_no_more(bench):
     forgotten = []
-    bench.cameras["front"].memory.forget = lambda: forgotten.append("front")
+    bench.cameras["front"].memory.forget_presence = lambda: forgotten.append("front")
     bench.cameras["front"].demand = bench.cameras["left"].demand = Demand.PREVIEW
     bench.answer(front=image(1), rear=image(2), left=image(3))
     assert bench.segmenter.done == ["encode 2", "decode 2", "preview 1 3"]

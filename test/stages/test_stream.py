@@ -10,6 +10,7 @@ from activesam_ros.model.fused.heads import FusedMaskHead
 from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.settings import PROFILES, SegmenterSettings
+from activesam_ros.stages.association import IdCounter
 from activesam_ros.stages.temporal_reuse import StreamMemory
 from activesam_ros.toytown import CLASSES, DEMO_CLASSES
 from activesam_ros.toytown.world import World
@@ -234,9 +235,9 @@ def test_instances_keep_their_ids_in_every_profile_and_labels_do_not_depend_on_i
 
 def test_frames_without_instances_count_as_hidden_and_ids_go_on(make, drive):
     segmenter = make(occlusion_frames=1)
-    memory = StreamMemory(first_id=500)
+    memory = StreamMemory(IdCounter(499))
     first = segmenter.segment(drive[0], memory)
-    assert min(one.id for one in first.instances) == 500 and memory.next_id == 500 + len(first.instances)
+    assert min(one.id for one in first.instances) == 500
     segmenter.segment(drive[0], memory, instances=False)
     assert [one.id for one in segmenter.segment(drive[0], memory).instances] == [
         one.id for one in first.instances
@@ -245,3 +246,21 @@ def test_frames_without_instances_count_as_hidden_and_ids_go_on(make, drive):
         segmenter.segment(drive[0], memory, instances=False)
     again = segmenter.segment(drive[0], memory)
     assert min(one.id for one in again.instances) == 500 + len(first.instances)
+    assert "associate" in again.timings and "associate" not in segmenter.segment(drive[0]).timings
+
+
+def test_a_memory_that_goes_on_has_the_ids_and_neither_gives_one_of_the_other(make, drive):
+    segmenter = make()
+    memory = StreamMemory(IdCounter())
+    memory.at(0)
+    first = [one.id for one in segmenter.segment(drive[0], memory).instances]
+    later = memory.successor()
+    memory.forget()
+    later.at(10**9)
+    later.forget_presence()
+    result = segmenter.segment(drive[0], later)
+    assert [one.id for one in result.instances] == first and result.schedule.mode == "full"
+    assert min(one.id for one in segmenter.segment(drive[0], memory).instances) == len(first) + 1
+    late = memory.successor()
+    late.at(10**11)
+    assert min(one.id for one in segmenter.segment(drive[0], late).instances) > 2 * len(first)
