@@ -22,7 +22,7 @@ from activesam_ros.errors import DatasetError
 from activesam_ros.images.raw import image_to_rgb
 from activesam_ros.labelling.job import LabelConfig
 from activesam_ros.labelling.label import label
-from activesam_ros.segmenter import ActiveSegmenter, StreamMemory
+from activesam_ros.segmenter import ActiveSegmenter, IdCounter, StreamMemory
 from activesam_ros.settings import SegmenterSettings, settings_for
 from activesam_ros.toytown.world import World
 from activesam_ros.vocabulary import Vocabulary
