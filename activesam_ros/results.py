@@ -249,7 +249,7 @@ class SegmentationResult:
 
     def _overlay(self, image: np.ndarray | None, instances: bool) -> np.ndarray:
         """Return overlay and legend, uint8 [H + …, ≥ W, 3]."""
-        from activesam_ros.visualization import draw_boxes, legend, overlay, stack
+        from activesam_ros.visualization import draw_boxes, legend, name_regions, overlay, stack
         from activesam_ros.vocabulary.palette import colour_table
 
         if image is None:
@@ -273,6 +273,8 @@ class SegmentationResult:
                 [f"{one.name} {one.id} {one.score:.2f}" for one in things],
                 table[[one.class_id for one in things]],
             )
+        else:
+            name_regions(picture, self.labels, {one.class_id: one.name for one in shown})
         return stack(picture, strip)
 
 

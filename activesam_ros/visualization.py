@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from activesam_ros.lettering import draw_text, fitting, text_width
 
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
 _INK = (32, 32, 32)
 _PAPER = (255, 255, 255)
+# Rows of an image for each pixel of a border's width, and for each of a name's height.
+_ROWS_PER_BORDER, _ROWS_PER_LETTER = 480, 40
+# Regions are looked for in a copy of at most so many pixels a side.
+_NAMING_SIDE = 160
+# Share of a name's length that must lie inside of its region.
+_INSIDE = 0.7
 
 
 def colourise(labels: np.ndarray, table: np.ndarray) -> np.ndarray:
@@ -48,7 +54,7 @@ def overlay(
         table: uint8 [ids, 3] as of `palette.colour_table`.
         unlabeled_id: the label of pixels without a class.
         strength: weight of the class's colour, 0 to 1.
-        contours: draw the border between two labels in white, one pixel wide.
+        contours: draw the border between two labels in white, a pixel wide for every 480 pixels of the shorter side.
 
     Returns:
         uint8 [H, W, 3], a new array.
@@ -72,7 +78,44 @@ def _borders(labels: np.ndarray) -> np.ndarray:
     border = np.zeros(labels.shape, bool)
     border[:, 1:] |= labels[:, 1:] != labels[:, :-1]
     border[1:] |= labels[1:] != labels[:-1]
-    return border
+    width = max(1, round(min(labels.shape) / _ROWS_PER_BORDER))
+    return cv2.dilate(border.view(np.uint8), np.ones((width, width), np.uint8)).view(bool)
+
+
+def name_regions(
+    picture: np.ndarray, labels: np.ndarray, names: Mapping[int, str], least_share: float = 0.01
+) -> None:
+    """Write the name of each class into its largest region, where there is room for it.
+
+    Args:
+        picture: uint8 [H, W, 3], changed.
+        labels: integers [H, W].
+        names: by label; others get none.
+        least_share: share of the image below which a region gets no name.
+    """
+    height, width = labels.shape
+    shrink = max(1, -(-max(height, width) // _NAMING_SIDE))
+    small = labels[shrink // 2 :: shrink, shrink // 2 :: shrink]
+    letter = max(7, round(min(height, width) / _ROWS_PER_LETTER))
+    for label in np.unique(small):
+        if int(label) not in names:
+            continue
+        found = cv2.connectedComponentsWithStats((small == label).view(np.uint8), connectivity=4)
+        count, regions, statistics = found[:3]
+        largest = 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax()) if count > 1 else 0
+        if not largest or statistics[largest, cv2.CC_STAT_AREA] < least_share * small.size:
+            continue
+        # The border of the image counts as that of the region.
+        region = np.pad((regions == largest).view(np.uint8), 1)
+        distance = cv2.distanceTransform(region, cv2.DIST_L2, 3)[1:-1, 1:-1]
+        row, column = np.unravel_index(int(distance.argmax()), distance.shape)
+        text = fitting(names[int(label)], letter, width)
+        needed = text_width(text, letter)
+        across = regions[row, max(0, column - needed // (2 * shrink)) : column + needed // (2 * shrink)]
+        if 2 * shrink * distance[row, column] < letter or np.mean(across == largest) < _INSIDE:
+            continue
+        left = min(max(0, int(column) * shrink - needed // 2), width - needed)
+        draw_text(picture, text, left, int(row) * shrink + letter // 2, letter, _PAPER, _INK)
 
 
 def heat(values: np.ndarray) -> np.ndarray:
@@ -94,11 +137,10 @@ def draw_boxes(
     Args:
         picture: uint8 [H, W, 3], changed.
         boxes: left, top, right and bottom edges in pixels; they may reach beyond the picture.
-        names: texts, see `legend`.
+        names: texts in any script.
         colours: uint8 [len(boxes), 3], RGB.
         text_height: height of capital letters in pixels.
     """
-    scale = cv2.getFontScaleFromHeight(_FONT, text_height, 1)
     height, width = picture.shape[:2]
     for box, name, colour in zip(boxes, names, colours, strict=True):
         left, right = (round(min(max(edge, 0), width - 1)) for edge in box[::2])
@@ -106,34 +148,33 @@ def draw_boxes(
         tint = tuple(int(part) for part in colour)
         cv2.rectangle(picture, (left, top), (right, bottom), _PAPER, 4)
         cv2.rectangle(picture, (left, top), (right, bottom), tint, 2)
-        text = _ascii(name)
-        edge = max(0, min(left, width - _width(text, scale) - 4))
+        length = text_width(name, text_height)
+        edge = max(0, min(left, width - length - 4))
         base = max(top - 3, text_height + 2)
-        corner = (edge + _width(text, scale) + 4, base - text_height - 3)
+        corner = (edge + length + 4, base - text_height - 3)
         cv2.rectangle(picture, (edge, base + 3), corner, _PAPER, cv2.FILLED)
-        cv2.putText(picture, text, (edge + 2, base), _FONT, scale, _INK, 1, cv2.LINE_AA)
+        draw_text(picture, name, edge + 2, base, text_height, _INK)
 
 
 def legend(names: Sequence[str], colours: np.ndarray, width: int, text_height: int = 12) -> np.ndarray:
     """Draw a legend, wrapped into as many rows as it takes.
 
     Args:
-        names: texts; the font has ASCII only: accents are dropped, other letters become "?".
+        names: texts in any script.
         colours: uint8 [len(names), 3], RGB.
-        width: of the strip in pixels; a name too long for it is cut with "...".
+        width: of the strip in pixels; a name too long for it is cut with "…".
         text_height: height of capital letters in pixels.
 
     Returns:
         uint8 [height, width, 3]; one blank row if there are no names.
     """
-    scale = cv2.getFontScaleFromHeight(_FONT, text_height, 1)
     gap, box = text_height // 2, text_height + 4
     row_height = box + gap
     placed: list[tuple[str, np.ndarray, int, int]] = []
     x, row = gap, 0
     for name, colour in zip(names, colours, strict=True):
-        text = _fitting(_ascii(name), scale, width - 3 * gap - box)
-        needed = box + gap + cv2.getTextSize(text, _FONT, scale, 1)[0][0] + 2 * gap
+        text = fitting(name, text_height, width - 3 * gap - box)
+        needed = box + gap + text_width(text, text_height) + 2 * gap
         if x > gap and x + needed > width:
             x, row = gap, row + 1
         placed.append((text, colour, x, row))
@@ -143,7 +184,7 @@ def legend(names: Sequence[str], colours: np.ndarray, width: int, text_height: i
         top = gap + row * row_height
         cv2.rectangle(strip, (x, top), (x + box, top + box), tuple(int(part) for part in colour), cv2.FILLED)
         cv2.rectangle(strip, (x, top), (x + box, top + box), _INK, 1)
-        cv2.putText(strip, text, (x + box + gap, top + box - 2), _FONT, scale, _INK, 1, cv2.LINE_AA)
+        draw_text(strip, text, x + box + gap, top + box - 2, text_height, _INK)
     return strip
 
 
@@ -159,26 +200,24 @@ def legend_sheet(
 
     Args:
         class_ids: in the order of the list.
-        names: texts, see `legend`.
+        names: texts in any script.
         colours: uint8 [len(names), 3], RGB.
         most: maximum number of classes; of more, the first are shown and the rest is counted.
         text_height: height of capital letters in pixels.
-        widest: width in pixels above which a name is cut with "...".
+        widest: width in pixels above which a name is cut with "…".
 
     Returns:
         uint8 [height, width, 3], higher than wide only up to 16 rows; a blank sheet if there are no classes.
     """
     shown = min(len(names), most)
-    scale = cv2.getFontScaleFromHeight(_FONT, text_height, 1)
-    # Cut by letters first: fitting measures a text once for each letter too many.
-    texts = [_fitting(_ascii(name[:widest]), scale, widest) for name in names[:shown]]
+    texts = [fitting(name[:widest], text_height, widest) for name in names[:shown]]
     if shown < len(names):
         texts.append(f"and {len(names) - shown} more")
     numbers = [str(one) for one in class_ids[:shown]]
     gap, row, box = text_height, 2 * text_height, 2 * text_height + 6
-    number_width = max((_width(one, scale) for one in numbers), default=0)
+    number_width = max((text_width(one, text_height) for one in numbers), default=0)
     text_x = gap + number_width + gap + box + gap
-    column = text_x + max((_width(one, scale) for one in texts), default=0) + gap
+    column = text_x + max((text_width(one, text_height) for one in texts), default=0) + gap
     columns = 1
     while (rows := -(-len(texts) // columns)) > 16 and rows * row > columns * column:
         columns += 1
@@ -191,30 +230,10 @@ def legend_sheet(
             colour = tuple(int(part) for part in colours[index])
             cv2.rectangle(sheet, corner, opposite, colour, cv2.FILLED)
             cv2.rectangle(sheet, corner, opposite, _INK, 1)
-            right = x + gap + number_width - _width(numbers[index], scale)
-            cv2.putText(sheet, numbers[index], (right, baseline), _FONT, scale, _INK, 1, cv2.LINE_AA)
-        cv2.putText(sheet, text, (x + text_x, baseline), _FONT, scale, _INK, 1, cv2.LINE_AA)
+            right = x + gap + number_width - text_width(numbers[index], text_height)
+            draw_text(sheet, numbers[index], right, baseline, text_height, _INK)
+        draw_text(sheet, text, x + text_x, baseline, text_height, _INK)
     return sheet
-
-
-def _width(text: str, scale: float) -> int:
-    return cv2.getTextSize(text, _FONT, scale, 1)[0][0]
-
-
-def _ascii(text: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", text)
-    return (
-        "".join(one for one in decomposed if not unicodedata.combining(one))
-        .encode("ascii", "replace")
-        .decode()
-    )
-
-
-def _fitting(text: str, scale: float, width: int) -> str:
-    cut = text
-    while cut and cv2.getTextSize(cut + ("" if cut == text else "..."), _FONT, scale, 1)[0][0] > width:
-        cut = cut[:-1]
-    return text if cut == text else cut + "..."
 
 
 def panels(
@@ -272,10 +291,7 @@ def _cell(image: np.ndarray, title: str, height: int, title_height: int) -> np.n
         method = cv2.INTER_NEAREST if image.shape[0] < height else cv2.INTER_AREA
         image = cv2.resize(image, (width, height), interpolation=method)
     head = np.full((title_height + 9, width, 3), _PAPER, np.uint8)
-    scale = cv2.getFontScaleFromHeight(_FONT, title_height, 1)
-    cv2.putText(
-        head, _fitting(title, scale, width), (0, title_height + 3), _FONT, scale, _INK, 1, cv2.LINE_AA
-    )
+    draw_text(head, fitting(title, title_height, width), 0, title_height + 3, title_height, _INK)
     return np.concatenate([head, image])
 
 

@@ -7,6 +7,7 @@ from activesam_ros.visualization import (
     heat,
     legend,
     legend_sheet,
+    name_regions,
     overlay,
     panels,
     stack,
@@ -44,6 +45,29 @@ def test_overlay_draws_white_borders_between_labels(labels):
     picture = overlay(np.full((20, 30, 3), 100, np.uint8), labels, TABLE, 255)
     assert tuple(picture[10, 15]) == (255, 255, 255) and tuple(picture[5, 10]) == (255, 255, 255)
     assert tuple(picture[10, 12]) != (255, 255, 255)
+
+
+def test_borders_scale_with_the_image():
+    def border(height):
+        labels = np.full((height, height), 1, np.uint8)
+        labels[:, height // 2 :] = 2
+        picture = overlay(np.zeros((height, height, 3), np.uint8), labels, TABLE, 255)
+        return int((picture[0] == 255).all(axis=1).sum())
+
+    assert border(240) == 1 and border(480) == 1 and border(2160) == 4
+
+
+def test_regions_get_their_names_where_there_is_room(labels):
+    large = np.kron(labels, np.ones((20, 20), np.uint8))
+    picture = np.zeros((*large.shape, 3), np.uint8)
+    name_regions(picture, large, {1: "road"})
+    written = picture.any(axis=2)
+    assert written[large == 1].sum() > 100 and not written[large != 1].any()
+    rows, columns = np.nonzero(written)
+    assert abs(rows.mean() - 200) < 12 and abs(columns.mean() - 200) < 12
+    before = picture.copy()
+    name_regions(picture, large, {1: "road"}, least_share=0.2)
+    assert np.array_equal(picture, before)
 
 
 def test_overlay_takes_sixteen_bit_labels():
@@ -100,7 +124,7 @@ def test_a_sheet_tells_ids_apart_and_names_apart():
     colours = np.array([(200, 0, 0)], np.uint8)
     one = legend_sheet([3], ["road"], colours)
     assert not np.array_equal(one, legend_sheet([8], ["road"], colours))
-    assert np.array_equal(legend_sheet([3], ["café"], colours), legend_sheet([3], ["cafe"], colours))
+    assert not np.array_equal(legend_sheet([3], ["café"], colours), legend_sheet([3], ["cafe"], colours))
     assert not np.array_equal(legend_sheet([3], ["cafe"], colours), legend_sheet([3], ["care"], colours))
 
 
