@@ -1,9 +1,9 @@
-"""Plays a recording through the running node, compares its labels with ground truth, and writes a report.
+"""Plays a recording through the running node, records its labels, compares them with ground truth, and writes a report.
 
     ros2 launch activesam_ros replay.launch.py bag:=drive model:=toytown labels:=/ground_truth/labels \
         vocabulary:='[road, "car, automobile", sky]' out:=evaluation
 
-Ends by itself when the recording does. Ctrl-C ends it sooner, with a report of what was done.
+Ends by itself when the recording does. Ctrl-C ends it sooner, with a recording and a report of what was done.
 """
 
 import shlex
@@ -35,7 +35,7 @@ ARGUMENTS = (
     Argument(
         "classes",
         "",
-        "Names of the true classes: a LabelInfo topic in it, or a YAML file; empty: beside labels.",
+        "Names of the true classes: a LabelInfo topic in it, or a YAML file; empty: the LabelInfo beside labels.",
     ),
     Argument("map", "", "YAML file: names in the ground truth to names in the vocabulary; empty: none."),
     Argument("ignore", "[]", "Ids of the ground truth to leave out, as a YAML list."),
@@ -43,25 +43,28 @@ ARGUMENTS = (
     Argument("start", "0.0", "Seconds after the recording's start."),
     Argument("end", "0.0", "Likewise; 0: up to its end."),
     Argument("out", "evaluation", "Folder of the report."),
-    Argument("overwrite", "false", "Whether an evaluation that is in it may be removed."),
+    Argument(
+        "record", "", "Folder of the recording that is scored; empty: that of the report with _recording."
+    ),
+    Argument("overwrite", "false", "Whether a report and a recording that are there may be removed."),
     *NODE_ARGUMENTS,
     Argument("unanswered", "4", "Maximum number of images that are on their way."),
     Argument(
-        "timeout", "300.0", "Seconds that the player waits for the others to start, and for any answer later."
+        "timeout", "300.0", "Seconds that the player waits for the node to start, and for any answer later."
     ),
     Argument("clock", "false", "Whether the stamps of the images are the time of the nodes."),
 )
 
-# The evaluator writes its report when it is asked to end, which takes longer than launch waits by itself.
-PATIENCE = "600"
+# When it is asked to end, the player scores what was recorded, which takes longer than launch waits by itself.
+PATIENCE = "3600"
 
 
 def ids(text: str) -> list[int]:
-    """The argument ignore as the evaluator takes it; SettingsError if it is no list of ids."""
+    """The argument ignore as the player takes it; SettingsError if it is no list of ids."""
     listed = value("ignore", text, list)
     if not all(type(one) is int and one >= 0 for one in listed):
         raise SettingsError(f"ignore:={text!r} is not a list of ids; expected something like [0, 255]")
-    # An empty list has no type; the evaluator knows -1 as none.
+    # An empty list has no type; the player knows -1 as none.
     return listed or [-1]
 
 
@@ -92,48 +95,28 @@ def start(context: LaunchContext) -> list[object]:
     )
     require_file("params_file", params_file)
     require_one_camera("replay.launch.py", params_file)
-    part = {name: value(name, given[name], float) for name in ("start", "end")}
     clock = value("clock", given["clock"], bool)
     topic, transport = image_topic(bag, given["image"], given["labels"])
-    in_file = Path(given["classes"]).expanduser().is_file()
     node = program("activesam", segmenting(given, transport, clock), topic, params_file)
     player = program(
         "replay",
         {
             "bag": bag,
-            "image": given["image"],
-            "labels": given["labels"],
-            "label_info": "" if in_file else given["classes"],
-            **part,
-            "unanswered": value("unanswered", given["unanswered"], int),
-            "timeout": value("timeout", given["timeout"], float),
-            "listeners": ["evaluator"],
-            "clock": clock,
-        },
-        topic,
-    )
-    evaluator = program(
-        "evaluator",
-        {
-            "bag": bag,
-            **part,
-            "command": command(given),
-            "out": given["out"],
+            **{name: given[name] for name in ("image", "labels", "classes", "map", "out")},
+            **{name: value(name, given[name], float) for name in ("start", "end", "timeout", "tolerance")},
+            "record": given["record"] or f"{given['out'].rstrip('/')}_recording",
             "overwrite": value("overwrite", given["overwrite"], bool),
-            "ground_truth": bool(given["labels"]),
-            "classes": given["classes"] if in_file else "",
-            "map": given["map"],
             "ignore": ids(given["ignore"]),
-            "tolerance": value("tolerance", given["tolerance"], float),
+            "unanswered": value("unanswered", given["unanswered"], int),
+            "clock": clock,
+            "command": command(given),
         },
         topic,
     )
     return [
         when_over(node, "the node"),
-        when_over(player, "the player"),
-        when_over(evaluator, "the evaluator", Shutdown(reason="the replay was evaluated")),
+        when_over(player, "the player", Shutdown(reason="the replay was evaluated")),
         node,
-        evaluator,
         player,
     ]
 

@@ -29,8 +29,7 @@ COMMANDS = {
 }
 NODES = {
     "activesam": "activesam_ros.ros.main",
-    "evaluator": "activesam_ros.cli.live_evaluator",
-    "replay": "activesam_ros.ros.replay",
+    "replay": "activesam_ros.cli.replay",
     "toytown_camera": "activesam_ros.ros.toytown_camera",
 }
 ALIASES = {"evaluate_bag": "evaluate", "prompt_cache": "cache"}
@@ -38,8 +37,7 @@ ALIASES = {"evaluate_bag": "evaluate", "prompt_cache": "cache"}
 
 _ABOUT = {
     "activesam": "Label camera images with the classes that you name: the ROS 2 node.",
-    "evaluator": "Compare the labels of the running node with recorded ground truth, and write a report.",
-    "replay": "Play a recording to the node, every image, as fast as it is answered.",
+    "replay": "Play a recording to the node, every image, as fast as it is answered; record and score the labels.",
     "toytown_camera": "Publish images of a rendered street, for trying things out without a camera.",
 }
 _EXAMPLES = {

@@ -38,10 +38,12 @@ class BagMetadata:
     Attributes:
         paths: of the storage files, below the folder or, in old versions, beside it.
         topics: by name.
+        custom_data: what the recorder was told to keep, by key.
     """
 
     paths: tuple[str, ...] = ()
     topics: Mapping[str, StatedTopic] = field(default_factory=dict)
+    custom_data: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -109,7 +111,8 @@ def read_metadata(folder: Path) -> BagMetadata:
         )
         # A topic of two types has two entries.
         topics[name] = replace(one, count=one.count + topics[name].count) if name in topics else one
-    return BagMetadata(tuple(paths), topics)
+    custom_data = {str(key): str(value) for key, value in _get(stated, "custom_data", dict).items()}
+    return BagMetadata(tuple(paths), topics, custom_data)
 
 
 def _get(mapping: Any, key: str, kind: type) -> Any:

@@ -48,8 +48,7 @@ class BagWriter:
         self._writer = Writer(path, version=9, storage_plugin=STORAGES[storage])
         if squeeze and storage == "mcap":
             self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-        for key, value in (notes or {}).items():
-            self._writer.set_custom_data(key, value)
+        self.note(notes or {})
 
     def __enter__(self) -> Self:
         self._writer.open()
@@ -59,6 +58,11 @@ class BagWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._writer.__exit__(kind, error, trace)
+
+    def note(self, notes: Mapping[str, str]) -> None:
+        """Add custom data, until the end."""
+        for key, value in notes.items():
+            self._writer.set_custom_data(key, value)
 
     def connection(self, topic: str, kind: str, latched: bool = False) -> Any:
         """Add a topic of a known type, offered as reliable; latched ones keep their last message."""
@@ -75,8 +79,8 @@ class BagWriter:
         )
         return self._writer.add_connection(topic, kind, typestore=self._types, offered_qos_profiles=[qos])
 
-    def copied_connection(self, original: Connection) -> Any:
-        """Add a topic as another recording has it; its messages are written with `write_raw`.
+    def copied_connection(self, original: Connection, topic: str | None = None) -> Any:
+        """Add a topic as another recording has it, perhaps under another name; messages are written with `write_raw`.
 
         Raises:
             EvaluationError: the type is neither known nor defined by the other recording.
@@ -84,7 +88,7 @@ class BagWriter:
         types = message_types_of(original, self._types)
         qos = parse_qos(original.qos)
         return self._writer.add_connection(
-            original.topic, original.type, typestore=types, offered_qos_profiles=qos
+            topic or original.topic, original.type, typestore=types, offered_qos_profiles=qos
         )
 
     def message(self, kind: str, **fields: object) -> Any:

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from activesam_ros.vocabulary.formats import load_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from activesam_ros.datasets.recordings import Recording
     from activesam_ros.vocabulary import Vocabulary
@@ -112,6 +112,27 @@ def recorded_class_map(source: Recording, labels_topic: str, topic: str | None =
     if info is None:
         raise EvaluationError(f"{topic} says nothing of the classes: {refusal}")
     return ClassMap({int(entry.class_id): str(entry.class_name) for entry in info.class_map})
+
+
+def class_map_of(source: Recording, labels_topic: str, given: str | None = None) -> ClassMap:
+    """Return what the ids of a recording's label images mean.
+
+    Args:
+        source: the recording.
+        labels_topic: of the label images.
+        given: a LabelInfo topic of it, or a YAML file; None: the LabelInfo beside the label images.
+
+    Raises:
+        EvaluationError: as `recorded_class_map` and `read_class_map`, or `given` is neither a topic nor a file.
+    """
+    if given is None or given in source.topics_of(LABEL_INFO):
+        return recorded_class_map(source, labels_topic, given)
+    if Path(given).expanduser().exists():
+        return read_class_map(Path(given).expanduser())
+    raise EvaluationError(
+        f"{given!r} is neither a file nor a topic of the recording that names classes; it has "
+        f"{source.describe_topics()}"
+    )
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,11 @@ class Recording:
         """Sentences that a reader of figures must not miss: what is incomplete, and what `metadata.yaml` has wrong."""
         return (*([self.cut] if self.cut else []), *self._remarks)
 
+    @property
+    def custom_data(self) -> Mapping[str, str]:
+        """What the recorder was told to keep in `metadata.yaml`, by key."""
+        return self._metadata.custom_data
+
     def shortage(self, *topics: str) -> str | None:
         """Say that fewer messages of some topics are there, or could be read so far, than the recording states."""
         short = [
@@ -194,7 +199,7 @@ class Recording:
             EvaluationError: a topic is missing; at once, not with the first message.
         """
         raw = self._raw(set(map(self._required, topics)), *self.part(start_s, end_s))
-        return (self._deserialiser(connection).read(time_ns, data) for time_ns, connection, data in raw)
+        return map(self.deserialised, raw)
 
     def serialised(
         self, topics: Iterable[str], start_s: float | None = None, end_s: float | None = None
@@ -202,6 +207,11 @@ class Recording:
         """Read the messages of some topics as `messages`, but as the bytes that they are serialised to."""
         raw = self._raw(set(map(self._required, topics)), *self.part(start_s, end_s))
         return ((time_ns, connection, unpacked(data)) for time_ns, connection, data in raw)
+
+    def deserialised(self, message: RawMessage) -> RecordedMessage:
+        """Deserialise one that `serialised` has read."""
+        time_ns, connection, data = message
+        return self._deserialiser(connection).read(time_ns, data)
 
     def connections(self, topics: Collection[str]) -> list[Connection]:
         """Return what describes the messages of some topics; of one in several files that of each."""

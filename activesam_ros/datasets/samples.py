@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +43,21 @@ _MOST_KEPT = 32
 
 
 @dataclass(frozen=True, eq=False)
+class RecordedLabels:
+    """Labels of a frame that are in the recording.
+
+    Attributes:
+        time: when they were recorded, nanoseconds.
+        labels: class ids, uint8 or uint16 [H, W]; None if they cannot be read.
+        error: why not, in one sentence.
+    """
+
+    time: int
+    labels: np.ndarray | None
+    error: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Sample:
     """One frame of a recording.
 
@@ -52,6 +67,8 @@ class Sample:
         rgb: uint8 [H, W, 3], contiguous; None if it cannot be read.
         truth: ids, uint8 or uint16 [H, W]; None if there is none for this frame, or none that fits.
         error: what is wrong with the image or with its ground truth, in one sentence.
+        time: when the image was recorded, nanoseconds; None: it was not.
+        predicted: its labels, if the reader was asked for them and there are any.
     """
 
     index: int
@@ -59,13 +76,16 @@ class Sample:
     rgb: np.ndarray | None
     truth: np.ndarray | None = None
     error: str | None = None
+    time: int | None = None
+    predicted: RecordedLabels | None = None
 
 
 class SampleReader:
     """The frames of a recording in recorded order; an iterable of `Sample`.
 
-    A label image belongs to the image whose stamp is nearest to its own, each to one at most. What is wrong with one
-    frame is said in its sample. A few label images are held at a time, however long the recording is.
+    A label image of the ground truth belongs to the image whose stamp is nearest to its own, each to one at most;
+    one of the predictions to the image of the same stamp. What is wrong with one frame is said in its sample. A few
+    label images are held at a time, however long the recording is.
     """
 
     def __init__(
@@ -78,6 +98,7 @@ class SampleReader:
         start_s: float | None = None,
         end_s: float | None = None,
         max_pixels: int | None = None,
+        predictions_topic: str | None = None,
     ) -> None:
         """Match the stamps of images and label images.
 
@@ -90,74 +111,92 @@ class SampleReader:
             start_s: read images recorded from then on, seconds after the recording's start.
             end_s: read images recorded until before then.
             max_pixels: images with more are not read; None: of any size.
+            predictions_topic: of label images that are not the truth; None: there are none.
 
         Raises:
             EvaluationError: a topic is missing or of another type, no label image is near any image in time, or most
                 images have the same stamp.
         """
         self._recording = recording
-        self._topics = (image_topic, labels_topic)
+        self._image_topic = image_topic
         self._every = every
         self._part = (start_s, end_s)
         self._max_pixels = max_pixels
         require_images(recording, image_topic)
-        # Position of the label image by index of the image.
-        self._positions: dict[int, int] = {}
         self._images: int | None = None
-        if labels_topic is not None:
-            require_images(recording, labels_topic)
-            first, last = recording.part(start_s, end_s)
-            images, truths = [], []
-            for topic, time_ns, stamp in recording.stamps([image_topic, labels_topic]):
-                if topic == labels_topic:
-                    truths.append(stamp)
-                elif (first is None or time_ns >= first) and (last is None or time_ns < last):
-                    images.append(stamp)
-            _require_distinct_stamps(image_topic, images)
-            pairs = match_stamps(images, truths, round(tolerance_s * 1e9))
-            if images and not pairs:
-                raise EvaluationError(_too_far_apart(image_topic, labels_topic, images, truths, tolerance_s))
-            self._positions = {index: place for index, place in pairs.items() if index % every == 0}
-            self._images = len(images)
+        # By topic of label images: their positions by index of the image.
+        self._truths = self._matched(labels_topic, tolerance_s) if labels_topic is not None else None
+        self._predictions = self._matched(predictions_topic, 0.0) if predictions_topic is not None else None
+
+    def _matched(self, labels_topic: str, tolerance_s: float) -> tuple[str, dict[int, int]]:
+        """Return a topic of label images, and the position of the one of each image by the image's index."""
+        recording, image_topic = self._recording, self._image_topic
+        require_images(recording, labels_topic)
+        first, last = recording.part(*self._part)
+        images, labels = [], []
+        for topic, time_ns, stamp in recording.stamps([image_topic, labels_topic]):
+            if topic == labels_topic:
+                labels.append(stamp)
+            elif (first is None or time_ns >= first) and (last is None or time_ns < last):
+                images.append(stamp)
+        _require_distinct_stamps(image_topic, images)
+        pairs = match_stamps(images, labels, round(tolerance_s * 1e9))
+        if images and not pairs:
+            raise EvaluationError(_too_far_apart(image_topic, labels_topic, images, labels, tolerance_s))
+        self._images = len(images)
+        return labels_topic, {index: place for index, place in pairs.items() if index % self._every == 0}
 
     def __len__(self) -> int:
         if self._images is None:
-            image_topic, _ = self._topics
             self._images = (
-                self._recording.require(image_topic).count
+                self._recording.require(self._image_topic).count
                 if self._part == (None, None)
-                else sum(1 for _ in self._recording.messages([image_topic], *self._part))
+                else sum(1 for _ in self._recording.messages([self._image_topic], *self._part))
             )
         return -(-self._images // self._every)
 
     def __iter__(self) -> Iterator[Sample]:
-        image_topic, labels_topic = self._topics
-        truths = None
-        if labels_topic is not None:
-            messages = self._recording.messages([labels_topic])
-            truths = _LabelImages(messages, set(self._positions.values()))
-        for index, image in enumerate(self._recording.messages([image_topic], *self._part)):
+        truths, predictions = (
+            None if matched is None else _LabelImages(self._recording, *matched)
+            for matched in (self._truths, self._predictions)
+        )
+        for index, image in enumerate(self._recording.messages([self._image_topic], *self._part)):
             if index % self._every:
                 continue
-            truth = truths.get(self._positions[index]) if truths and index in self._positions else None
+            truth = truths.get(index) if truths else None
             stamp = _stamp(image)
             if stamp is None:
-                yield Sample(index, image.time_ns, None, error=image.error)
-            else:
-                said = (truth.message, truth.error) if truth else (None, None)
-                yield decode_sample(index, stamp, image.message, *said, self._max_pixels)
+                yield Sample(index, image.time_ns, None, error=image.error, time=image.time_ns)
+                continue
+            said = (truth.message, truth.error) if truth else (None, None)
+            sample = decode_sample(index, stamp, image.message, *said, self._max_pixels)
+            found = predictions.get(index) if predictions else None
+            predicted = None if found is None else self._decoded(found)
+            yield replace(sample, time=image.time_ns, predicted=predicted)
+
+    def _decoded(self, labels: RecordedMessage) -> RecordedLabels:
+        if labels.message is None:
+            return RecordedLabels(labels.time_ns, None, labels.error)
+        try:
+            return RecordedLabels(labels.time_ns, ids_of(labels.message, self._max_pixels))
+        except Exception as error:  # a message can hold anything
+            return RecordedLabels(labels.time_ns, None, str(error))
 
 
 class _LabelImages:
-    """Messages of label images by their position; reads on as far as needed, and keeps those that are wanted later."""
+    """Messages of label images by the index of their image; reads on as far as needed, and keeps what is for later."""
 
-    def __init__(self, messages: Iterator[RecordedMessage], wanted: set[int]) -> None:
-        self._messages = enumerate(messages)
-        self._wanted = wanted
+    def __init__(self, recording: Recording, topic: str, positions: dict[int, int]) -> None:
+        self._messages = enumerate(recording.messages([topic]))
+        self._positions = positions
+        self._wanted = set(positions.values())
         self._kept: dict[int, RecordedMessage] = {}
         self._reached = -1
 
-    def get(self, position: int) -> RecordedMessage:
+    def get(self, index: int) -> RecordedMessage | None:
+        position = self._positions.get(index)
+        if position is None:
+            return None
         while self._reached < position:
             self._reached, message = next(self._messages, (position, None))
             if message is not None and self._reached in self._wanted:
@@ -166,6 +205,15 @@ class _LabelImages:
                 self._kept.pop(next(iter(self._kept)))
         missing = RecordedMessage("", 0, None, "it was recorded too far out of order")
         return self._kept.pop(position, missing)
+
+
+def ids_of(labels: Any, max_pixels: int | None = None) -> np.ndarray:
+    """Decode a label image with the fields of sensor_msgs/Image or CompressedImage to uint8 or uint16 [H, W].
+
+    Raises:
+        ImageError: it holds no ids, or more than `max_pixels`.
+    """
+    return (compressed_to_ids if hasattr(labels, "format") else image_to_ids)(labels, max_pixels)
 
 
 def decode_sample(
@@ -193,9 +241,8 @@ def decode_sample(
     if truth is None:
         said = truth_error and f"the ground truth cannot be read: {truth_error}"
         return Sample(index, stamp, rgb, error=said)
-    compressed = hasattr(truth, "format")
     try:
-        ids = (compressed_to_ids if compressed else image_to_ids)(truth, max_pixels)
+        ids = ids_of(truth, max_pixels)
     except Exception as error:  # likewise
         return Sample(index, stamp, rgb, error=f"the ground truth cannot be read: {error}")
     if ids.shape != rgb.shape[:2]:

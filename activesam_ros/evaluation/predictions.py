@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import platform
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from tqdm import tqdm
 
 from activesam_ros.datasets.class_map import recorded_class_map
+from activesam_ros.datasets.label_origin import label_origin
 from activesam_ros.datasets.recordings import Recording
 from activesam_ros.datasets.samples import (
     TRUE_INSTANCES_TOPIC,
@@ -18,18 +20,27 @@ from activesam_ros.datasets.samples import (
     default_labels_topic,
 )
 from activesam_ros.errors import EvaluationError
-from activesam_ros.evaluation.live import LiveRun
 from activesam_ros.evaluation.report.findings import LIVE_METHOD
-from activesam_ros.evaluation.run_folder import RunFolder, describe_run
+from activesam_ros.evaluation.report.gallery import Gallery
+from activesam_ros.evaluation.results import finalize
+from activesam_ros.evaluation.run_folder import PICTURES, RunFolder, describe_run
 from activesam_ros.evaluation.runner import EvaluationOutcome, describe_recording, matching_of
-from activesam_ros.evaluation.scoring import FrameLabels
+from activesam_ros.evaluation.scoring import (
+    FrameCost,
+    FrameLabels,
+    PreviousFrame,
+    failed_frame,
+    score_frame,
+)
 from activesam_ros.results import ActiveClass
 from activesam_ros.vocabulary import Vocabulary, VocabularyClass
 from activesam_ros.vocabulary.palette import class_colours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import TracebackType
 
+    from activesam_ros.datasets.class_map import ClassMatching
     from activesam_ros.datasets.samples import Sample
     from activesam_ros.evaluation.runner import EvaluationConfig
 
@@ -59,46 +70,84 @@ def evaluate_predictions(
     folder = RunFolder(config.out.expanduser())
     folder.require_own()
     with Recording(config.bag.expanduser()) as recording:
-        vocabulary = recorded_vocabulary(recording, topic)
+        vocabulary, revision = recorded_vocabulary(recording, topic)
         truth_topic = default_labels_topic(recording, config.labels_topic)
         image_topic = config.image_topic or _image_topic(recording, topic, truth_topic)
         config = replace(
             config, image_topic=image_topic, labels_topic=truth_topic, vocabulary=vocabulary, methods=()
         )
         matching = matching_of(config, recording)
-        method = {"name": LIVE_METHOD, "description": f"the labels on {topic}", "differences": []}
+        origin = label_origin(recording)
+        said = {**describe_recording(config, recording), "predictions_topic": topic}
         description = describe_run(
-            recording={**describe_recording(config, recording), "predictions_topic": topic},
-            model={"name": f"that of {topic}"},
+            recording={**said, "played": dict(origin.played)} if origin.played else said,
+            model=origin.model or {"name": f"that of {topic}"},
             vocabulary=vocabulary,
             matching=matching,
-            settings={},
-            methods=[method],
+            settings={LIVE_METHOD: origin.settings},
+            methods=[{"name": LIVE_METHOD, "description": f"the labels on {topic}", "differences": []}],
             corruptions=[],
             seed=0,
-            machine=f"of the scoring: {platform.machine()}",
+            machine=f"of the scoring: {platform.machine()}, {len(os.sched_getaffinity(0))} cores",
             command=config.command,
         )
         if folder.begin(description, overwrite):
             folder.begin(description, overwrite=True)
-        run = LiveRun(folder, vocabulary, matching)
         say(f"scoring {topic}")
-        with run:
-            for sample, answer in _answers(recording, config, topic):
-                if isinstance(answer, str):
-                    run.add_failed(sample, answer)
-                else:
-                    run.add(sample, answer)
-        notes, shortage = list(recording.notes), recording.shortage(image_topic, topic)
-    page, table = run.finalize(notes)
-    return EvaluationOutcome(page, table, False, run.failed < run.frames, shortage)
+        with _Scoring(folder, vocabulary, matching) as scoring:
+            for sample, answer in _answers(recording, config, topic, revision):
+                scoring.add(sample, answer)
+        notes, shortage = [*origin.notes, *recording.notes], recording.shortage(image_topic, topic)
+    page, table = finalize(folder, notes)
+    return EvaluationOutcome(page, table, False, scoring.labelled > 0, shortage)
 
 
-def recorded_vocabulary(recording: Recording, topic: str) -> Vocabulary:
+class _Scoring:
+    """Scores one frame after another, and keeps records, labels and pictures; a context manager."""
+
+    def __init__(self, folder: RunFolder, vocabulary: Vocabulary, matching: ClassMatching | None) -> None:
+        self._folder = folder
+        self._matching = matching
+        self._gallery = Gallery(folder.path / PICTURES, vocabulary, matching)
+        self._file = folder.append_to()
+        self._before: PreviousFrame | None = None
+        self.labelled = 0
+
+    def __enter__(self) -> Self:
+        self._file.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.__exit__(kind, error, trace)
+
+    def add(self, sample: Sample, answer: _Answer | str) -> None:
+        """Add the next frame, and its labels or why there are none."""
+        if isinstance(answer, str) or sample.rgb is None:
+            self._before = None
+            error = answer if isinstance(answer, str) else sample.error or "there is no image"
+            self._file.append(failed_frame(sample, error, method=LIVE_METHOD))
+            return
+        labels, cost = answer.labels, FrameCost(latency=answer.latency)
+        record = score_frame(sample, labels, self._matching, self._before, method=LIVE_METHOD, cost=cost)
+        self._folder.save_prediction(LIVE_METHOD, "", sample.index, labels.labels)
+        truth = None
+        if sample.truth is not None and self._matching is not None:
+            truth = self._matching.truth_of(sample.truth)
+        self._gallery.offer(record, sample.rgb, labels.labels, truth)
+        self._before = PreviousFrame(sample.truth, labels.labels)
+        self._file.append(record)
+        self.labelled += 1
+
+
+def recorded_vocabulary(recording: Recording, topic: str) -> tuple[Vocabulary, int | None]:
     """Return the classes of recorded labels: as the node's `vocabulary` beside them says, else as LabelInfo does.
 
+    Where they change, they are those at first, and their revision is returned too.
+
     Raises:
-        EvaluationError: nothing says what the ids mean, or they change their meaning within the recording.
+        EvaluationError: nothing says what the ids mean, or which labels have another meaning.
     """
     recording.require(topic)
     # Of several cameras there is one, a level above their labels.
@@ -109,52 +158,110 @@ def recorded_vocabulary(recording: Recording, topic: str) -> Vocabulary:
         names = recorded_class_map(recording, topic).names
         colours = class_colours(list(names.values())).tolist()
         pairs = zip(names.items(), colours, strict=True)
-        return _vocabulary(
+        vocabulary = _vocabulary(
             VocabularyClass(class_id, name, (name,), tuple(colour)) for (class_id, name), colour in pairs
         )
-    said = [one.message for one in recording.messages([found]) if one.message is not None]
+        return vocabulary, None
+    said = [
+        (
+            int(one.message.revision),
+            _vocabulary(map(_class, one.message.classes), int(one.message.background_id)),
+        )
+        for one in recording.messages([found])
+        if one.message is not None
+    ]
     if not said:
         raise EvaluationError(f"{found} has no message that can be read, so the ids of {topic} have no names")
-    vocabularies = {_vocabulary(map(_class, one.classes), int(one.background_id)) for one in said}
-    if len(vocabularies) > 1:
+    distinct = dict.fromkeys(said)
+    if len({vocabulary for _, vocabulary in distinct}) == 1:
+        return said[0][1], None
+    told_apart = len({revision for revision, _ in distinct}) == len(distinct)
+    if not told_apart or _active_topic(topic) not in recording.topics_of(_ACTIVE_CLASSES):
         raise EvaluationError(
             f"the vocabulary on {found} changes within {recording.path}, so its labels cannot be scored as one "
             "run; cut the recording where it changes"
         )
-    return vocabularies.pop()
+    revision, vocabulary = said[0]
+    return vocabulary, revision
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """Labels of a frame, and the seconds from its recording to theirs; None if they were not recorded live."""
+
+    labels: FrameLabels
+    latency: float | None
 
 
 def _answers(
-    recording: Recording, config: EvaluationConfig, topic: str
-) -> Iterator[tuple[Sample, FrameLabels | str]]:
-    """Return each image with the labels of its stamp, or why there are none, in one sentence."""
-    part = (config.every, config.start, config.end)
+    recording: Recording, config: EvaluationConfig, topic: str, revision: int | None
+) -> Iterator[tuple[Sample, _Answer | str]]:
+    """Return each image with the labels of its stamp, or why there are none, in one sentence.
+
+    `revision` is that of the vocabulary; None: all labels have the same.
+    """
     assert config.image_topic is not None
-    samples = SampleReader(recording, config.image_topic, config.labels_topic, config.tolerance, *part)
-    answers = SampleReader(recording, config.image_topic, topic, 0.0, *part)
+    samples = SampleReader(
+        recording,
+        config.image_topic,
+        config.labels_topic,
+        config.tolerance,
+        config.every,
+        config.start,
+        config.end,
+        predictions_topic=topic,
+    )
     active = _active_classes(recording, topic)
-    bar = tqdm(zip(samples, answers, strict=True), "scoring", len(samples), unit="frame", disable=None)
-    for sample, answer in bar:
-        if answer.truth is None:
-            why = sample.error or answer.error or f"{topic} has no labels of its stamp"
-            yield sample, why.replace("ground truth", "label image")
+    labelled_at = 0
+    for sample in tqdm(samples, "scoring", len(samples), unit="frame", disable=None):
+        predicted = sample.predicted
+        if predicted is None:
+            yield sample, sample.error or f"{topic} has no labels of its stamp"
+        elif predicted.labels is None:
+            yield sample, sample.error or f"its labels cannot be used: {predicted.error}"
+        elif sample.rgb is not None and predicted.labels.shape != sample.rgb.shape[:2]:
+            (height, width), (own_height, own_width) = predicted.labels.shape, sample.rgb.shape[:2]
+            yield sample, f"the labels are {width}x{height}, the image is {own_width}x{own_height}"
         else:
-            labels = answer.truth
-            yield sample, FrameLabels(labels, int(np.iinfo(labels.dtype).max), active.get(sample.stamp))
+            labels = predicted.labels
+            of, classes = active.get(sample.stamp, (revision, None))
+            if revision not in (None, of):
+                about = f"the run is about revision {revision}"
+                yield sample, f"it was labelled with revision {of} of the vocabulary, {about}"
+                continue
+            latency = (predicted.time - (sample.time or 0)) / 1e9
+            timings = {}
+            if latency > 0:
+                # In which the node did nothing else: other images wait meanwhile.
+                timings["total"] = max(0.0, min(latency, (predicted.time - labelled_at) / 1e9))
+            labelled_at = predicted.time
+            unlabeled = int(np.iinfo(labels.dtype).max)
+            yield (
+                sample,
+                _Answer(FrameLabels(labels, unlabeled, classes, timings), latency if latency > 0 else None),
+            )
 
 
-def _active_classes(recording: Recording, topic: str) -> dict[int, tuple[ActiveClass, ...]]:
-    """Return the decoded classes by stamp, where they were recorded beside the labels."""
-    beside = f"{topic.rpartition('/')[0]}/active_classes"
+def _active_topic(topic: str) -> str:
+    """Return where a node has the active classes of labels."""
+    return f"{topic.rpartition('/')[0]}/active_classes"
+
+
+def _active_classes(recording: Recording, topic: str) -> dict[int, tuple[int, tuple[ActiveClass, ...]]]:
+    """Return by stamp the revision of the vocabulary and the decoded classes, where they were recorded."""
+    beside = _active_topic(topic)
     if beside not in recording.topics_of(_ACTIVE_CLASSES):
         return {}
     found = {}
     for one in recording.messages([beside]):
         if one.message is not None and one.message.stage == _DECODED:
             stamp = one.message.header.stamp
-            found[int(stamp.sec * 1_000_000_000 + stamp.nanosec)] = tuple(
-                ActiveClass(int(each.class_id), str(each.name), float(each.presence), None, None)
-                for each in one.message.classes
+            found[int(stamp.sec * 1_000_000_000 + stamp.nanosec)] = (
+                int(one.message.vocabulary_revision),
+                tuple(
+                    ActiveClass(int(each.class_id), str(each.name), float(each.presence), None, None)
+                    for each in one.message.classes
+                ),
             )
     return found
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from activesam_ros.datasets.class_map import ClassMatching
-    from activesam_ros.settings import SegmenterSettings
     from activesam_ros.vocabulary import Vocabulary
 
 DESCRIPTION = "run.json"
@@ -69,6 +67,18 @@ class RunFolder:
         """
         if self.foreign:
             raise EvaluationError(f"{self.path} {self.foreign}; give another folder with --out")
+
+    def require_free(self, overwrite: bool) -> None:
+        """Refuse a folder that holds a run with any frame; change nothing.
+
+        Raises:
+            EvaluationError: it does, and it may not be overwritten; or it is a file, or holds something else.
+        """
+        self.require_own()
+        if not overwrite and self.records_path.exists() and self.records_path.stat().st_size:
+            raise EvaluationError(
+                f"{self.path} holds an evaluation already; give another folder as out, or set overwrite to true"
+            )
 
     def begin(self, description: Mapping[str, Any], overwrite: bool = False) -> list[FrameRecord]:
         """Make the folder, or take up the run that it holds.
@@ -168,7 +178,7 @@ def describe_run(
     model: Mapping[str, Any],
     vocabulary: Vocabulary,
     matching: ClassMatching | None,
-    settings: Mapping[str, SegmenterSettings],
+    settings: Mapping[str, Mapping[str, Any]],
     methods: Sequence[Mapping[str, Any]],
     corruptions: Sequence[str],
     seed: int,
@@ -177,7 +187,7 @@ def describe_run(
 ) -> dict[str, Any]:
     """Return the content of `run.json` as plain data, as docs/evaluation-results.md describes it.
 
-    `settings` are those of each method by its name, where they are known; `matching` is None without ground truth.
+    `settings` are those of each method by its name, empty where they are not known; `matching` is None without truth.
     """
     return {
         "recording": dict(recording),
@@ -195,10 +205,7 @@ def describe_run(
         "unlabeled_id": vocabulary.unlabeled_id,
         "background_id": vocabulary.background_id,
         "matching": _describe_matching(matching),
-        "methods": [
-            {**method, "settings": asdict(settings[method["name"]]) if method["name"] in settings else {}}
-            for method in methods
-        ],
+        "methods": [{**method, "settings": dict(settings[method["name"]])} for method in methods],
         "corruptions": list(corruptions),
         "seed": seed,
         "versions": _versions(),

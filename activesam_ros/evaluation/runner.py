@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from activesam_ros.datasets.class_map import (
-    LABEL_INFO,
-    ClassMatching,
-    match_classes,
-    read_class_map,
-    read_mapping,
-    recorded_class_map,
-)
+from activesam_ros.datasets.class_map import class_map_of, match_classes, read_mapping
 from activesam_ros.datasets.recordings import Recording
 from activesam_ros.datasets.samples import SampleReader, default_image_topic, default_labels_topic
 from activesam_ros.errors import EvaluationError, describe
@@ -42,9 +34,11 @@ from activesam_ros.system.memory import memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     import numpy as np
 
+    from activesam_ros.datasets.class_map import ClassMatching
     from activesam_ros.datasets.samples import Sample
     from activesam_ros.evaluation.corruptions import Corrupted
     from activesam_ros.results import SegmentationResult
@@ -184,7 +178,7 @@ def evaluate(
             },
             vocabulary=config.vocabulary,
             matching=matching,
-            settings={name: one.settings for name, one in segmenters.items()},
+            settings={name: asdict(one.settings) for name, one in segmenters.items()},
             methods=[
                 {
                     "name": one.name,
@@ -433,16 +427,7 @@ def matching_of(config: EvaluationConfig, recording: Recording) -> ClassMatching
     """
     if config.labels_topic is None:
         return None
-    given = config.class_map
-    if given is None or (given in recording.topics and recording.topics[given].type == LABEL_INFO):
-        class_map = recorded_class_map(recording, config.labels_topic, given)
-    elif Path(given).expanduser().exists():
-        class_map = read_class_map(Path(given).expanduser())
-    else:
-        raise EvaluationError(
-            f"--classes {given!r} is neither a file nor a topic of the recording, which has "
-            f"{recording.describe_topics()}"
-        )
+    class_map = class_map_of(recording, config.labels_topic, config.class_map)
     mapping = read_mapping(config.mapping.expanduser()) if config.mapping else None
     return match_classes(config.vocabulary, class_map.ignoring(config.ignore), mapping)
 

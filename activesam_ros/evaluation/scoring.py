@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from activesam_ros.datasets.samples import ids_of
+from activesam_ros.errors import ImageError
 from activesam_ros.evaluation.metrics import ConfusionMatrix, boundary_counts, flicker_counts
 from activesam_ros.evaluation.records import FrameRecord, TruthScores
 
@@ -16,6 +19,10 @@ if TYPE_CHECKING:
     from activesam_ros.datasets.class_map import ClassMatching
     from activesam_ros.datasets.samples import Sample
     from activesam_ros.results import ActiveClass, SegmentationResult
+
+
+# More than are played while an image is on its way.
+_MOST_TRUTHS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +58,48 @@ class FrameCost:
     work: float | None = None
     work_split: Mapping[str, float] = field(default_factory=dict)
     peak_memory: int | None = None
+
+
+class RunningScore:
+    """The mIoU of labels as they come, each against the truth of the nearest stamp that has come before it.
+
+    What cannot be compared is left out here; the scoring of the recording says what is wrong with it.
+    """
+
+    def __init__(self, matching: ClassMatching, tolerance: int) -> None:
+        """Start without a frame; `tolerance` is in nanoseconds."""
+        self._matching = matching
+        self._tolerance = tolerance
+        self._truths: deque[tuple[int, Any]] = deque(maxlen=_MOST_TRUTHS)
+        self._confusion = ConfusionMatrix(len(matching.classes))
+
+    @property
+    def mean_iou(self) -> float | None:
+        """The mIoU so far; None if nothing was compared."""
+        return self._confusion.mean_iou if self._confusion.counts.any() else None
+
+    def add_truth(self, stamp: int, message: Any) -> None:
+        """Add a label image of the truth, raw or compressed; its stamp in nanoseconds."""
+        self._truths.append((stamp, message))
+
+    def add_labels(self, stamp: int, message: Any) -> None:
+        """Compare a label image; its stamp in nanoseconds."""
+        while self._truths and self._truths[0][0] < stamp - self._tolerance:
+            self._truths.popleft()
+        distance, truth = min(
+            ((abs(stamp - other), message) for other, message in self._truths),
+            key=lambda one: one[0],
+            default=(self._tolerance + 1, None),
+        )
+        if distance > self._tolerance:
+            return
+        try:
+            labels, true = ids_of(message), ids_of(truth)
+        except ImageError:
+            return
+        if labels.shape == true.shape:
+            predicted = self._matching.labels_of(labels, int(np.iinfo(labels.dtype).max))
+            self._confusion.add(self._matching.truth_of(true), predicted)
 
 
 def score_frame(

@@ -1,4 +1,4 @@
-"""How the programs beside the node (player, evaluator, rendered camera) run, end, and say why they cannot begin."""
+"""How the programs beside the node (player, rendered camera) run, end, and say why they cannot begin."""
 
 from __future__ import annotations
 

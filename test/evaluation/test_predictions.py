@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -100,27 +102,69 @@ def test_labels_that_come_later_or_never_are_those_of_their_stamp(labelled, late
     code, records = scored(late, tmp_path / "late_scored")
     assert code == 0 and [one.index for one in records] == list(range(FRAMES))
     assert records[1].error == "/activesam/labels has no labels of its stamp" and records[1].truth is None
-    for index in (0, 3):  # flicker, of those after a gap, is not measured
+    assert [one.truth.flicker is None for one in whole] == [True, False, False, False]
+    assert [one.truth.flicker is None for one in records if one.truth] == [True, True, False]  # after a gap
+    for index in (0, 3):
         assert records[index].truth.confusion == whole[index].truth.confusion
         assert records[index].active == whole[index].active
+    # In which the node did nothing else: the labels before came 0.2 s sooner, or two frames.
+    assert [one.latency for one in records] == [0.25, None, 0.25, 0.25]
+    assert [one.timings for one in records] == [{"total": 0.25}, {}, {"total": 0.25}, {"total": 0.2}]
     with Recording(late) as recording:  # which has LabelInfo alone
-        assert recorded_vocabulary(recording, LABELS).names == ("road", "car", "sky", "person", "building")
+        assert recorded_vocabulary(recording, LABELS)[0].names == ("road", "car", "sky", "person", "building")
 
 
-def test_ids_that_change_their_meaning_are_refused(labelled, tmp_path):
-    path = tmp_path / "changed"
+def rewritten(labelled, path, change) -> Path:
+    """The recording with some messages changed; `change` takes topic, the message's number on it, and the message."""
     with Recording(labelled) as recording, BagWriter(path) as bag:
         connections = {
             one.topic: bag.copied_connection(one) for one in recording.connections(recording.topics)
         }
-        for time, one, data in recording.serialised(recording.topics):
-            bag.write_raw(connections[one.topic], time, data)
-            if one.topic == "/activesam/vocabulary":
-                changed = data.replace(b"sky\0", b"sea\0")
-                assert changed != data
-                bag.write_raw(connections[one.topic], time + 1, changed)
+        counts = Counter()
+        for one in recording.messages(recording.topics):
+            for message in change(one.topic, counts[one.topic], one.message) or [one.message]:
+                bag.write(connections[one.topic], one.time_ns, message)
+            counts[one.topic] += 1
+    return path
+
+
+def renamed(message, revision):
+    sea = [replace(one, name="sea") if one.name == "sky" else one for one in message.classes]
+    return replace(message, classes=sea, revision=revision)
+
+
+def test_ids_that_change_their_meaning_are_refused(labelled, tmp_path):
+    def change(topic, number, message):
+        return [message, renamed(message, 1)] if topic == "/activesam/vocabulary" else None
+
+    path = rewritten(labelled, tmp_path / "changed", change)
     with Recording(path) as recording, pytest.raises(EvaluationError, match="vocabulary changes"):
         recorded_vocabulary(recording, LABELS)
+
+
+def test_labels_that_cannot_be_scored_fail_their_image_alone(labelled, tmp_path):
+    """Those of another revision of the vocabulary, of another size, and no labels at all."""
+
+    def change(topic, number, message):
+        if topic == "/activesam/vocabulary":
+            return [message, renamed(message, 2)]
+        if topic == "/activesam/active_classes" and number == 1:
+            return [replace(message, vocabulary_revision=2)]
+        if topic == LABELS and number == 2:
+            return [replace(message, height=message.height // 2, data=message.data[: message.data.size // 2])]
+        if topic == LABELS and number == 3:
+            return [replace(message, encoding="rgb8", width=message.width // 3)]
+        return None
+
+    code, records = scored(rewritten(labelled, tmp_path / "changed", change), tmp_path / "out")
+    assert code == 0
+    assert [one.error for one in records] == [
+        None,
+        "it was labelled with revision 2 of the vocabulary, the run is about revision 1",
+        "the labels are 96x32, the image is 96x64",
+        records[3].error,
+    ]
+    assert records[3].error.startswith("its labels cannot be used: ") and "'rgb8'" in records[3].error
 
 
 def test_options_without_effect_are_refused(labelled, tmp_path, capsys):

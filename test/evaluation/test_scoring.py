@@ -1,12 +1,21 @@
 """Scores of frames, on label images that can be counted by hand and against a computation that shares no code."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from activesam_ros.datasets.class_map import ClassMap, match_classes
 from activesam_ros.datasets.samples import Sample
 from activesam_ros.evaluation.records import FrameRecord
-from activesam_ros.evaluation.scoring import FrameCost, FrameLabels, PreviousFrame, failed_frame, score_frame
+from activesam_ros.evaluation.scoring import (
+    FrameCost,
+    FrameLabels,
+    PreviousFrame,
+    RunningScore,
+    failed_frame,
+    score_frame,
+)
 from activesam_ros.evaluation.summary import summarise
 from activesam_ros.results import ActiveClass, SegmentationResult
 from activesam_ros.vocabulary import Vocabulary
@@ -240,3 +249,29 @@ def test_figures_equal_those_of_sets_of_pixels(seed):
         found = getattr(truth, name) if hasattr(truth, name) else getattr(truth.active_set, name)
         assert found == pytest.approx(value, abs=1e-12), name
     assert truth.active_set.recall < 1 and truth.flicker > 0, "there is something to measure"
+
+
+def test_a_running_score_takes_the_truth_that_is_nearest_and_near():
+    def message(pixels):
+        height, width = pixels.shape
+        return SimpleNamespace(
+            height=height, width=width, step=width, encoding="mono8", is_bigendian=0, data=pixels.reshape(-1)
+        )
+
+    pairs = match_classes(VOCABULARY, ClassMap({1: "road", 2: "car"}))
+    right, wrong = np.array([[0, 1], [1, 0]], np.uint8), np.array([[1, 0], [1, 0]], np.uint8)
+    running = RunningScore(pairs, tolerance=5)
+    running.add_truth(10, message(right + 1))
+    running.add_truth(20, message(wrong + 1))
+    running.add_labels(28, message(right))  # 8 from any truth
+    assert running.mean_iou is None
+    running.add_truth(30, message(right + 1))
+    running.add_truth(33, message(wrong + 1))
+    running.add_labels(31, message(right))
+    assert running.mean_iou == 1
+    running.add_labels(32, message(right[:1]))  # of another size
+    running.add_labels(33, SimpleNamespace(**{**vars(message(right)), "encoding": "rgb8"}))
+    assert running.mean_iou == 1
+    running.add_labels(33, message(right))
+    # Of 8 true pixels 6 are right: 3 of 5 of each class.
+    assert running.mean_iou == pytest.approx(3 / 5)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 pytest.importorskip("launch", reason="launch is missing; it comes with a ROS installation")
 pytest.importorskip("launch_ros", reason="launch_ros is missing; it comes with a ROS installation")
 
+from activesam_ros.cli.evaluate import main as evaluate
 from activesam_ros.datasets.labelled_bag import LabelledBag, write_drive
+from activesam_ros.datasets.recordings import Recording
 from activesam_ros.errors import SettingsError
 
 from .launching import LAUNCH_FILES, launches
@@ -96,13 +99,16 @@ def test_it_ends_by_itself_with_a_report(launched, bag, tmp_path):
     assert "mIoU" in running.log
     results = json.loads((out / "results.json").read_text())
     assert results["summaries"][0]["scored"] == 5
-    assert results["run"]["recording"]["path"] == str(bag)
-    assert results["run"]["recording"]["image_topic"] == "/camera/image"
-    assert results["run"]["recording"]["end"] == 60.0
-    command = shlex.split(results["run"]["command"])
+    recording = results["run"]["recording"]
+    assert recording["path"] == f"{out}_recording" and recording["image_topic"] == "/camera/image"
+    assert recording["played"]["recording"] == str(bag) and recording["played"]["end"] == 60.0
+    command = shlex.split(recording["played"]["command"])
     assert command[:4] == ["ros2", "launch", "activesam_ros", "replay.launch.py"]
     assert sorted(command[4:]) == sorted([f"bag:={bag}", f"out:={out}", *GIVEN, "end:=60.0"])
-    assert running.log.count("process has finished cleanly") == 3
+    assert running.log.count("process has finished cleanly") == 2
+    # What it says is what repeats the scoring.
+    (scoring,) = re.findall(r"activesam-evaluate .*", running.log)
+    assert evaluate(shlex.split(scoring)[1:]) == 0
 
 
 def test_a_recording_may_be_in_the_home_folder(launched, bag, tmp_path, monkeypatch):
@@ -110,21 +116,22 @@ def test_a_recording_may_be_in_the_home_folder(launched, bag, tmp_path, monkeypa
     out = tmp_path / "out"
     running = launched(f"bag:=~/{bag.name}", f"out:={out}", *GIVEN)
     assert running.wait() == 0, running.log
-    results = json.loads((out / "results.json").read_text())
-    assert results["run"]["recording"]["path"] == str(bag)
-    assert f"bag:=~/{bag.name}" in results["run"]["command"]
+    played = json.loads((out / "results.json").read_text())["run"]["recording"]["played"]
+    assert played["recording"] == str(bag) and f"bag:=~/{bag.name}" in played["command"]
 
 
 def test_ctrl_c_writes_the_report_of_what_was_done(launched, tmp_path):
     bag, out = tmp_path / "long", tmp_path / "out"
     write_drive(bag, 900_401, 400, 10.0, (160, 120))
     running = launched(f"bag:={bag}", f"out:={out}", *GIVEN)
-    running.wait_for(r"[1-9]\d* images judged")
+    running.wait_for(r"[1-9]\d* of them labelled, mIoU [1-9]")
     running.interrupt()
     assert running.wait() == 0, running.log
     results = json.loads((out / "results.json").read_text())
     assert 0 < results["summaries"][0]["scored"] < 400
     assert "interrupted" in " ".join(results["run"]["notes"])
+    with Recording(f"{out}_recording") as recording:
+        assert recording.topics["/activesam/labels"].count >= results["summaries"][0]["scored"]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +140,7 @@ def test_ctrl_c_writes_the_report_of_what_was_done(launched, tmp_path):
         (("bag:=/no/such/bag", *GIVEN), "/no/such/bag"),
         (("model:=/no/such/model",), "the model folder /no/such/model does not exist"),
         (("model:=/", "labels:=/ground_truth/labels"), "the node ended with exit code 1"),
-        ((*GIVEN[:2], "vocabulary:=[dragon]"), "the evaluator ended with exit code 1"),
+        ((*GIVEN[:2], "vocabulary:=[dragon]"), "the player ended with exit code 1"),
     ],
 )
 def test_a_failure_ends_it_with_an_exit_code(launched, bag, tmp_path, arguments, said):

@@ -1,4 +1,4 @@
-"""A recording through the real node, player and evaluator, each a process of its own."""
+"""A recording through the real node and the player that records and scores it, each a process of its own."""
 
 import signal
 
@@ -11,6 +11,7 @@ pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from activesam_ros.datasets.message_types import known_message_types
+from activesam_ros.datasets.recordings import Recording
 from activesam_ros.evaluation.parameters import read_parameters
 from activesam_ros.evaluation.records import read_records
 from activesam_ros.evaluation.run_folder import RunFolder
@@ -31,7 +32,7 @@ PERIOD = SECOND // 10
 LATE = 4_000_000
 
 
-class Recording:
+class Writing:
     """Writes messages into a rosbag2; the stamp of their header is also when they were recorded."""
 
     IMAGE = "sensor_msgs/msg/Image"
@@ -73,7 +74,7 @@ def bag(tmp_path_factory):
     path = tmp_path_factory.mktemp("bag") / "drive"
     world = World(900_321, 160, 120)
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        recording = Recording(writer)
+        recording = Writing(writer)
         recording.label_info("/ground_truth/label_info", CLASSES)
         for index in range(FRAMES):
             frame = world.render(index / 10)
@@ -100,8 +101,14 @@ def start(dds_environment, tmp_path):
 
 
 def play(start, bag, *arguments):
-    given = ["-p", f"bag:={bag}", "-p", "labels:=/ground_truth/labels", "-p", "listeners:=['evaluator']"]
-    return start("activesam_ros.ros.replay", *given, *arguments)
+    return start(
+        "activesam_ros.cli.replay", "-p", f"bag:={bag}", "-p", "labels:=/ground_truth/labels", *arguments
+    )
+
+
+def play_and_score(start, bag, folder, *arguments):
+    given = ["-p", f"record:={folder / 'recording'}", "-p", f"out:={folder / 'live'}"]
+    return play(start, bag, *given, *arguments)
 
 
 def offline(bag, out):
@@ -124,14 +131,12 @@ def offline(bag, out):
 
 def test_live_and_offline_agree_to_the_pixel(start, start_node, bag, tmp_path):
     node = start_node("-p", "queue:=all", words=list(DEMO_CLASSES))
-    evaluator = start("activesam_ros.cli.live_evaluator", "-p", f"out:={tmp_path / 'live'}")
-    player = play(start, bag)
+    player = play_and_score(start, bag, tmp_path, "-p", "command:='ros2 launch …'")
     assert player.wait() == 0, player.log
-    assert evaluator.wait() == 0, evaluator.log
     assert node.end() == 0
     assert "frames: 8 in = 6 out + 2 dropped + 0 pending; dropped: bad image 2" in node.log
-    assert f"report: {tmp_path / 'live' / 'report.html'}" in evaluator.log
-    assert "mIoU" in evaluator.log
+    assert f"report: {tmp_path / 'live' / 'report.html'}" in player.log
+    assert "8 images played, 6 of them labelled, mIoU " in player.log
 
     live, reference = RunFolder(tmp_path / "live"), offline(bag, tmp_path / "offline")
     records = [read_records(folder.records_path) for folder in (live, reference)]
@@ -152,20 +157,34 @@ def test_live_and_offline_agree_to_the_pixel(start, start_node, bag, tmp_path):
     assert described["matching"] == expected["matching"]
     assert described["vocabulary"] == expected["vocabulary"]
     assert described["methods"][0]["settings"] == expected["methods"][0]["settings"]
+    assert described["model"] == {"name": "toytown", "device": "auto", "dtype": "auto"}
+    assert described["recording"]["played"]["recording"] == str(bag)
+    assert described["recording"]["played"]["command"] == "ros2 launch …"
+    with Recording(tmp_path / "recording") as recording, Recording(bag) as played:
+        assert recording.cut is None
+        results = {f"/activesam/{one}" for one in ("labels", "active_classes", "label_info", "vocabulary")}
+        truth = {"/ground_truth/labels", "/ground_truth/label_info"}
+        assert set(recording.topics) == {"/image", *truth, *results}
+        for copy, original in (("/image", "/camera/image"), ("/ground_truth/labels", "/ground_truth/labels")):
+            copied = [data for _, _, data in recording.serialised([copy])]
+            assert copied == [data for _, _, data in played.serialised([original])]
 
 
-def test_an_interrupted_evaluator_reports_what_was_done(start, start_node, bag, tmp_path):
-    start_node("-p", "queue:=all")
-    # It never learns of the end, as if more was to come.
-    arguments = ("-p", f"out:={tmp_path / 'live'}", "-r", "replay/ended:=/nowhere")
-    evaluator = start("activesam_ros.cli.live_evaluator", *arguments)
-    player = play(start, bag, "-p", "end:=0.35")
-    assert player.wait() == 0, player.log
-    assert evaluator.end() == 0, evaluator.log
+def test_an_interrupted_player_reports_what_was_done(start, start_node, bag, tmp_path):
+    node = start_node("-p", "queue:=all")
+    player = play_and_score(start, bag, tmp_path, "-p", "unanswered:=1")
+    # Of an image that is refused the player learns by the node's diagnostics, which do not come any more.
+    node.wait_for_log("rgb9")
+    node.process.send_signal(signal.SIGSTOP)
+    assert not (tmp_path / "recording").exists()
+    assert player.end() == 0, player.log
+    node.process.send_signal(signal.SIGCONT)
     records = read_records(tmp_path / "live" / "records.jsonl")
-    # The last one was refused, which nobody knows before a later one is answered.
-    assert [record.index for record in records] == [0, 1, 2]
+    assert [record.index for record in records] == list(range(len(records)))
+    assert UNREADABLE[0] <= len(records) < FRAMES and records[-1].error is None
     assert "interrupted" in (tmp_path / "live" / "report.html").read_text()
+    with Recording(tmp_path / "recording") as recording:
+        assert recording.topics["/image"].count == len(records) and recording.cut is None
 
 
 def test_a_player_that_waits_in_vain_says_for_what(start, bag):
@@ -184,6 +203,7 @@ def test_a_player_that_waits_in_vain_says_for_what(start, bag):
         (["-p", "start:=2.0", "-p", "end:=1.0"], "start is 2 and end 1"),
         (["-p", "end:=1"], "'end' to '1' of type 'INTEGER', expecting type 'DOUBLE'"),
         (["-p", "bag:=''"], "no recording is given"),
+        (["-p", "out:=report"], "out is given without record"),
         (["--nonsense"], "unknown arguments after --ros-args: ['--nonsense']"),
     ],
 )
@@ -194,15 +214,12 @@ def test_a_player_refuses_what_it_cannot_play_in_one_sentence(start, bag, argume
     assert "Traceback" not in player.log
 
 
-def test_a_player_and_an_evaluator_that_have_nothing_to_do_yet_end_cleanly(start, bag, tmp_path):
-    evaluator = start("activesam_ros.cli.live_evaluator", "-p", f"out:={tmp_path / 'live'}")
-    player = play(start, bag)
-    for program in (evaluator, player):
-        program.wait_for_log("waiting for")
-    assert evaluator.end() == 0
+def test_a_player_that_has_nothing_to_do_yet_ends_cleanly_and_leaves_nothing(start, bag, tmp_path):
+    player = play_and_score(start, bag, tmp_path)
+    player.wait_for_log("waiting for")
     assert player.end(signal.SIGTERM) == 0
-    assert "no report" in evaluator.log
-    assert not (tmp_path / "live").exists()
+    assert "nothing was recorded" in player.log
+    assert not any(one.name.strip(".").startswith(("live", "recording")) for one in tmp_path.iterdir())
 
 
 def test_a_recording_may_be_in_the_home_folder(start, bag, monkeypatch):
@@ -212,13 +229,17 @@ def test_a_recording_may_be_in_the_home_folder(start, bag, monkeypatch):
     assert "in vain for a node" in player.log
 
 
-def test_an_evaluator_leaves_an_earlier_run_alone(start, tmp_path):
-    (tmp_path / "records.jsonl").write_text("{}\n")
-    evaluator = start("activesam_ros.cli.live_evaluator", "-p", f"out:={tmp_path}")
-    assert evaluator.wait() == 1
-    assert "holds an evaluation already" in evaluator.log
-    assert "Traceback" not in evaluator.log
-    assert (tmp_path / "records.jsonl").read_text() == "{}\n"
+def test_an_earlier_evaluation_or_recording_is_left_alone(start, bag, tmp_path):
+    (tmp_path / "live").mkdir()
+    (tmp_path / "live" / "run.json").write_text("{}")
+    (tmp_path / "live" / "records.jsonl").write_text("{}\n")
+    player = play_and_score(start, bag, tmp_path)
+    assert player.wait() == 1
+    assert "holds an evaluation already" in player.log and "Traceback" not in player.log
+    assert (tmp_path / "live" / "records.jsonl").read_text() == "{}\n"
+    player = play(start, bag, "-p", f"record:={bag}")
+    assert player.wait() == 1
+    assert f"{bag} exists; give another name" in player.log
 
 
 def test_a_replay_without_images_is_a_failure(start, bag):

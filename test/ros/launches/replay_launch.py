@@ -54,7 +54,7 @@ class WhileItRuns(unittest.TestCase):
 @launch_testing.post_shutdown_test()
 class AfterTheEnd(unittest.TestCase):
     def test_all_programs_ended_well_with_a_report_of_what_was_done(self, proc_info):
-        assert len(proc_info.process_names()) == 3
+        assert len(proc_info.process_names()) == 2
         launch_testing.asserts.assertExitCodes(proc_info)
         results = json.loads((FOLDER / "out" / "results.json").read_text())
         assert 0 < results["summaries"][0]["scored"] < IMAGES

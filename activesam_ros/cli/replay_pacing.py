@@ -1,4 +1,4 @@
-"""When a replay begins, and how fast it goes: the slowest listener sets the pace."""
+"""When a replay begins, and how fast it goes: the node's answers set the pace."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ if TYPE_CHECKING:
 
 
 class Pacing:
-    """Counts the images that are on their way to each listener; for any thread.
+    """Counts the images that are on their way, by the topics on which the node answers them; for any thread.
 
-    A listener takes images in the order in which they are sent. So an image before one that it has answered is done
+    The node takes images in the order in which they are sent. So an image before one that it has answered is done
     with, whatever became of it.
     """
 
-    def __init__(self, listeners: Sequence[str], most: int) -> None:
+    def __init__(self, topics: Sequence[str], most: int) -> None:
         """Begin with no image on its way.
 
         Args:
-            listeners: names of those who answer.
-            most: maximum number of images without the answer of a listener.
+            topics: of the answers; the first sets the pace, the others are waited for at the end.
+            most: maximum number of images without an answer on the first.
         """
         self._changed = threading.Condition()
-        self._open: dict[str, deque[int]] = {name: deque() for name in listeners}
+        self._open: dict[str, deque[int]] = {name: deque() for name in topics}
+        self._first = self._open[topics[0]]
         self._most = most
         self._sent = 0
         self._abandoned = 0
@@ -52,42 +53,32 @@ class Pacing:
             for stamps in self._open.values():
                 stamps.append(stamp)
 
-    def answered(self, listener: str, stamp: int) -> None:
+    def answered(self, topic: str, stamp: int) -> None:
         """Count an answer to the image with this stamp; one to an image that is not on its way is ignored."""
         with self._changed:
-            stamps = self._open[listener]
+            stamps = self._open[topic]
             if stamp in stamps:
                 while stamps.popleft() != stamp:
                     pass
                 self._changed.notify_all()
 
-    def abandon(self, listener: str) -> int:
-        """Expect no more answers to what was sent so far; return how many images that are."""
+    def abandon(self) -> None:
+        """Expect no more answers to what was sent so far."""
         with self._changed:
-            lost = len(self._open[listener])
-            self._open[listener].clear()
-            self._abandoned += lost
+            self._abandoned += len(self._first)
+            for stamps in self._open.values():
+                stamps.clear()
             self._changed.notify_all()
-            return lost
-
-    def unanswered(self, listener: str) -> int:
-        """Return the number of images on their way to a listener."""
-        with self._changed:
-            return len(self._open[listener])
 
     def wait_for_room(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds until another image may be sent; return whether it may."""
-        return self._wait(self._most - 1, timeout)
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self._first) < self._most, timeout)
 
     def wait_for_all(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds until no image is on its way; return whether none is."""
-        return self._wait(0, timeout)
-
-    def _wait(self, at_most: int, timeout: float) -> bool:
         with self._changed:
-            return self._changed.wait_for(
-                lambda: all(len(stamps) <= at_most for stamps in self._open.values()), timeout
-            )
+            return self._changed.wait_for(lambda: not any(self._open.values()), timeout)
 
 
 class Stillness:
@@ -132,18 +123,18 @@ class Surroundings:
         labels_topic: that answers are expected on.
         labelling: names of the nodes that publish it.
         active: whether the node has announced its vocabulary, which it does once it serves.
+        described: whether its parameters are known, or need not be.
         subscribers: of the images: whether each subscribes reliably, by the node's name.
         matched: number of subscribers that the images will reach.
-        listeners: names of further nodes that have to listen.
     """
 
     image_topic: str
     labels_topic: str
     labelling: Sequence[str]
     active: bool
+    described: bool
     subscribers: Mapping[str, bool]
     matched: int
-    listeners: Sequence[str] = ()
 
 
 def missing(seen: Surroundings) -> str | None:
@@ -156,7 +147,9 @@ def missing(seen: Surroundings) -> str | None:
         return f"a node that publishes {seen.labels_topic}"
     if not seen.active:
         return f"{seen.labelling[0]} to be active, which takes until its model is loaded"
-    for name in (*seen.labelling, *seen.listeners):
+    if not seen.described:
+        return f"the parameters of {seen.labelling[0]}"
+    for name in seen.labelling:
         if name not in seen.subscribers:
             return f"{name} to subscribe to {seen.image_topic}"
         if not seen.subscribers[name]:
