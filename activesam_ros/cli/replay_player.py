@@ -441,19 +441,27 @@ class Player(ProgramNode):
 
     def _on_labels(self, message: Image, info: dict[str, Any]) -> None:
         stamp = to_nanoseconds(message.header.stamp)
-        if self._recorder is not None:
-            self._recorder.add(self.labels_topic, message, info["source_timestamp"])
-            self._recorder.answered(stamp)
+        self._record(self.labels_topic, message, info["source_timestamp"])
         if self._score is not None:
             self._score.add_labels(stamp, message)
         self._labelled += 1
         self._answered(LABELS, stamp)
 
     def _on_active(self, message: ActiveClasses, info: dict[str, Any]) -> None:
-        if self._recorder is not None:
-            self._recorder.add(self._active.topic_name, message, info["source_timestamp"])
+        self._record(self._active.topic_name, message, info["source_timestamp"])
         if message.stage == ActiveClasses.DECODED:
             self._answered(ACTIVE, to_nanoseconds(message.header.stamp))
+
+    def _record(self, topic: str, message: Image | ActiveClasses, published: int) -> None:
+        if self._recorder is None:
+            return
+        try:
+            self._recorder.add(topic, message, published)
+            if topic == self.labels_topic:
+                self._recorder.answered(to_nanoseconds(message.header.stamp))
+        except OSError:  # as of a full disk: what is played now would be lost
+            self._ending.set()
+            raise
 
     def _answered(self, topic: str, stamp: int) -> None:
         self._progress = time.monotonic()
