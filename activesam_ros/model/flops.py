@@ -14,8 +14,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from activesam_ros.model.fused.cpu import COUNTED
 from activesam_ros.model.fused.detr import EncoderStart, FusedDecoder, FusedEncoder
 from activesam_ros.model.fused.heads import TOKEN_STEP, FusedMaskHead
+from activesam_ros.model.fused.vision import FusedBackbone
 from activesam_ros.model.vision_encoder import at_resolution
 
 if TYPE_CHECKING:
@@ -351,11 +353,12 @@ class FusedModelFlops(ModelFlops):
 
     def _count_vision(self, resolution: int, levels: slice) -> int:
         encoder = at_resolution(self._model.vision_encoder, resolution)
+        backbone = FusedBackbone(encoder.backbone)
         # The last map of the neck belongs to the tracker.
         layers = list(encoder.neck.fpn_layers)[:-1][levels]
 
         def encode() -> None:
-            tokens = encoder.backbone(self._pixels(resolution)).last_hidden_state
+            tokens = backbone(self._pixels(resolution))
             places = tokens.transpose(1, 2).unflatten(2, self._grid(resolution))
             for layer in layers:
                 layer(places)
@@ -379,8 +382,9 @@ class FusedModelFlops(ModelFlops):
 
 def counted(run: Callable[[], object]) -> int:
     """Count the floating-point operations of everything that runs within `run`."""
+    counter = FlopCounterMode(display=False, custom_mapping=COUNTED)
     # The counter does not know fused attention on every device.
-    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), counter:
         run()
     return counter.get_total_flops()
 

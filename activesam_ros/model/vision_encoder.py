@@ -11,8 +11,10 @@ import torch
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as tv
 
+from activesam_ros.model.fused.vision import FusedBackbone
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from activesam_ros.model.checkpoint import Checkpoint
     from activesam_ros.model.compiling import Compiler
@@ -75,7 +77,7 @@ class VisionEncoder:
         layers = list(self._encoder.neck.fpn_layers)[:-1]
         self._neck = None if levels == "all" else layers[-1:] if levels == "coarse" else layers
         backbone = self._encoder.backbone
-        self._backbone = compiler(backbone) if compiler else backbone
+        self._backbone = _compiled(backbone, compiler) if compiler else FusedBackbone(backbone)
         self._one_by_one = compiler is not None
         self._geometry_encoder = checkpoint.model.geometry_encoder
         self._mean = torch.tensor(checkpoint.mean, device=checkpoint.device).view(1, 3, 1, 1)
@@ -120,7 +122,7 @@ class VisionEncoder:
             return self._encoder(pixels).fpn_hidden_states[:-1]
         # Compiled functions get one image at a time, so that the number of cameras is no other shape.
         parts = pixels.split(1) if self._one_by_one else (pixels,)
-        tokens = torch.cat([self._backbone(part).last_hidden_state for part in parts])
+        tokens = torch.cat([self._backbone(part) for part in parts])
         grid = [side // self._checkpoint.patch_size for side in pixels.shape[-2:]]
         places = tokens.transpose(1, 2).unflatten(2, grid)
         return tuple(layer(places) for layer in self._neck)
@@ -136,6 +138,12 @@ class VisionEncoder:
             img_feats=(coarse,),
             img_pos_embeds=(position,),
         ).last_hidden_state
+
+
+def _compiled(backbone: Any, compiler: Compiler) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Compile transformers' backbone: compilers fuse its steps, and know no complex numbers."""
+    compiled = compiler(backbone)
+    return lambda pixels: compiled(pixels).last_hidden_state
 
 
 def at_resolution(encoder: Any, resolution: int) -> Any:

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as tv
 from transformers import Sam3Model
 
+from activesam_ros.model.fused import cpu
 from activesam_ros.model.vision_encoder import VisionEncoder, at_resolution
 
 
@@ -87,14 +89,39 @@ def test_a_batch_splits_into_its_images(toytown_checkpoint):
         torch.testing.assert_close(one.class_token, other.class_token, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("levels", ["masks", "coarse"])
-def test_only_the_maps_that_are_used(toytown_checkpoint, noise, levels):
-    pixels = noise(2, 3, 128, 128)
+@pytest.mark.parametrize(
+    ("resolution", "levels", "onednn"),
+    [(128, "masks", True), (128, "coarse", True), (120, "coarse", True), (128, "coarse", False)],
+    ids=["masks", "coarse", "padded windows", "without oneDNN"],
+)
+def test_only_the_maps_that_are_used(toytown_checkpoint, noise, monkeypatch, resolution, levels, onednn):
+    if not onednn:
+        monkeypatch.setattr(cpu, "_LINEAR", None)
+    pixels = noise(2, 3, resolution, resolution)
     with torch.inference_mode():
-        whole = VisionEncoder(toytown_checkpoint, 128).encode(pixels)
-        found = VisionEncoder(toytown_checkpoint, 128, levels).encode(pixels)
+        whole = VisionEncoder(toytown_checkpoint, resolution).encode(pixels)
+        found = VisionEncoder(toytown_checkpoint, resolution, levels).encode(pixels)
     expected = whole.levels if levels == "masks" else whole.levels[-1:]
     assert len(found.levels) == len(expected)
     for one, other in zip(found.levels, expected, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
-    torch.testing.assert_close(found.class_token, whole.class_token, atol=1e-6, rtol=0)
+        torch.testing.assert_close(one, other, atol=2e-5, rtol=0)
+    torch.testing.assert_close(found.class_token, whole.class_token, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_in_steps(noise, masked):
+    # Two steps of queries, the second shorter, and keys and values that are views.
+    query, tokens = noise(2, 3, 300, 8), noise(2, 2048, 3, 8).transpose(1, 2)
+    mask = noise(2, 1, 300, 2048) if masked else None
+    expected = F.scaled_dot_product_attention(query, tokens, -tokens, attn_mask=mask, scale=0.3)
+    found = cpu.attention(query, tokens, -tokens, mask, 0.3)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "relu"])
+def test_activated(noise, activation):
+    layer, tokens = torch.nn.Linear(32, 48), noise(2, 5, 32)
+    with torch.inference_mode():
+        expected = getattr(F, activation)(layer(tokens))
+        found = cpu.activated(layer, getattr(F, activation), activation, tokens)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)

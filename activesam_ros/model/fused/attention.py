@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from activesam_ros.model.fused import cpu
+
 SLICE_BYTES = 2**28
 """Most memory of a step beside its inputs and outputs; larger steps are not faster."""
 
@@ -16,7 +18,7 @@ SLICE_BYTES = 2**28
 def project(attention: Any, linear: Any, tokens: torch.Tensor) -> torch.Tensor:
     """Project tokens [N, L, D] to queries, keys or values by head: [N, heads, L, d]."""
     count, length, _ = tokens.shape
-    split = linear(tokens).view(count, length, attention.num_attention_heads, attention.head_dim)
+    split = cpu.linear(linear, tokens).view(count, length, attention.num_attention_heads, attention.head_dim)
     return split.transpose(1, 2)
 
 
@@ -36,8 +38,14 @@ def attend(
         value: [N, heads, keys, d].
         mask: broadcastable to [N, heads, L, keys]: bool, False is not attended to, or float, added to the scores.
     """
-    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=attention.scaling)
-    return attention.o_proj(mixed.transpose(1, 2).flatten(2))
+    mixed = cpu.attention(query, key, value, mask, attention.scaling)
+    return cpu.linear(attention.o_proj, mixed.transpose(1, 2).flatten(2))
+
+
+def mlp(layers: Any, tokens: torch.Tensor) -> torch.Tensor:
+    """Run transformers' `Sam3MLP` on tokens [..., D], overwriting its wide hidden layer where possible."""
+    wide = cpu.activated(layers.fc1, layers.activation_fn, layers.config.hidden_act, tokens)
+    return cpu.linear(layers.fc2, wide)
 
 
 def attend_to_tokens(

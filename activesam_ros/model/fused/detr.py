@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from activesam_ros.model.fused.attention import (
@@ -15,6 +14,7 @@ from activesam_ros.model.fused.attention import (
     attend_to_tokens,
     attend_with_one,
     in_float32,
+    mlp,
     project,
     slices,
 )
@@ -75,7 +75,7 @@ class FusedEncoder:
                     some += _encoder_self_attention(layer, some, start.position)
                     query = _query(layer, some)
                 some += attend_to_tokens(layer.cross_attn, query, tokens[part], valid[part])
-                some += _mlp(layer.mlp, layer.layer_norm3(some))
+                some += mlp(layer.mlp, layer.layer_norm3(some))
         return hidden
 
     @staticmethod
@@ -203,7 +203,7 @@ class FusedDecoder:
                 shared = None if number else start.bias
                 seen = self._attend_to_image(attention, query, encoded, places, grid, boxes, shared)
             hidden = layer.vision_cross_attn_layer_norm(hidden + seen)
-            hidden = layer.mlp_layer_norm(hidden + layer.mlp(hidden))
+            hidden = layer.mlp_layer_norm(hidden + mlp(layer.mlp, hidden))
             if number < last:
                 boxes = self._refined(boxes, hidden[:, 1:])
         return hidden, boxes
@@ -275,13 +275,6 @@ def _encoder_self_attention(layer: Any, hidden: torch.Tensor, position: torch.Te
         project(attention, attention.k_proj, placed),
         project(attention, attention.v_proj, value),
     )
-
-
-def _mlp(mlp: Any, hidden: torch.Tensor) -> torch.Tensor:
-    """Run transformers' `Sam3MLP`, overwriting its wide hidden layer where the activation allows it."""
-    wide = mlp.fc1(hidden)
-    wide = F.relu(wide, inplace=True) if isinstance(mlp.activation_fn, nn.ReLU) else mlp.activation_fn(wide)
-    return mlp.fc2(wide)
 
 
 def _query(layer: Any, hidden: torch.Tensor) -> torch.Tensor:
