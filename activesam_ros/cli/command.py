@@ -92,6 +92,8 @@ def run(
         sentence, code = _about_file(error, given), FAILED
     except ActiveSamError as error:
         sentence, code = str(error), FAILED
+    except MemoryError:
+        sentence, code = "memory ran out; free some, and run the command again", FAILED
     complain(parser.prog, sentence)
     _flush_what_is_left()
     return code

@@ -28,21 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _label(given: argparse.Namespace) -> int:
+    _require_agreement(given)
     if given.merge:
-        if given.sources:
-            raise command.UsageError("--merge takes no recordings; those that were labelled are merged")
         with command.loading():
             from activesam_ros.labelling.label import merge
 
-        return _tell(merge(given.out, say=command.say))
-    if not given.sources:
-        raise command.UsageError(f"nothing to label is given; expected {NAME} RECORDING … --out DIR")
-    if given.ray is not None and given.shard:
-        raise command.UsageError("--ray deals out shards itself; leave out --shard")
-    if given.shard and given.overwrite:
-        raise command.UsageError(
-            "--overwrite would remove what other shards have labelled; remove the folder of an earlier job yourself"
-        )
+        return _tell(merge(given.out, command.say, given.overwrite))
     from activesam_ros.evaluation.parameters import read_parameters
     from activesam_ros.labelling.job import LabelConfig
     from activesam_ros.labelling.sources import Part
@@ -66,7 +57,7 @@ def _label(given: argparse.Namespace) -> int:
         topics=_cameras(given.image),
         part=Part(given.every, given.start, given.end),
         keep=given.keep,
-        prefix=given.prefix.rstrip("/"),
+        prefix=given.prefix,
         instances=given.instances,
         stuff=given.stuff,
         review=given.review,
@@ -80,6 +71,46 @@ def _label(given: argparse.Namespace) -> int:
         return _tell(label_on_ray(config, cluster, given.overwrite, command.say))
     shard = Shard(*given.shard) if given.shard else None
     return _tell(label(config, shard, given.overwrite, command.say), shard)
+
+
+def _require_agreement(given: argparse.Namespace) -> None:
+    """Refuse options that contradict each other, or would be without effect.
+
+    Raises:
+        UsageError: there are such.
+    """
+    parser = _parser()
+    if given.merge:
+        beside = [
+            name
+            for name, value in vars(given).items()
+            if name not in ("sources", "merge", "out", "overwrite") and value != parser.get_default(name)
+        ]
+        if given.sources or beside:
+            said = "recordings" if given.sources else f"--{beside[0].replace('_', '-')}"
+            raise command.UsageError(
+                f"--merge writes what the shards were asked for; leave out {said}, expected {NAME} --merge --out DIR"
+            )
+        return
+    if not given.sources:
+        raise command.UsageError(f"nothing to label is given; expected {NAME} RECORDING … --out DIR")
+    if given.ray is not None and given.shard:
+        raise command.UsageError("--ray deals out shards itself; leave out --shard")
+    if given.ray is None and given.workers:
+        raise command.UsageError("--workers says how many segmenters --ray has; give --ray, or leave it out")
+    if given.shard and given.overwrite:
+        raise command.UsageError(
+            "--overwrite would remove what other shards have labelled; remove the folder of an earlier job yourself"
+        )
+    if given.stuff and not (given.instances and given.to in ("coco", "yolo")):
+        raise command.UsageError(
+            "--stuff says which things a data set does not tell apart; give --instances and --to coco or yolo, or "
+            "leave it out"
+        )
+    if given.to != "bag" and given.prefix != parser.get_default("prefix"):
+        raise command.UsageError("--prefix names topics of a recording; leave it out, or write --to bag")
+    if None not in (given.start, given.end) and given.start >= given.end:
+        raise command.UsageError(f"--start {given.start:g} is not before --end {given.end:g}; expected less")
 
 
 def _tell(outcome: LabelOutcome, shard: Shard | None = None) -> int:
@@ -116,7 +147,8 @@ def _cameras(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
             name, topic = "", text
             if len(given) > 1:
                 name = re.sub(r"\W+", "_", text).strip("_")
-        if not re.fullmatch(r"/[\w/]+", topic) or not re.fullmatch(r"\w*", name) or (separator and not name):
+        named = re.fullmatch(r"[A-Za-z_]\w*" if separator else r"\w*", name, re.ASCII)
+        if not re.fullmatch(r"/[\w/]+", topic) or not named:
             raise command.UsageError(
                 f"--image {text!r}; expected a topic such as /camera/image, or NAME=TOPIC"
             )
@@ -124,6 +156,13 @@ def _cameras(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
             raise command.UsageError(f"--image {text!r} is given twice; give each camera once")
         cameras[name] = topic
     return tuple(cameras.items())
+
+
+def _prefix(text: str) -> str:
+    """Return the beginning of topics, without a slash at its end; "" is the root."""
+    if text != "/" and not re.fullmatch(r"(/(?!\w*__)[A-Za-z_]\w*)+/?", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected the beginning of topics such as /activesam")
+    return text.rstrip("/")
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -192,6 +231,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     what.add_argument(
         "--prefix",
+        type=_prefix,
         default="/activesam",
         metavar="NAME",
         help="of the topics of the labels (default: /activesam, as the node's)",

@@ -236,6 +236,8 @@ def decode_sample(
         rgb = np.require(rgb, requirements=["C", "W"])
     except ImageError as error:
         return Sample(index, stamp, None, error=str(error))
+    except MemoryError:  # no fault of the message
+        raise
     except Exception as error:  # a message can hold anything
         return Sample(index, stamp, None, error=f"the image cannot be read: {type(error).__name__}: {error}")
     if truth is None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from activesam_ros.errors import DatasetError
+from activesam_ros.system.files import wait_for_disk, wait_for_entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,8 @@ def require_free(out: Path, overwrite: bool, mark: str, what: str) -> None:
 def whole_folder(out: Path) -> Iterator[Path]:
     """Yield a folder to write to, which replaces `out` at the end; after an exception `out` is as before.
 
+    What it holds is on the disk before it has its name, so that a power cut leaves nothing that only looks whole.
+
     Raises:
         DatasetError: it cannot be written.
     """
@@ -39,9 +42,11 @@ def whole_folder(out: Path) -> Iterator[Path]:
         partial.mkdir(parents=True)
         # Storage files are named after the folder that they are written to.
         yield partial / out.name
+        wait_for_disk(partial / out.name)
         if out.exists():
-            shutil.rmtree(out)
+            out.rename(partial / ".before")
         (partial / out.name).rename(out)
+        wait_for_entries(out.parent)
     except OSError as error:
         raise DatasetError(f"{out} cannot be written ({error.strerror or error})") from error
     finally:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from activesam_ros import __version__
 from activesam_ros.errors import DatasetError
-from activesam_ros.labelling.sources import Part, RecordingSource, Source
+from activesam_ros.labelling.sources import Part, RecordingSource, Source, open_sources
+from activesam_ros.model.folder import model_fingerprint, resolve_folder
 from activesam_ros.vocabulary import Vocabulary, VocabularyClass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import ExitStack
     from pathlib import Path
 
     from activesam_ros.datasets.recordings import Recording
@@ -68,10 +70,25 @@ class LabelConfig:
     prompt_cache: Path | None = None
 
 
+def open_job(config: LabelConfig, opening: ExitStack) -> tuple[list[Source], dict[str, Any]]:
+    """Open what is labelled, and return it with all that the labels follow from, see `describe_job`.
+
+    Args:
+        config: what to do.
+        opening: closes the sources.
+
+    Raises:
+        ActiveSamError: a source or the model cannot be read, or as `describe_job`.
+    """
+    sources = open_sources(config.sources, config.topics, config.part, config.settings.max_pixels, opening)
+    return sources, describe_job(config, sources)
+
+
 def describe_job(config: LabelConfig, sources: Sequence[Source]) -> dict[str, Any]:
     """Return all that the labels and what is made of them follow from, as plain data.
 
     Raises:
+        ModelError: there is no such model.
         DatasetError: a topic would be both kept and written, a name is no class, or a library is missing.
     """
     unknown = [name for name in config.stuff if name not in config.vocabulary.names]
@@ -90,7 +107,12 @@ def describe_job(config: LabelConfig, sources: Sequence[Source]) -> dict[str, An
         "format": config.format,
         "sources": [{"name": source.name, **source.describe()} for source in sources],
         "part": asdict(config.part),
-        "model": {"name": config.model, "device": config.device, "dtype": config.dtype},
+        "model": {
+            "name": config.model,
+            "fingerprint": model_fingerprint(resolve_folder(config.model)),
+            "device": config.device,
+            "dtype": config.dtype,
+        },
         "vocabulary": [asdict(one) for one in config.vocabulary.classes],
         "unlabeled_id": config.vocabulary.unlabeled_id,
         "background_id": config.vocabulary.background_id,

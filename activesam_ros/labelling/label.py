@@ -13,18 +13,18 @@ from tqdm import tqdm
 
 from activesam_ros.datasets.image_files import EncodedImage
 from activesam_ros.datasets.whole_folder import require_free, whole_folder
-from activesam_ros.errors import DatasetError, describe
+from activesam_ros.errors import DatasetError, ModelError, OutOfMemoryError, describe, reason
 from activesam_ros.instances import MAX_INSTANCES
-from activesam_ros.labelling.job import LabelConfig, describe_job
+from activesam_ros.labelling.job import LabelConfig, open_job
 from activesam_ros.labelling.labelled import LabelledImages
 from activesam_ros.labelling.parts import LabelledFrame, LabelPart, labelled_part, png
-from activesam_ros.labelling.sources import open_sources
 from activesam_ros.labelling.to_bag import write_bags
 from activesam_ros.labelling.to_coco import write_coco
 from activesam_ros.labelling.to_masks import write_masks
 from activesam_ros.labelling.to_yolo import write_yolo
 from activesam_ros.labelling.work import Shard, WorkFolder, read_json
 from activesam_ros.stages.temporal_reuse import StreamMemory
+from activesam_ros.system.memory import is_device_failure, is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -90,10 +90,7 @@ def label(
     shard = shard or Shard()
     work = WorkFolder(config.out)
     with ExitStack() as opening:
-        sources = open_sources(
-            config.sources, config.topics, config.part, config.settings.max_pixels, opening
-        )
-        job = describe_job(config, sources)
+        sources, job = open_job(config, opening)
         there = complete(config.out, job, overwrite)
         if there is not None:
             return there
@@ -254,17 +251,18 @@ class _Labeller:
 
         Images that depend on those before them stay together, whole streams at a time.
         """
-        done = self._work.done(number)
         places = {stream: streams + place for place, stream in enumerate(source.streams)}
         whole_streams = self._config.settings.reuses_frames
 
         def wanted(stream: str, position: int) -> bool:
-            if position in done:
-                self._last[number, stream] = position
-                self._memories.pop((number, stream), None)
-                return False
             place = places[stream] if whole_streams else before + position
-            return place % self._shard.count == self._shard.number - 1
+            if place % self._shard.count != self._shard.number - 1:
+                return False
+            if not self._work.has(number, position):
+                return True
+            self._last[number, stream] = position
+            self._memories.pop((number, stream), None)
+            return False
 
         return wanted
 
@@ -289,6 +287,7 @@ class _Labeller:
                 result = self._segmenter.segment(image.rgb, memory, instances=self._config.instances)
                 part = labelled_part(frame, result, confidence=not self._keeps_images)
             except Exception as error:  # one image must not end the job
+                _require_device(error, image.name)
                 part = LabelPart(replace(frame, error=describe(error)))
         self._last[number, image.stream] = image.position
         return part if memory is None else replace(part, memory={"state": memory.state()})
@@ -314,6 +313,24 @@ class _Labeller:
         if self._keeps_images and image.rgb is not None and part.frame.error is None:
             part = replace(part, image=image.encoded or EncodedImage(png(image.rgb), "png"))
         self._work.write(part)
+
+
+def _require_device(error: Exception, name: str) -> None:
+    """End the job where not the image is to blame, so that this one and those that follow are labelled another time.
+
+    Raises:
+        OutOfMemoryError, ModelError: there was no memory for an image, or the GPU failed.
+    """
+    if is_out_of_memory(error):
+        raise OutOfMemoryError(
+            f"memory ran out at {name} ({reason(error)}); free some and run the same command, which goes on there, or "
+            "leave out images as large with --overwrite --param max_pixels=N"
+        ) from error
+    if is_device_failure(error):
+        raise ModelError(
+            f"the GPU failed at {name} ({reason(error)}); see that it works, and run the same command, which goes on "
+            "there"
+        ) from error
 
 
 def _pass_over(bar: Any) -> None:

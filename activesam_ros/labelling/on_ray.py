@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from activesam_ros.errors import DatasetError
-from activesam_ros.labelling.job import describe_job
+from activesam_ros.labelling.job import open_job
 from activesam_ros.labelling.label import LabelOutcome, complete, label, load_segmenter, merge
-from activesam_ros.labelling.sources import open_sources
 from activesam_ros.labelling.work import Shard, WorkFolder
 
 if TYPE_CHECKING:
@@ -67,10 +66,7 @@ def label_on_ray(
         ) from error
 
     with ExitStack() as opening:
-        sources = open_sources(
-            config.sources, config.topics, config.part, config.settings.max_pixels, opening
-        )
-        job = describe_job(config, sources)
+        sources, job = open_job(config, opening)
         there = complete(config.out, job, overwrite)
         if there is not None:
             return there

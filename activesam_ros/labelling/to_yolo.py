@@ -11,11 +11,13 @@ import numpy as np
 from activesam_ros.labelling.segments import segments
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from activesam_ros.labelling.labelled import LabelledImages
 
-_FEWEST_POINTS = 3
+# Outlines of what is one pixel wide are found in so many times the resolution, where it has an area.
+_FINER = 3
 
 
 def write_yolo(images: LabelledImages, folder: Path) -> None:
@@ -54,7 +56,24 @@ def write_yolo(images: LabelledImages, folder: Path) -> None:
 
 
 def polygons(mask: np.ndarray) -> list[np.ndarray]:
-    """Return the outlines of a region, bool [H, W], each float [N, 2] of x and y from 0 to 1; specks have none."""
-    height, width = mask.shape
-    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return [(outline[:, 0] + 0.5) / (width, height) for outline in outlines if len(outline) >= _FEWEST_POINTS]
+    """Return the outlines of a region, bool [H, W], each float [N, 2] of x and y from 0 to 1, of three points at least.
+
+    They connect the centres of its outermost pixels; those of what is one pixel wide run two thirds of a pixel apart.
+    """
+    size = mask.shape[::-1]
+    found = []
+    for outline in _outlines(mask.astype(np.uint8)):
+        if cv2.contourArea(outline) > 0:
+            found.append((outline[:, 0] + 0.5) / size)
+            continue
+        left, top, width, height = cv2.boundingRect(outline)
+        own = np.zeros((height, width), np.uint8)
+        cv2.drawContours(own, [outline - (left, top)], -1, 1, cv2.FILLED)
+        finer = own.repeat(_FINER, 0).repeat(_FINER, 1)
+        found += [((one[:, 0] + 0.5) / _FINER + (left, top)) / size for one in _outlines(finer)]
+    return found
+
+
+def _outlines(mask: np.ndarray) -> Sequence[np.ndarray]:
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return outlines

@@ -67,7 +67,7 @@ class WorkFolder:
             self.remove()
             before = None
         if before is None:
-            write_atomically(self.path / _JOB, _plain(job))
+            write_atomically(self.path / _JOB, _plain(job), durable=True)
         elif before != job:
             other = next(name for name in {**before, **job} if before.get(name) != job.get(name))
             raise DatasetError(
@@ -95,15 +95,15 @@ class WorkFolder:
                 pass
             yield
 
-    def done(self, source: int) -> set[int]:
-        """Return the positions of a source whose parts are whole; damaged parts, as after a power cut, are removed."""
-        positions = set()
-        for path in (self.path / _PARTS).glob(f"{source:03d}-*.zip"):
-            if _is_whole(path):
-                positions.add(int(path.stem.partition("-")[2]))
-            else:
-                path.unlink(missing_ok=True)
-        return positions
+    def has(self, source: int, position: int) -> bool:
+        """Return whether a part is there and whole; a damaged one, as after a power cut, is removed."""
+        path = self._part(source, position)
+        if not path.exists():
+            return False
+        if _is_whole(path):
+            return True
+        path.unlink(missing_ok=True)
+        return False
 
     def write(self, part: LabelPart) -> None:
         """Keep a part.
@@ -130,7 +130,7 @@ class WorkFolder:
             shortage: sentences about images that are missing in damaged recordings.
         """
         path = self.path / _DONE / f"{shard.number}-of-{shard.count}.json"
-        write_atomically(path, _plain({"frames": frames, "shortage": shortage}))
+        write_atomically(path, _plain({"frames": frames, "shortage": shortage}), durable=True)
 
     def complete(self) -> tuple[list[int], list[str]]:
         """Return how many images each source has, and what is missing in damaged recordings.

@@ -268,6 +268,24 @@ def text_fingerprint(folder: Path, text_config: dict[str, Any], memo: Path | Non
     return known[state]
 
 
+def model_fingerprint(folder: Path) -> str:
+    """Identify the files that a model is read from by what they hold, of large ones by pieces: 32 hexadecimal digits.
+
+    Copies with other names of folders and other times are the same.
+
+    Raises:
+        ModelError: one cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        for path in sorted(folder.iterdir()):
+            if path.suffix in _READ_SUFFIXES and path.is_file():
+                digest.update(f"{path.name} {path.stat().st_size} {_sampled(path)}\n".encode())
+    except OSError as error:
+        raise ModelError(f"the model in {folder} cannot be read ({first_line(error)})") from error
+    return digest.hexdigest()
+
+
 def _hash_contents(weights: list[Path], tokenizer: list[Path], config: bytes) -> str:
     import torch  # Else looking for a model's folder would take the seconds of this import.
 
@@ -295,13 +313,18 @@ def _identity(path: Path) -> list[str | int]:
     from all over the file count, too; of a file of up to 16 MB that is all of it.
     """
     status = path.stat()
-    digest = hashlib.blake2b(digest_size=16)
+    times = (status.st_mtime_ns, status.st_ctime_ns)
+    return [str(path.resolve()), status.st_ino, status.st_size, *times, _sampled(path)]
+
+
+def _sampled(path: Path) -> str:
+    """Hash pieces from all over a file; of one of up to 16 MB that is all of it."""
+    size, digest = path.stat().st_size, hashlib.blake2b(digest_size=16)
     with path.open("rb") as file:
-        for start in range(0, status.st_size, max(_SAMPLE_BYTES, status.st_size // _SAMPLES)):
+        for start in range(0, size, max(_SAMPLE_BYTES, size // _SAMPLES)):
             file.seek(start)
             digest.update(file.read(_SAMPLE_BYTES))
-    times = (status.st_mtime_ns, status.st_ctime_ns)
-    return [str(path.resolve()), status.st_ino, status.st_size, *times, digest.hexdigest()]
+    return digest.hexdigest()
 
 
 def _read_memo(memo: Path | None) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -39,10 +40,13 @@ def shipped(relative: Path) -> Path | None:
     return next((path for path in [package.parent / relative, *installed] if path.exists()), None)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, durable: bool = False) -> None:
     """Write a file as a whole or not at all: readers see the old or the new content, even if this process is killed.
 
-    It does not wait for the disk: after a power cut the file may be empty, so readers have to check it.
+    Args:
+        path: of the file; its folder is made.
+        content: of the file.
+        durable: wait for the disk. Otherwise the file may be empty after a power cut, so readers have to check it.
 
     Raises:
         OSError: the folder cannot be created or written to; it names the file.
@@ -50,17 +54,45 @@ def write_atomically(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _write_and_rename(path, content)
+            _write_and_rename(path, content, durable)
         except FileNotFoundError:
             # `remove_abandoned_writes` of another process came between opening and locking.
-            _write_and_rename(path, content)
+            _write_and_rename(path, content, durable)
     except OSError as error:
         if error.filename is None:  # as of a full disk
             error.filename = str(path)
         raise
 
 
-def _write_and_rename(path: Path, content: bytes) -> None:
+def wait_for_disk(path: Path) -> None:
+    """Return when a file, or a folder and all that is in it, would be there after a power cut.
+
+    Raises:
+        OSError: the disk failed.
+    """
+    if path.is_dir():
+        for one in path.iterdir():
+            wait_for_disk(one)
+    wait_for_entries(path)
+
+
+def wait_for_entries(path: Path) -> None:
+    """Return when a file, or the names of what is in a folder, would be there after a power cut.
+
+    Raises:
+        OSError: the disk failed.
+    """
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some file systems cannot do it for folders
+            raise
+    finally:
+        os.close(number)
+
+
+def _write_and_rename(path: Path, content: bytes, durable: bool) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         # tempfile would make a file that only its owner may read.
@@ -68,7 +100,11 @@ def _write_and_rename(path: Path, content: bytes) -> None:
             _lock(file)
             file.write(content)
             file.flush()
+            if durable:
+                os.fsync(file.fileno())
             temporary.replace(path)
+            if durable:
+                wait_for_entries(path.parent)
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 # torch's messages where it raises a bare RuntimeError: its CPU allocator, the CUDA runtime and cuBLAS.
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
 
+# The CUDA and HIP runtimes and drivers, where torch raises a bare RuntimeError.
+_DEVICE_FAILURE = (
+    "cuda error",
+    "cuda driver error",
+    "hip error",
+    "cudnn error",
+    "cublas error",
+    "no cuda gpus",
+)
+
 # Of glibc's malloc.h.
 _M_ARENA_MAX = -8
 
@@ -80,6 +90,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | OutOfMemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _OUT_OF_MEMORY)
+
+
+def is_device_failure(error: BaseException) -> bool:
+    """Return whether an exception says that the GPU or its driver failed, after which nothing runs on it any more."""
+    if type(error).__name__ == "AcceleratorError":
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _DEVICE_FAILURE)
 
 
 def release_memory() -> None:

@@ -22,6 +22,7 @@ from activesam_ros.errors import DatasetError
 from activesam_ros.images.raw import image_to_rgb
 from activesam_ros.labelling.job import LabelConfig
 from activesam_ros.labelling.label import label
+from activesam_ros.labelling.to_yolo import polygons
 from activesam_ros.segmenter import ActiveSegmenter, IdCounter, StreamMemory
 from activesam_ros.settings import SegmenterSettings, settings_for
 from activesam_ros.toytown.world import World
@@ -127,6 +128,19 @@ def test_yolo_polygons_cover_what_was_labelled(made, expected):
         assert {0, 2} <= set(drawn)
 
 
+def test_no_region_is_too_thin_for_a_polygon():
+    random = np.random.default_rng(0)
+    for share in (0.02, 0.1, 0.3, 0.7) * 10:
+        height, width = random.integers(1, 40, 2)
+        mask = random.random((height, width)) < share
+        drawn = np.zeros(mask.shape, np.uint8)
+        for polygon in polygons(mask):
+            assert len(polygon) >= 3 and polygon.min() > 0 and polygon.max() < 1
+            assert cv2.contourArea((polygon * (width, height)).astype(np.float32)) > 0
+            cv2.fillPoly(drawn, [(polygon * (width, height)).astype(np.int32)], 1)  # as trainers do
+        assert drawn[mask].all()
+
+
 @pytest.mark.parametrize("profile", ["paper", "realtime"])
 def test_instances_are_recorded_as_the_node_publishes_them(made, drive, segmenter, monkeypatch, profile):
     segmenter = segmenter.with_settings(settings_for(profile, {"occlusion_frames": 1}))
@@ -179,8 +193,31 @@ def test_ray_that_is_missing_or_elsewhere_is_said_in_a_sentence(drive, tmp_path,
     ]
     assert main([*arguments, "--ray"]) == 2
     assert "pip install 'ray[data]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("drive --ray --shard 1/2", "leave out --shard"),
+        ("drive --workers 2", "give --ray"),
+        ("drive --stuff road --to coco", "give --instances"),
+        ("drive --stuff road --instances", "--to coco or yolo"),
+        ("drive --prefix activesam", "expected the beginning of topics"),
+        ("drive --prefix /a//b", "expected the beginning of topics"),
+        ("drive --prefix /a/1b", "expected the beginning of topics"),
+        ("drive --prefix /a --to masks", "write --to bag"),
+        ("drive --image 1=/camera/image", "NAME=TOPIC"),
+        ("drive --start 2 --end 1", "not before --end"),
+        ("drive --merge", "leave out recordings"),
+        ("--merge --to coco", "leave out --to"),
+        ("--merge --prompt-cache x", "leave out --prompt-cache"),
+        ("--model toytown", "nothing to label is given"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(options, said, capsys):
     with pytest.raises(SystemExit):
-        main([*arguments, "--ray", "--shard", "1/2"])
+        main([*options.split(), "--out", "out"])
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.slow

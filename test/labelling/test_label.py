@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,11 +21,12 @@ pytest.importorskip("rosbags")
 from bags import SECOND, Bags
 
 from activesam_ros.datasets.recordings import Recording
-from activesam_ros.errors import DatasetError
+from activesam_ros.datasets.whole_folder import whole_folder
+from activesam_ros.errors import ActiveSamError, DatasetError
 from activesam_ros.images.raw import image_to_ids, image_to_rgb
 from activesam_ros.labelling.job import LabelConfig
 from activesam_ros.labelling.label import SUMMARY, label, merge
-from activesam_ros.labelling.parts import write_part
+from activesam_ros.labelling.parts import PartFile, write_part
 from activesam_ros.labelling.sources import Part
 from activesam_ros.labelling.work import Shard, WorkFolder
 from activesam_ros.segmenter import ActiveSegmenter, StreamMemory
@@ -213,6 +215,71 @@ def test_shards_write_the_same_bytes(config, profile):
     label(asked, shards[2])
     assert tree(merge(asked.out).out) == expected
     assert merge(asked.out).out == asked.out  # again
+
+
+def test_a_shard_checks_its_own_parts_alone(config, monkeypatch):
+    checked = []
+    whole = PartFile.whole.fget
+    monkeypatch.setattr(PartFile, "whole", property(lambda part: checked.append(1) or whole(part)))
+    label(config(), Shard(1, 2))
+    label(config(), Shard(2, 2))
+    assert not checked
+    label(config(), Shard(2, 2))
+    assert len(checked) == FRAMES // 2
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "memory ran out at drive_000002"),
+        (RuntimeError("CUDA error: an illegal memory access"), "the GPU failed at drive_000002"),
+    ],
+    ids=str,
+)
+def test_what_is_not_the_images_fault_ends_the_job_and_is_tried_again(config, monkeypatch, error, said):
+    whole = label(config())
+    expected = tree(whole.out)
+    whole.out.rename(whole.out.with_name("whole"))
+    segment, given = ActiveSegmenter.segment, []
+
+    def failing(self, *args, **named):
+        given.append(1)
+        if len(given) == 3:
+            raise error
+        return segment(self, *args, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ActiveSegmenter, "segment", failing)
+        with pytest.raises(ActiveSamError, match=f"{said}.*run the same command"):
+            label(config())
+    assert len(list((WorkFolder(config().out).path / "parts").iterdir())) == 2
+    assert label(config()) == whole and tree(whole.out) == expected
+
+
+def test_a_model_with_other_weights_is_another_job(config, tmp_path):
+    (tmp_path / "model").mkdir()
+    weights = tmp_path / "model/model.safetensors"
+    weights.write_bytes(b"some")
+    asked = replace(config(), model=str(tmp_path / "model"))
+    with pytest.raises(KeyboardInterrupt):
+        end_after(2, KeyboardInterrupt(), asked)
+    weights.write_bytes(b"same")
+    with pytest.raises(DatasetError, match="another model"):
+        label(asked)
+    weights.write_bytes(b"some")
+    assert label(asked).out == asked.out
+
+
+def test_what_gets_its_name_is_on_the_disk(tmp_path, monkeypatch):
+    sync, out, order = os.fsync, tmp_path / "out", []
+    monkeypatch.setattr(
+        os, "fsync", lambda file: order.append((os.fstat(file).st_ino, out.exists())) or sync(file)
+    )
+    with whole_folder(out) as folder:
+        (folder / "below").mkdir(parents=True)
+        (folder / "below/file").write_text("content")
+    inside = [(path.stat().st_ino, False) for path in (out / "below/file", out / "below", out)]
+    assert order == [*inside, (tmp_path.stat().st_ino, True)]
 
 
 def test_another_job_is_not_mixed_in(config):
