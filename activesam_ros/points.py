@@ -19,9 +19,10 @@ POINT = np.dtype(
         ("y", "<f4"),
         ("z", "<f4"),
         ("rgb", "<u4"),
-        ("label", "<u2"),
-        ("instance", "<u2"),
+        # As PCL has it in PointXYZRGBL.
+        ("label", "<u4"),
         ("confidence", "<f4"),
+        ("instance", "<u4"),
     ]
 )
 """One point: metres in the camera's optical frame (x right, y down, z forward); 0x00RRGGBB; confidence 0..1."""

@@ -10,6 +10,7 @@ import pytest
 
 from activesam_ros.cli import main
 from activesam_ros.ros.parameters import PARAMETERS
+from activesam_ros.ros.point_parameters import SPECS as POINTS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGE = (REPOSITORY / "docs" / "interface.md").read_text()
@@ -29,6 +30,8 @@ def test_the_table_of_parameters_is_made_from_the_declaration() -> None:
     parameter_table = pytest.importorskip("parameter_table")
     assert parameter_table.replaced(PAGE) == PAGE, "run: python tools/parameter_table.py"
     assert first_cells("Parameters")[: len(PARAMETERS)] == [spec.name for spec in PARAMETERS]
+    points = (REPOSITORY / "docs" / "points.md").read_text()
+    assert parameter_table.replaced(points, POINTS) == points, "run: python tools/parameter_table.py"
     with pytest.raises(ValueError, match="no table"):
         parameter_table.replaced("# Another page\n")
 

@@ -111,7 +111,7 @@ def scene():
 
 def test_points_carry_what_is_known_of_their_pixel(scene):
     found = labelled_points(*scene)
-    assert found.dtype == POINT and POINT.itemsize == 24
+    assert found.dtype == POINT and POINT.itemsize == 28
     assert found[["x", "y", "z"]].tolist() == [(0, 0, 2), (2, 2, 2), (4, 2, 2), (6, 2, 2)]
     assert found["label"].tolist() == [0, 1, 2, 255] and found["instance"].tolist() == [1, 2, 3, 256]
     # An id that has no colour gets the last one.

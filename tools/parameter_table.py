@@ -1,4 +1,4 @@
-"""Writes the table of parameters in docs/interface.md anew, from the declaration in activesam_ros/ros/parameters.py.
+"""Writes the tables of parameters in docs/interface.md and docs/points.md anew, from their declarations.
 
 python tools/parameter_table.py
 """
@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from activesam_ros.ros.parameters import PARAMETERS, TAKES, Takes
+from activesam_ros.ros.point_parameters import SPECS as OF_POINTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from activesam_ros.configuration.configuration import ParameterSpec
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "interface.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 HEAD = "| parameter | default | values | changes | what |\n| --- | --- | --- | --- | --- |\n"
 
 _CHANGES = {
@@ -29,19 +30,21 @@ _CHANGES = {
 
 def table(parameters: Sequence[ParameterSpec] = PARAMETERS) -> str:
     """Return the table in Markdown, one row a parameter, in the order of their declaration."""
-    return HEAD + "".join(_row(spec) for spec in parameters)
+    # Those of points change at once; of the same names are others.
+    changes = TAKES if parameters is PARAMETERS else {}
+    return HEAD + "".join(_row(spec, changes.get(spec.name, Takes.AT_ONCE)) for spec in parameters)
 
 
-def replaced(page: str) -> str:
+def replaced(page: str, parameters: Sequence[ParameterSpec] = PARAMETERS) -> str:
     """Return a page with its table replaced."""
     old = re.search(re.escape(HEAD) + r"(?:\|.*\n)*", page)
     if old is None:
         raise ValueError(f"the page has no table that begins with {HEAD.splitlines()[0]!r}")
-    return page[: old.start()] + table() + page[old.end() :]
+    return page[: old.start()] + table(parameters) + page[old.end() :]
 
 
-def _row(spec: ParameterSpec) -> str:
-    cells = (f"`{spec.name}`", _default(spec), _values(spec), _CHANGES[TAKES[spec.name]], spec.description)
+def _row(spec: ParameterSpec, takes: Takes) -> str:
+    cells = (f"`{spec.name}`", _default(spec), _values(spec), _CHANGES[takes], spec.description)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 
@@ -67,4 +70,6 @@ def _number(value: object) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(replaced(PAGE.read_text()))
+    for name, parameters in (("interface.md", PARAMETERS), ("points.md", OF_POINTS)):
+        page = DOCS / name
+        page.write_text(replaced(page.read_text(), parameters))

@@ -29,6 +29,7 @@ COMMANDS = {
 }
 NODES = {
     "activesam": "activesam_ros.ros.main",
+    "labelled_points": "activesam_ros.ros.labelled_points",
     "replay": "activesam_ros.cli.replay",
     "toytown_camera": "activesam_ros.ros.toytown_camera",
 }
@@ -37,11 +38,13 @@ ALIASES = {"evaluate_bag": "evaluate", "prompt_cache": "cache"}
 
 _ABOUT = {
     "activesam": "Label camera images with the classes that you name: the ROS 2 node.",
+    "labelled_points": "Publish a point cloud whose points know their class, from labels, depth and camera info.",
     "replay": "Play a recording to the node, every image, as fast as it is answered; record and score the labels.",
     "toytown_camera": "Publish images of a rendered street, for trying things out without a camera.",
 }
 _EXAMPLES = {
     "activesam": "-p model:=toytown -p vocabulary_file:=toytown -r image:=/camera/image_raw",
+    "labelled_points": "-r depth:=/camera/depth_registered/image_raw -r camera_info:=/camera/camera_info",
     "replay": "-p bag:=FOLDER",
 }
 

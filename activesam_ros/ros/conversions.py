@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, Header
 from vision_msgs.msg import (
     BoundingBox2D,
@@ -29,6 +29,7 @@ from vision_msgs.msg import (
 import activesam_ros.msg as msg
 from activesam_ros.images.compressed import compressed_to_rgb
 from activesam_ros.images.raw import check_size, image_to_rgb
+from activesam_ros.points import POINT
 from activesam_ros.results import ActiveClass, SegmentationResult
 from activesam_ros.vocabulary import Vocabulary, VocabularyClass
 
@@ -42,6 +43,8 @@ _NANOSECONDS = 1_000_000_000
 _FIRST_STAMP = -(2**31) * _NANOSECONDS
 _LAST_STAMP = 2**31 * _NANOSECONDS - 1
 _MOST_MILLIMETRES = 65_535
+
+_POINT_TYPES = {"f": PointField.FLOAT32, "u": PointField.UINT32}
 
 # Bytes per pixel of the encodings that every cv_bridge reads as the library does. Of 16 bits it rounds where the
 # library, as the PNG and JPEG decoders do, keeps the upper byte; plain 8UC1 and 8UC3 it does not read as colours.
@@ -147,6 +150,39 @@ def depth_to_msg(depth: np.ndarray, header: Header) -> Image:
         millimetres = np.rint(depth * np.float32(1000))
     known = (millimetres > 0) & (millimetres <= _MOST_MILLIMETRES)
     return _image_to_msg(np.where(known, millimetres, 0).astype(np.uint16), "16UC1", header)
+
+
+def points_to_msg(points: np.ndarray, header: Header) -> PointCloud2:
+    """Convert points, as `labelled_points` returns them: organised if they have rows and columns, else dense."""
+    rows, columns = points.shape if points.ndim == 2 else (1, len(points))
+    message = PointCloud2(
+        header=header,
+        height=rows,
+        width=columns,
+        fields=_point_fields(),
+        is_bigendian=False,
+        point_step=points.dtype.itemsize,
+        row_step=points.dtype.itemsize * columns,
+        is_dense=points.ndim == 1,
+    )
+    # The setter checks every element of anything but an array of bytes.
+    data = array.array("B")
+    data.frombytes(points.reshape(-1).view(np.uint8).data)
+    message.data = data
+    return message
+
+
+def _point_fields() -> list[PointField]:
+    # Colours are the bits of a float for PCL and RViz.
+    return [
+        PointField(
+            name=name,
+            offset=offset,
+            datatype=PointField.FLOAT32 if name == "rgb" else _POINT_TYPES[kind.kind],
+            count=1,
+        )
+        for name, (kind, offset, *_) in (POINT.fields or {}).items()
+    ]
 
 
 def active_classes_to_msg(

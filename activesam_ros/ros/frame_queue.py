@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from sensor_msgs.msg import CompressedImage, Image
 
@@ -348,11 +348,14 @@ class Latency:
 
 def _percentiles(frames: Sequence[Mapping[str, float]]) -> dict[str, Percentiles]:
     names = dict.fromkeys(name for stages in frames for name in stages)
-    durations = {name: sorted(stages[name] for stages in frames if name in stages) for name in names}
-    return {
-        name: Percentiles(_nearest_rank(0.5, one), _nearest_rank(0.95, one))
-        for name, one in durations.items()
-    }
+    durations = {name: [stages[name] for stages in frames if name in stages] for name in names}
+    return {name: percentiles(one) for name, one in durations.items()}
+
+
+def percentiles(durations: Collection[float]) -> Percentiles:
+    """Return those of durations, at least one."""
+    ascending = sorted(durations)
+    return Percentiles(_nearest_rank(0.5, ascending), _nearest_rank(0.95, ascending))
 
 
 def _nearest_rank(share: float, ascending: Sequence[float]) -> float:

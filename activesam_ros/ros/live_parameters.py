@@ -58,14 +58,14 @@ DESCRIBED_TYPES: Mapping[str, int] = {spec.name: _TYPES[type(spec.default)] for 
 _CONFIGURATION = tuple(spec.name for spec in SPECS)
 
 
-def descriptor(spec: ParameterSpec) -> ParameterDescriptor:
+def descriptor(spec: ParameterSpec, read_only: bool) -> ParameterDescriptor:
     """Return the message that describes a parameter to ROS tools."""
     message = ParameterDescriptor(
         name=spec.name,
         description=spec.description,
         additional_constraints=spec.constraint(),
-        read_only=TAKES[spec.name] is Takes.NEVER,
-        type=DESCRIBED_TYPES[spec.name],
+        read_only=read_only,
+        type=_TYPES[type(spec.default)],
     )
     # rclpy takes an empty list for a byte array; with dynamic typing our own check can say what is wrong.
     message.dynamic_typing = isinstance(spec.default, tuple)
@@ -76,6 +76,16 @@ def descriptor(spec: ParameterSpec) -> ParameterDescriptor:
             FloatingPointRange(from_value=spec.limits[0], to_value=spec.limits[1], step=0.0)
         ]
     return message
+
+
+def given_at_start(node: Node, spec: ParameterSpec) -> Any:
+    """Return what was given at the start, of whatever type: rclpy refuses some that can be read; None: nothing."""
+    # An empty list arrives as no value at all.
+    default = list(spec.default) if isinstance(spec.default, tuple) else None
+    free = ParameterDescriptor(dynamic_typing=True)
+    given = node.declare_parameter(spec.name, default, free).value
+    node.undeclare_parameter(spec.name)
+    return () if given is None and default is not None else given
 
 
 @dataclass(frozen=True)
@@ -197,23 +207,15 @@ class LiveParameters:
         """Declare all parameters; return those that were given and those of the node's own."""
         values: dict[str, Value] = {}
         for spec in PARAMETERS:
-            given = self._given(spec)
+            given = given_at_start(self._node, spec)
             if given is not None or isinstance(spec.default, tuple) or spec.name not in _CONFIGURATION:
                 values[spec.name] = read(spec.name, spec.default if given is None else given)
             # Those of the configuration without a value, as a profile or a file may set it.
             initial: Any = values.get(spec.name, Parameter.Type(DESCRIBED_TYPES[spec.name]))
             initial = list(initial) if isinstance(initial, tuple) else initial
-            self._node.declare_parameter(spec.name, initial, descriptor(spec), ignore_override=True)
+            described = descriptor(spec, read_only=TAKES[spec.name] is Takes.NEVER)
+            self._node.declare_parameter(spec.name, initial, described, ignore_override=True)
         return values
-
-    def _given(self, spec: ParameterSpec) -> Any:
-        """Return what was given at the start, of whatever type: rclpy refuses some that can be read; None: nothing."""
-        # An empty list arrives as no value at all.
-        default = list(spec.default) if isinstance(spec.default, tuple) else None
-        free = ParameterDescriptor(dynamic_typing=True)
-        given = self._node.declare_parameter(spec.name, default, free).value
-        self._node.undeclare_parameter(spec.name)
-        return () if given is None and default is not None else given
 
     def unknown(self) -> list[str]:
         """Return a warning for each parameter that was given at the start and that nobody has declared by now."""

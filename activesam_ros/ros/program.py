@@ -1,4 +1,4 @@
-"""How the programs beside the node (player, rendered camera) run, end, and say why they cannot begin."""
+"""How the programs beside the node (player, rendered camera, points) run, end, and say why they cannot begin."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import rclpy
 import rclpy.logging
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
-from activesam_ros.errors import ActiveSamError, reason
+from activesam_ros.configuration.configuration import specs_of
+from activesam_ros.errors import ActiveSamError, describe, reason
 from activesam_ros.ros.executor import GuardedExecutor, answer_every_call
+from activesam_ros.ros.live_parameters import descriptor, given_at_start
 from activesam_ros.ros.logs import ErrorLog, PrintableLogger
 from activesam_ros.system.machine import ENDING
 
@@ -96,6 +100,55 @@ def declare_group(node: Node, group: type[G], nothing: Mapping[str, object]) -> 
     return group(**values)
 
 
+def declare_live_group(node: Node, group: type[G], changed: Callable[[G], None]) -> G:
+    """Declare the fields of a dataclass as parameters that may change while the node runs.
+
+    Args:
+        node: whose parameters they are.
+        group: whose fields are declared with `configuration.parameter`; it raises SettingsError for values that
+            contradict each other.
+        changed: takes the values after every change.
+
+    Returns:
+        the group with the values that were given at the start.
+
+    Raises:
+        SettingsError: a value is refused.
+    """
+    specs = {spec.name: spec for spec in specs_of(group)}
+    given = {name: given_at_start(node, spec) for name, spec in specs.items()}
+    values: dict[str, Any] = {
+        name: spec.default if given[name] is None else spec.read(given[name]) for name, spec in specs.items()
+    }
+    first = group(**values)
+    for name, spec in specs.items():
+        node.declare_parameter(name, values[name], descriptor(spec, read_only=False), ignore_override=True)
+
+    def group_with(changes: Sequence[Parameter]) -> G:
+        values = {name: node.get_parameter(name).value for name in specs}
+        values |= {one.name: specs[one.name].read(one.value) for one in changes if one.name in specs}
+        return group(**values)
+
+    def typed(one: Parameter) -> Parameter:
+        # rclpy takes no whole number for a number.
+        try:
+            return Parameter(one.name, value=specs[one.name].read(one.value)) if one.name in specs else one
+        except ActiveSamError:
+            return one  # rclpy or `validate` refuses it
+
+    def validate(changes: Sequence[Parameter]) -> SetParametersResult:
+        try:
+            group_with(changes)
+        except Exception as error:  # a call can hold anything
+            return SetParametersResult(successful=False, reason=describe(error))
+        return SetParametersResult(successful=True)
+
+    node.add_pre_set_parameters_callback(lambda changes: [typed(one) for one in changes])
+    node.add_on_set_parameters_callback(validate)
+    node.add_post_set_parameters_callback(lambda _: changed(group_with(())))
+    return first
+
+
 def refusal(error: Exception) -> str:
     """Return what keeps a program from beginning as one sentence."""
     if isinstance(error, ActiveSamError | OSError):
@@ -118,28 +171,32 @@ def wait_for_any(*events: threading.Event) -> None:
 
 
 @contextmanager
-def callbacks_of(node: Node) -> Iterator[threading.Event]:
+def callbacks_of(node: Node, errors: ErrorLog | None = None) -> Iterator[threading.Event]:
     """Run the callbacks of a node in a thread of their own; at the end they are over, and the node is destroyed.
 
     A message or call that a callback cannot take is logged and dropped.
+
+    Args:
+        node: that ends with the program.
+        errors: where what is dropped is counted; None: it is only logged.
 
     Yields:
         set if a callback raised ActiveSamError or OSError, which say that the program cannot go on. The error is raised
         at the end, unless the program has failed otherwise.
     """
-    dropped = ErrorLog(node.get_logger())
+    dropped = errors or ErrorLog(node.get_logger())
     executor = GuardedExecutor(dropped.fault, ends=(ActiveSamError, OSError))
     executor.add_node(node)
     answer_every_call(node, dropped.fault)
     leaving, failed = threading.Event(), threading.Event()
-    errors: list[Exception] = []
+    raised: list[Exception] = []
 
     def spin() -> None:
         try:
             while not leaving.is_set():
                 executor.spin_once(timeout_sec=0.1)
         except Exception as error:  # raised again below
-            errors.append(error)
+            raised.append(error)
             failed.set()
 
     thread = threading.Thread(target=spin, name="callbacks", daemon=True)
@@ -151,5 +208,5 @@ def callbacks_of(node: Node) -> Iterator[threading.Event]:
         thread.join()
         executor.shutdown()
         node.destroy_node()
-    if errors:
-        raise errors[0]
+    if raised:
+        raise raised[0]

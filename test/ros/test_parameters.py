@@ -42,7 +42,7 @@ def test_every_other_parameter_is_loaded_beside_the_stream():
 
 @pytest.mark.parametrize("spec", PARAMETERS, ids=lambda spec: spec.name)
 def test_every_parameter_is_described_with_its_range(spec):
-    message = descriptor(spec)
+    message = descriptor(spec, read_only=TAKES[spec.name] is Takes.NEVER)
     assert message.name == spec.name and message.description.endswith(".")
     assert message.read_only == (TAKES[spec.name] is Takes.NEVER)
     ranges = [*message.integer_range, *message.floating_point_range]
