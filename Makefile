@@ -21,7 +21,7 @@ test: lint ## set up, check as lint does, then run the tests
 	@$(ENTER) export OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} && \
 		exec python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -ra --durations=10 $(ARGS)
 
-demo: setup ## set up, then label a replayed camera stream; pictures in demo_out/
+demo: setup ## set up, then label a replayed camera stream; pictures and an animation in demo_out/
 	@$(ENTER) exec activesam-demo $(ARGS)
 
 evaluate: setup ## set up, then compare four methods on a rendered drive, also with corrupted images; report in evaluation_out/

@@ -295,6 +295,20 @@ def _cell(image: np.ndarray, title: str, height: int, title_height: int) -> np.n
     return np.concatenate([head, image])
 
 
+def caption(text: str, width: int, text_height: int = 9) -> np.ndarray:
+    """Draw one line of text on white, cut with "…" at ``width`` pixels: uint8 [3 * text_height, width, 3]."""
+    strip = np.full((3 * text_height, width, 3), _PAPER, np.uint8)
+    draw_text(
+        strip,
+        fitting(text, text_height, width - text_height),
+        text_height // 2,
+        2 * text_height,
+        text_height,
+        _INK,
+    )
+    return strip
+
+
 def stack(*images: np.ndarray) -> np.ndarray:
     """Stack images of any widths, left-aligned on white: uint8 [sum of heights, widest, 3]."""
     width = max(image.shape[1] for image in images)

@@ -14,25 +14,24 @@ from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
-from activesam_ros import visualization as drawing
+from activesam_ros.benchmarks.demo_pictures import spread, to_truth, write_animation, write_pictures
 from activesam_ros.cli import command
 from activesam_ros.errors import ActiveSamError
 from activesam_ros.toytown import CLASSES, DEMO_CLASSES, FOREIGN, SYNONYMS
-from activesam_ros.vocabulary import palette
-from activesam_ros.vocabulary.canonical import match_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from activesam_ros.benchmarks.demo_client import FrameOutput, Replay
+    from activesam_ros.benchmarks.demo_client import Replay
     from activesam_ros.datasets.samples import Sample
+    from activesam_ros.segmenter import ActiveSegmenter
 
-UNKNOWN = len(CLASSES)
 STAGES = ("prepare", "preview", "encode", "decode", "fuse", "total")
 STARTUP_SECONDS = 180.0
+# As in the preset: the words cover all that there is in Toy Town.
+SETTINGS = {"background_threshold": 0.0}
 
 
 @dataclass(frozen=True)
@@ -141,6 +140,7 @@ def _run(options: argparse.Namespace) -> int:
 
     folder: Path = options.out
     folder.mkdir(parents=True, exist_ok=True)
+    segmenter = _first_picture(options, folder)
     bag = folder / "drive"
     # One more than is played: the first wakes the node.
     write_drive(bag, options.seed, options.frames + 1, options.rate, (options.width, options.height))
@@ -155,15 +155,36 @@ def _run(options: argparse.Namespace) -> int:
         rate=options.rate,
         change_seconds=replay.change_seconds,
         vocabularies=tuple(vocabulary_figures(r, by_stamp, replay) for r in sorted(replay.class_names)),
-        comparison=_compare(options, by_stamp, replay),
+        comparison=_compare(options, segmenter, by_stamp, replay),
         node_summary=summary,
     )
     (folder / "figures.json").write_text(json.dumps(asdict(figures), indent=1) + "\n", encoding="utf-8")
     (folder / "table.txt").write_text(as_text(figures), encoding="utf-8")
     pictures = write_pictures(folder, by_stamp, replay, options.pictures)
+    animation = write_animation(folder / "demo.webp", by_stamp, replay)
     print(as_text(figures))
+    print(f"{animation} shows the drive and the change of the words; open it in a browser.")
     print(f"{pictures} pictures, the bag, the node's log and figures.json are in {folder}/")
     return command.DONE
+
+
+def _first_picture(options: argparse.Namespace, folder: Path) -> ActiveSegmenter:
+    """Label the first image of the drive by the library, before all that takes longer; return the segmenter."""
+    from activesam_ros.configuration.configuration import first_configuration
+    from activesam_ros.segmenter import ActiveSegmenter
+    from activesam_ros.toytown.world import World
+    from activesam_ros.vocabulary import Vocabulary
+
+    segmenter = ActiveSegmenter.from_pretrained(
+        options.model, settings=first_configuration(SETTINGS).settings
+    )
+    segmenter.set_vocabulary(Vocabulary.from_names(options.words))
+    result = segmenter(World(options.seed, options.width, options.height).render(0.0).rgb)
+    result.plot().save(folder / "first.png")
+    print(
+        f"{folder}/first.png: the first image, in which {len(result.active)} of {len(options.words)} words were found"
+    )
+    return segmenter
 
 
 def _replay(options: argparse.Namespace, first: Sample, frames: Sequence[Sample]) -> tuple[Replay, str]:
@@ -179,7 +200,7 @@ def _replay(options: argparse.Namespace, first: Sample, frames: Sequence[Sample]
     rclpy.init()
     try:
         client = DemoClient()
-        parameters = {"model": options.model, "vocabulary": list(options.words)}
+        parameters = {"model": options.model, "vocabulary": list(options.words), **SETTINGS}
         with NodeProcess(parameters, {"image": IMAGE_TOPIC}, options.out) as node:
             client.wait_for_node(first, node.check, STARTUP_SECONDS)
             replay = client.play(frames, options.rate, options.then_words, node.check)
@@ -194,15 +215,11 @@ def _replay(options: argparse.Namespace, first: Sample, frames: Sequence[Sample]
 
 
 def _compare(
-    options: argparse.Namespace, frames: Mapping[int, Sample], replay: Replay
+    options: argparse.Namespace, base: ActiveSegmenter, frames: Mapping[int, Sample], replay: Replay
 ) -> tuple[PreviewFigures, ...]:
     """Label some of the frames by the library with the node's settings, with and without the preview."""
-    from activesam_ros.configuration.configuration import first_configuration
-    from activesam_ros.segmenter import ActiveSegmenter
-
-    settings = first_configuration({}).settings
-    base = ActiveSegmenter.from_pretrained(options.model, settings=settings)
-    stamps = _spread(replay, options.compare)
+    settings = base.settings
+    stamps = spread(replay, options.compare)
     figures = []
     with command.progress_bar(2 * len(stamps), "with and without preview", "frame") as bar:
         for preview in (True, False):
@@ -238,26 +255,6 @@ def _preview_figures(
     stages = {stage: [timing[stage] for timing in timings if stage in timing] for stage in STAGES}
     medians = {stage: median(seconds) for stage, seconds in stages.items() if seconds}
     return PreviewFigures(preview, len(timings), matrix.mean_iou, float(np.mean(same)), medians)
-
-
-def _spread(replay: Replay, count: int) -> list[int]:
-    """Return the stamps of `count` labelled frames, evenly spread over the replay."""
-    stamps = sorted(replay.outputs)
-    return [stamps[round(at)] for at in np.linspace(0, len(stamps) - 1, min(count, len(stamps)))]
-
-
-def true_class(name: str) -> int:
-    """Return the class of Toy Town that a name or synonym stands for; UNKNOWN if there is none."""
-    owner = {match_key(prompt): index for index, group in enumerate(CLASSES) for prompt in SYNONYMS[group]}
-    return owner.get(match_key(name), UNKNOWN)
-
-
-def to_truth(labels: np.ndarray, names: Mapping[int, str]) -> np.ndarray:
-    """Translate class ids into Toy Town's, uint8 [H, W]; other classes and unlabelled pixels become UNKNOWN."""
-    table = np.full(max(int(labels.max(initial=0)), *names, 0) + 1, UNKNOWN, np.uint8)
-    for class_id, name in names.items():
-        table[class_id] = true_class(name)
-    return table[labels]
 
 
 def vocabulary_figures(revision: int, frames: Mapping[int, Sample], replay: Replay) -> VocabularyFigures:
@@ -304,48 +301,6 @@ def as_text(figures: DemoFigures) -> str:
             f"{entry.agreement:>13.2%}       {stages}"
         )
     return "\n".join([*lines, "", f"the node    {figures.node_summary}", "", ""])
-
-
-def write_pictures(folder: Path, frames: Mapping[int, Sample], replay: Replay, count: int) -> int:
-    """Write pictures of `count` labelled frames, evenly spread over the replay; return how many were written."""
-    for old in folder.glob("frame_*.png"):
-        old.unlink()
-    stamps = _spread(replay, count)
-    for stamp in stamps:
-        output = replay.outputs[stamp]
-        path = folder / f"frame_{replay.published.index(stamp):04d}_revision_{output.revision}.png"
-        picture = draw_picture(frames[stamp], output, replay.class_names[output.revision])
-        if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
-            raise OSError(f"{path} could not be written; is the disk full?")
-    return len(stamps)
-
-
-def draw_picture(frame: Sample, output: FrameOutput, names: Mapping[int, str]) -> np.ndarray:
-    """Draw input, ground truth, labels and confidence over a legend of the classes that are shown."""
-    unlabeled = int(np.iinfo(output.labels.dtype).max)
-    table = palette.colour_table(list(names), palette.class_colours(list(names.values())), unlabeled)
-    truth_table = palette.colour_table(range(len(CLASSES)), palette.class_colours(CLASSES), 255)
-    # A synonym is drawn in the colour of the class it stands for, so that truth and labels can be compared.
-    for class_id, name in names.items():
-        if (owner := true_class(name)) != UNKNOWN:
-            table[class_id] = truth_table[owner]
-    images = [
-        frame.rgb,
-        drawing.colourise(frame.truth, truth_table),
-        drawing.colourise(output.labels, table),
-        output.confidence,
-    ]
-    titles = ["input", "ground truth", f"labels ({len(names)} classes)", "confidence"]
-    sheet = drawing.panels(images, titles, columns=2)
-    colours: dict[str, np.ndarray] = {}
-    for class_id in np.unique(output.labels):
-        colours["unlabelled" if class_id == unlabeled else names[int(class_id)]] = table[class_id]
-    shown = {true_class(name) for name in colours}
-    for index in np.unique(frame.truth):
-        if index < len(CLASSES) and index not in shown:
-            colours[f"{CLASSES[index]} (truth only)"] = truth_table[index]
-    legend = drawing.legend(list(colours), np.array(list(colours.values()), np.uint8), sheet.shape[1])
-    return drawing.stack(sheet, legend)
 
 
 if __name__ == "__main__":

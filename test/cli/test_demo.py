@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("rosbags")
 pytest.importorskip("rclpy", reason="rclpy is not installed; make setup and source env.sh give it")
@@ -14,6 +15,7 @@ pytest.importorskip(
 )
 
 from activesam_ros.benchmarks.demo_client import FrameOutput, Replay
+from activesam_ros.benchmarks.demo_pictures import UNKNOWN, to_truth
 from activesam_ros.cli import demo
 from activesam_ros.datasets.labelled_bag import IMAGE_TOPIC, TRUTH_INFO_TOPIC, TRUTH_TOPIC, write_drive
 from activesam_ros.datasets.recordings import Recording
@@ -49,8 +51,8 @@ def test_both_vocabularies_are_valid_and_differ():
 
 def test_figures_by_hand():
     labels = np.array([[0, 1, 2, 255]], np.uint8)
-    translated = demo.to_truth(labels, {0: "Automobile", 1: "giraffe", 2: "sky"})
-    assert translated.tolist() == [[CLASSES.index("car"), demo.UNKNOWN, CLASSES.index("sky"), demo.UNKNOWN]]
+    translated = to_truth(labels, {0: "Automobile", 1: "giraffe", 2: "sky"})
+    assert translated.tolist() == [[CLASSES.index("car"), UNKNOWN, CLASSES.index("sky"), UNKNOWN]]
     truth = np.array([[10, 10, 0, 0]], np.uint8)
     frame = Sample(0, 1, np.zeros((1, 4, 3), np.uint8), truth)
     labels = np.array([[1, 1, 0, 255]], np.uint8)
@@ -98,5 +100,7 @@ def test_a_short_demonstration(tmp_path, monkeypatch, capsys):
     # The node and the library are one segmenter.
     assert with_preview["agreement"] == pytest.approx(1.0, abs=1e-3)
     assert "preview" in with_preview["stages"] and "preview" not in without["stages"]
-    assert len(list(tmp_path.glob("frame_*.png"))) == 3
+    assert len(list(tmp_path.glob("frame_*.png"))) == 3 and (tmp_path / "first.png").stat().st_size
+    with Image.open(tmp_path / "demo.webp") as animation:
+        assert animation.n_frames == figures["answered"]
     assert "mIoU" in (tmp_path / "table.txt").read_text()
