@@ -103,6 +103,8 @@ class SegmentationResult:
         preview_maps: the pooled maps on which presence was scored; empty with `preview_source` image.
         prompt_presence: presence of each active prompt at full resolution; None if unknown.
         image: the image, uint8 [H, W, 3], for `plot` and `save`; None if it was not kept.
+        score_maps: score of each class of `active` at the resolution of the masks, float16 [A, h, w]; None if they
+            were not asked for.
         name: name of the saved files: that of the image file without its ending, or "image".
     """
 
@@ -123,6 +125,7 @@ class SegmentationResult:
     prompt_presence: tuple[float, ...] | None = None
     image: np.ndarray | None = None
     name: str = "image"
+    score_maps: np.ndarray | None = None
 
     @property
     def active_queries(self) -> tuple[int, ...]:

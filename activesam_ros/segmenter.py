@@ -39,8 +39,8 @@ from activesam_ros.settings import GOVERNED, SegmenterSettings, settings_for
 from activesam_ros.stages.association import IdCounter
 from activesam_ros.stages.batch_size import AdaptiveBatchSize
 from activesam_ros.stages.calibration import label_pixels
-from activesam_ros.stages.decoding import EncodedImage, decode_prompts
-from activesam_ros.stages.fusion import class_fusion
+from activesam_ros.stages.decoding import EncodedImage, KeptFeatures, KeptImage, decode_prompts
+from activesam_ros.stages.fusion import ScoreMaps, class_fusion
 from activesam_ros.stages.instances import InstanceCollector
 from activesam_ros.stages.preview import map_sides, resolutions, score_presence, uncertain_prompts
 from activesam_ros.stages.temporal_reuse import (
@@ -69,6 +69,7 @@ __all__ = [
     "ActiveClass",
     "ActiveSegmenter",
     "EncodedImage",
+    "KeptImage",
     "PreviewResult",
     "SegmentationResult",
     "SegmenterSettings",
@@ -297,12 +298,79 @@ class ActiveSegmenter:
             for one, image in zip(encoded, images, strict=True)
         ]
 
-    def decode(self, encoded: EncodedImage, instances: bool = True) -> SegmentationResult:
+    def keep(self, image: ImageInput) -> KeptImage:
+        """Take an image whose features stay once they are made, for `encode_kept`.
+
+        Raises:
+            ImageError: as `segment`.
+        """
+        return KeptImage(to_rgb(image, self.settings.max_pixels), image_name(image))
+
+    def encode_kept(
+        self, kept: KeptImage, prompts: PromptSet | None = None, only: Sequence[int] | None = None
+    ) -> EncodedImage:
+        """Run the first stage on a kept image: the vision encoder runs only where its features are not kept yet.
+
+        So vocabularies and settings can be tried one after the other on one image, for the work of the prompts alone.
+        The labels are those of `encode_images`.
+
+        Args:
+            kept: of `keep`.
+            prompts: the vocabulary to ask for; None: the one in use.
+            only: indices of the prompts to score and to decode; None: those that the settings select.
+
+        Raises:
+            VocabularyError, ModelError, OutOfMemoryError: as `segment`.
+        """
+        prompts = prompts or self._prompts
+        if prompts is None:
+            raise VocabularyError("no vocabulary is set; call set_vocabulary before the first image")
+        texts, settings = prompts.vocabulary.prompts, self.settings
+        timer = StageTimer(self._checkpoint.device)
+        plan = FramePlan(single_image_schedule(len(texts), settings), texts, settings)
+        asked = plan.schedule.prompts if only is None else tuple(only)
+        presence: np.ndarray | None = None
+        maps: tuple[PooledMap, ...] = ()
+        with torch.inference_mode():
+            full = self._kept_features(kept, self._full, True, timer)
+            if asked and settings.preview_source == "features":
+                with timer.timed("preview"):
+                    presence, maps = self._pooled_presence(full.shared, full.prepared, prompts, asked)
+            elif asked:
+                preview = self._kept_features(kept, self._preview, False, timer)
+                with timer.timed("preview"):
+                    presence = self._presence(preview.prepared, prompts, asked)
+        selected, active = plan.active_set(presence) if only is None else (asked, asked)
+        timings = timer.seconds()
+        return EncodedImage(
+            full.prepared, kept.image, prompts, plan, presence, active, selected, timings, maps, kept.name
+        )
+
+    def _kept_features(
+        self, kept: KeptImage, encoder: VisionEncoder, masks: bool, timer: StageTimer
+    ) -> KeptFeatures:
+        """Return the features of an image by an encoder; only those of the encoders in use stay."""
+        found = kept.features.get(encoder)
+        if found is None:
+            with timer.timed("prepare"):
+                pixels = encoder.prepare(kept.image)
+            with timer.timed("encode" if masks else "preview"):
+                shared = self._image_batch.run(1, lambda _: encoder.encode(pixels))
+                found = KeptFeatures(shared, self._heads.prepare(shared, masks=masks))
+            in_use = (self._full, self._preview)
+            kept.features = {one: known for one, known in kept.features.items() if one in in_use}
+            kept.features[encoder] = found
+        return found
+
+    def decode(
+        self, encoded: EncodedImage, instances: bool = True, score_maps: bool = False
+    ) -> SegmentationResult:
         """Run the second stage: decode the active set of an image, fuse, calibrate and label.
 
         Args:
             encoded: as `encode_images` gives it.
             instances: whether the result tells instances, too.
+            score_maps: whether the result holds the score of every decoded class.
 
         Raises:
             ModelError, OutOfMemoryError: as `segment`.
@@ -310,7 +378,8 @@ class ActiveSegmenter:
         timer = StageTimer(self._checkpoint.device)
         with torch.inference_mode():
             result = self._prompt_batch.run(
-                self.settings.bucket_size, lambda size: self._decode(encoded, size, timer, instances)
+                self.settings.bucket_size,
+                lambda size: self._decode(encoded, size, timer, instances, score_maps),
             )
         self._prompt_batch.image_done()
         decoded = dict(zip(result.active_prompts, result.prompt_presence or (), strict=True))
@@ -463,7 +532,12 @@ class ActiveSegmenter:
         return presence
 
     def _decode(
-        self, encoded: EncodedImage, bucket_size: int, timer: StageTimer, instances: bool
+        self,
+        encoded: EncodedImage,
+        bucket_size: int,
+        timer: StageTimer,
+        instances: bool,
+        score_maps: bool = False,
     ) -> SegmentationResult:
         """Second stage: decode the active prompts in buckets, fuse them into class scores, calibrate and label."""
         settings, vocabulary = self.settings, encoded.prompts.vocabulary
@@ -473,6 +547,7 @@ class ActiveSegmenter:
         collector = (
             InstanceCollector(vocabulary, encoded.size, settings.instance_overlap) if instances else None
         )
+        maps = ScoreMaps() if score_maps else None
         found = None
         with timer.timed("fuse"):
             fusion = class_fusion(encoded.size, self._checkpoint.device, settings)
@@ -481,6 +556,8 @@ class ActiveSegmenter:
             ):
                 presence[index] = float(prompt.presence)
                 counts.append(len(prompt.instance_scores))
+                if maps is not None:
+                    maps.add(owner[index], prompt)
                 fusion.add(owner[index], prompt)
                 if collector is not None:
                     collector.add(index, prompt)
@@ -508,6 +585,7 @@ class ActiveSegmenter:
             prompt_presence=tuple(presence.values()),
             image=encoded.image,
             name=encoded.name,
+            score_maps=maps.finish() if maps else None,
         )
 
     def _checked(self, images: Sequence[ImageInput]) -> tuple[list[np.ndarray], PromptSet]:

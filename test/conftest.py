@@ -27,6 +27,11 @@ NEEDS = {
     "ros/test_replay_launch*": LAUNCH,
     "launching/test_cameras*": {"ament_index_python": "ament_index_python is missing; source env.sh"},
     "cli/test_demo*": ROS,
+    "studio/test_browser*": {
+        "nicegui": "nicegui is missing; pip install .[studio]",
+        "playwright": "playwright is missing; pip install playwright",
+    },
+    "studio/test_server*": {"nicegui": "nicegui is missing; pip install .[studio]"},
 }
 """Modules without which the tests of a file are skipped, and what to do about it."""
 

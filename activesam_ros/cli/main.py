@@ -24,6 +24,7 @@ COMMANDS = {
     "label": "activesam_ros.cli.label",
     "make_bag": "activesam_ros.cli.make_bag",
     "segment": "activesam_ros.cli.segment",
+    "studio": "activesam_ros.cli.studio",
     "train_toytown": "activesam_ros.cli.train_toytown",
     "vocabulary": "activesam_ros.cli.vocabulary",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from activesam_ros.model.prompt_heads import DecodedPrompt
+    from activesam_ros.model.vision_encoder import ImageFeatures, VisionEncoder
     from activesam_ros.prompts.prompt_set import PromptSet
     from activesam_ros.results import PooledMap
     from activesam_ros.stages.preview import Heads
@@ -56,6 +57,29 @@ class EncodedImage:
         """Height and width of the image in pixels."""
         height, width = self.image.shape[:2]
         return height, width
+
+
+@dataclass(eq=False)
+class KeptImage:
+    """An image whose features stay, to be asked for one vocabulary after the other; for one thread.
+
+    Attributes:
+        image: RGB, uint8 [H, W, 3].
+        name: that of the image file without its ending, or "image".
+        features: what each vision encoder has made of the image so far.
+    """
+
+    image: np.ndarray
+    name: str = "image"
+    features: dict[VisionEncoder, KeptFeatures] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class KeptFeatures:
+    """Features of an image: as the vision encoder gives them, and as the prompt heads need them."""
+
+    shared: ImageFeatures
+    prepared: Any
 
 
 def decode_prompts(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -95,3 +96,25 @@ class ClassFusion:
         """Resize maps [K, h, w] to the image and return the probability of every pixel, float32 [K, H, W]."""
         resized = F.interpolate(logits[None].float(), self._size, mode="bilinear", align_corners=False)
         return resized[0].sigmoid_()
+
+
+class ScoreMaps:
+    """Collects the score of every decoded class at the resolution of the masks, before they are resized."""
+
+    def __init__(self) -> None:
+        self._maps: dict[int, torch.Tensor] = {}
+
+    def add(self, class_index: int, prompt: DecodedPrompt) -> None:
+        """Take in a decoded prompt; of several of one class the maximum counts."""
+        scores = prompt.semantic_logits.float().sigmoid()
+        for logits, score in zip(prompt.instance_logits, prompt.instance_scores.float(), strict=True):
+            scores = torch.maximum(scores, logits.float().sigmoid() * score)
+        scores = scores * prompt.presence.float()
+        known = self._maps.get(class_index)
+        self._maps[class_index] = scores if known is None else torch.maximum(known, scores)
+
+    def finish(self) -> np.ndarray:
+        """Return the scores of the decoded classes by ascending index, float16 [A, h, w] in [0, 1]."""
+        if not self._maps:
+            return np.zeros((0, 1, 1), np.float16)
+        return torch.stack([self._maps[index] for index in sorted(self._maps)]).half().cpu().numpy()

@@ -1,0 +1,115 @@
+"""The command `activesam-studio`: try words and settings on your pictures, in the browser."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from activesam_ros.cli import command
+from activesam_ros.errors import ActiveSamError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from activesam_ros.studio.frames import Frames
+
+NAME = "activesam-studio"
+PORT = 8765
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog=NAME,
+        description="A page in the browser on which you edit classes and settings, and see at once what becomes of "
+        "your pictures. Nothing leaves this machine, and no internet is needed.",
+    )
+    pictures = parser.add_mutually_exclusive_group(required=True)
+    pictures.add_argument("--images", type=Path, metavar="DIR", help="a folder of image files")
+    pictures.add_argument("--bag", type=Path, metavar="BAG", help="a recording")
+    pictures.add_argument("--demo", action="store_true", help="a rendered street, with the demo model")
+    parser.add_argument("--topic", help="of the images in the recording (default: the only one)")
+    command.add_model(parser, note=" (default: facebook/sam3, with --demo toytown)")
+    command.add_vocabulary(parser)
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="where vocabularies are read and saved",
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; another than this machine's own asks for a token",
+    )
+    parser.add_argument(
+        "--port", type=command.whole_number(0), default=PORT, help=f"default: {PORT}; 0: a free one"
+    )
+    command.add_device(parser)
+    command.add_dtype(parser)
+    return command.run(parser, _studio, arguments, interrupted="stopped")
+
+
+def _studio(given: argparse.Namespace) -> int:
+    if importlib.util.find_spec("nicegui") is None:
+        raise ActiveSamError(
+            "the studio's web framework is not installed; install it with: pip install 'nicegui>=3,<4'"
+        )
+    from activesam_ros.vocabulary.files import parse_class_list
+
+    model = given.model or ("toytown" if given.demo else "facebook/sam3")
+    stated = given.vocabulary or ("toytown" if given.demo else None)
+    words = parse_class_list(stated) if stated else None
+    asked: dict[str, Any] = {}
+    if stated:
+        asked = {"vocabulary": list(words)} if words is not None else {"vocabulary_file": stated}
+    with command.loading():
+        from activesam_ros.segmenter import ActiveSegmenter
+        from activesam_ros.studio.document import start_document
+        from activesam_ros.studio.server import is_loopback, make_app, new_token, serve
+        from activesam_ros.studio.session import Session
+        from activesam_ros.studio.sharing import Control, VocabularyFiles
+
+    document = start_document(asked)
+    files = VocabularyFiles(given.folder)
+    token = None if is_loopback(given.host) else new_token()
+    with ExitStack() as opening:
+        frames = _frames(given, document.configuration.settings.max_pixels, opening)
+        command.say(f"loading {model}")
+        segmenter = ActiveSegmenter.from_pretrained(
+            model, given.device, given.dtype, document.configuration.settings, text_encoder="keep"
+        )
+        session = Session(segmenter, frames, document)
+        opening.callback(session.close)
+        about = f"{frames.title} · {model} on {segmenter.device}"
+
+        def ready(port: int) -> None:
+            ending = f"/?token={token}" if token else "/"
+            print(f"the studio is at http://{given.host}:{port}{ending}  (Ctrl-C ends it)", flush=True)
+
+        serve(make_app(session, Control(), files, about, token), given.host, given.port, ready)
+    return command.DONE
+
+
+def _frames(given: argparse.Namespace, max_pixels: int, opening: ExitStack) -> Frames:
+    from activesam_ros.studio.frames import BagFrames, DemoFrames, FolderFrames
+
+    if given.demo:
+        return DemoFrames()
+    if given.images is not None:
+        if not given.images.is_dir():
+            raise ActiveSamError(f"there is no folder {given.images}; expected one with image files")
+        return FolderFrames(given.images, max_pixels)
+    from activesam_ros.datasets.recordings import Recording
+
+    return BagFrames(opening.enter_context(Recording(given.bag)), given.topic, max_pixels)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""What there is to say about each class of a labelled picture: how present, how much of it, and why not decoded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from activesam_ros.results import SegmentationResult
+    from activesam_ros.settings import SegmenterSettings
+    from activesam_ros.studio.document import Document
+
+
+@dataclass(frozen=True)
+class ClassFindings:
+    """One class in one picture.
+
+    Attributes:
+        class_id: of the class.
+        presence: what the active set is chosen by, of its most present prompt; at full resolution where all prompts
+            are decoded; None: not known.
+        share: of the picture's pixels, 0 to 1.
+        active: whether it was decoded.
+        reason: why it was not; empty if it was.
+    """
+
+    class_id: int
+    presence: float | None
+    share: float
+    active: bool
+    reason: str
+
+
+def class_findings(document: Document, result: SegmentationResult) -> tuple[ClassFindings, ...]:
+    """Return the findings of all classes in the order of the vocabulary."""
+    vocabulary = document.vocabulary
+    pixels = np.bincount(result.labels.ravel(), minlength=result.unlabeled_id + 1)
+    known = dict(zip(result.active_prompts, result.prompt_presence or (), strict=True))
+    if result.preview_presence is not None:
+        known |= {
+            index: float(value)
+            for index, value in enumerate(result.preview_presence)
+            if not math.isnan(value)
+        }
+    decoded = set(result.active_prompts)
+    limits = selection_limits(result, document.configuration.settings)
+    findings = []
+    first = 0
+    for one in vocabulary.classes:
+        prompts = range(first, first + len(one.prompts))
+        first += len(one.prompts)
+        presence = max((known[prompt] for prompt in prompts if prompt in known), default=None)
+        active = any(prompt in decoded for prompt in prompts)
+        reason = "" if active or presence is None else _why_not(presence, limits, document)
+        share = float(pixels[one.class_id]) / result.labels.size
+        findings.append(ClassFindings(one.class_id, presence, share, active, reason))
+    return tuple(findings)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What presence has to reach for a prompt to be decoded.
+
+    Attributes:
+        floor: the setting `presence_floor`.
+        kept: the presence from which on `keep_fraction` keeps prompts; 0: all are kept.
+        cap: the least presence that was decoded; 0: nothing was left out.
+    """
+
+    floor: float
+    kept: float
+    cap: float
+
+
+def selection_limits(result: SegmentationResult, settings: SegmenterSettings) -> Limits:
+    """Return what presence had to reach in a picture."""
+    scored = result.preview_presence
+    if scored is None or len(result.active_prompts) == len(scored):
+        return Limits(settings.presence_floor, 0.0, 0.0)
+    kept = 0.0
+    if len(scored) > settings.max_active:
+        kept = float(np.nanquantile(scored, 1 - settings.keep_fraction))
+    cap = float(np.nanmin(scored[list(result.active_prompts)]))
+    return Limits(settings.presence_floor, kept, cap)
+
+
+def _why_not(presence: float, limits: Limits, document: Document) -> str:
+    settings = document.configuration.settings
+    if presence < limits.floor:
+        return f"presence {presence:.2f} is below presence_floor, {limits.floor:g}"
+    if presence < limits.kept:
+        return (
+            f"presence {presence:.2f} is not among the highest {settings.keep_fraction:.0%} (keep_fraction), "
+            f"which begin at {limits.kept:.2f}"
+        )
+    return f"presence {presence:.2f} is below that of the {settings.max_active} prompts of max_active"
+
+
+@dataclass(frozen=True)
+class PixelFindings:
+    """What a pixel is: its class and score, and the best other class; None: no class."""
+
+    name: str | None
+    score: float
+    runner_up: str | None
+    runner_up_score: float
+
+
+def at_pixel(document: Document, result: SegmentationResult, x: float, y: float) -> PixelFindings:
+    """Return what is at a place; x and y are shares of the picture's width and height, 0 to 1.
+
+    The class is that of the label image; scores are those of the masks' cell there.
+    """
+    height, width = result.labels.shape
+    label = int(result.labels[_cell(y, height), _cell(x, width)])
+    names = {one.class_id: one.name for one in document.vocabulary.classes}
+    scores: dict[int, float] = {}
+    if result.score_maps is not None and len(result.score_maps):
+        _, rows, columns = result.score_maps.shape
+        values = result.score_maps[:, _cell(y, rows), _cell(x, columns)]
+        scores = {one.class_id: float(value) for one, value in zip(result.active, values, strict=True)}
+    others = sorted(((score, number) for number, score in scores.items() if number != label), reverse=True)
+    second, runner_up = others[0] if others else (0.0, -1)
+    return PixelFindings(names.get(label), scores.get(label, 0.0), names.get(runner_up), second)
+
+
+def _cell(share: float, count: int) -> int:
+    return max(0, min(count - 1, int(share * count)))
