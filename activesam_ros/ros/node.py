@@ -376,7 +376,7 @@ class ActiveSamNode(ManagedNode):
         self._diagnostics.publish()
         self.calls.expire()
         if self.stage is Stage.ACTIVE:
-            self._label_info.repeat_legend()
+            self._label_info.show_legend()
         for camera in self.cameras.values():
             camera.follow_demand()  # for a middleware that does not tell when subscribers come and go
             for sentence in self._diagnostics.complaints(camera.name):

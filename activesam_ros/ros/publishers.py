@@ -160,21 +160,22 @@ class CameraPublishers:
 
 
 class LabelInfoPublisher:
-    """Publishes `~/label_info`, `~/vocabulary` and `~/legend`, latched, once for all cameras.
+    """Publishes `~/label_info` and `~/vocabulary`, and `~/legend` from its first subscriber on, once for all cameras.
 
-    Labels with the stamp of such a message or a later one have its names, until the next message. The worker's thread
-    calls all but `repeat_legend`.
+    All are latched. Labels with the stamp of such a message or a later one have its names, until the next message.
+    The worker's thread calls all but `show_legend`.
     """
 
     def __init__(self, node: LifecycleNode) -> None:
         self._label_info = node.create_lifecycle_publisher(LabelInfo, "~/label_info", qos.latched_out())
         self._vocabulary = node.create_lifecycle_publisher(msg.Vocabulary, "~/vocabulary", qos.latched_out())
         self._legend = node.create_lifecycle_publisher(Image, "~/legend", qos.latched_out())
-        self._sheet: tuple[Vocabulary, np.ndarray] | None = None
         # Held while the legend is published: a repeated one must not come after a newer one.
         self._publishing = threading.Lock()
-        self._published: Image | None = None
+        self._current: tuple[Vocabulary, Header] | None = None
         self._viewers = 0
+        # Whether one was published, since the middleware would show an outdated one to whoever comes.
+        self._latched = False
         # Revision, threshold and stamp that were published last, and the newest stamp that was answered.
         self._last: tuple[int, float] | None = None
         self._stamp = 0
@@ -193,16 +194,15 @@ class LabelInfoPublisher:
         if self._last != _meaning(served):
             self._publish(served, Header(stamp=to_stamp(self._newest + 1)))
 
-    def repeat_legend(self) -> None:
-        """Publish the legend once more if it has a new subscriber; executor's thread, while the node is active.
+    def show_legend(self) -> None:
+        """Publish the legend, again too, if it has a new subscriber; executor's thread, while the node is active.
 
         Image viewers often do not ask for what was published before they came.
         """
         viewers = self._legend.get_subscription_count()
         if viewers > self._viewers:
             with self._publishing:
-                if self._published is not None:
-                    self._legend.publish(self._published)
+                self._publish_legend()
         self._viewers = viewers
 
     def _publish(self, served: LoadedConfiguration, header: Header) -> None:
@@ -210,19 +210,21 @@ class LabelInfoPublisher:
         self._label_info.publish(label_info_to_msg(served.vocabulary, threshold, header))
         if self._last is None or self._last[0] != revision or stamp < self._stamp:
             self._vocabulary.publish(vocabulary_to_msg(served.vocabulary, revision, header))
-            legend = rgb_to_msg(self._legend_of(served.vocabulary), header)
             with self._publishing:
-                self._published = legend
-                self._legend.publish(legend)
+                self._current = served.vocabulary, header
+                if self._latched or self._legend.get_subscription_count():
+                    self._publish_legend()
         self._last, self._stamp = (revision, threshold), stamp
 
-    def _legend_of(self, vocabulary: Vocabulary) -> np.ndarray:
-        """Draw ids, names and colours, and at last those of pixels without a class: uint8 [height, width, 3], RGB."""
-        if self._sheet is None or self._sheet[0] is not vocabulary:
-            ids = [*vocabulary.class_ids, vocabulary.unlabeled_id]
-            colours = np.array([*vocabulary.colours, UNLABELED], np.uint8)
-            self._sheet = vocabulary, legend_sheet(ids, [*vocabulary.names, "no class"], colours)
-        return self._sheet[1]
+    def _publish_legend(self) -> None:
+        """Publish ids, names and colours, and at last those of pixels without a class; 7 MB for 500 classes."""
+        if self._current is None:
+            return
+        vocabulary, header = self._current
+        ids = [*vocabulary.class_ids, vocabulary.unlabeled_id]
+        colours = np.array([*vocabulary.colours, UNLABELED], np.uint8)
+        self._legend.publish(rgb_to_msg(legend_sheet(ids, [*vocabulary.names, "no class"], colours), header))
+        self._latched = True
 
 
 def _meaning(served: LoadedConfiguration) -> tuple[int, float]:

@@ -208,7 +208,7 @@ def stamps(node):
         both = {topic: (message.header.stamp.sec, message.header.stamp.nanosec) for topic, message in told}
         assert len(both) == len(told)
         # The picture belongs to the words.
-        assert both.get("legend") == both.get("vocabulary")
+        assert both.get("legend") == (both.get("vocabulary") if node.subscribers.get("legend") else None)
         return both.get("label_info"), both.get("vocabulary")
 
     return since
@@ -223,7 +223,7 @@ def test_names_come_before_the_first_labels_of_a_revision_and_once(label_info, n
     label_info.before([header(1)], serving(1, "road"))
     label_info.before([header(2)], serving(1, "road"))
     label_info.before([header(3)], serving(2, "sky", "car"))
-    assert node.topics() == 2 * ["label_info", "vocabulary", "legend"]
+    assert node.topics() == 2 * ["label_info", "vocabulary"]
     assert [one.header for one in node.messages("vocabulary")] == [header(1), header(3)]
     assert [one.revision for one in node.messages("vocabulary")] == [1, 2]
     infos = node.messages("label_info")
@@ -268,7 +268,8 @@ def test_ahead_of_an_image_new_names_hold_from_just_after_the_newest(label_info,
     assert stamps() == (None, None)
 
 
-def test_stamps_that_jump_back_announce_everything_again(label_info, stamps):
+def test_stamps_that_jump_back_announce_everything_again(label_info, stamps, node):
+    node.subscribers["legend"] = 1
     label_info.before([header(50)], serving(1))
     label_info.before([header(60)], serving(1))
     stamps()
@@ -287,6 +288,7 @@ def test_stamps_that_jump_back_announce_everything_again(label_info, stamps):
 
 
 def test_the_legend_shows_the_colours_of_the_words_in_force(label_info, node):
+    node.subscribers["legend"] = 1
     label_info.ahead(serving(1, "road", "sky"))
     label_info.before([header(2)], serving(2, "car", "dragon"))
     for message, names in zip(node.messages("legend"), (("road", "sky"), ("car", "dragon")), strict=True):
@@ -297,31 +299,43 @@ def test_the_legend_shows_the_colours_of_the_words_in_force(label_info, node):
             assert (Vocabulary.from_names([name]).colours[0] in seen) is (name in names)
 
 
-def test_who_comes_to_look_sees_the_legend_without_asking_for_the_past(label_info, node):
+def test_the_legend_is_drawn_for_whoever_comes_to_look_and_kept_up_to_date_from_then_on(label_info, node):
+    def shown():
+        return [one.header.stamp.sec for one in node.messages("legend")]
+
+    label_info.before([header(1)], serving(1, "road"))
+    label_info.show_legend()
+    assert shown() == []
     node.subscribers["legend"] = 1
-    label_info.repeat_legend()
-    assert node.topics() == []  # there is none yet
-    label_info.ahead(serving(1, "road"))
-    label_info.repeat_legend()
-    assert len(node.messages("legend")) == 1
+    label_info.show_legend()
+    label_info.show_legend()
+    assert shown() == [1]
     node.subscribers["legend"] = 2
-    label_info.repeat_legend()
-    label_info.repeat_legend()
-    first, again = node.messages("legend")
-    assert again is first
+    label_info.show_legend()
+    assert shown() == [1, 1]
     node.subscribers["legend"] = 0
-    label_info.repeat_legend()
+    label_info.show_legend()
+    # Or the latched one would be outdated.
+    label_info.before([header(2)], serving(2, "sky"))
+    assert shown() == [1, 1, 2]
     node.subscribers["legend"] = 1
-    label_info.repeat_legend()
-    assert len(node.messages("legend")) == 3
+    label_info.show_legend()
+    assert shown() == [1, 1, 2, 2]
+
+
+def test_without_names_there_is_no_legend_yet(label_info, node):
+    node.subscribers["legend"] = 1
+    label_info.show_legend()
+    assert node.topics() == []
+    label_info.ahead(serving(1, "road"))
+    assert len(node.messages("legend")) == 1
 
 
 def test_a_legend_that_is_shown_again_never_comes_after_a_newer_one(label_info, node):
-    label_info.ahead(serving(1, "road"))
-    old = node.messages("legend")[0]
+    label_info.before([header(1)], serving(1, "road"))
     publisher = node.publishers["legend"]
     publish = publisher.publish
-    newer = threading.Thread(target=label_info.ahead, args=(serving(2, "sky"),), daemon=True)
+    newer = threading.Thread(target=label_info.before, args=([header(2)], serving(2, "sky")), daemon=True)
 
     def slowly(message):
         publisher.publish = publish
@@ -331,7 +345,6 @@ def test_a_legend_that_is_shown_again_never_comes_after_a_newer_one(label_info, 
 
     publisher.publish = slowly
     node.subscribers["legend"] = 1
-    label_info.repeat_legend()
+    label_info.show_legend()
     newer.join(PATIENCE)
-    legends = node.messages("legend")
-    assert len(legends) == 3 and legends[1] is old and legends[2] is not old
+    assert [one.header.stamp.sec for one in node.messages("legend")] == [1, 2]
