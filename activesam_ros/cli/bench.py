@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     benchmarks = parser.add_subparsers(required=True, metavar="NAME")
     for add in (
         *(_add_vocabulary, _add_soak, _add_cameras, _add_overhead),
-        *(_add_transport, _add_work, _add_launches, _add_speed, _add_preview, _add_video),
+        *(_add_transport, _add_work, _add_launches, _add_speed, _add_fuse, _add_preview, _add_video),
     ):
         add(benchmarks)
     return command.run(parser, lambda given: given.measure(given), arguments)
@@ -237,6 +237,51 @@ def _speed(given: argparse.Namespace) -> int:
     if given.out:
         _write(given.out, "speed", page, asdict(found))
     return command.DONE
+
+
+def _add_fuse(benchmarks: Any) -> None:
+    fuse = benchmarks.add_parser(
+        "fuse",
+        help="what fusing masks in tiles costs, and whether labels stay",
+        description="Decodes images with the demo model on the CPU, and fuses and labels what was decoded in tiles, as "
+        "large images are, and as the formula says, by turns. Two minutes on one core.",
+    )
+    _add_sizes(fuse, (640, 480), (1920, 1080))
+    fuse.add_argument(
+        "--classes",
+        type=whole_number(1),
+        nargs="*",
+        default=(19, 60),
+        help="of the vocabularies (default: 19 60)",
+    )
+    fuse.add_argument(
+        "--thresholds",
+        type=number(0, 1),
+        nargs="*",
+        default=(0.0, 0.4),
+        help="values of background_threshold (default: 0 0.4)",
+    )
+    fuse.add_argument("--images", type=whole_number(1), default=4, help="of each size (default: 4)")
+    fuse.add_argument("--repeats", type=whole_number(1), default=5, help="of each image (default: 5)")
+    command.add_threads(fuse, 1)
+    command.add_json(fuse)
+    fuse.set_defaults(measure=_fuse)
+
+
+def _fuse(given: argparse.Namespace) -> int:
+    with command.loading():
+        from activesam_ros.benchmarks.fusing import FusingOptions, measure_fusing, to_markdown
+
+    options = FusingOptions(
+        given.sizes,
+        tuple(given.classes),
+        tuple(given.thresholds),
+        given.images,
+        given.repeats,
+        given.threads,
+    )
+    found = measure_fusing(options, command.say)
+    return _finish(given, to_markdown(found), asdict(found))
 
 
 def _add_preview(benchmarks: Any) -> None:
@@ -449,12 +494,7 @@ def _add_overhead(benchmarks: Any) -> None:
         help="what the node adds to the bare segmenter",
         description="Gives the same images to the real node and to the bare segmenter, by turns.",
     )
-    overhead.add_argument(
-        "--sizes",
-        type=lambda text: tuple(map(image_size, text.split(","))),
-        default=((640, 480), (1280, 720), (1920, 1080)),
-        help="of the images (default: 640x480,1280x720,1920x1080)",
-    )
+    _add_sizes(overhead, (640, 480), (1280, 720), (1920, 1080))
     overhead.add_argument("--frames", type=whole_number(2), default=60, help="of each size (default: 60)")
     _add_node_arguments(overhead, _overhead)
 
@@ -526,6 +566,15 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         "--full-size",
         action="store_true",
         help="a SAM 3 of the published size with random weights, made once",
+    )
+
+
+def _add_sizes(parser: argparse.ArgumentParser, *default: tuple[int, int]) -> None:
+    parser.add_argument(
+        "--sizes",
+        type=lambda text: tuple(map(image_size, text.split(","))),
+        default=default,
+        help=f"of the images (default: {','.join(f'{width}x{height}' for width, height in default)})",
     )
 
 

@@ -12,6 +12,7 @@ from activesam_ros.cli.bench import main
         *("soak --frames 3", "soak --bad-rate 0.5", "soak --edit-rate -1", "soak --unanswered 1", "soak --size 16x16"),
         *("cameras --rate 0", "cameras --seconds 0", "overhead --sizes 640", "overhead --frames 1"),
         *("transport --transports profile,fast", "transport --images 0", "transport --starts -1"),
+        *("fuse --sizes 640", "fuse --classes 0", "fuse --thresholds 1.5", "fuse --images 0", "fuse --repeats 0"),
         *("speed --paths lean,fast", "speed --paths lean,lean", "work --tokens 1"),
         *("video --classes 10", "video --rate 0", "video --rate -1", "video --rate inf", "video --rate nan"),
         *("video --json /", "video --json /no/such/folder/found.json"),
