@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from activesam_ros.toytown import DEMO_CLASSES
@@ -132,3 +133,22 @@ def test_vocabularies_for_robots(name):
     assert file.background_threshold == 0.4
     assert any(len(entry.members) > 1 for entry in file.classes)
     assert "person" in file.vocabulary().names
+
+
+@pytest.mark.parametrize(
+    ("preset", "least", "least_colour_blind"),
+    [("indoor", 8.5, 5.2), ("outdoor_navigation", 7.7, 4.7), ("warehouse", 8.7, 5.4)],
+)
+def test_colours_are_apart_for_every_eye(preset, least, least_colour_blind):
+    reason = "measured where colour-science is installed: pip install colour-science"
+    colour = pytest.importorskip("colour", reason=reason)
+    vocabulary = load_vocabulary_file(preset).vocabulary()
+    linear = colour.models.eotf_sRGB(np.array(vocabulary.colours) / 255)
+    eyes = {"normal": np.eye(3)}
+    for kind in ("Protanomaly", "Deuteranomaly", "Tritanomaly"):
+        eyes[kind] = colour.blindness.matrix_cvd_Machado2009(kind, 1.0)
+    for kind, matrix in eyes.items():
+        lab = colour.XYZ_to_Lab(colour.RGB_to_XYZ(np.clip(linear @ matrix.T, 0, 1), "sRGB"))
+        distance = colour.delta_E(lab[:, None], lab[None], method="CIE 2000")
+        pairs = distance[np.triu_indices(len(distance), 1)]
+        assert pairs.min() >= (least if kind == "normal" else least_colour_blind), kind
