@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,7 +39,7 @@ _SECONDS_BETWEEN_IMAGES = 0.25
 _SEED = 900_123
 _RESET_PEAK = "5"
 _CLEAR_REFS = Path("/proc/self/clear_refs")
-_STAGES = ("prepare", "preview", "encode", "decode", "fuse", "total")
+_STAGES = ("prepare", "preview", "encode", "decode", "fuse", "total", "processor")
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ VARIANTS = {
     for variant in (
         Variant("plain", reference=True),
         Variant("lean"),
+        Variant("fast", profile="fast"),
         Variant("realtime", profile="realtime"),
         Variant("bfloat16", dtype="bfloat16"),
         Variant("compiled", compiled=True),
@@ -82,6 +84,7 @@ class SpeedOptions:
         masks: choose the confidence threshold so that prompts of the first image keep this many instance masks each
             in the first variant, on average; None: the usual threshold.
         threshold: the confidence threshold, unless `masks` chooses it; None: the usual one.
+        max_active: most decoded prompts; None: as the profile has it.
         called: what the report calls the model; None: as it was given.
     """
 
@@ -96,6 +99,7 @@ class SpeedOptions:
     threads: int | None = None
     masks: int | None = None
     threshold: float | None = None
+    max_active: int | None = None
     called: str | None = None
 
 
@@ -116,7 +120,7 @@ class LabelledImage:
     """The measurement of one image.
 
     Attributes:
-        seconds: by stage, and "total".
+        seconds: by stage, "total", and "processor": of all threads together.
         gpu_seconds: from the first to the last operation on the GPU; None on a CPU.
         peak: maximum bytes above the weights while it was labelled; None: the system does not tell.
         labels: uint8 or uint16 [H, W].
@@ -136,7 +140,7 @@ class VariantSpeed:
     """The measurement of one variant.
 
     Attributes:
-        seconds: median by stage, and "total".
+        seconds: median by stage, "total" and "processor".
         ratio: median over the images of the ratio to the first variant; None where either lacks the stage.
         mean_seconds: of an image; images of a video differ.
         gpu_seconds: median; None on a CPU.
@@ -179,11 +183,12 @@ class MeasuredSegmenter:
         dtype: str,
         names: Sequence[str],
         prompt_cache: Path | None,
+        max_active: int | None = None,
     ) -> None:
         """Load the model and encode the vocabulary; with all prompts in the cache the text encoder is not loaded."""
         if variant.compiled:
             keep_compiled()
-        settings = settings_for(variant.profile, {})
+        settings = settings_for(variant.profile, {} if max_active is None else {"max_active": max_active})
         self._segmenter = ActiveSegmenter.from_pretrained(
             model,
             device,
@@ -259,7 +264,9 @@ class MeasuredSegmenter:
         if self._on_gpu:
             begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             begin.record()
+        started = time.process_time()
         result = self._segmenter.segment(rgb, self._stream, instances=False)
+        processor = time.process_time() - started
         gpu_seconds = None
         if begin is not None and end is not None:
             end.record()
@@ -267,7 +274,7 @@ class MeasuredSegmenter:
             gpu_seconds = begin.elapsed_time(end) / 1000
         peak = max(0, self._memory_in_use(peak=True) - self._weights) if known else None
         return LabelledImage(
-            dict(result.timings),
+            {**result.timings, "processor": processor},
             gpu_seconds,
             peak,
             result.labels,
@@ -320,15 +327,16 @@ def measure_speed(
         loaded: dict[str, Loaded] = {}
         for name in options.paths:
             say(f"loading {name}")
-            given = (VARIANTS[name], options.model, options.device, options.dtype, names, cache)
+            variant = VARIANTS[name]
+            given = (variant, options.model, options.device, options.dtype, names, cache, options.max_active)
             running[name] = stack.enter_context(start(MeasuredSegmenter, *given, threads=options.threads))
             loaded[name] = running[name].call("loaded")
         if options.masks is not None:
             say(f"looking for the threshold at which {options.masks} masks a prompt are kept")
             threshold = running[first].call("threshold_for", images[0], options.masks)
         if threshold is not None:
-            for variant in running.values():
-                variant.call("use_threshold", threshold)
+            for process in running.values():
+                process.call("use_threshold", threshold)
         measured: dict[str, list[LabelledImage]] = {name: [] for name in options.paths}
         for number, rgb in enumerate(images, 1 - unmeasured):
             for name in options.paths if number % 2 else options.paths[::-1]:
@@ -393,6 +401,8 @@ def to_markdown(found: SpeedResult) -> str:
     lead = found.paths[first]
     width, height = options.size
     images = "1 image" if options.images == 1 else f"{options.images} images"
+    if options.max_active is not None:
+        images += f", at most {options.max_active} prompts decoded"
     threshold = "the usual confidence threshold"
     if found.threshold is not None:
         threshold = f"confidence threshold {found.threshold:.4f}"
@@ -400,7 +410,8 @@ def to_markdown(found: SpeedResult) -> str:
     parts = [
         f"Model: {options.called or options.model}, {options.classes} classes, {images} of {width}x{height}, "
         f"{threshold}. Machine: {lead.loaded.machine}.",
-        f"Seconds an image, medians; in brackets the median of the ratios to `{first}`, image by image:",
+        "Seconds an image, medians (`processor`: of all threads together, which other work on the machine hardly "
+        f"changes); in brackets the median of the ratios to `{first}`, image by image:",
         _seconds_table(found.paths),
         "Memory in MiB: with weights and prompts before the first image, and the most above that while an image was "
         f"labelled ({_memory_source(lead)}):",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FULL_SIZE_MASKS = 15
 """With random weights no instance passes the usual threshold; a trained model keeps about as many."""
-SPEED_VARIANTS = ("plain", "lean", "realtime", "bfloat16", "compiled")
+SPEED_VARIANTS = ("plain", "lean", "fast", "realtime", "bfloat16", "compiled")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -185,6 +185,11 @@ def _add_speed(benchmarks: Any) -> None:
         help="measure the first image too, which pays for what later ones reuse (default: one more comes before)",
     )
     command.add_threads(speed)
+    speed.add_argument(
+        "--max-active",
+        type=whole_number(1),
+        help="most prompts that are decoded (default: as the profile has it)",
+    )
     masks = speed.add_mutually_exclusive_group()
     masks.add_argument("--threshold", type=number(0, 1), help="confidence threshold (default: the usual one)")
     masks.add_argument(
@@ -229,6 +234,7 @@ def _speed(given: argparse.Namespace) -> int:
         threads=given.threads,
         masks=masks,
         threshold=given.threshold,
+        max_active=given.max_active,
         called=called,
     )
     found = speed.measure_speed(options, command.say)

@@ -20,7 +20,7 @@ from activesam_ros.benchmarks.speed import (
 )
 from activesam_ros.cli.bench import SPEED_VARIANTS, main
 
-TINY = SpeedOptions(("plain", "lean", "realtime"), classes=4, size=(64, 48), images=2, masks=3)
+TINY = SpeedOptions(("plain", "lean", "realtime"), classes=4, size=(64, 48), images=2, masks=3, max_active=3)
 
 
 class Here:
@@ -57,13 +57,14 @@ def test_paths_in_turns(measured):
     assert plain.equal_pixels == plain.equal_sets == 1
     assert set(plain.ratio.values()) == {1.0}
     assert lean.equal_pixels > 0.999 and lean.equal_sets == 1
-    assert set(lean.seconds) >= {"prepare", "encode", "decode", "fuse", "total"}
+    assert set(lean.seconds) >= {"prepare", "encode", "decode", "fuse", "total", "processor"}
     # The threshold is chosen on the first image, and those that count are others.
     assert 1 <= plain.masks <= 6 and lean.masks == pytest.approx(plain.masks, abs=0.2)
     assert plain.loaded.weights > 0 and plain.gpu_seconds is None
     json.dumps(asdict(found))
     page = speed.to_markdown(found)
     assert "| `lean` | cpu | float32 |" in page and "for 3 masks a prompt in `plain`" in page
+    assert "at most 3 prompts decoded" in page and plain.active <= 3
 
 
 class Counting:
@@ -116,10 +117,13 @@ def test_the_command_line(measured, monkeypatch, tmp_path, capsys):
     given = []
     monkeypatch.setattr(speed, "measure_speed", lambda options, say: given.append(options) or measured[0])
     line = "speed --classes 9 --size 320x240 --images 3 --cold --threads 2 --paths lean,plain --dtype float32"
+    line += " --max-active 5"
     assert main([*line.split(), "--out", str(tmp_path)]) == 0
     assert set(SPEED_VARIANTS) == set(VARIANTS)
     assert given == [
-        SpeedOptions(("lean", "plain"), "toytown", "auto", "float32", 9, (320, 240), 3, True, threads=2)
+        SpeedOptions(
+            ("lean", "plain"), "toytown", "auto", "float32", 9, (320, 240), 3, True, threads=2, max_active=5
+        )
     ]
     assert {path.name for path in tmp_path.iterdir()} == {"speed.md", "speed.json"}
     assert capsys.readouterr().out == (tmp_path / "speed.md").read_text()
