@@ -1,8 +1,9 @@
-"""Starts the node `activesam` on one camera or several, and if asked to, the cameras' driver and RViz.
+"""Starts the node `activesam` on one camera or several, and if asked to, their driver, labelled points and RViz.
 
     ros2 launch activesam_ros camera.launch.py image:=/camera/image_raw model:=toytown \
         vocabulary:='[road, "car, automobile", sky]'
     ros2 launch activesam_ros camera.launch.py camera:=v4l2 model:=facebook/sam3 vocabulary_file:=indoor rviz:=true
+    ros2 launch activesam_ros camera.launch.py camera:=realsense model:=facebook/sam3 points:=true
     ros2 launch activesam_ros camera.launch.py cameras:='{front: /front/image_raw, rear: /rear/image_raw}'
 
 A file that includes it for each of two robots gives each its `namespace`.
@@ -13,13 +14,16 @@ from activesam_ros.launching.actions import (
     description,
     driver_nodes,
     is_launched_itself,
+    point_nodes,
     rviz_nodes,
     segmenting_node,
 )
 from activesam_ros.launching.arguments import (
     CAMERA_ARGUMENTS,
+    DEPTH,
     LOG_LEVEL,
     NODE_ARGUMENTS,
+    POINTS,
     RVIZ,
     Argument,
     given_in,
@@ -65,6 +69,8 @@ ARGUMENTS = (
     *CAMERA_ARGUMENTS,
     Argument("namespace", "", "Namespace of everything that is started."),
     Argument("use_sim_time", "false", "Whether the time is that of the topic /clock."),
+    POINTS,
+    DEPTH,
     RVIZ,
     LOG_LEVEL,
     Argument(
@@ -81,7 +87,9 @@ def start(context: LaunchContext, given: dict[str, str]) -> list:
     if not given["profile"] and given_in(given["params_file"], "profile") is None:
         given = {**given, "profile": "realtime"}
     cameras = sources(given)
-    needed = [*driver_nodes(given, cameras), segmenting_node(given, cameras)]
+    # First, since it may refuse.
+    points = point_nodes(given, cameras)
+    needed = [*driver_nodes(given, cameras), segmenting_node(given, cameras), *points]
     shown = rviz_nodes(given, cameras)
     alone = len(needed) == 1 and not shown and is_launched_itself(context)
     handlers = all_required(needed) if value("required", given["required"] or str(alone), bool) else []

@@ -1,6 +1,6 @@
 """Drives through Toy Town and labels what is seen, with the demo model: no camera, no weights to download.
 
-    ros2 launch activesam_ros demo.launch.py rviz:=true
+    ros2 launch activesam_ros demo.launch.py rviz:=true points:=true
 
 Ends with exit code 1 when the camera or the node fails.
 """
@@ -11,12 +11,14 @@ from activesam_ros.launching.actions import (
     all_required,
     description,
     driver_nodes,
+    point_nodes,
     rviz_nodes,
     segmenting_node,
 )
 from activesam_ros.launching.arguments import (
     LOG_LEVEL,
     NODE_ARGUMENTS,
+    POINTS,
     RVIZ,
     Argument,
     require_one_camera,
@@ -27,7 +29,14 @@ from activesam_ros.ros.toytown_camera import CameraParameters
 from launch import LaunchContext, LaunchDescription
 
 DEFAULT = CameraParameters()
-FIXED = {"image": "", "camera": "toytown", "cameras": "", "camera_params_file": "", "use_sim_time": "false"}
+FIXED = {
+    "image": "",
+    "camera": "toytown",
+    "cameras": "",
+    "depth": "",
+    "camera_params_file": "",
+    "use_sim_time": "false",
+}
 
 ARGUMENTS = (
     Argument("seed", str(DEFAULT.seed), "Which street: any whole number from 0."),
@@ -44,6 +53,7 @@ ARGUMENTS = (
         is_path=True,
     ),
     Argument("namespace", "", "Namespace of everything that is started."),
+    POINTS,
     RVIZ,
     LOG_LEVEL,
 )
@@ -61,7 +71,8 @@ def start(context: LaunchContext, given: dict[str, str]) -> list:
         "height": value("height", given["height"], int),
     }
     (camera,) = cameras = sources(given)
-    needed = [*driver_nodes(given, cameras, street), segmenting_node(given, cameras)]
+    points = point_nodes(given, cameras)
+    needed = [*driver_nodes(given, cameras, street), segmenting_node(given, cameras), *points]
     namespace = namespace_in_force(given)
     shown = camera.output(namespace, "overlay")
     hint = LogInfo(

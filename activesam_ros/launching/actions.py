@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from itertools import pairwise
@@ -21,6 +22,7 @@ from launch.substitutions import LaunchConfiguration, SubstitutionFailure, ThisL
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from activesam_ros.errors import SettingsError
 from activesam_ros.launching.arguments import (
     Argument,
     check_values,
@@ -36,7 +38,9 @@ from activesam_ros.launching.cameras import (
     NODE,
     PUSHED,
     Source,
+    depth_topic,
     full_name,
+    info_topic,
     namespace_in_force,
     require_installed,
     require_told_apart,
@@ -49,6 +53,10 @@ if TYPE_CHECKING:
     from launch.action import Action
     from launch.events.process import ProcessExited
     from launch.launch_context import LaunchContext
+
+
+POINTS_NODE = "labelled_points"
+LABEL_TOPICS = ("labels", "confidence", "instances")
 
 
 def description(
@@ -152,7 +160,7 @@ def driver_nodes(
     """Return the drivers of the cameras, each in a namespace of the camera's name.
 
     Args:
-        given: values of `camera`, `camera_params_file`, `namespace` and `use_sim_time`.
+        given: values of `camera`, `camera_params_file`, `points`, `namespace` and `use_sim_time`.
         sources: the cameras.
         more: parameters that win over the driver's usual ones.
 
@@ -165,6 +173,7 @@ def driver_nodes(
     if given["camera"] == NO_DRIVER:
         return []
     asked, driver = f"camera:={given['camera']}", DRIVERS[given["camera"]]
+    points = value("points", given["points"], bool)
     require_installed(asked, driver.package)
     namespace = namespace_in_force(given)
     require_told_apart(
@@ -174,6 +183,7 @@ def driver_nodes(
     for number, source in enumerate(sources):
         parameters = {
             **driver.parameters(source.driver_namespace, number),
+            **(driver.measuring if points else {}),
             **(more or {}),
             **simulated_time(given),
         }
@@ -191,8 +201,48 @@ def driver_nodes(
     return nodes
 
 
+def point_nodes(given: Mapping[str, str], sources: Sequence[Source]) -> list[Node]:
+    """Return `labelled_points` for each camera, if the argument `points` says so.
+
+    Args:
+        given: values of `points`, `depth`, `camera`, `params_file`, `namespace` and `use_sim_time`.
+        sources: the cameras.
+
+    Raises:
+        SettingsError: there is no depth, or an argument is not what is expected.
+    """
+    if not value("points", given["points"], bool):
+        if given["depth"]:
+            raise SettingsError(f"depth:={given['depth']} has no effect without points:=true")
+        return []
+    namespace = namespace_in_force(given)
+    nodes = []
+    for source in sources:
+        remappings = {
+            **{f"{NODE}/{topic}": source.output(namespace, topic) for topic in LABEL_TOPICS},
+            f"{NODE}/vocabulary": Source("", "").output(namespace, "vocabulary"),
+            "depth": depth_topic(given, source, len(sources)),
+            "camera_info": info_topic(given, source),
+        }
+        nodes.append(
+            Node(
+                package="activesam_ros",
+                executable=POINTS_NODE,
+                name=POINTS_NODE,
+                namespace="/".join(filter(None, (given["namespace"], source.name))),
+                parameters=[
+                    *([given["params_file"]] if given["params_file"] else []),
+                    *typed(simulated_time(given)),
+                ],
+                remappings=list(remappings.items()),
+                output="screen",
+            )
+        )
+    return nodes
+
+
 def rviz_nodes(given: Mapping[str, str], sources: Sequence[Source]) -> list[Node]:
-    """Return RViz with the first camera, if the argument `rviz` says so.
+    """Return RViz with the first camera, if the argument `rviz` says so, and what it needs to turn its points upright.
 
     Raises:
         SettingsError: RViz is not installed.
@@ -200,25 +250,46 @@ def rviz_nodes(given: Mapping[str, str], sources: Sequence[Source]) -> list[Node
     if not value("rviz", given["rviz"], bool):
         return []
     require_installed("rviz:=true", "rviz2")
-    config = Path(get_package_share_directory("activesam_ros")) / "config" / "activesam.rviz"
-    return [
-        Node(
-            package="rviz2",
-            executable="rviz2",
-            name="rviz2",
-            namespace=given["namespace"],
-            arguments=["-d", str(config)],
-            parameters=typed(simulated_time(given)),
-            remappings=shown_topics(namespace_in_force(given), sources[0]),
-        )
-    ]
+    points = value("points", given["points"], bool)
+    config = Path(get_package_share_directory("activesam_ros")) / "config"
+    link = f"{sources[0].driver_namespace}_link"
+    arguments = (
+        ["-d", str(config / "points.rviz"), "-f", link] if points else ["-d", str(config / "activesam.rviz")]
+    )
+    shown = Node(
+        package="rviz2",
+        executable="rviz2",
+        name="rviz2",
+        namespace=given["namespace"],
+        arguments=arguments,
+        parameters=typed(simulated_time(given)),
+        remappings=shown_topics(namespace_in_force(given), sources[0]),
+    )
+    # Real cameras have a description that publishes this.
+    turned = points and given["camera"] == "toytown"
+    return [shown, _upright(given, link, sources[0].driver_namespace)] if turned else [shown]
+
+
+def _upright(given: Mapping[str, str], link: str, optical: str) -> Node:
+    """Return a publisher of the frame of a camera with x forward and z up, from that with z forward and y down."""
+    require_installed("rviz:=true with points:=true", "tf2_ros")
+    angles = ["--roll", str(-math.pi / 2), "--yaw", str(-math.pi / 2)]
+    return Node(
+        package="tf2_ros",
+        executable="static_transform_publisher",
+        name=f"{link}_publisher",
+        namespace=given["namespace"],
+        arguments=[*angles, "--frame-id", link, "--child-frame-id", optical],
+        parameters=typed(simulated_time(given)),
+    )
 
 
 def shown_topics(namespace: str, source: Source) -> list[tuple[str, str]]:
-    """Return the remappings from the topics of config/activesam.rviz to those of a camera; equal ones are left out."""
+    """Return the remappings from the topics of RViz's configurations to those of a camera; equal ones are left out."""
     wanted = [("/camera/image_raw", source.image_in(namespace))]
     wanted += [(f"/{NODE}/{topic}", source.output(namespace, topic)) for topic in ("overlay", "labels_color")]
     wanted.append((f"/{NODE}/legend", Source("", "").output(namespace, "legend")))
+    wanted.append((f"/{POINTS_NODE}/points", full_name(namespace, source.name, POINTS_NODE, "points")))
     return [(shown, real) for shown, real in wanted if shown != real]
 
 

@@ -105,7 +105,18 @@ LOG_LEVEL = Argument(
 RVIZ = Argument(
     "rviz",
     "false",
-    "Whether RViz is started beside it, with image, overlay, labels and legend (of the first camera).",
+    "Whether RViz is started beside it, with image, overlay, labels and legend (of the first camera), or with "
+    "points:=true with points, overlay and legend.",
+)
+POINTS = Argument(
+    "points",
+    "false",
+    "Whether labelled_points makes a labelled point cloud for every camera, on labelled_points/points.",
+)
+DEPTH = Argument(
+    "depth",
+    "",
+    "With points:=true, topic of depth that is registered to the image; empty: that of the driver.",
 )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import posixpath
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import yaml
@@ -49,6 +50,8 @@ class Driver:
         image: topic of the colour images in that namespace.
         parameters: its own, from the name of the camera and its number, from 0.
         device: the parameter that tells several cameras apart, and an example of its value; None: none has to.
+        depth: topic, likewise, of depth that is registered to the colour images; empty: it measures none.
+        measuring: parameters without which it does not publish that.
     """
 
     package: str
@@ -57,6 +60,8 @@ class Driver:
     image: str
     parameters: Callable[[str, int], Mapping[str, object]]
     device: tuple[str, str] | None = None
+    depth: str = ""
+    measuring: Mapping[str, object] = field(default_factory=dict)
 
 
 def _named(*parameters: str) -> Callable[[str, int], Mapping[str, object]]:
@@ -74,6 +79,7 @@ DRIVERS: Mapping[str, Driver] = {
         "image_raw",
         # Another street for every camera.
         lambda name, number: {"frame_id": name, "seed": 10_000_007 + number},
+        depth="depth_registered/image_raw",
     ),
     "v4l2": Driver(
         "v4l2_camera",
@@ -98,6 +104,8 @@ DRIVERS: Mapping[str, Driver] = {
         "camera/color/image_raw",
         _named("camera_name"),
         _SERIAL,
+        depth="camera/aligned_depth_to_color/image_raw",
+        measuring={"align_depth.enable": True},
     ),
 }
 """By the names that launch files know them by; they publish `camera_info` beside the images."""
@@ -108,6 +116,39 @@ NO_DRIVER = "none"
 def image_topic(driver: Driver, namespace: str, camera: str) -> str:
     """Return the full name of the topic on which a driver publishes the images of a camera."""
     return full_name(namespace, camera, driver.image)
+
+
+def depth_topic(given: Mapping[str, str], source: Source, cameras: int) -> str:
+    """Return the full name of the topic with the depth of a camera, one of so many.
+
+    Args:
+        given: values of `camera`, `depth` and `namespace`.
+        source: the camera.
+        cameras: how many there are.
+
+    Raises:
+        SettingsError: there is no driver that publishes depth, and no topic is given; or one, for several cameras.
+    """
+    namespace, driver = namespace_in_force(given), DRIVERS.get(given["camera"])
+    if given["depth"] and cameras > 1:
+        raise SettingsError(
+            f"depth:={given['depth']} is one topic for {cameras} cameras: leave it out if their driver publishes "
+            "depth, or start labelled_points yourself for each of them"
+        )
+    if given["depth"]:
+        return given["depth"] if given["depth"].startswith("/") else full_name(namespace, given["depth"])
+    if driver is None or not driver.depth:
+        measuring = ", ".join(name for name, one in DRIVERS.items() if one.depth)
+        raise SettingsError(
+            f"points:=true needs depth that is registered to the images, and camera:={given['camera']} publishes none: "
+            f"give its topic as depth:=TOPIC, or a driver that has some: {measuring}"
+        )
+    return full_name(namespace, source.driver_namespace, driver.depth)
+
+
+def info_topic(given: Mapping[str, str], source: Source) -> str:
+    """Return the full name of the topic with the camera info of a camera, which is beside its images."""
+    return posixpath.join(posixpath.dirname(source.image_in(namespace_in_force(given))), "camera_info")
 
 
 def require_installed(argument: str, package: str) -> None:
@@ -176,17 +217,18 @@ def sources(given: Mapping[str, str]) -> tuple[Source, ...]:
     """Return the cameras that launch arguments ask for, at least one.
 
     Args:
-        given: values of `image`, `camera`, `cameras`, `rviz`, `namespace` and `params_file`.
+        given: values of `image`, `camera`, `cameras`, `rviz`, `points`, `namespace` and `params_file`.
 
     Raises:
         SettingsError: they contradict each other, or cameras is neither a list of names nor topics by name.
     """
     topics = _cameras(given["cameras"])
     only_in_file = not topics and given["params_file"] and names_cameras(given["params_file"])
-    for name, nothing in (("image", ""), ("camera", NO_DRIVER), ("rviz", "false")):
+    what_would = {"rviz": "would show none of them", "points": "would make points of none of them"}
+    for name, nothing in (("image", ""), ("camera", NO_DRIVER), ("rviz", "false"), ("points", "false")):
         asked = given.get(name, "").lower() not in ("", nothing)
         if asked and only_in_file:
-            what = "would show none of them" if name == "rviz" else "would have no effect"
+            what = what_would.get(name, "would have no effect")
             raise SettingsError(
                 f"{name}:={given[name]} {what}, since params_file names cameras; give them as an "
                 "argument instead: cameras:='{front: /front/image_raw, rear: /rear/image_raw}'"

@@ -6,7 +6,9 @@ from activesam_ros.errors import SettingsError
 from activesam_ros.launching.cameras import (
     DRIVERS,
     Source,
+    depth_topic,
     full_name,
+    info_topic,
     namespace_in_force,
     require_installed,
     require_told_apart,
@@ -87,6 +89,8 @@ def test_what_would_have_no_effect_is_refused(tmp_path):
         SettingsError, match="rviz:=true would show none of them, since params_file names cameras"
     ):
         asked(rviz="true", params_file=str(file))
+    with pytest.raises(SettingsError, match="points:=true would make points of none of them"):
+        asked(points="true", params_file=str(file))
     assert asked(rviz="false", params_file=str(file)) == [("", "")]
     for argument in ({"image": "/a"}, {"camera": "v4l2"}):
         with pytest.raises(SettingsError, match="would have no effect, since params_file names cameras"):
@@ -104,6 +108,36 @@ def test_topics_have_full_names():
     assert (only.input, only.driver_namespace) == ("image", "camera")
     assert only.image_in("") == "/image_rect" and only.image_in("/robot") == "/robot/image_rect"
     assert only.output("", "overlay") == "/activesam/overlay"
+
+
+@pytest.mark.parametrize(
+    ("camera", "topic"),
+    [
+        ("toytown", "/robot/front/depth_registered/image_raw"),
+        ("realsense", "/robot/front/camera/aligned_depth_to_color/image_raw"),
+    ],
+)
+def test_a_driver_says_where_its_depth_is(camera, topic):
+    front = Source("front", "")
+    assert depth_topic(given(camera=camera, namespace="robot", depth=""), front, 2) == topic
+
+
+def test_depth_is_given_or_comes_from_a_driver_that_has_some():
+    only = Source("", "/camera/image_rect")
+    assert depth_topic(given(depth="depth", namespace="robot"), only, 1) == "/robot/depth"
+    assert depth_topic(given(depth="/depth", camera="toytown"), only, 1) == "/depth"
+    for camera in ("none", "v4l2"):
+        with pytest.raises(
+            SettingsError, match=rf"camera:={camera} publishes none: .*depth:=TOPIC.*realsense"
+        ):
+            depth_topic(given(depth="", camera=camera), only, 1)
+    with pytest.raises(SettingsError, match="one topic for 2 cameras"):
+        depth_topic(given(depth="/depth"), only, 2)
+
+
+def test_camera_info_is_beside_the_image():
+    assert info_topic(given(namespace="robot"), Source("", "/camera/image_rect")) == "/camera/camera_info"
+    assert info_topic(given(namespace="robot"), Source("front", "")) == "/robot/front/camera_info"
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_a_camera_can_be_launched_with_what_a_ros_user_expects():
     declared = arguments_of(CAMERA)
     assert set(declared) >= {
         *("image", "camera", "cameras", "model", "vocabulary", "vocabulary_file", "profile", "device"),
-        *("params_file", "namespace", "use_sim_time", "rviz", "log_level"),
+        *("params_file", "namespace", "use_sim_time", "rviz", "points", "depth", "log_level"),
     }
     assert set(declared["camera"].choices) == {"none", "toytown", "v4l2", "usb_cam", "realsense"}
 
@@ -76,6 +76,7 @@ def test_rviz_shows_the_topics_of_the_first_camera():
         ("/activesam/overlay", "/robot/activesam/front/overlay"),
         ("/activesam/labels_color", "/robot/activesam/front/labels_color"),
         ("/activesam/legend", "/robot/activesam/legend"),
+        ("/labelled_points/points", "/robot/front/labelled_points/points"),
     ]
 
 
@@ -84,12 +85,22 @@ def test_full_names_are_below_a_pushed_namespace():
     PushRosNamespace("fleet").execute(context)
     given = {one.name: one.default for one in NODE_ARGUMENTS}
     given |= {"namespace": "robot", "image": "", "camera": "toytown", "cameras": "", "camera_params_file": ""}
-    given |= {"use_sim_time": "false", "rviz": "false", "log_level": "info"}
+    given |= {"use_sim_time": "false", "rviz": "false", "points": "true", "depth": "", "log_level": "info"}
     given["ros_namespace"] = context.launch_configurations["ros_namespace"]
     cameras = sources(given)
     (driver,), node = actions.driver_nodes(given, cameras), actions.segmenting_node(given, cameras)
-    for one in (driver, node):
+    (points,) = actions.point_nodes(given, cameras)
+    for one in (driver, node, points):
         one._perform_substitutions(context)
+    assert points.node_name == "/fleet/robot/labelled_points"
+    assert dict(points.expanded_remapping_rules) == {
+        "activesam/labels": "/fleet/robot/activesam/labels",
+        "activesam/confidence": "/fleet/robot/activesam/confidence",
+        "activesam/instances": "/fleet/robot/activesam/instances",
+        "activesam/vocabulary": "/fleet/robot/activesam/vocabulary",
+        "depth": "/fleet/robot/camera/depth_registered/image_raw",
+        "camera_info": "/fleet/robot/camera/camera_info",
+    }
     assert driver.node_name == "/fleet/robot/camera/toytown_camera"
     assert node.node_name == "/fleet/robot/activesam"
     assert cameras[0].image == "/fleet/robot/camera/image_raw"
@@ -102,6 +113,9 @@ def test_full_names_are_below_a_pushed_namespace():
         (("camera:=webcam",), "webcam"),
         (("vocabulary:=road",), "is not a list of classes"),
         (("rviz:=perhaps",), "true or false"),
+        (("points:=perhaps",), "true or false"),
+        (("points:=true", "image:=/front"), "give its topic as depth:=TOPIC"),
+        (("depth:=/depth",), "no effect without points:=true"),
         (("params_file:=/no/such.yaml",), "params_file:=/no/such.yaml is no file"),
         (("camera_params_file:=/no/such.yaml",), "camera_params_file:=/no/such.yaml is no file"),
         (("profile:=quick",), "realtime"),

@@ -15,6 +15,7 @@ from rclpy.qos import DurabilityPolicy
 from sensor_msgs.msg import Image
 
 from activesam_ros.launching.cameras import DRIVERS, image_topic
+from activesam_ros.points import POINT
 from activesam_ros.ros.publishers import CameraPublishers, LabelInfoPublisher
 
 from .recording import RecordingNode
@@ -46,6 +47,22 @@ def test_rviz_shows_images_that_there_are(published):
         kind, durability = published[topic["Value"]]
         assert display["Class"] == "rviz_default_plugins/Image" and kind is Image
         assert topic["Durability Policy"] == durability.name.replace("_", " ").title()
+
+
+def test_rviz_shows_points_that_there_are(published):
+    config = yaml.safe_load((CONFIG / "points.rviz").read_text())["Visualization Manager"]
+    shown = {one["Name"]: one for one in config["Displays"] if "Topic" in one}
+    assert {one["Topic"]["Value"] for one in shown.values()} == {
+        "/labelled_points/points",
+        "/activesam/overlay",
+        "/activesam/legend",
+    }
+    points = shown.pop("Points")
+    assert points["Class"] == "rviz_default_plugins/PointCloud2" and points["Channel Name"] in POINT.names
+    for display in shown.values():
+        kind, durability = published[display["Topic"]["Value"]]
+        assert display["Class"] == "rviz_default_plugins/Image" and kind is Image
+        assert display["Topic"]["Durability Policy"] == durability.name.replace("_", " ").title()
 
 
 def test_rviz_arranges_its_displays():
