@@ -17,7 +17,8 @@ from activesam_ros.errors import DatasetError, ModelError, OutOfMemoryError, des
 from activesam_ros.instances import MAX_INSTANCES
 from activesam_ros.labelling.job import LabelConfig, open_job
 from activesam_ros.labelling.labelled import LabelledImages
-from activesam_ros.labelling.parts import LabelledFrame, LabelPart, labelled_part, png
+from activesam_ros.labelling.parts import LabelledFrame, LabelPart, labelled_part
+from activesam_ros.labelling.png import rgb_png
 from activesam_ros.labelling.to_bag import write_bags
 from activesam_ros.labelling.to_coco import write_coco
 from activesam_ros.labelling.to_masks import write_masks
@@ -311,7 +312,7 @@ class _Labeller:
 
     def _keep(self, part: LabelPart, image: SourceImage) -> None:
         if self._keeps_images and image.rgb is not None and part.frame.error is None:
-            part = replace(part, image=image.encoded or EncodedImage(png(image.rgb), "png"))
+            part = replace(part, image=image.encoded or EncodedImage(rgb_png(image.rgb), "png"))
         self._work.write(part)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+import zstandard
 
 from activesam_ros.errors import DatasetError
 from activesam_ros.instances import Instance
@@ -22,10 +24,8 @@ if TYPE_CHECKING:
     from activesam_ros.results import SegmentationResult
 
 _META, _MEMORY = "frame.json", "memory.json"
-_LABELS, _CONFIDENCE, _INSTANCES = "labels.png", "confidence.png", "instances.png"
+_LABELS, _CONFIDENCE, _INSTANCES = "labels.zst", "confidence.zst", "instances.zst"
 _CELLS = "cells.bin"
-# Fast: label images compress well at any level.
-_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 # The same bytes whenever a part is written.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -165,11 +165,11 @@ def write_part(path: Path, part: LabelPart) -> None:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         if part.labels is not None:
-            _add(archive, _LABELS, _png(part.labels))
+            _add(archive, _LABELS, _packed(part.labels))
         if part.confidence is not None:
-            _add(archive, _CONFIDENCE, _png(part.confidence))
+            _add(archive, _CONFIDENCE, _packed(part.confidence))
         if part.instance_numbers is not None:
-            _add(archive, _INSTANCES, _png(part.instance_numbers))
+            _add(archive, _INSTANCES, _packed(part.instance_numbers))
         if part.masks:
             cells = np.packbits(np.concatenate([one.ravel() for one in part.masks]))
             _add(archive, _CELLS, cells.tobytes(), zipfile.ZIP_DEFLATED)
@@ -177,7 +177,7 @@ def write_part(path: Path, part: LabelPart) -> None:
             _add(archive, f"image.{part.image.format}", part.image.data)
         if part.memory is not None:
             _add(archive, _MEMORY, json.dumps(part.memory).encode(), zipfile.ZIP_DEFLATED)
-        _add(archive, _META, json.dumps(asdict(part.frame)).encode())
+        _add(archive, _META, json.dumps(part.frame, default=vars).encode())
     write_atomically(path, content.getvalue())
 
 
@@ -210,7 +210,7 @@ class PartFile:
         except Exception:  # a damaged file makes the reader raise nearly anything
             return False
 
-    @property
+    @cached_property
     def frame(self) -> LabelledFrame:
         """What is known of the image."""
         plain = json.loads(self._read(_META))
@@ -272,7 +272,10 @@ class PartFile:
         return json.loads(self._read(_MEMORY)) if _MEMORY in self._archive.namelist() else None
 
     def _pixels(self, name: str) -> np.ndarray:
-        return cv2.imdecode(np.frombuffer(self._read(name), np.uint8), cv2.IMREAD_UNCHANGED)
+        frame = self.frame
+        data = zstandard.ZstdDecompressor().decompress(self._read(name))
+        wide = len(data) > frame.height * frame.width
+        return np.frombuffer(data, np.uint16 if wide else np.uint8).reshape(frame.height, frame.width)
 
     def _read(self, name: str) -> bytes:
         try:
@@ -286,14 +289,9 @@ class PartFile:
         )
 
 
-def png(pixels: np.ndarray) -> bytes:
-    """Encode an RGB image, uint8 [H, W, 3], as PNG."""
-    return _png(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    _, data = cv2.imencode(".png", pixels, _PNG)
-    return data.tobytes()
+def _packed(pixels: np.ndarray) -> bytes:
+    # Level 1: label images compress well at any.
+    return zstandard.ZstdCompressor(level=1).compress(np.ascontiguousarray(pixels).data)
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes, compression: int = zipfile.ZIP_STORED) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
-from PIL import Image
 
+from activesam_ros.labelling.png import rgb_png
 from activesam_ros.labelling.segments import segments
 
 if TYPE_CHECKING:
@@ -143,7 +142,4 @@ def _image(image_id: int, frame: LabelledFrame, ending: str) -> dict[str, Any]:
 
 def _panoptic_png(ids: np.ndarray) -> bytes:
     """Encode segment ids [H, W] in colours, red + 256 green + 256² blue; 0 stands for no segment."""
-    content = io.BytesIO()
-    colours = np.stack([ids & 255, (ids >> 8) & 255, ids >> 16], axis=2).astype(np.uint8)
-    Image.fromarray(colours).save(content, "PNG", compress_level=1)
-    return content.getvalue()
+    return rgb_png(np.stack([ids & 255, (ids >> 8) & 255, ids >> 16], axis=2).astype(np.uint8))

@@ -35,7 +35,7 @@ def write_yolo(images: LabelledImages, folder: Path) -> None:
         (folder / "images" / f"{frame.name}{ending}").write_bytes(data)
         files[frame.source, frame.position] = f"./images/{frame.name}{ending}"
         lines = [
-            f"{numbers[segment.class_id]} {' '.join(f'{one:.6f}' for one in polygon.ravel())}\n"
+            f"{numbers[segment.class_id]}{' %.6f' * polygon.size % tuple(polygon.ravel().tolist())}\n"
             for segment in segments(frame, part, images.job)
             for polygon in polygons(segment.mask)
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 
@@ -22,6 +23,7 @@ from activesam_ros.errors import DatasetError
 from activesam_ros.images.raw import image_to_rgb
 from activesam_ros.labelling.job import LabelConfig
 from activesam_ros.labelling.label import label
+from activesam_ros.labelling.png import rgb_png
 from activesam_ros.labelling.to_yolo import polygons
 from activesam_ros.segmenter import ActiveSegmenter, IdCounter, StreamMemory
 from activesam_ros.settings import SegmenterSettings, settings_for
@@ -126,6 +128,15 @@ def test_yolo_polygons_cover_what_was_labelled(made, expected):
             own = result.labels == class_id
             assert (own & (canvas > 0)).sum() > 0.95 * own.sum()
         assert {0, 2} <= set(drawn)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 1), (48, 64)])
+def test_an_image_is_written_as_it_is(size):
+    rgb = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    assert np.array_equal(Image.open(io.BytesIO(rgb_png(rgb))), rgb)
+    assert np.array_equal(
+        cv2.imdecode(np.frombuffer(rgb_png(rgb), np.uint8), cv2.IMREAD_COLOR)[..., ::-1], rgb
+    )
 
 
 def test_no_region_is_too_thin_for_a_polygon():
