@@ -46,7 +46,7 @@ def segments(frame: LabelledFrame, part: PartFile, job: dict[str, Any]) -> Itera
                 if mask.any():  # others may have taken all of its pixels
                     left &= ~mask
                     yield Segment(one.class_id, mask, one)
-    for class_id in np.unique(labels[left]).tolist():
+    for class_id in np.flatnonzero(np.bincount(labels[left])).tolist():
         if class_id != job["unlabeled_id"]:
             yield Segment(class_id, (labels == class_id) & left)
 

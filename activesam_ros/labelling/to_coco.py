@@ -142,4 +142,4 @@ def _image(image_id: int, frame: LabelledFrame, ending: str) -> dict[str, Any]:
 
 def _panoptic_png(ids: np.ndarray) -> bytes:
     """Encode segment ids [H, W] in colours, red + 256 green + 256² blue; 0 stands for no segment."""
-    return rgb_png(np.stack([ids & 255, (ids >> 8) & 255, ids >> 16], axis=2).astype(np.uint8))
+    return rgb_png(np.ascontiguousarray(ids.astype("<u4").view(np.uint8).reshape(*ids.shape, 4)[..., :3]))
