@@ -57,6 +57,7 @@ def _evaluate(given: argparse.Namespace, line: str) -> int:
         settings=asked.settings,
         image_topic=given.image,
         labels_topic=given.labels,
+        instances_topic=given.instances,
         class_map=given.classes,
         mapping=given.map,
         ignore=given.ignore,
@@ -100,6 +101,7 @@ def _score(given: argparse.Namespace, line: str) -> int:
         settings=SegmenterSettings(),
         image_topic=given.image,
         labels_topic=given.labels,
+        instances_topic=given.instances,
         class_map=given.classes,
         mapping=given.map,
         ignore=given.ignore,
@@ -134,7 +136,7 @@ def _require_there(given: argparse.Namespace, model: str) -> None:
 
     local_folder(model)
     with Recording(given.bag.expanduser()) as recording:
-        for topic in filter(None, (given.image, given.labels)):
+        for topic in filter(None, (given.image, given.labels, given.instances)):
             recording.require(topic)
 
 
@@ -165,6 +167,11 @@ def _parser() -> argparse.ArgumentParser:
         "--labels",
         metavar="TOPIC",
         help="label images to compare with, or none (default: those of activesam-make-bag, else none)",
+    )
+    topics.add_argument(
+        "--instances",
+        metavar="TOPIC",
+        help="ids of the true things, to score whether things keep their ids",
     )
     topics.add_argument(
         "--predictions",

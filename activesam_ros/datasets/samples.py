@@ -69,6 +69,8 @@ class Sample:
         error: what is wrong with the image or with its ground truth, in one sentence.
         time: when the image was recorded, nanoseconds; None: it was not.
         predicted: its labels, if the reader was asked for them and there are any.
+        true_ids: id of the true thing of each pixel, 0: none, uint8 or uint16 [H, W]; None likewise.
+        predicted_ids: the same of the things that were found.
     """
 
     index: int
@@ -78,6 +80,8 @@ class Sample:
     error: str | None = None
     time: int | None = None
     predicted: RecordedLabels | None = None
+    true_ids: np.ndarray | None = None
+    predicted_ids: np.ndarray | None = None
 
 
 class SampleReader:
@@ -99,6 +103,8 @@ class SampleReader:
         end_s: float | None = None,
         max_pixels: int | None = None,
         predictions_topic: str | None = None,
+        true_ids_topic: str | None = None,
+        predicted_ids_topic: str | None = None,
     ) -> None:
         """Match the stamps of images and label images.
 
@@ -112,6 +118,8 @@ class SampleReader:
             end_s: read images recorded until before then.
             max_pixels: images with more are not read; None: of any size.
             predictions_topic: of label images that are not the truth; None: there are none.
+            true_ids_topic: of the ids of true things, as label images are; None: there are none.
+            predicted_ids_topic: of the ids of things that were found; None: there are none.
 
         Raises:
             EvaluationError: a topic is missing or of another type, no label image is near any image in time, or most
@@ -127,6 +135,10 @@ class SampleReader:
         # By topic of label images: their positions by index of the image.
         self._truths = self._matched(labels_topic, tolerance_s) if labels_topic is not None else None
         self._predictions = self._matched(predictions_topic, 0.0) if predictions_topic is not None else None
+        self._true_ids = self._matched(true_ids_topic, tolerance_s) if true_ids_topic is not None else None
+        self._predicted_ids = (
+            self._matched(predicted_ids_topic, 0.0) if predicted_ids_topic is not None else None
+        )
 
     def _matched(self, labels_topic: str, tolerance_s: float) -> tuple[str, dict[int, int]]:
         """Return a topic of label images, and the position of the one of each image by the image's index."""
@@ -156,9 +168,9 @@ class SampleReader:
         return -(-self._images // self._every)
 
     def __iter__(self) -> Iterator[Sample]:
-        truths, predictions = (
+        truths, predictions, true_ids, predicted_ids = (
             None if matched is None else _LabelImages(self._recording, *matched)
-            for matched in (self._truths, self._predictions)
+            for matched in (self._truths, self._predictions, self._true_ids, self._predicted_ids)
         )
         for index, image in enumerate(self._recording.messages([self._image_topic], *self._part)):
             if index % self._every:
@@ -172,7 +184,23 @@ class SampleReader:
             sample = decode_sample(index, stamp, image.message, *said, self._max_pixels)
             found = predictions.get(index) if predictions else None
             predicted = None if found is None else self._decoded(found)
-            yield replace(sample, time=image.time_ns, predicted=predicted)
+            sample = replace(sample, time=image.time_ns, predicted=predicted)
+            true, wrong = self._ids(sample, true_ids.get(index) if true_ids else None)
+            found, also_wrong = self._ids(sample, predicted_ids.get(index) if predicted_ids else None)
+            error = sample.error or wrong or also_wrong
+            yield replace(sample, true_ids=true, predicted_ids=found, error=error)
+
+    def _ids(self, sample: Sample, message: RecordedMessage | None) -> tuple[np.ndarray | None, str | None]:
+        """Return the id image of a sample, or what is wrong with it."""
+        if message is None or sample.rgb is None:
+            return None, None
+        ids = self._decoded(message)
+        if ids.labels is None:
+            return None, f"the ids of its things cannot be read: {ids.error}"
+        if ids.labels.shape != sample.rgb.shape[:2]:
+            (height, width), (own_height, own_width) = ids.labels.shape, sample.rgb.shape[:2]
+            return None, f"the ids of its things are {width}x{height}, the image {own_width}x{own_height}"
+        return ids.labels, None
 
     def _decoded(self, labels: RecordedMessage) -> RecordedLabels:
         if labels.message is None:
@@ -293,6 +321,22 @@ def default_labels_topic(recording: Recording, asked: str | None) -> str | None:
         return None
     recording.require(asked)
     return asked
+
+
+def require_ids(recording: Recording, topic: str) -> None:
+    """Refuse a topic whose first readable message is no id image.
+
+    Raises:
+        EvaluationError: it is missing, or holds something else.
+    """
+    require_images(recording, topic)
+    first = next((one.message for one in recording.messages([topic]) if one.message is not None), None)
+    if first is None:
+        raise EvaluationError(f"{topic} has no message that can be read, so there are no ids")
+    try:
+        ids_of(first)
+    except ImageError as error:
+        raise EvaluationError(f"{topic} holds no id images: {error}") from error
 
 
 def match_stamps(

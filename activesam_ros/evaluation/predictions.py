@@ -18,13 +18,19 @@ from activesam_ros.datasets.samples import (
     SampleReader,
     default_image_topic,
     default_labels_topic,
+    require_ids,
 )
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.report.findings import LIVE_METHOD
 from activesam_ros.evaluation.report.gallery import Gallery
 from activesam_ros.evaluation.results import finalize
 from activesam_ros.evaluation.run_folder import PICTURES, RunFolder, describe_run
-from activesam_ros.evaluation.runner import EvaluationOutcome, describe_recording, matching_of
+from activesam_ros.evaluation.runner import (
+    EvaluationOutcome,
+    describe_recording,
+    matching_of,
+    require_identities,
+)
 from activesam_ros.evaluation.scoring import (
     FrameCost,
     FrameLabels,
@@ -76,6 +82,7 @@ def evaluate_predictions(
         config = replace(
             config, image_topic=image_topic, labels_topic=truth_topic, vocabulary=vocabulary, methods=()
         )
+        require_identities(config, recording)
         matching = matching_of(config, recording)
         origin = label_origin(recording)
         said = {**describe_recording(config, recording), "predictions_topic": topic}
@@ -210,6 +217,8 @@ def _answers(
         config.start,
         config.end,
         predictions_topic=topic,
+        true_ids_topic=config.instances_topic,
+        predicted_ids_topic=_ids_topic(recording, topic) if config.instances_topic else None,
     )
     active = _active_classes(recording, topic)
     labelled_at = 0
@@ -238,8 +247,18 @@ def _answers(
             unlabeled = int(np.iinfo(labels.dtype).max)
             yield (
                 sample,
-                _Answer(FrameLabels(labels, unlabeled, classes, timings), latency if latency > 0 else None),
+                _Answer(
+                    FrameLabels(labels, unlabeled, classes, timings, sample.predicted_ids),
+                    latency if latency > 0 else None,
+                ),
             )
+
+
+def _ids_topic(recording: Recording, topic: str) -> str:
+    """Return where a node has the ids of things beside labels; raises EvaluationError if they were not recorded."""
+    ids = f"{topic.rpartition('/')[0]}/instances"
+    require_ids(recording, ids)
+    return ids
 
 
 def _active_topic(topic: str) -> str:

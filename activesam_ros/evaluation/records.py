@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from activesam_ros.errors import EvaluationError
+from activesam_ros.evaluation.identities import FrameIdentities
 from activesam_ros.evaluation.metrics import ConfusionMatrix
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ class FrameRecord:
         pixels: labelled with each of them.
         unlabeled: pixels without a label; None if the frame was not labelled.
         truth: scores against ground truth; None without it.
+        identities: its things and the true ones; None if their ids are not known.
         agreement: share of the pixels that have the label that another method gave; None if there is no other.
         timings: seconds per stage, as of a `SegmentationResult`.
         latency: seconds from the image to its labels, whatever was between; None if it was not measured.
@@ -134,6 +136,7 @@ class FrameRecord:
     pixels: tuple[int, ...] = ()
     unlabeled: int | None = None
     truth: TruthScores | None = None
+    identities: FrameIdentities | None = None
     agreement: float | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
     latency: float | None = None
@@ -156,6 +159,8 @@ class FrameRecord:
                 plain[each.name] = value
         if self.truth is not None:
             plain["truth"] = asdict(self.truth)
+        if self.identities is not None:
+            plain["identities"] = asdict(self.identities)
         return plain
 
     @classmethod
@@ -175,6 +180,8 @@ class FrameRecord:
                     truth[name] = tuple((int(a), int(b), int(c)) for a, b, c in truth.get(name, ()))
                 truth["unknown"] = tuple((int(a), int(b)) for a, b in truth.get("unknown", ()))
                 values["truth"] = TruthScores(**truth)
+            if values.get("identities") is not None:
+                values["identities"] = FrameIdentities.from_json(values["identities"])
             for name in ("active", "presence", "pixels"):
                 if values.get(name) is not None:
                     values[name] = tuple(values[name])

@@ -201,12 +201,19 @@ def _table(results: Results) -> str:
     head = ("", "frames", "mIoU", "to the first", "agreement", "frames/s", "work/frame")
     rows = [head, *(_table_row(summary) for summary in results.summaries)]
     failures = [_failure(summary) for summary in results.summaries if summary.errors]
+    identities = [_identities(summary) for summary in results.summaries if summary.identities]
     column_widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join([row[0].ljust(column_widths[0]), *map(str.rjust, row[1:], column_widths[1:])])
         for row in rows
     ]
-    return "\n".join([*lines, *failures])
+    return "\n".join([*lines, *identities, *failures])
+
+
+def _identities(summary: Summary) -> str:
+    scores, name = summary.identities, f"{summary.method} {summary.corruption}".strip()
+    assert scores is not None
+    return f"{name}: ID F1 {scores.idf1:.3f}, {scores.switches} switches of {scores.identities} things"
 
 
 def _failure(summary: Summary) -> str:

@@ -10,9 +10,15 @@ from tqdm import tqdm
 
 from activesam_ros.datasets.class_map import class_map_of, match_classes, read_mapping
 from activesam_ros.datasets.recordings import Recording
-from activesam_ros.datasets.samples import SampleReader, default_image_topic, default_labels_topic
+from activesam_ros.datasets.samples import (
+    SampleReader,
+    default_image_topic,
+    default_labels_topic,
+    require_ids,
+)
 from activesam_ros.errors import EvaluationError, describe
 from activesam_ros.evaluation.corruptions import corrupt
+from activesam_ros.evaluation.identities import require_motmetrics
 from activesam_ros.evaluation.methods import (
     METHODS,
     FlopsCounter,
@@ -28,6 +34,7 @@ from activesam_ros.evaluation.results import finalize, read_notes
 from activesam_ros.evaluation.run_folder import PICTURES, RunFolder, describe_run
 from activesam_ros.evaluation.scoring import FrameCost, PreviousFrame, failed_frame, score_frame
 from activesam_ros.segmenter import ActiveSegmenter
+from activesam_ros.stages.association import IdCounter
 from activesam_ros.stages.temporal_reuse import StreamMemory
 from activesam_ros.system.machine import machine
 from activesam_ros.system.memory import memory
@@ -60,6 +67,7 @@ class EvaluationConfig:
         class_map: names of its ids: a topic, or a YAML file; None: the LabelInfo beside the labels.
         mapping: YAML file, names in the truth to names in the vocabulary.
         ignore: ids of the truth to leave out.
+        instances_topic: ids of the true things, for scores of identities; None: they are not scored.
         tolerance: maximum seconds between the stamps of an image and of its truth.
         every: take each so many-th image.
         start, end: seconds from the recording's beginning.
@@ -83,6 +91,7 @@ class EvaluationConfig:
     class_map: str | None = None
     mapping: Path | None = None
     ignore: tuple[int, ...] = ()
+    instances_topic: str | None = None
     tolerance: float = 0.02
     every: int = 1
     start: float | None = None
@@ -140,6 +149,7 @@ def evaluate(
         image_topic = config.image_topic or default_image_topic(recording, labels_topic)
         config = replace(config, image_topic=image_topic, labels_topic=labels_topic)
         methods = _methods(config)
+        require_identities(config, recording)
         matching = matching_of(config, recording)
         samples = SampleReader(
             recording,
@@ -150,6 +160,7 @@ def evaluate(
             config.start,
             config.end,
             max_pixels=config.settings.max_pixels,
+            true_ids_topic=config.instances_topic,
         )
         if not len(samples):
             raise EvaluationError(
@@ -238,8 +249,12 @@ class MethodRun:
         corruption: Corrupted | None,
         seed: int,
         done: Sequence[FrameRecord],
+        identities: bool = False,
     ) -> None:
-        """Resume after `done`, the records of an earlier run, of this method and corruption and of others."""
+        """Resume after `done`, the records of an earlier run, of this method and corruption and of others.
+
+        `identities`: things keep their ids from frame to frame, and results tell them.
+        """
         self.folder = folder
         self.method = method
         self.segmenter = segmenter
@@ -254,9 +269,12 @@ class MethodRun:
         self._labelled = {record.index for record in own if record.unlabeled is not None}
         self._memory: StreamMemory | None = None
         self._replays = False
-        if segmenter.settings.reuses_frames and not isinstance(segmenter, PerClassSegmenter):
-            restored = self._restored_memory(segmenter)
-            self._memory = restored or StreamMemory()
+        self._identities = identities
+        keeps_memory = segmenter.settings.reuses_frames or identities
+        if keeps_memory and not isinstance(segmenter, PerClassSegmenter):
+            # What a memory knows of things is not kept beside the records.
+            restored = None if identities else self._restored_memory(segmenter)
+            self._memory = restored or StreamMemory(IdCounter() if identities else None)
             self._replays = restored is None
 
     def _restored_memory(self, segmenter: ActiveSegmenter) -> StreamMemory | None:
@@ -286,7 +304,7 @@ class MethodRun:
         if self._memory is None or isinstance(self.segmenter, PerClassSegmenter):
             return self.segmenter.segment(rgb, instances=False)
         self._memory.at(stamp)
-        return self.segmenter.segment(rgb, self._memory, instances=False)
+        return self.segmenter.segment(rgb, self._memory, instances=self._identities)
 
     def skip(self, sample: Sample) -> None:
         """Pass over a frame that an earlier run did."""
@@ -331,7 +349,15 @@ class _Runner:
         # The reference comes first, since the others are compared with it.
         jobs.sort(key=lambda job: job != (FULL_VOCABULARY, None))
         self._runs = [
-            MethodRun(folder, METHODS[name], segmenters[name], corruption, config.seed, done)
+            MethodRun(
+                folder,
+                METHODS[name],
+                segmenters[name],
+                corruption,
+                config.seed,
+                done,
+                config.instances_topic is not None,
+            )
             for name, corruption in jobs
         ]
         self._first = (names[0], "")
@@ -419,6 +445,23 @@ def _methods(config: EvaluationConfig) -> list[Method]:
     return known_methods(names)
 
 
+def require_identities(config: EvaluationConfig, recording: Recording) -> None:
+    """Refuse true ids that cannot be compared with anything.
+
+    Raises:
+        ActiveSamError: there is no ground truth of classes, the topic holds no ids, or motmetrics is missing.
+    """
+    if config.instances_topic is None:
+        return
+    if config.labels_topic is None:
+        raise EvaluationError(
+            f"the ids on {config.instances_topic} need the classes of their pixels; give ground truth with --labels, "
+            "or leave out --instances"
+        )
+    require_ids(recording, config.instances_topic)
+    require_motmetrics()
+
+
 def matching_of(config: EvaluationConfig, recording: Recording) -> ClassMatching | None:
     """Return which classes of the ground truth are which of the vocabulary; None without ground truth.
 
@@ -442,6 +485,7 @@ def describe_recording(config: EvaluationConfig, recording: Recording) -> dict[s
         "bytes": sum(one.stat().st_size for one in files),
         "image_topic": config.image_topic,
         "labels_topic": config.labels_topic,
+        **({"instances_topic": config.instances_topic} if config.instances_topic else {}),
         "class_map": config.class_map,
         "ignore": list(config.ignore),
         "tolerance": config.tolerance,

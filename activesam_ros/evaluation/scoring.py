@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from activesam_ros.datasets.class_map import NOT_COUNTED
 from activesam_ros.datasets.samples import ids_of
 from activesam_ros.errors import ImageError
+from activesam_ros.evaluation.identities import FrameIdentities, compare_identities
 from activesam_ros.evaluation.metrics import ConfusionMatrix, boundary_counts, flicker_counts
 from activesam_ros.evaluation.records import FrameRecord, TruthScores
 
@@ -34,12 +36,14 @@ class FrameLabels:
         unlabeled_id: value of the pixels without a class.
         active: the decoded classes, in vocabulary order; None: not known.
         timings: seconds per stage.
+        instance_ids: of the things that were found, uint8 or uint16 [H, W], 0: none; None: not known.
     """
 
     labels: np.ndarray
     unlabeled_id: int
     active: Sequence[ActiveClass] | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
+    instance_ids: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +142,9 @@ def score_frame(
     truth = None
     if matching is not None and sample.truth is not None:
         truth = _score(sample.truth, result, matching, previous)
+    identities = None
+    if matching is not None and sample.truth is not None and sample.true_ids is not None:
+        identities = _identities(sample.truth, sample.true_ids, result, matching)
     height, width = labels.shape
     pixels = np.bincount(labels.ravel(), minlength=result.unlabeled_id + 1)
     return FrameRecord(
@@ -153,6 +160,7 @@ def score_frame(
         pixels=tuple(int(pixels[each.class_id]) for each in active or ()),
         unlabeled=int(pixels[result.unlabeled_id]),
         truth=truth,
+        identities=identities,
         agreement=None if reference is None else float(np.mean(labels == reference)),
         timings={stage: float(seconds) for stage, seconds in result.timings.items()},
         latency=cost.latency,
@@ -166,6 +174,19 @@ def failed_frame(sample: Sample, error: str, *, method: str, corruption: str = "
     """Return the record of a frame that could not be labelled, and why, in one sentence."""
     height, width = (None, None) if sample.rgb is None else sample.rgb.shape[:2]
     return FrameRecord(sample.index, sample.stamp, method, corruption, error, width, height)
+
+
+def _identities(
+    truth: np.ndarray, true_ids: np.ndarray, result: SegmentationResult | FrameLabels, matching: ClassMatching
+) -> FrameIdentities | None:
+    """Compare the ids of a result with the true ones; None if it has none."""
+    if isinstance(result, FrameLabels) and result.instance_ids is None:
+        return None
+    if not isinstance(result, FrameLabels) and result.instances is None:
+        return None
+    ids, labels = result.instance_ids, matching.labels_of(result.labels, result.unlabeled_id)
+    assert ids is not None
+    return compare_identities(true_ids, matching.truth_of(truth), ids, labels, NOT_COUNTED)
 
 
 def _score(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from activesam_ros.errors import EvaluationError
+from activesam_ros.evaluation.identities import IdentityScores, score_identities
 from activesam_ros.evaluation.metrics import (
     ActiveSetScores,
     ConfusionMatrix,
@@ -127,6 +128,7 @@ class Summary:
         failed: those with an error.
         errors: the most frequent errors and the number of frames of each.
         truth: against ground truth; None if no frame has any.
+        identities: whether things keep their ids; None if no frame has true ids and found ones.
         agreement: mean share of pixels that have the label of the method that is the reference.
         active_size: number of decoded classes per frame.
         decoded: each class that was ever decoded, the most frequent first.
@@ -148,6 +150,7 @@ class Summary:
     failed: int
     errors: tuple[tuple[str, int], ...]
     truth: TruthSummary | None
+    identities: IdentityScores | None
     agreement: float | None
     active_size: Percentiles | None
     decoded: tuple[Decoded, ...]
@@ -274,6 +277,7 @@ def _summary(
     records = [frames[index] for index in sorted(frames)]
     labelled = [record for record in records if record.unlabeled is not None]
     scored = [record for record in records if record.truth is not None]
+    identified = [record.identities for record in records if record.identities is not None]
     errors = Counter(record.error for record in records if record.error is not None)
     stages = dict.fromkeys(stage for record in labelled for stage in record.timings)
     parts = dict.fromkeys(part for record in labelled for part in record.work_split)
@@ -292,6 +296,7 @@ def _summary(
         failed=errors.total(),
         errors=tuple(errors.most_common(MOST_ERRORS)),
         truth=_against_truth(scored, classes) if scored else None,
+        identities=score_identities(identified) if identified else None,
         agreement=_mean(record.agreement for record in labelled),
         active_size=Percentiles.of(len(record.active) for record in labelled if record.active is not None),
         decoded=_decoded(labelled),

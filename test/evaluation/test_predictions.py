@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,9 +15,12 @@ from activesam_ros.cli.evaluate import main
 from activesam_ros.datasets.bag_writer import BagWriter
 from activesam_ros.datasets.labelled_bag import START, LabelledBag
 from activesam_ros.datasets.recordings import Recording
+from activesam_ros.datasets.samples import TRUE_INSTANCES_TOPIC
 from activesam_ros.errors import EvaluationError
+from activesam_ros.evaluation.identities import score_identities
 from activesam_ros.evaluation.predictions import recorded_vocabulary
 from activesam_ros.evaluation.records import read_records
+from activesam_ros.evaluation.results import read_results
 from activesam_ros.evaluation.run_folder import RunFolder
 from activesam_ros.evaluation.runner import EvaluationConfig, evaluate
 from activesam_ros.labelling.job import LabelConfig
@@ -41,7 +45,7 @@ def drive(tmp_path_factory) -> Path:
     with LabelledBag(path, dict(enumerate(CLASSES))) as bag:
         for index in range(FRAMES):
             frame = world.render(index / 5)
-            bag.write(START + index * 200_000_000, frame.rgb, frame.labels)
+            bag.write(START + index * 200_000_000, frame.rgb, frame.labels, frame.instances)
     return path
 
 
@@ -50,7 +54,13 @@ def labelled(drive, tmp_path_factory) -> Path:
     keep = ("/camera/*", "/ground_truth/*")
     out = tmp_path_factory.mktemp("labelled") / "out"
     given = LabelConfig(
-        (drive,), out, "toytown", Vocabulary.from_names(NAMES), SegmenterSettings(), keep=keep
+        (drive,),
+        out,
+        "toytown",
+        Vocabulary.from_names(NAMES),
+        SegmenterSettings(),
+        keep=keep,
+        instances=True,
     )
     return label(given).out
 
@@ -95,6 +105,56 @@ def test_they_are_scored_as_those_of_the_segmenter(drive, labelled, tmp_path, ca
     assert described["vocabulary"] == reference["vocabulary"]
     assert described["matching"] == reference["matching"]
     assert scored(labelled, tmp_path / "scored")[1] == records  # anew
+
+
+def test_identities_are_scored_alike_live_resumed_and_offline(drive, labelled, tmp_path, capsys):
+    def offline(name):
+        config = EvaluationConfig(
+            drive,
+            tmp_path / name,
+            "toytown",
+            Vocabulary.from_names(NAMES),
+            SegmenterSettings(),
+            instances_topic=TRUE_INSTANCES_TOPIC,
+        )
+        evaluate(config)
+        return RunFolder(config.out).records_path
+
+    path = offline("offline")
+    expected = [one.identities for one in read_records(path)]
+    assert all(one.things and one.found for one in expected) and sum(len(one.overlaps) for one in expected)
+    *first, _, _ = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(first))
+    assert [one.identities for one in read_records(offline("offline"))] == expected
+    code, records = scored(labelled, tmp_path / "scored", "--instances", TRUE_INSTANCES_TOPIC)
+    assert code == 0 and [one.identities for one in records] == expected
+    assert f"ID F1 {score_identities(expected).idf1:.3f}" in capsys.readouterr().out
+    results = read_results(tmp_path / "scored" / "results.json")
+    assert results["summaries"][0]["identities"] == asdict(score_identities(expected))
+    assert "Things that keep their ids" in (tmp_path / "scored" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--instances", "/camera/image"], "/camera/image holds no id images: the encoding 'rgb8'"),
+        (
+            ["--instances", TRUE_INSTANCES_TOPIC, "--labels", "none", "--image", "/camera/image"],
+            "give ground truth with --labels",
+        ),
+        (["--instances", "/nowhere"], "/nowhere"),
+    ],
+)
+def test_true_ids_that_cannot_be_compared_are_refused_in_a_sentence(labelled, tmp_path, capsys, more, said):
+    assert scored(labelled, tmp_path / "out", *more)[0] == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+
+
+def test_missing_motmetrics_is_named_with_what_installs_it(labelled, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "motmetrics", None)
+    assert scored(labelled, tmp_path / "out", "--instances", TRUE_INSTANCES_TOPIC)[0] == 2
+    assert "pip install motmetrics" in capsys.readouterr().err
 
 
 def test_labels_that_come_later_or_never_are_those_of_their_stamp(labelled, late, tmp_path):

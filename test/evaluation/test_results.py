@@ -11,6 +11,7 @@ import pytest
 
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation import metrics, results, summary
+from activesam_ros.evaluation.identities import FrameIdentities, IdentityScores
 from activesam_ros.evaluation.records import FrameRecord, TruthScores
 from activesam_ros.evaluation.results import (
     COLUMNS,
@@ -149,6 +150,7 @@ def documented(heading):
         ("A summary", summary.Summary),
         ("`truth`", summary.TruthSummary),
         ("`classes` of `truth`", summary.ClassScores),
+        ("`identities`", IdentityScores),
         ("`active_set`", metrics.ActiveSetScores),
         ("`classes` of `active_set`", metrics.ClassRecall),
         ("`decoded`", summary.Decoded),
@@ -171,6 +173,7 @@ def test_every_column_is_documented():
 
 def test_every_field_of_a_record_is_documented():
     assert documented("`records.jsonl`") == [field.name for field in dataclasses.fields(FrameRecord)]
+    assert documented("`identities` of a record") == [one.name for one in dataclasses.fields(FrameIdentities)]
     assert documented("`truth` of a record") == [field.name for field in dataclasses.fields(TruthScores)]
 
 

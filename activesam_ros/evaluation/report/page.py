@@ -144,6 +144,7 @@ def _context(
     made: dict[str, Table | None] = {
         "classes": tables.classes(truth) if truth else None,
         "confusions": tables.confusions(truth, results.classes) if truth else None,
+        "identities": tables.identities(clean),
         "missed": tables.missed(truth, results.classes) if truth else None,
         "decoded": tables.decoded(first, names, pixels) if first else None,
         "stages": tables.stages(first) if first else None,

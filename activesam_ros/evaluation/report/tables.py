@@ -104,6 +104,32 @@ def classes(truth: TruthSummary) -> Table:
     return Table(head, tuple(rows)).without_empty_columns()
 
 
+def identities(summaries: Sequence[Summary]) -> Table:
+    """Make a row per method: whether things keep their ids on clean images."""
+    rows = (
+        (
+            one.method,
+            f"{one.identities.idf1:.3f}",
+            str(one.identities.switches),
+            percent(one.identities.found),
+            str(one.identities.identities),
+            str(one.identities.things),
+        )
+        for one in summaries
+        if one.identities is not None
+    )
+    note = (
+        "ID F1: share of true and found things whose ids agree, under the best assignment of ids to things. A switch: "
+        "a thing was found under another id than the last time. Found: with an overlap of at least 0.5 with an "
+        "instance of its class, whatever the id. Counted by motmetrics."
+    )
+    return Table(
+        ("method", "ID F1", "switches", "found", "different things", "things in all frames"),
+        tuple(rows),
+        note,
+    )
+
+
 def confusions(truth: TruthSummary, names: Sequence[str]) -> Table:
     """Make a row per pair of a true class and another label, the largest share of a class first."""
     pairs = findings.confusions(truth, names)[:_MAX_PAIRS]
