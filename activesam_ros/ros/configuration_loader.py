@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from activesam_ros.errors import ActiveSamError
 from activesam_ros.system.machine import start_thread
+from activesam_ros.system.memory import trim_heap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -188,6 +189,7 @@ class ConfigurationLoader:
                 failure = self._start()  # for a request that came after the last one was taken
                 self._changed.notify_all()
             self._report(failure)
+        trim_heap()
 
     def _load_pending(self) -> bool:
         """Load the pending request, and report a failure; return whether there was one."""

@@ -26,6 +26,7 @@ from activesam_ros.ros.conversions import (
 )
 from activesam_ros.srv import Segment
 from activesam_ros.system.machine import start_thread
+from activesam_ros.system.memory import trim_heap
 from activesam_ros.vocabulary import Vocabulary, check_size
 
 if TYPE_CHECKING:
@@ -345,6 +346,10 @@ class CallEncoder:
             return self._changed.wait_for(lambda: self._thread is None, timeout)
 
     def _run(self) -> None:
+        self._encode()
+        trim_heap()
+
+    def _encode(self) -> None:
         while True:
             # Classes of a call that has waited for too long are not worth encoding.
             self._calls.expire()

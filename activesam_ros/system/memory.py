@@ -102,14 +102,14 @@ def is_device_failure(error: BaseException) -> bool:
 def release_memory() -> None:
     """Return the memory of deleted objects to the system and to other users of the GPU.
 
-    Stops every thread for a garbage collection, so call it only after deleting something large.
+    Stops every thread for a garbage collection, so call it only after deleting something large; see `trim_heap`.
     """
     gc.collect()
     # Neither torch nor the GPU is initialized just for this.
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
-    _trim_heap()
+    trim_heap()
 
 
 def share_one_heap() -> None:
@@ -128,8 +128,12 @@ def share_one_heap() -> None:
     choose(_M_ARENA_MAX, 1)
 
 
-def _trim_heap() -> None:
-    """Return free pages of the heap, which glibc keeps; other C libraries have no such call."""
+def trim_heap() -> None:
+    """Return free pages of the heap, which glibc keeps; other C libraries have no such call.
+
+    What stays for long, such as a cached prompt, lies between what is freed soon. So the heap grows now and then, and
+    glibc never returns what is free below its end. Takes milliseconds, in which other threads cannot allocate.
+    """
     try:
         trim = ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError):

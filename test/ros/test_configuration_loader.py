@@ -74,6 +74,20 @@ def test_nothing_is_loaded_before_there_is_a_model_and_then_the_newest(bench):
     assert bench.segmenter.encoded == [("two",)] and bench.collected() is None
 
 
+def test_the_heap_is_trimmed_once_nothing_is_left_to_load(bench, monkeypatch):
+    trimmed = threading.Event()
+    monkeypatch.setattr(configuration_loader, "trim_heap", trimmed.set)
+    bench.open()
+    bench.submit("one")
+    bench.begun()
+    bench.submit("two")
+    bench.segmenter.allowed.release()
+    bench.begun()
+    assert not trimmed.is_set()
+    bench.segmenter.allowed.release()
+    assert trimmed.wait(PATIENCE) and bench.waited() == ("two",)
+
+
 def test_collect_never_waits_and_the_newest_of_several_requests_wins(bench):
     bench.open()
     bench.submit("one")

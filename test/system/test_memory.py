@@ -11,7 +11,14 @@ import pytest
 import torch
 
 from activesam_ros.benchmarks.inputs import ensure_random_model
-from activesam_ros.system.memory import DeviceMemory, device_memory, is_out_of_memory, memory, release_memory
+from activesam_ros.system.memory import (
+    DeviceMemory,
+    device_memory,
+    is_out_of_memory,
+    memory,
+    release_memory,
+    trim_heap,
+)
 
 
 def test_fields(tmp_path):
@@ -27,6 +34,14 @@ def test_what_is_written_to_is_resident():
     after = memory()
     assert after.resident - before.resident > block.nbytes // 2
     assert after.resident <= after.peak
+
+
+def test_pages_that_are_free_between_what_stays_go_back_to_the_system():
+    blocks = [bytes([1]) * 3_000 for _ in range(20_000)]
+    blocks[:] = blocks[::50] + blocks[-1:]
+    before = memory()
+    trim_heap()
+    assert before.anonymous - memory().anonymous > 30_000_000
 
 
 def test_another_system(tmp_path):
