@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from activesam_ros.evaluation.metrics import ConfusionMatrix
+from activesam_ros.evaluation.metrics import ConfusionMatrix, area_under_curve
 from activesam_ros.results import SegmentationResult
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.system.machine import ignoring_interrupts
@@ -80,14 +80,6 @@ GOALS: tuple[Goal, ...] = (
     Goal("false_accepts_foreign_preview", "foreign classes accepted, preview size", 0.02, False),
     Goal("survival", "classes of >= 1 % of the image kept by the preview", 0.95),
 )
-
-
-def area_under_curve(scores: np.ndarray, present: np.ndarray) -> float:
-    """Return the area under the ROC curve: P(present scores above absent); NaN if there is no such pair."""
-    yes, no = scores[present], scores[~present]
-    if not len(yes) or not len(no):
-        return float("nan")
-    return float((yes[:, None] > no[None]).mean() + 0.5 * (yes[:, None] == no[None]).mean())
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,14 @@ class ConfusionMatrix:
         return float(np.trace(self.counts) / total) if total else float("nan")
 
 
+def area_under_curve(scores: np.ndarray, present: np.ndarray) -> float:
+    """Return the area under the ROC curve: P(present scores above absent); NaN if there is no such pair."""
+    yes, no = scores[present], scores[~present]
+    if not len(yes) or not len(no):
+        return float("nan")
+    return float((yes[:, None] > no[None]).mean() + 0.5 * (yes[:, None] == no[None]).mean())
+
+
 def boundary_width(height: int, width: int) -> int:
     """Return the width in pixels of the boundary regions of an image, at least 1."""
     return max(1, round(BOUNDARY_RATIO * math.hypot(height, width)))

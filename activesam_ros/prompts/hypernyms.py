@@ -64,7 +64,7 @@ class WordNetHypernyms:
 
     def __init__(self, root: Path) -> None:
         """Open the database; raise ImportError without nltk, OSError or ValueError for an unreadable one."""
-        self._reader = _open_reader(root)
+        self._reader = open_wordnet(root)
 
     def __call__(self, name: str) -> tuple[str, ...]:
         """Return at most two hypernyms of a canonical prompt."""
@@ -76,7 +76,8 @@ class WordNetHypernyms:
         return tuple(kind.lemma_names()[0].replace("_", " ") for kind in kinds[:MAX_HYPERNYMS])
 
 
-def _open_reader(root: Path) -> Any:
+def open_wordnet(root: Path) -> Any:
+    """Open a WordNet database by nltk; raise ImportError without nltk, OSError or ValueError for an unreadable one."""
     # nltk is imported here since the table needs none of it.
     import nltk.data
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
