@@ -311,8 +311,9 @@ class ActiveSegmenter:
     ) -> EncodedImage:
         """Run the first stage on a kept image: the vision encoder runs only where its features are not kept yet.
 
-        So vocabularies and settings can be tried one after the other on one image, for the work of the prompts alone.
-        The labels are those of `encode_images`.
+        So vocabularies and settings can be tried one after the other on one image, for the work of the prompts alone;
+        and of these the preview scores only those that it has not scored on this image yet. The labels are those of
+        `encode_images`, up to the rounding of sums in another order.
 
         Args:
             kept: of `keep`.
@@ -339,12 +340,23 @@ class ActiveSegmenter:
             elif asked:
                 preview = self._kept_features(kept, self._preview, False, timer)
                 with timer.timed("preview"):
-                    presence = self._presence(preview.prepared, prompts, asked)
+                    presence = self._kept_presence(preview, prompts, asked)
         selected, active = plan.active_set(presence) if only is None else (asked, asked)
         timings = timer.seconds()
         return EncodedImage(
             full.prepared, kept.image, prompts, plan, presence, active, selected, timings, maps, kept.name
         )
+
+    def _kept_presence(self, preview: KeptFeatures, prompts: PromptSet, asked: Sequence[int]) -> np.ndarray:
+        """Return presence as `_presence` does; without context tokens it depends on nothing but the prompt."""
+        known = preview.presence
+        new = [index for index in asked if prompts.canonical[index] not in known]
+        if new:
+            scores = self._presence(preview.prepared, prompts, new)
+            known.update((prompts.canonical[index], float(scores[index])) for index in new)
+        presence = np.full(len(prompts), np.nan, np.float32)
+        presence[list(asked)] = [known[prompts.canonical[index]] for index in asked]
+        return presence
 
     def _kept_features(
         self, kept: KeptImage, encoder: VisionEncoder, masks: bool, timer: StageTimer

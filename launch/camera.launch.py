@@ -17,6 +17,7 @@ from activesam_ros.launching.actions import (
     point_nodes,
     rviz_nodes,
     segmenting_node,
+    studio,
 )
 from activesam_ros.launching.arguments import (
     CAMERA_ARGUMENTS,
@@ -25,6 +26,7 @@ from activesam_ros.launching.arguments import (
     NODE_ARGUMENTS,
     POINTS,
     RVIZ,
+    STUDIO,
     Argument,
     given_in,
     value,
@@ -72,6 +74,7 @@ ARGUMENTS = (
     POINTS,
     DEPTH,
     RVIZ,
+    STUDIO,
     LOG_LEVEL,
     Argument(
         "required",
@@ -90,7 +93,7 @@ def start(context: LaunchContext, given: dict[str, str]) -> list:
     # First, since it may refuse.
     points = point_nodes(given, cameras)
     needed = [*driver_nodes(given, cameras), segmenting_node(given, cameras), *points]
-    shown = rviz_nodes(given, cameras)
+    shown = [*rviz_nodes(given, cameras), *studio(given, cameras)]
     alone = len(needed) == 1 and not shown and is_launched_itself(context)
     handlers = all_required(needed) if value("required", given["required"] or str(alone), bool) else []
     return [*handlers, *needed, *shown]

@@ -14,12 +14,14 @@ from activesam_ros.launching.actions import (
     point_nodes,
     rviz_nodes,
     segmenting_node,
+    studio,
 )
 from activesam_ros.launching.arguments import (
     LOG_LEVEL,
     NODE_ARGUMENTS,
     POINTS,
     RVIZ,
+    STUDIO,
     Argument,
     require_one_camera,
     value,
@@ -55,6 +57,7 @@ ARGUMENTS = (
     Argument("namespace", "", "Namespace of everything that is started."),
     POINTS,
     RVIZ,
+    STUDIO,
     LOG_LEVEL,
 )
 
@@ -80,7 +83,7 @@ def start(context: LaunchContext, given: dict[str, str]) -> list:
         f"{shown}`, or "
         f"`ros2 topic hz {camera.output(namespace, 'labels')}`"
     )
-    return [*all_required(needed), *needed, *rviz_nodes(given, cameras), hint]
+    return [*all_required(needed), *needed, *rviz_nodes(given, cameras), *studio(given, cameras), hint]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from activesam_ros.studio.frames import Frames
+    from activesam_ros.studio.session import Session
 
 NAME = "activesam-studio"
 PORT = 8765
@@ -32,6 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pictures.add_argument("--images", type=Path, metavar="DIR", help="a folder of image files")
     pictures.add_argument("--bag", type=Path, metavar="BAG", help="a recording")
     pictures.add_argument("--demo", action="store_true", help="a rendered street, with the demo model")
+    pictures.add_argument(
+        "--node", metavar="NAME", help="a running node, whose parameters are set: /activesam"
+    )
+    parser.add_argument("--camera", default="", help="of the node's cameras (default: the only one)")
     parser.add_argument("--topic", help="of the images in the recording (default: the only one)")
     command.add_model(parser, note=" (default: facebook/sam3, with --demo toytown)")
     command.add_vocabulary(parser)
@@ -61,6 +66,37 @@ def _studio(given: argparse.Namespace) -> int:
         raise ActiveSamError(
             "the studio's web framework is not installed; install it with: pip install 'nicegui>=3,<4'"
         )
+    with command.loading():
+        from activesam_ros.studio.server import is_loopback, make_app, new_token, serve
+        from activesam_ros.studio.sharing import Control, VocabularyFiles
+
+    files = VocabularyFiles(given.folder)
+    token = None if is_loopback(given.host) else new_token()
+    with ExitStack() as opening:
+        session, about = _session(given, opening)
+        session.start()
+        opening.callback(session.close)
+
+        def ready(port: int) -> None:
+            ending = f"/?token={token}" if token else "/"
+            print(f"the studio is at http://{given.host}:{port}{ending}  (Ctrl-C ends it)", flush=True)
+
+        serve(make_app(session, Control(), files, about, token), given.host, given.port, ready)
+    return command.DONE
+
+
+def _session(given: argparse.Namespace, opening: ExitStack) -> tuple[Session, str]:
+    """Return the session, not started yet, and a line about it for the head of the page."""
+    if given.node is not None:
+        if given.vocabulary or given.model:
+            raise command.UsageError(
+                "--node has its own model and classes; leave out --model and --vocabulary"
+            )
+        from activesam_ros.studio.node import NodeSession
+
+        command.say(f"waiting for {given.node}")
+        return NodeSession(given.node, given.camera), f"the running node {given.node}"
+    from activesam_ros.studio.document import start_document
     from activesam_ros.vocabulary.files import parse_class_list
 
     model = given.model or ("toytown" if given.demo else "facebook/sam3")
@@ -69,32 +105,19 @@ def _studio(given: argparse.Namespace) -> int:
     asked: dict[str, Any] = {}
     if stated:
         asked = {"vocabulary": list(words)} if words is not None else {"vocabulary_file": stated}
+    document = start_document(asked)
+    settings = document.configuration.settings
+    frames = _frames(given, settings.max_pixels, opening)
     with command.loading():
         from activesam_ros.segmenter import ActiveSegmenter
-        from activesam_ros.studio.document import start_document
-        from activesam_ros.studio.server import is_loopback, make_app, new_token, serve
-        from activesam_ros.studio.session import Session
-        from activesam_ros.studio.sharing import Control, VocabularyFiles
+        from activesam_ros.studio.local import LocalSession
 
-    document = start_document(asked)
-    files = VocabularyFiles(given.folder)
-    token = None if is_loopback(given.host) else new_token()
-    with ExitStack() as opening:
-        frames = _frames(given, document.configuration.settings.max_pixels, opening)
-        command.say(f"loading {model}")
-        segmenter = ActiveSegmenter.from_pretrained(
-            model, given.device, given.dtype, document.configuration.settings, text_encoder="keep"
-        )
-        session = Session(segmenter, frames, document)
-        opening.callback(session.close)
-        about = f"{frames.title} · {model} on {segmenter.device}"
-
-        def ready(port: int) -> None:
-            ending = f"/?token={token}" if token else "/"
-            print(f"the studio is at http://{given.host}:{port}{ending}  (Ctrl-C ends it)", flush=True)
-
-        serve(make_app(session, Control(), files, about, token), given.host, given.port, ready)
-    return command.DONE
+    command.say(f"loading {model}")
+    segmenter = ActiveSegmenter.from_pretrained(
+        model, given.device, given.dtype, settings, text_encoder="keep"
+    )
+    about = f"{frames.title} · {model} on {segmenter.device}"
+    return LocalSession(segmenter, frames, document), about
 
 
 def _frames(given: argparse.Namespace, max_pixels: int, opening: ExitStack) -> Frames:

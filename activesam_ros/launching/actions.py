@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import (
     DeclareLaunchArgument,
+    ExecuteProcess,
     OpaqueFunction,
     RegisterEventHandler,
     SetEnvironmentVariable,
@@ -21,6 +22,7 @@ from launch.launch_description import LaunchDescription
 from launch.substitutions import LaunchConfiguration, SubstitutionFailure, ThisLaunchFile
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import ExecutableInPackage
 
 from activesam_ros.errors import SettingsError
 from activesam_ros.launching.arguments import (
@@ -282,6 +284,16 @@ def _upright(given: Mapping[str, str], link: str, optical: str) -> Node:
         arguments=[*angles, "--frame-id", link, "--child-frame-id", optical],
         parameters=typed(simulated_time(given)),
     )
+
+
+def studio(given: Mapping[str, str], sources: Sequence[Source]) -> list[ExecuteProcess]:
+    """Return the studio on the node and its first camera, if the argument `studio` says so."""
+    if not value("studio", given["studio"], bool):
+        return []
+    name = full_name(namespace_in_force(given), NODE)
+    camera = ["--camera", sources[0].name] if sources[0].name else []
+    program = ExecutableInPackage(package="activesam_ros", executable="studio")
+    return [ExecuteProcess(cmd=[program, "--node", name, *camera], name="studio", output="screen")]
 
 
 def shown_topics(namespace: str, source: Source) -> list[tuple[str, str]]:

@@ -118,6 +118,11 @@ DEPTH = Argument(
     "",
     "With points:=true, topic of depth that is registered to the image; empty: that of the driver.",
 )
+STUDIO = Argument(
+    "studio",
+    "false",
+    "Whether the studio is started beside it, a page in the browser on this machine that sets the node's parameters.",
+)
 
 
 def with_home(arguments: Iterable[Argument], given: Mapping[str, str]) -> dict[str, str]:

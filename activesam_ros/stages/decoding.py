@@ -76,10 +76,17 @@ class KeptImage:
 
 @dataclass(frozen=True, eq=False)
 class KeptFeatures:
-    """Features of an image: as the vision encoder gives them, and as the prompt heads need them."""
+    """Features of an image: as the vision encoder gives them, and as the prompt heads need them.
+
+    Attributes:
+        shared: as the encoder gives them.
+        prepared: as the prompt heads need them.
+        presence: of the canonical prompts that were scored on them so far.
+    """
 
     shared: ImageFeatures
     prepared: Any
+    presence: dict[str, float] = field(default_factory=dict)
 
 
 def decode_prompts(

@@ -220,44 +220,68 @@ def difference(before: Document, now: Document) -> list[str]:
     return lines
 
 
-def param_commands(before: Document, now: Document, node: str = "/activesam") -> list[str]:
-    """Return the calls that bring a node from one document to another, as far as parameters can say it.
+def changed_parameters(before: Document, now: Document) -> dict[str, Any]:
+    """Return the parameters that bring a node from one document to another in one call.
 
-    Colours, and names that are none of what their class asks for, need a vocabulary file; a comment says so.
+    Raises:
+        VocabularyError: parameters cannot say it: colours, or names that are none of what their class asks for.
     """
-    commands: list[str] = []
-    gone = before.background and before.background not in now.vocabulary.names
-    if gone:
-        commands.append(f"ros2 param set {node} background_class {shlex.quote(_ros_value(''))}")
     changed: dict[str, Any] = {
-        name: value
-        for name, value in now.configuration.values
-        if name != "vocabulary_file" and value != before.value(name)
+        name: value for name, value in now.configuration.values if value != before.value(name)
     }
-    profile = changed.get("profile")
+    if changed.get("vocabulary_file"):
+        for name in ("vocabulary", "background_class"):
+            changed.pop(name, None)
+        return _without_profile(changed, now)
+    # Setting the classes empties it.
+    changed.pop("vocabulary_file", None)
     if now.vocabulary.classes != before.vocabulary.classes:
-        lost = [one.name for one in now.vocabulary.classes if as_text(one) is None]
-        if lost:
-            commands.append(
-                f"# save the vocabulary as a file: the parameter cannot say what {', '.join(lost[:3])} "
-                f"{'asks' if len(lost) == 1 else 'ask'} for; then:"
-            )
-            commands.append(f"ros2 param set {node} vocabulary_file FILE")
-            changed.pop("vocabulary", None)
-    # The profile first, since it sets others; the background class after the classes.
-    given = [
-        name
-        for name in changed
-        if name not in ("profile", "background_class") and not _by_profile(name, profile, now)
-    ]
-    last = () if gone and not now.background else ("background_class",)
-    order = [name for name in ("profile", *given, *last) if name in changed]
+        old = {one.name: one for one in before.vocabulary.classes}
+        for one in now.vocabulary.classes:
+            if as_text(one) is None:
+                raise VocabularyError(
+                    f"a running node cannot be told that {one.name!r} asks for {', '.join(map(repr, one.prompts))}, "
+                    "which its name is not; save the classes as a file where the node may read it, and load that"
+                )
+            if one.name in old and one.colour != old[one.name].colour:
+                raise VocabularyError(
+                    "a running node takes colours from a file only; save the classes as a file where the node may "
+                    "read it, and load that"
+                )
+        changed["vocabulary"] = now.value("vocabulary")
+    return _without_profile(changed, now)
+
+
+def param_commands(before: Document, now: Document, node: str = "/activesam") -> list[str]:
+    """Return the calls that bring a node from one document to another; a comment says what needs a file."""
+    commands: list[str] = []
+    try:
+        changed = changed_parameters(before, now)
+    except VocabularyError as error:
+        changed = {
+            name: value
+            for name, value in now.configuration.values
+            if value != before.value(name) and name not in ("vocabulary", "background_class")
+        }
+        changed = {**_without_profile(changed, now), "vocabulary_file": "FILE"}
+        commands.append(f"# {error}:")
+    gone = before.background and before.background not in now.vocabulary.names
+    if gone and "vocabulary" in changed:
+        # Of calls with one parameter each, that comes first.
+        commands.append(f"ros2 param set {node} background_class {shlex.quote(_ros_value(''))}")
+        if not now.background:
+            changed.pop("background_class", None)
+    # The profile before what it sets; the background class after the classes.
+    order = sorted(changed, key=lambda name: (name != "profile", name == "background_class"))
     commands += [f"ros2 param set {node} {name} {shlex.quote(_ros_value(changed[name]))}" for name in order]
     return commands
 
 
-def _by_profile(name: str, profile: str | None, now: Document) -> bool:
-    return bool(profile) and PROFILES[str(profile)].get(name) == now.value(name)
+def _without_profile(changed: Mapping[str, Any], now: Document) -> dict[str, Any]:
+    """Leave out what the profile that is set sets too."""
+    profile = changed.get("profile")
+    own = PROFILES[str(profile)] if profile else {}
+    return {name: value for name, value in changed.items() if name not in own or own[name] != value}
 
 
 def _ros_value(value: Any) -> str:

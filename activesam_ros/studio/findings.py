@@ -45,7 +45,7 @@ def class_findings(document: Document, result: SegmentationResult) -> tuple[Clas
             for index, value in enumerate(result.preview_presence)
             if not math.isnan(value)
         }
-    decoded = set(result.active_prompts)
+    decoded = {one.class_id: one.presence for one in result.active}
     limits = selection_limits(result, document.configuration.settings)
     findings = []
     first = 0
@@ -53,7 +53,8 @@ def class_findings(document: Document, result: SegmentationResult) -> tuple[Clas
         prompts = range(first, first + len(one.prompts))
         first += len(one.prompts)
         presence = max((known[prompt] for prompt in prompts if prompt in known), default=None)
-        active = any(prompt in decoded for prompt in prompts)
+        presence = decoded.get(one.class_id) if presence is None else presence
+        active = one.class_id in decoded
         reason = "" if active or presence is None else _why_not(presence, limits, document)
         share = float(pixels[one.class_id]) / result.labels.size
         findings.append(ClassFindings(one.class_id, presence, share, active, reason))
@@ -112,12 +113,14 @@ class PixelFindings:
 def at_pixel(document: Document, result: SegmentationResult, x: float, y: float) -> PixelFindings:
     """Return what is at a place; x and y are shares of the picture's width and height, 0 to 1.
 
-    The class is that of the label image; scores are those of the masks' cell there.
+    The class is that of the label image; scores are those of the masks' cell there, or where the result has no score
+    maps, the confidence.
     """
     height, width = result.labels.shape
-    label = int(result.labels[_cell(y, height), _cell(x, width)])
+    row, column = _cell(y, height), _cell(x, width)
+    label = int(result.labels[row, column])
     names = {one.class_id: one.name for one in document.vocabulary.classes}
-    scores: dict[int, float] = {}
+    scores = {label: float(result.confidence[row, column])} if result.score_maps is None else {}
     if result.score_maps is not None and len(result.score_maps):
         _, rows, columns = result.score_maps.shape
         values = result.score_maps[:, _cell(y, rows), _cell(x, columns)]

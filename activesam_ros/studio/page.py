@@ -105,7 +105,7 @@ class Page:
         with ui.element("main").classes("st-main"):
             with ui.element("section").classes("st-left"):
                 self._picture()
-                self._timeline()
+                self._timeline().set_visibility(not session.live)
             with ui.element("section").classes("st-right"):
                 self._words()
                 self._settings()
@@ -147,9 +147,9 @@ class Page:
         self._at = ui.label("").classes("st-hover").props('data-testid="hover" aria-live="off"')
         self._message = ui.label("").classes("st-message").props('role="alert" data-testid="message"')
 
-    def _timeline(self) -> None:
+    def _timeline(self) -> Any:
         frames = self._session.frames
-        with ui.element("div").classes("st-card"):
+        with ui.element("div").classes("st-card") as card:
             with ui.element("div").classes("st-row"):
                 ui.button(icon="chevron_left", on_click=lambda: self._step(-1)).props(
                     "dense flat round aria-label='previous picture'"
@@ -169,6 +169,7 @@ class Page:
                     self._strip_image = ui.element("img").props('alt="which classes are in which picture"')
                     self._strip_now = ui.element("div").classes("st-now")
             chart.on("click", self._click_strip, js_handler=_PLACE)
+        return card
 
     def _words(self) -> None:
         with ui.element("div").classes("st-card"):
@@ -224,7 +225,8 @@ class Page:
                     slider.on_value_change(lambda e, shown=shown: shown.set_text(f"{e.value:.2f}"))
                     self._sliders[name] = (slider, shown)
             self._stages: dict[str, tuple[Any, Any]] = {}
-            with ui.element("div").style("margin-top: 6px; display: grid; gap: 3px"):
+            with ui.element("div").style("margin-top: 6px; display: grid; gap: 3px") as stages:
+                stages.set_visibility(not session.live)
                 for stage, shown_name in _STAGES.items():
                     with ui.element("div").classes("st-stage"):
                         ui.label(shown_name).classes("st-soft")
@@ -469,9 +471,9 @@ class Page:
         elif probe.refused:
             self._probe_text.set_text(probe.refused)
         else:
+            preview = "" if probe.preview is None else f", in the preview {probe.preview:.2f}"
             self._probe_text.set_text(
-                f"{probe.phrase}: presence {probe.presence:.2f}, in the preview {probe.preview:.2f} "
-                f"({1000 * probe.seconds:.0f} ms)"
+                f"{probe.phrase}: presence {probe.presence:.2f}{preview} ({1000 * probe.seconds:.0f} ms)"
             )
         self._probe_add.set_visibility(probe is not None and not probe.refused)
 
@@ -485,7 +487,9 @@ class Page:
         elif layer == "score":
             layer = f"score {self._class_id}"
             self._want_map(view)
-        drawn = (view.number, layer, probe.phrase if probing and probe else "", len(self._session.maps))
+        # A live picture stands still while a phrase is looked at.
+        number = -1 if probing and self._session.live else view.number
+        drawn = (number, layer, probe.phrase if probing and probe else "", len(self._session.maps))
         if drawn == self._drawn:
             return
         self._drawn = drawn
@@ -510,9 +514,7 @@ class Page:
         if self._class_id not in vocabulary.class_ids:
             largest = max(view.findings, key=lambda one: one.share)
             self._class_id = largest.class_id
-        active = {one.class_id for one in view.result.active}
-        if self._class_id not in active and (view.number, self._class_id) not in self._session.maps:
-            assert self._class_id is not None
+        if self._class_id is not None and self._session.score_map(view, self._class_id) is None:
             self._session.ask_map(self._class_id)
 
     def _show_classes(self, view: View, mine: bool) -> None:
@@ -562,7 +564,8 @@ class Page:
             kept = stage in view.reused
             bar.style(f"width: {100 * (seconds or 0.0) / longest:.1f}%; opacity: {0.3 if kept else 1}")
             shown.set_text("–" if seconds is None else f"{'kept' if kept else f'{1000 * seconds:.0f} ms'}")
-        self._total.set_text(f"this time {1000 * view.timings['total']:.0f} ms")
+        total = view.timings.get("total")
+        self._total.set_text("" if total is None else f"this time {1000 * total:.0f} ms")
 
 
 def _about(name: str) -> str:

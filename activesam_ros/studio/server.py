@@ -24,8 +24,6 @@ from activesam_ros.studio.page import Page
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
-
     from activesam_ros.studio.session import Session, View
     from activesam_ros.studio.sharing import Control, VocabularyFiles
 
@@ -89,8 +87,11 @@ class Pictures:
                 self._views.popitem(last=False)
 
     def draw(self, number: int, kind: str, class_id: int = -1) -> bytes | None:
-        """Return a picture of a view as JPEG or PNG; None: there is no such view or map any more."""
+        """Return a picture of a view, or of the newest one if that is gone, as JPEG or PNG; None: there is none."""
         with self._lock:
+            if number not in self._views and self._views:
+                # Of a browser that is slower than the pictures change.
+                number = next(reversed(self._views))
             view = self._views.get(number)
             known = self._drawn.get((number, kind, class_id))
         if view is None or known is not None:
@@ -123,17 +124,8 @@ class Pictures:
             return pictures.labels_png(view)
         if kind == "confidence":
             return pictures.confidence_png(view)
-        scores = score_map(self._session, view, class_id)
+        scores = self._session.score_map(view, class_id)
         return None if scores is None else pictures.scores_png(scores, view.rgb.shape)
-
-
-def score_map(session: Session, view: View, class_id: int) -> np.ndarray | None:
-    """Return the score map of a class of a view; None: it was not decoded, and has not been asked for."""
-    maps = view.result.score_maps
-    for index, one in enumerate(view.result.active):
-        if one.class_id == class_id and maps is not None:
-            return maps[index]
-    return session.maps.get((view.number, class_id))
 
 
 def make_app(

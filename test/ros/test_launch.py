@@ -80,6 +80,14 @@ def test_rviz_shows_the_topics_of_the_first_camera():
     ]
 
 
+def test_the_studio_is_started_on_the_node_and_its_first_camera():
+    given = {"studio": "true", "namespace": "robot", "ros_namespace": "fleet"}
+    (program,) = actions.studio(given, [Source("front", ""), Source("rear", "")])
+    words = [one[0].text for one in program.cmd[1:]]
+    assert words == ["--node", "/fleet/robot/activesam", "--camera", "front"]
+    assert actions.studio({**given, "studio": "false"}, []) == []
+
+
 def test_full_names_are_below_a_pushed_namespace():
     context = LaunchContext()
     PushRosNamespace("fleet").execute(context)

@@ -5,7 +5,7 @@ from studio_session import Streets, settled
 
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.studio.document import start_document
-from activesam_ros.studio.session import Session
+from activesam_ros.studio.local import LocalSession
 
 
 @pytest.fixture
@@ -18,7 +18,8 @@ def open_session(toytown_checkpoint):
         segmenter = ActiveSegmenter(
             toytown_checkpoint, document.configuration.settings, text_encoder="keep", prompt_cache=None
         )
-        session = Session(segmenter, Streets(images), document)
+        session = LocalSession(segmenter, Streets(images), document)
+        session.start()
         opened.append(session)
         settled(session)
         return session

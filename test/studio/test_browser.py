@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-HOSTILE = "<script>window.hit=1</script><img src=x onerror=window.hit=1>"
+HOSTILE = "<script>hit=1</script>", "<img src=x onerror=hit=1>"
 
 
 @pytest.fixture(scope="module")
@@ -156,15 +156,16 @@ def test_a_phrase_is_tried_without_adding_it(demo, visit):
     expect(page.get_by_test_id("summary")).to_contain_text("60 classes")
 
 
-def test_names_are_text_and_never_markup(demo, visit):
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_are_text_and_never_markup(demo, visit, name):
     page = visit(demo)
-    changes(page, lambda: enter(page, "new class", HOSTILE))
-    expect(page.get_by_label(f"name of {HOSTILE}", exact=True)).to_have_value(HOSTILE)
-    page.get_by_label(f"show the score of {HOSTILE}", exact=True).click()
+    changes(page, lambda: enter(page, "new class", name))
+    expect(page.get_by_label(f"name of {name}", exact=True)).to_have_value(name)
+    page.get_by_label(f"show the score of {name}", exact=True).click()
     expect(page.get_by_test_id("overlay")).to_have_attribute("src", re.compile("score"))
-    enter(page, "new class", HOSTILE)
-    enter(page, "phrase to try", HOSTILE)
-    expect(page.get_by_test_id("probe")).to_contain_text("<script>")
+    enter(page, "new class", name)
+    enter(page, "phrase to try", name)
+    expect(page.get_by_test_id("probe")).to_contain_text(name)
     assert page.evaluate("[window.hit === undefined, document.querySelectorAll('img[src=x]').length]") == [
         True,
         0,
@@ -204,9 +205,9 @@ def test_all_of_it_by_keyboard(demo, visit):
     changes(page, lambda: page.keyboard.press("Enter"))
     expect(page.get_by_test_id("summary")).to_contain_text("60 classes")
     slider = page.get_by_role("slider", name="background_threshold")
-    slider.focus()
+    slider.locator("[tabindex]").first.focus()
     changes(page, lambda: page.keyboard.press("ArrowRight"))
-    expect(page.get_by_test_id("commands")).to_contain_text("background_threshold 0.41")
+    expect(page.get_by_test_id("commands")).to_contain_text("background_threshold 0.01")
     changes(page, lambda: page.get_by_role("button", name="Undo").press("Enter"))
 
 
@@ -214,15 +215,15 @@ def test_a_vocabulary_is_saved_and_loaded_again(demo, visit):
     page = visit(demo)
     changes(page, lambda: enter(page, "new class", "kiosk"))
     page.get_by_label("file name").fill("kiosk")
-    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_text(re.compile(r"saved as .*kiosk\.yaml"))).to_be_visible()
     changes(page, lambda: page.get_by_label("remove kiosk", exact=True).click())
     page.get_by_label("preset or file").fill("kiosk.yaml")
     page.get_by_role("listbox").get_by_role("option").first.click()
-    changes(page, lambda: page.get_by_role("button", name="Load").click())
+    changes(page, lambda: page.get_by_role("button", name="Load", exact=True).click())
     expect(page.get_by_label("name of kiosk", exact=True)).to_be_visible()
     page.get_by_label("file name").fill("../elsewhere")
-    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_role("alert").filter(has_text="cannot be the name of a file")).to_be_visible()
     changes(page, lambda: page.get_by_label("remove kiosk", exact=True).click())
 

@@ -10,6 +10,7 @@ from activesam_ros.errors import ActiveSamError, SettingsError, VocabularyError
 from activesam_ros.studio.document import (
     Document,
     History,
+    changed_parameters,
     difference,
     from_hex,
     param_commands,
@@ -103,7 +104,9 @@ def test_what_parameters_cannot_say_needs_a_file(yard):
     first, second = param_commands(
         yard, yard.with_classes(yard.asking(0, "asphalt")._specs(), "sky").asking(0, "a, b")
     )
-    assert first.startswith("# save the vocabulary as a file") and second.endswith("vocabulary_file FILE")
+    assert "save the classes as a file" in first and "vocabulary_file" in second
+    with pytest.raises(VocabularyError, match="takes colours from a file only"):
+        changed_parameters(yard, yard.recoloured(0, (1, 2, 3)))
 
 
 def test_files_stay_within_the_folders(tmp_path, yard):
