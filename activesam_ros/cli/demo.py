@@ -164,6 +164,7 @@ def _run(options: argparse.Namespace) -> int:
     animation = write_animation(folder / "demo.webp", by_stamp, replay)
     print(as_text(figures))
     print(f"{animation} shows the drive and the change of the words; open it in a browser.")
+    print("Next: activesam-studio --demo, to try words of your own on these pictures.")
     print(f"{pictures} pictures, the bag, the node's log and figures.json are in {folder}/")
     return command.DONE
 
