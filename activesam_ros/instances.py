@@ -117,6 +117,25 @@ def draw_ids(instances: Sequence[Instance], labels: np.ndarray) -> np.ndarray:
     return ids
 
 
+def draw_instances(picture: np.ndarray, instances: Sequence[Instance], table: np.ndarray) -> None:
+    """Draw the boxes of instances into a picture, each with class, id and score.
+
+    Args:
+        picture: uint8 [H, W, 3], changed.
+        instances: by score, the highest first, which is drawn last, so that no other hides it.
+        table: uint8 [ids, 3], RGB, the colour of each class id.
+    """
+    from activesam_ros.visualization import draw_boxes
+
+    things = instances[::-1]
+    draw_boxes(
+        picture,
+        [one.box for one in things],
+        [f"{one.name} {one.id} {one.score:.2f}" for one in things],
+        table[[one.class_id for one in things]],
+    )
+
+
 def _axis(
     cells: int, pixels: int, first: int, count: int
 ) -> tuple[slice, np.ndarray, np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from activesam_ros import exports
 from activesam_ros.errors import ActiveSamError, ImageError
-from activesam_ros.instances import Instance, draw_ids
+from activesam_ros.instances import Instance, draw_ids, draw_instances
 from activesam_ros.system.files import write_atomically
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ class SegmentationResult:
 
     def _overlay(self, image: np.ndarray | None, instances: bool) -> np.ndarray:
         """Return overlay and legend, uint8 [H + …, ≥ W, 3]."""
-        from activesam_ros.visualization import draw_boxes, legend, name_regions, overlay, stack
+        from activesam_ros.visualization import legend, name_regions, overlay, stack
         from activesam_ros.vocabulary.palette import colour_table
 
         if image is None:
@@ -268,14 +268,7 @@ class SegmentationResult:
         )
         picture = overlay(image, self.labels, table, self.unlabeled_id)
         if instances:
-            # The most certain one last, so that no other hides it.
-            things = self._known_instances()[::-1]
-            draw_boxes(
-                picture,
-                [one.box for one in things],
-                [f"{one.name} {one.id} {one.score:.2f}" for one in things],
-                table[[one.class_id for one in things]],
-            )
+            draw_instances(picture, self._known_instances(), table)
         else:
             name_regions(picture, self.labels, {one.class_id: one.name for one in shown})
         return stack(picture, strip)

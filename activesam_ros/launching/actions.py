@@ -299,7 +299,10 @@ def studio(given: Mapping[str, str], sources: Sequence[Source]) -> list[ExecuteP
 def shown_topics(namespace: str, source: Source) -> list[tuple[str, str]]:
     """Return the remappings from the topics of RViz's configurations to those of a camera; equal ones are left out."""
     wanted = [("/camera/image_raw", source.image_in(namespace))]
-    wanted += [(f"/{NODE}/{topic}", source.output(namespace, topic)) for topic in ("overlay", "labels_color")]
+    wanted += [
+        (f"/{NODE}/{topic}", source.output(namespace, topic))
+        for topic in ("overlay", "labels_color", "detections_overlay")
+    ]
     wanted.append((f"/{NODE}/legend", Source("", "").output(namespace, "legend")))
     wanted.append((f"/{POINTS_NODE}/points", full_name(namespace, source.name, POINTS_NODE, "points")))
     return [(shown, real) for shown, real in wanted if shown != real]

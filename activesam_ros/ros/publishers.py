@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, LabelInfo
 
 import activesam_ros.msg as msg
+from activesam_ros.instances import draw_instances
 from activesam_ros.ros import qos
 from activesam_ros.ros.conversions import (
     active_classes_to_msg,
@@ -73,6 +74,7 @@ class CameraPublishers:
         self._detections = self._publisher(Detection2DArray, "detections")
         self._instances = self._publisher(Image, "instances")
         self._panoptic = self._publisher(Image, "panoptic")
+        self._detections_overlay = self._publisher(Image, "detections_overlay")
         self._active_classes = self._publisher(msg.ActiveClasses, "active_classes")
         self._camera_info = self._publisher(CameraInfo, "camera_info")
         self._colours: tuple[Vocabulary, np.ndarray] | None = None
@@ -86,7 +88,7 @@ class CameraPublishers:
 
     def wants_instances(self) -> bool:
         """Return whether anybody subscribes to what is made of instances."""
-        topics = (self._detections, self._instances, self._panoptic)
+        topics = (self._detections, self._instances, self._panoptic, self._detections_overlay)
         return any(one.get_subscription_count() for one in topics)
 
     def publish(
@@ -121,10 +123,10 @@ class CameraPublishers:
             self._labels_color.publish(rgb_to_msg(picture, header))
         # Who subscribed while the image was in work gets those of the next one.
         if result.instances is not None:
-            self._publish_instances(result, result.instances, header)
+            self._publish_instances(result, result.instances, rgb, header)
 
     def _publish_instances(
-        self, result: SegmentationResult, instances: tuple[Instance, ...], header: Header
+        self, result: SegmentationResult, instances: tuple[Instance, ...], rgb: np.ndarray, header: Header
     ) -> None:
         if self._detections.get_subscription_count():
             self._detections.publish(detections_to_msg(instances, header))
@@ -135,6 +137,11 @@ class CameraPublishers:
                 self._instances.publish(ids_to_msg(ids, header))
             if as_panoptic:
                 self._panoptic.publish(panoptic_to_msg(result.labels, ids, header))
+        if self._detections_overlay.get_subscription_count():
+            table = self._table(result.vocabulary)
+            picture = overlay(rgb, result.labels, table, result.unlabeled_id)
+            draw_instances(picture, instances, table)
+            self._detections_overlay.publish(rgb_to_msg(picture, header))
 
     def publish_preview(self, result: PreviewResult, revision: int, header: Header) -> None:
         """Publish the active classes of one image, under its own header."""

@@ -75,6 +75,7 @@ def test_rviz_shows_the_topics_of_the_first_camera():
         ("/camera/image_raw", "/robot/front/image"),
         ("/activesam/overlay", "/robot/activesam/front/overlay"),
         ("/activesam/labels_color", "/robot/activesam/front/labels_color"),
+        ("/activesam/detections_overlay", "/robot/activesam/front/detections_overlay"),
         ("/activesam/legend", "/robot/activesam/legend"),
         ("/labelled_points/points", "/robot/front/labelled_points/points"),
     ]

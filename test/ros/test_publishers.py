@@ -27,7 +27,7 @@ RGB = np.zeros((4, 6, 3), np.uint8)
 HEADER = Header(frame_id="lens")
 HEADER.stamp.sec = 9
 CAMERA = SimpleNamespace(follow_demand=lambda: None)
-INSTANCES = ["detections", "instances", "panoptic"]
+INSTANCES = ["detections", "instances", "panoptic", "detections_overlay"]
 TOPICS = ["labels", "confidence", "overlay", "labels_color", *INSTANCES, "active_classes", "camera_info"]
 
 
@@ -59,6 +59,7 @@ def publishers(node):
         (("detections",), Demand.LABELS),
         (("instances",), Demand.LABELS),
         (("panoptic",), Demand.LABELS),
+        (("detections_overlay",), Demand.LABELS),
         (("active_classes", "overlay"), Demand.LABELS),
     ],
 )
@@ -119,7 +120,8 @@ def test_what_is_made_of_instances_is_made_for_its_subscribers(publishers, node,
 def test_instances_agree_with_the_labels(publishers, node):
     node.subscribers.update(INSTANCES)
     publishers.publish(labelled(), RGB, 1, HEADER, None)
-    (detections,), (ids,), (panoptic,) = map(node.messages, INSTANCES)
+    (detections,), (ids,), (panoptic,), (picture,) = map(node.messages, INSTANCES)
+    assert (picture.encoding, picture.height, picture.width) == ("rgb8", 4, 6) and any(picture.data)
     (one,) = detections.detections
     assert (one.id, one.results[0].hypothesis.class_id) == ("1", "road")
     assert (one.bbox.center.position.x, one.bbox.center.position.y) == (3, 2)

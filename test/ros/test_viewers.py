@@ -54,7 +54,7 @@ def test_rviz_shows_points_that_there_are(published):
     shown = {one["Name"]: one for one in config["Displays"] if "Topic" in one}
     assert {one["Topic"]["Value"] for one in shown.values()} == {
         "/labelled_points/points",
-        "/activesam/overlay",
+        "/activesam/detections_overlay",
         "/activesam/legend",
     }
     points = shown.pop("Points")
