@@ -6,14 +6,14 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from activesam_ros.cli import command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from activesam_ros.evaluation.runner import EvaluationOutcome
+    from activesam_ros.evaluation.config import EvaluationOutcome
 
 NAME = "activesam-evaluate"
 
@@ -40,37 +40,26 @@ def _evaluate(given: argparse.Namespace, line: str) -> int:
         raise command.UsageError(f"no recording is given; expected {NAME} BAG …, or --report-only FOLDER")
     if given.predictions is not None:
         return _score(given, line)
-    from activesam_ros.evaluation.parameters import read_parameters
+    from activesam_ros.configuration.segmenter_parameters import read_parameters
 
     asked = read_parameters(given.params, given.param, given.vocabulary)
     _require_there(given, given.model or asked.model)
     with command.loading():
+        from activesam_ros.evaluation.config import EvaluationConfig
         from activesam_ros.evaluation.corruptions import corruptions_of
-        from activesam_ros.evaluation.runner import EvaluationConfig, evaluate
+        from activesam_ros.evaluation.runner import evaluate
     config = EvaluationConfig(
-        bag=given.bag,
-        out=given.out,
+        **_scoring(given, line),
         model=given.model or asked.model,
         device=given.device or asked.device,
         dtype=given.dtype or asked.dtype,
         vocabulary=asked.vocabulary,
         settings=asked.settings,
-        image_topic=given.image,
-        labels_topic=given.labels,
-        instances_topic=given.instances,
-        class_map=given.classes,
-        mapping=given.map,
-        ignore=given.ignore,
-        tolerance=given.tolerance,
-        every=given.every,
-        start=given.start,
-        end=given.end,
         methods=("active", *given.compare),
         corruptions=tuple(corruptions_of(given.corrupt, given.severity)),
         seed=given.seed,
         threads=given.threads,
         prompt_cache=given.prompt_cache,
-        command=line,
     )
     return _tell(evaluate(config, overwrite=given.overwrite, say=command.say))
 
@@ -89,29 +78,29 @@ def _score(given: argparse.Namespace, line: str) -> int:
         if value:
             raise command.UsageError(f"{option} has no effect on labels that are recorded; leave it out")
     with command.loading():
+        from activesam_ros.evaluation.config import ScoringConfig
         from activesam_ros.evaluation.predictions import evaluate_predictions
-        from activesam_ros.evaluation.runner import EvaluationConfig
-        from activesam_ros.settings import SegmenterSettings
-        from activesam_ros.vocabulary import Vocabulary
-    config = EvaluationConfig(
-        bag=given.bag,
-        out=given.out,
-        model="",
-        vocabulary=Vocabulary(()),
-        settings=SegmenterSettings(),
-        image_topic=given.image,
-        labels_topic=given.labels,
-        instances_topic=given.instances,
-        class_map=given.classes,
-        mapping=given.map,
-        ignore=given.ignore,
-        tolerance=given.tolerance,
-        every=given.every,
-        start=given.start,
-        end=given.end,
-        command=line,
-    )
+    config = ScoringConfig(**_scoring(given, line))
     return _tell(evaluate_predictions(config, given.predictions, given.overwrite, command.say))
+
+
+def _scoring(given: argparse.Namespace, line: str) -> dict[str, Any]:
+    """Return the fields of a `ScoringConfig`."""
+    return {
+        "bag": given.bag,
+        "out": given.out,
+        "image_topic": given.image,
+        "labels_topic": given.labels,
+        "instances_topic": given.instances,
+        "class_map": given.classes,
+        "mapping": given.map,
+        "ignore": given.ignore,
+        "tolerance": given.tolerance,
+        "every": given.every,
+        "start": given.start,
+        "end": given.end,
+        "command": line,
+    }
 
 
 def _tell(outcome: EvaluationOutcome) -> int:

@@ -34,7 +34,7 @@ def _label(given: argparse.Namespace) -> int:
             from activesam_ros.labelling.label import merge
 
         return _tell(merge(given.out, command.say, given.overwrite))
-    from activesam_ros.evaluation.parameters import read_parameters
+    from activesam_ros.configuration.segmenter_parameters import read_parameters
     from activesam_ros.labelling.job import LabelConfig
     from activesam_ros.labelling.sources import Part
     from activesam_ros.model.folder import local_folder

@@ -27,6 +27,7 @@ from activesam_ros.stages.timing import StageTimer
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from activesam_ros.stages.temporal_reuse import StreamMemory
     from activesam_ros.vocabulary import Vocabulary
 
 PUBLISHED_PATH = (
@@ -67,12 +68,15 @@ class PerClassSegmenter:
         self._heads = PromptHeads(bare.checkpoint)
         self._batch_size = AdaptiveBatchSize("prompt")
 
-    def segment(self, rgb: np.ndarray, instances: bool = False) -> SegmentationResult:
+    def segment(
+        self, rgb: np.ndarray, memory: StreamMemory | None = None, instances: bool = False
+    ) -> SegmentationResult:
         """Label an image; every prompt is an active one, and there is no preview.
 
         Args:
             rgb: uint8 [H, W, 3].
-            instances: no result tells them; as `ActiveSegmenter.segment` has it.
+            memory: as `ActiveSegmenter.segment` has it; nothing is remembered.
+            instances: likewise; no result tells them.
 
         Raises:
             ImageError, ModelError, OutOfMemoryError: as `ActiveSegmenter.segment`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -21,41 +21,29 @@ from activesam_ros.datasets.samples import (
     require_ids,
 )
 from activesam_ros.errors import EvaluationError
+from activesam_ros.evaluation.config import EvaluationOutcome
+from activesam_ros.evaluation.method_scores import MethodScores
 from activesam_ros.evaluation.report.findings import LIVE_METHOD
 from activesam_ros.evaluation.report.gallery import Gallery
 from activesam_ros.evaluation.results import finalize
 from activesam_ros.evaluation.run_folder import PICTURES, RunFolder, describe_run
-from activesam_ros.evaluation.runner import (
-    EvaluationOutcome,
-    describe_recording,
-    matching_of,
-    require_identities,
-)
-from activesam_ros.evaluation.scoring import (
-    FrameCost,
-    FrameLabels,
-    PreviousFrame,
-    failed_frame,
-    score_frame,
-)
+from activesam_ros.evaluation.scoring import FrameCost, FrameLabels
 from activesam_ros.results import ActiveClass
 from activesam_ros.vocabulary import Vocabulary, VocabularyClass
 from activesam_ros.vocabulary.palette import class_colours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
 
-    from activesam_ros.datasets.class_map import ClassMatching
     from activesam_ros.datasets.samples import Sample
-    from activesam_ros.evaluation.runner import EvaluationConfig
+    from activesam_ros.evaluation.config import ScoringConfig
 
 _VOCABULARY, _ACTIVE_CLASSES = "activesam_ros/msg/Vocabulary", "activesam_ros/msg/ActiveClasses"
 _DECODED = 2
 
 
 def evaluate_predictions(
-    config: EvaluationConfig,
+    config: ScoringConfig,
     topic: str,
     overwrite: bool = False,
     say: Callable[[str], None] = lambda text: None,
@@ -65,7 +53,7 @@ def evaluate_predictions(
     Labels belong to the image of the same stamp. An equal run is scored anew.
 
     Args:
-        config: what to evaluate; its model, vocabulary, settings, methods and corruptions do not count.
+        config: what to score them against.
         topic: of the labels.
         overwrite: whatever the folder holds of an earlier run.
         say: called with the name of each step as it begins.
@@ -79,13 +67,11 @@ def evaluate_predictions(
         vocabulary, revision = recorded_vocabulary(recording, topic)
         truth_topic = default_labels_topic(recording, config.labels_topic)
         image_topic = config.image_topic or _image_topic(recording, topic, truth_topic)
-        config = replace(
-            config, image_topic=image_topic, labels_topic=truth_topic, vocabulary=vocabulary, methods=()
-        )
-        require_identities(config, recording)
-        matching = matching_of(config, recording)
+        config = replace(config, image_topic=image_topic, labels_topic=truth_topic)
+        config.require_identities(recording)
+        matching = config.matching(recording, vocabulary)
         origin = label_origin(recording)
-        said = {**describe_recording(config, recording), "predictions_topic": topic}
+        said = {**config.describe(recording), "predictions_topic": topic}
         description = describe_run(
             recording={**said, "played": dict(origin.played)} if origin.played else said,
             model=origin.model or {"name": f"that of {topic}"},
@@ -101,51 +87,17 @@ def evaluate_predictions(
         if folder.begin(description, overwrite):
             folder.begin(description, overwrite=True)
         say(f"scoring {topic}")
-        with _Scoring(folder, vocabulary, matching) as scoring:
+        with folder.append_to() as file:
+            gallery = Gallery(folder.path / PICTURES, vocabulary, matching)
+            scores = MethodScores(folder, file, matching, LIVE_METHOD, gallery=gallery)
             for sample, answer in _answers(recording, config, topic, revision):
-                scoring.add(sample, answer)
+                if isinstance(answer, str) or sample.rgb is None:
+                    scores.fail(sample, str(answer))
+                else:
+                    scores.add(sample, sample.rgb, answer.labels, FrameCost(latency=answer.latency))
         notes, shortage = [*origin.notes, *recording.notes], recording.shortage(image_topic, topic)
     page, table = finalize(folder, notes)
-    return EvaluationOutcome(page, table, False, scoring.labelled > 0, shortage)
-
-
-class _Scoring:
-    """Scores one frame after another, and keeps records, labels and pictures; a context manager."""
-
-    def __init__(self, folder: RunFolder, vocabulary: Vocabulary, matching: ClassMatching | None) -> None:
-        self._folder = folder
-        self._matching = matching
-        self._gallery = Gallery(folder.path / PICTURES, vocabulary, matching)
-        self._file = folder.append_to()
-        self._before: PreviousFrame | None = None
-        self.labelled = 0
-
-    def __enter__(self) -> Self:
-        self._file.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.__exit__(kind, error, trace)
-
-    def add(self, sample: Sample, answer: _Answer | str) -> None:
-        """Add the next frame, and its labels or why there are none."""
-        if isinstance(answer, str) or sample.rgb is None:
-            self._before = None
-            error = answer if isinstance(answer, str) else sample.error or "there is no image"
-            self._file.append(failed_frame(sample, error, method=LIVE_METHOD))
-            return
-        labels, cost = answer.labels, FrameCost(latency=answer.latency)
-        record = score_frame(sample, labels, self._matching, self._before, method=LIVE_METHOD, cost=cost)
-        self._folder.save_prediction(LIVE_METHOD, "", sample.index, labels.labels)
-        truth = None
-        if sample.truth is not None and self._matching is not None:
-            truth = self._matching.truth_of(sample.truth)
-        self._gallery.offer(record, sample.rgb, labels.labels, truth)
-        self._before = PreviousFrame(sample.truth, labels.labels)
-        self._file.append(record)
-        self.labelled += 1
+    return EvaluationOutcome(page, table, False, scores.labelled, shortage)
 
 
 def recorded_vocabulary(recording: Recording, topic: str) -> tuple[Vocabulary, int | None]:
@@ -201,7 +153,7 @@ class _Answer:
 
 
 def _answers(
-    recording: Recording, config: EvaluationConfig, topic: str, revision: int | None
+    recording: Recording, config: ScoringConfig, topic: str, revision: int | None
 ) -> Iterator[tuple[Sample, _Answer | str]]:
     """Return each image with the labels of its stamp, or why there are none, in one sentence.
 

@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from activesam_ros.datasets.class_map import class_map_of, match_classes, read_mapping
 from activesam_ros.datasets.recordings import Recording
-from activesam_ros.datasets.samples import (
-    SampleReader,
-    default_image_topic,
-    default_labels_topic,
-    require_ids,
-)
+from activesam_ros.datasets.samples import SampleReader, default_image_topic, default_labels_topic
 from activesam_ros.errors import EvaluationError, describe
+from activesam_ros.evaluation.config import EvaluationOutcome
 from activesam_ros.evaluation.corruptions import corrupt
-from activesam_ros.evaluation.identities import require_motmetrics
+from activesam_ros.evaluation.method_scores import MethodScores
 from activesam_ros.evaluation.methods import (
     METHODS,
     FlopsCounter,
     Method,
     MethodSegmenter,
-    PerClassSegmenter,
     known_methods,
 )
-from activesam_ros.evaluation.records import FrameRecord, read_records
+from activesam_ros.evaluation.records import read_records
 from activesam_ros.evaluation.report.findings import FULL_VOCABULARY
 from activesam_ros.evaluation.report.gallery import Gallery
 from activesam_ros.evaluation.results import finalize, read_notes
 from activesam_ros.evaluation.run_folder import PICTURES, RunFolder, describe_run
-from activesam_ros.evaluation.scoring import FrameCost, PreviousFrame, failed_frame, score_frame
+from activesam_ros.evaluation.scoring import FrameCost
+from activesam_ros.labelling.stream import StreamLabeller
 from activesam_ros.segmenter import ActiveSegmenter
-from activesam_ros.stages.association import IdCounter
-from activesam_ros.stages.temporal_reuse import StreamMemory
 from activesam_ros.system.machine import machine
 from activesam_ros.system.memory import memory
 
@@ -47,80 +40,10 @@ if TYPE_CHECKING:
 
     from activesam_ros.datasets.class_map import ClassMatching
     from activesam_ros.datasets.samples import Sample
+    from activesam_ros.evaluation.config import EvaluationConfig
     from activesam_ros.evaluation.corruptions import Corrupted
+    from activesam_ros.evaluation.records import FrameRecord, RecordFile
     from activesam_ros.results import SegmentationResult
-    from activesam_ros.settings import SegmenterSettings
-    from activesam_ros.vocabulary import Vocabulary
-
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """What to evaluate.
-
-    Attributes:
-        bag: the recording.
-        out: folder of the report.
-        model, device, dtype: as for `load_checkpoint`.
-        vocabulary, settings: of the segmenter.
-        image_topic: None: the only one there is.
-        labels_topic: of the ground truth; None: that of a recording of `activesam-make-bag`, else none; "none": none.
-        class_map: names of its ids: a topic, or a YAML file; None: the LabelInfo beside the labels.
-        mapping: YAML file, names in the truth to names in the vocabulary.
-        ignore: ids of the truth to leave out.
-        instances_topic: ids of the true things, for scores of identities; None: they are not scored.
-        tolerance: maximum seconds between the stamps of an image and of its truth.
-        every: take each so many-th image.
-        start, end: seconds from the recording's beginning.
-        methods: names; the first is the one that the others are compared with.
-        corruptions: the first method labels the images so corrupted too.
-        seed: of the corruptions.
-        threads: torch's; None: its choice.
-        prompt_cache: folder; None: the program's own.
-        command: that asked for it.
-    """
-
-    bag: Path
-    out: Path
-    model: str
-    vocabulary: Vocabulary
-    settings: SegmenterSettings
-    device: str = "auto"
-    dtype: str = "auto"
-    image_topic: str | None = None
-    labels_topic: str | None = None
-    class_map: str | None = None
-    mapping: Path | None = None
-    ignore: tuple[int, ...] = ()
-    instances_topic: str | None = None
-    tolerance: float = 0.02
-    every: int = 1
-    start: float | None = None
-    end: float | None = None
-    methods: tuple[str, ...] = ("active",)
-    corruptions: tuple[Corrupted, ...] = ()
-    seed: int = 0
-    threads: int | None = None
-    prompt_cache: Path | None = None
-    command: str = ""
-
-
-@dataclass(frozen=True)
-class EvaluationOutcome:
-    """The end of an evaluation.
-
-    Attributes:
-        report: the page.
-        table: the headline in plain text.
-        interrupted: whether Ctrl-C ended it before its last frame.
-        labelled: whether any frame was labelled; where none was, the report only says why.
-        shortage: one sentence if fewer frames could be read than the recording states.
-    """
-
-    report: Path
-    table: str
-    interrupted: bool
-    labelled: bool = True
-    shortage: str | None = None
 
 
 def evaluate(
@@ -149,8 +72,8 @@ def evaluate(
         image_topic = config.image_topic or default_image_topic(recording, labels_topic)
         config = replace(config, image_topic=image_topic, labels_topic=labels_topic)
         methods = _methods(config)
-        require_identities(config, recording)
-        matching = matching_of(config, recording)
+        config.require_identities(recording)
+        matching = config.matching(recording, config.vocabulary)
         samples = SampleReader(
             recording,
             image_topic,
@@ -179,7 +102,7 @@ def evaluate(
             say(f"preparing {method.name}")
             segmenters[method.name] = method.build(segmenter, config.vocabulary)
         description = describe_run(
-            recording=describe_recording(config, recording),
+            recording=config.describe(recording),
             model={
                 "name": config.model,
                 "device": segmenter.device,
@@ -206,15 +129,16 @@ def evaluate(
         )
         done = folder.begin(description, overwrite)
         flops = FlopsCounter(segmenter.checkpoint.config)
-        runner = _Runner(config, folder, segmenters, matching, flops, segmenter.device, done)
         interrupted = False
-        try:
-            runner.run(samples)
-        except KeyboardInterrupt:
-            if not read_records(folder.records_path):
-                raise  # there is nothing to report
-            interrupted = True
-            say("interrupted; writing the report of what was done")
+        with folder.append_to() as file:
+            runner = _Runner(config, folder, file, segmenters, matching, flops, segmenter.device, done)
+            try:
+                runner.run(samples)
+            except KeyboardInterrupt:
+                if not read_records(folder.records_path):
+                    raise  # there is nothing to report
+                interrupted = True
+                say("interrupted; writing the report of what was done")
         notes = list(recording.notes)
         shortage = recording.shortage(*filter(None, (image_topic, labels_topic)))
     if interrupted:
@@ -248,6 +172,7 @@ class MethodRun:
         segmenter: MethodSegmenter,
         corruption: Corrupted | None,
         seed: int,
+        scores: MethodScores,
         done: Sequence[FrameRecord],
         identities: bool = False,
     ) -> None:
@@ -255,42 +180,31 @@ class MethodRun:
 
         `identities`: things keep their ids from frame to frame, and results tell them.
         """
-        self.folder = folder
         self.method = method
         self.segmenter = segmenter
         self.names = method.name, str(corruption) if corruption else ""
         self.is_reference = self.names == (FULL_VOCABULARY, "")
-        # What flicker is measured against: index and truth of the frame before.
-        self.before: tuple[int, np.ndarray | None] | None = None
+        self.scores = scores
+        self._folder = folder
         self._corruption = corruption
         self._seed = seed
         own = [record for record in done if (record.method, record.corruption) == self.names]
         self.done = {record.index for record in own}
         self._labelled = {record.index for record in own if record.unlabeled is not None}
-        self._memory: StreamMemory | None = None
-        self._replays = False
-        self._identities = identities
-        keeps_memory = segmenter.settings.reuses_frames or identities
-        if keeps_memory and not isinstance(segmenter, PerClassSegmenter):
-            # What a memory knows of things is not kept beside the records.
-            restored = None if identities else self._restored_memory(segmenter)
-            self._memory = restored or StreamMemory(IdCounter() if identities else None)
-            self._replays = restored is None
+        self._stream = StreamLabeller(segmenter, identities and not method.per_class)
+        # What is known of things is not kept beside the records.
+        self._replays = self._stream.remembers and (identities or not self._restored())
 
-    def _restored_memory(self, segmenter: ActiveSegmenter) -> StreamMemory | None:
-        kept = self.folder.memory(*self.names)
-        vocabulary = segmenter.vocabulary
-        if vocabulary is None or kept is None or kept[0] != max(self._labelled, default=None):
-            return None
+    def _restored(self) -> bool:
+        """Take up the memory that was kept; return whether there is one."""
+        kept = self._folder.memory(*self.names)
+        if kept is None or kept[0] != max(self._labelled, default=None):
+            return False
         try:
-            return StreamMemory.restored(kept[1], vocabulary.prompts, segmenter.settings)
+            self._stream.restore(kept[1])
         except (ValueError, KeyError, TypeError):  # damaged
-            return None
-
-    @property
-    def labelled(self) -> bool:
-        """Whether an earlier run labelled any frame."""
-        return bool(self._labelled)
+            return False
+        return True
 
     def image(self, sample: Sample) -> np.ndarray:
         """Return what is labelled of a frame that has an image, uint8 [H, W, 3]."""
@@ -299,44 +213,32 @@ class MethodRun:
             return sample.rgb
         return corrupt(sample.rgb, self._corruption.name, self._corruption.severity, self._seed, sample.index)
 
-    def segment(self, rgb: np.ndarray, stamp: int) -> SegmentationResult:
+    def label(self, rgb: np.ndarray, stamp: int) -> SegmentationResult:
         """Label the next frame, taken at `stamp` nanoseconds; raises as `ActiveSegmenter.segment`."""
-        if self._memory is None or isinstance(self.segmenter, PerClassSegmenter):
-            return self.segmenter.segment(rgb, instances=False)
-        self._memory.at(stamp)
-        return self.segmenter.segment(rgb, self._memory, instances=self._identities)
+        return self._stream.label(rgb, stamp)
 
-    def skip(self, sample: Sample) -> None:
-        """Pass over a frame that an earlier run did."""
-        if sample.index not in self._labelled:
-            self.before = None
-            return
-        if self._replays and sample.rgb is not None:
-            self.segment(self.image(sample), sample.stamp)
-        self.before = (sample.index, sample.truth)
+    def skip(self, sample: Sample) -> np.ndarray | None:
+        """Pass over a frame that an earlier run did; return its labels if others are compared with them."""
+        labelled = sample.index in self._labelled
+        self.scores.skip(sample, labelled)
+        if labelled and self._replays and sample.rgb is not None:
+            self.label(self.image(sample), sample.stamp)
+        return self._folder.prediction(*self.names, sample.index) if labelled and self.is_reference else None
 
-    def previous(self) -> PreviousFrame | None:
-        """Return truth and labels of the frame before; None if it failed, or if there is none."""
-        if self.before is None:
-            return None
-        index, truth = self.before
-        labels = self.folder.prediction(*self.names, index)
-        return None if labels is None else PreviousFrame(truth, labels)
-
-    def save(self, index: int, labels: np.ndarray) -> None:
-        """Keep the labels of a frame, and what is remembered after it; before its record is kept."""
-        self.folder.save_prediction(*self.names, index, labels)
-        if self._memory is not None:
-            self.folder.save_memory(*self.names, index, self._memory.state())
+    def keep_memory(self, index: int) -> None:
+        """Keep what is remembered after a frame, before its record is kept."""
+        if self._stream.remembers:
+            self._folder.save_memory(*self.names, index, self._stream.state)
 
 
 class _Runner:
-    """Takes sample after sample through every method run, and keeps a record of each."""
+    """Takes sample after sample through every method run: labels it, and has the labels scored."""
 
     def __init__(
         self,
         config: EvaluationConfig,
         folder: RunFolder,
+        file: RecordFile,
         segmenters: dict[str, MethodSegmenter],
         matching: ClassMatching | None,
         flops: FlopsCounter,
@@ -348,88 +250,55 @@ class _Runner:
         jobs += [(names[0], corruption) for corruption in config.corruptions]
         # The reference comes first, since the others are compared with it.
         jobs.sort(key=lambda job: job != (FULL_VOCABULARY, None))
-        self._runs = [
-            MethodRun(
-                folder,
-                METHODS[name],
-                segmenters[name],
-                corruption,
-                config.seed,
-                done,
-                config.instances_topic is not None,
-            )
-            for name, corruption in jobs
-        ]
-        self._first = (names[0], "")
-        self._folder = folder
-        self._matching = matching
+        gallery = Gallery(folder.path / PICTURES, config.vocabulary, matching)
+        self._runs = []
+        for name, corruption in jobs:
+            shown = gallery if (name, corruption) == (names[0], None) else None
+            scores = MethodScores(folder, file, matching, name, str(corruption or ""), shown)
+            how = METHODS[name], segmenters[name], corruption, config.seed
+            self._runs.append(MethodRun(folder, *how, scores, done, config.instances_topic is not None))
         self._flops = flops
         self._device = device
-        self._gallery = Gallery(folder.path / PICTURES, config.vocabulary, matching)
         self._warm: set[str] = set()
-        self.labelled = any(run.labelled for run in self._runs)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether any frame was labelled."""
+        return any(run.scores.labelled for run in self._runs)
 
     def run(self, samples: SampleReader) -> None:
         """Raise KeyboardInterrupt when the user ends it; what was done is kept."""
-        with (
-            self._folder.append_to() as file,
-            tqdm(total=len(samples), desc="evaluating", unit="frame", smoothing=0.1) as bar,
-        ):
+        with tqdm(total=len(samples), desc="evaluating", unit="frame", smoothing=0.1) as bar:
             for sample in samples:
                 reference: np.ndarray | None = None
                 for run in self._runs:
-                    if sample.index in run.done:
-                        run.skip(sample)
-                        if run.is_reference and run.before is not None:
-                            reference = self._folder.prediction(*run.names, sample.index)
-                        continue
-                    record, labels = self._label(sample, run, reference)
-                    # Last: what has a record is not done again.
-                    file.append(record)
+                    skipped = sample.index in run.done
+                    labels = run.skip(sample) if skipped else self._label(sample, run, reference)
                     if run.is_reference:
                         reference = labels
                 bar.update()
 
-    def _label(
-        self, sample: Sample, run: MethodRun, reference: np.ndarray | None
-    ) -> tuple[FrameRecord, np.ndarray | None]:
-        """Label and score a frame and keep its labels; None instead of them if it failed."""
-        method, corruption = run.names
-        previous = run.previous()
-        run.before = None
+    def _label(self, sample: Sample, run: MethodRun, reference: np.ndarray | None) -> np.ndarray | None:
+        """Label and score a frame and return its labels; None if it failed."""
         if sample.rgb is None:
-            error = sample.error or "no image"
-            return failed_frame(sample, error, method=method, corruption=corruption), None
+            run.scores.fail(sample, sample.error or "no image")
+            return None
         try:
             rgb = run.image(sample)
-            if method not in self._warm:  # what only the first image pays for is not measured
-                self._warm.add(method)
+            if run.method.name not in self._warm:  # what only the first image pays for is not measured
+                self._warm.add(run.method.name)
                 run.segmenter.segment(rgb, instances=False)
             begin = time.perf_counter()
-            result = run.segment(rgb, sample.stamp)
+            result = run.label(rgb, sample.stamp)
             latency = time.perf_counter() - begin
         except Exception as error:  # one frame must not end the run
-            return failed_frame(sample, describe(error), method=method, corruption=corruption), None
+            run.scores.fail(sample, describe(error))
+            return None
         flops = self._flops.count(run.method, run.segmenter, result)
-        record = score_frame(
-            sample,
-            result,
-            self._matching,
-            previous,
-            method=method,
-            corruption=corruption,
-            reference=reference,
-            cost=FrameCost(latency, flops.total, asdict(flops), _peak_memory(self._device)),
-        )
-        run.save(sample.index, result.labels)
-        if run.names == self._first:
-            truth = None
-            if sample.truth is not None and self._matching is not None:
-                truth = self._matching.truth_of(sample.truth)
-            self._gallery.offer(record, rgb, result.labels, truth, reference, FULL_VOCABULARY)
-        self.labelled = True
-        run.before = (sample.index, sample.truth)
-        return record, result.labels
+        cost = FrameCost(latency, flops.total, asdict(flops), _peak_memory(self._device))
+        run.keep_memory(sample.index)
+        run.scores.add(sample, rgb, result, cost, reference)
+        return result.labels
 
 
 def _peak_memory(device: str) -> int:
@@ -443,55 +312,3 @@ def _methods(config: EvaluationConfig) -> list[Method]:
     if config.labels_topic is None and FULL_VOCABULARY not in names:
         names.append(FULL_VOCABULARY)
     return known_methods(names)
-
-
-def require_identities(config: EvaluationConfig, recording: Recording) -> None:
-    """Refuse true ids that cannot be compared with anything.
-
-    Raises:
-        ActiveSamError: there is no ground truth of classes, the topic holds no ids, or motmetrics is missing.
-    """
-    if config.instances_topic is None:
-        return
-    if config.labels_topic is None:
-        raise EvaluationError(
-            f"the ids on {config.instances_topic} need the classes of their pixels; give ground truth with --labels, "
-            "or leave out --instances"
-        )
-    require_ids(recording, config.instances_topic)
-    require_motmetrics()
-
-
-def matching_of(config: EvaluationConfig, recording: Recording) -> ClassMatching | None:
-    """Return which classes of the ground truth are which of the vocabulary; None without ground truth.
-
-    Raises:
-        EvaluationError: nothing says what the ids of the truth mean, or no class is in both.
-    """
-    if config.labels_topic is None:
-        return None
-    class_map = class_map_of(recording, config.labels_topic, config.class_map)
-    mapping = read_mapping(config.mapping.expanduser()) if config.mapping else None
-    return match_classes(config.vocabulary, class_map.ignoring(config.ignore), mapping)
-
-
-def describe_recording(config: EvaluationConfig, recording: Recording) -> dict[str, Any]:
-    """Return which part of which recording is evaluated, as plain data."""
-    path = config.bag.expanduser()
-    files = [one for one in path.iterdir() if one.is_file()] if path.is_dir() else [path]
-    return {
-        "path": str(config.bag),
-        # Tells a recording from one that took its place.
-        "bytes": sum(one.stat().st_size for one in files),
-        "image_topic": config.image_topic,
-        "labels_topic": config.labels_topic,
-        **({"instances_topic": config.instances_topic} if config.instances_topic else {}),
-        "class_map": config.class_map,
-        "ignore": list(config.ignore),
-        "tolerance": config.tolerance,
-        "every": config.every,
-        "start": config.start,
-        "end": config.end,
-        "seconds": ((recording.end or 0) - (recording.start or 0)) / 1e9,
-        "images": None if config.image_topic is None else recording.topics[config.image_topic].count,
-    }

@@ -19,12 +19,12 @@ from activesam_ros.labelling.job import LabelConfig, open_job
 from activesam_ros.labelling.labelled import LabelledImages
 from activesam_ros.labelling.parts import LabelledFrame, LabelPart, labelled_part
 from activesam_ros.labelling.png import rgb_png
+from activesam_ros.labelling.stream import StreamLabeller
 from activesam_ros.labelling.to_bag import write_bags
 from activesam_ros.labelling.to_coco import write_coco
 from activesam_ros.labelling.to_masks import write_masks
 from activesam_ros.labelling.to_yolo import write_yolo
 from activesam_ros.labelling.work import Shard, WorkFolder, read_json
-from activesam_ros.stages.temporal_reuse import StreamMemory
 from activesam_ros.system.memory import is_device_failure, is_out_of_memory
 
 if TYPE_CHECKING:
@@ -210,8 +210,8 @@ class _Labeller:
         self._shard = shard
         self._keeps_images = config.format != "bag"
         self._segmenter = segmenter
-        # By source and camera: what its stream remembers, and the last image that is labelled.
-        self._memories: dict[tuple[int, str], StreamMemory] = {}
+        # By source and camera: its stream, and the last image that is labelled.
+        self._streams: dict[tuple[int, str], StreamLabeller] = {}
         self._last: dict[tuple[int, str], int] = {}
 
     def run(self, sources: Sequence[Source], say: Callable[[str], None]) -> list[int]:
@@ -262,53 +262,36 @@ class _Labeller:
             if not self._work.has(number, position):
                 return True
             self._last[number, stream] = position
-            self._memories.pop((number, stream), None)
+            self._streams.pop((number, stream), None)
             return False
 
         return wanted
 
     def _label(self, number: int, image: SourceImage) -> LabelPart:
-        frame = LabelledFrame(
-            number,
-            image.position,
-            image.stream,
-            image.index,
-            image.time,
-            image.stamp,
-            image.frame_id,
-            image.name,
-        )
-        assert self._segmenter is not None
-        memory = self._memory(number, image.stream)
+        frame = LabelledFrame(**vars(image.frame), source=number)
+        stream = self._stream(number, frame.stream)
         part = LabelPart(replace(frame, error=image.error or "there is no image"))
         if image.rgb is not None:
             try:
-                if memory is not None:
-                    memory.at(image.stamp)
-                result = self._segmenter.segment(image.rgb, memory, instances=self._config.instances)
+                result = stream.label(image.rgb, frame.stamp, self._config.instances)
                 part = labelled_part(frame, result, confidence=not self._keeps_images)
             except Exception as error:  # one image must not end the job
-                _require_device(error, image.name)
+                _require_device(error, frame.name)
                 part = LabelPart(replace(frame, error=describe(error)))
-        self._last[number, image.stream] = image.position
-        return part if memory is None else replace(part, memory={"state": memory.state()})
+        self._last[number, frame.stream] = frame.position
+        return replace(part, memory={"state": stream.state}) if stream.remembers else part
 
-    def _memory(self, number: int, stream: str) -> StreamMemory | None:
-        """Return the memory of a stream, as it was after its last image that is labelled; None for single images."""
-        if not self._config.settings.reuses_frames:
-            return None
-        if (number, stream) not in self._memories:
-            self._memories[number, stream] = self._restored(number, stream)
-        return self._memories[number, stream]
-
-    def _restored(self, number: int, stream: str) -> StreamMemory:
-        last = self._last.get((number, stream))
-        if last is None:
-            return StreamMemory()
-        with self._work.part(number, last) as part:
-            kept = part.memory
-        state = None if kept is None else kept["state"]
-        return StreamMemory.restored(state, self._config.vocabulary.prompts, self._config.settings)
+    def _stream(self, number: int, stream: str) -> StreamLabeller:
+        """Return what labels a stream, as it was after the last image that is labelled."""
+        assert self._segmenter is not None
+        key = number, stream
+        if key not in self._streams:
+            self._streams[key] = StreamLabeller(self._segmenter)
+            if self._streams[key].remembers and key in self._last:
+                with self._work.part(number, self._last[key]) as part:
+                    kept = part.memory
+                self._streams[key].restore(None if kept is None else kept["state"])
+        return self._streams[key]
 
     def _keep(self, part: LabelPart, image: SourceImage) -> None:
         if self._keeps_images and image.rgb is not None and part.frame.error is None:

@@ -15,6 +15,7 @@ import zstandard
 
 from activesam_ros.errors import DatasetError
 from activesam_ros.instances import Instance
+from activesam_ros.labelling.sources import SourceFrame
 from activesam_ros.system.files import write_atomically
 
 if TYPE_CHECKING:
@@ -62,12 +63,11 @@ class FoundInstance:
 
 
 @dataclass(frozen=True)
-class LabelledFrame:
+class LabelledFrame(SourceFrame):
     """What is known of an image after it was labelled, without pixels.
 
     Attributes:
         source: number of the recording or folder.
-        position, stream, index, time, stamp, frame_id, name: as of its `SourceImage`.
         error: why it was not labelled, in one sentence; None: it was.
         width, height: in pixels; 0 if it was not labelled.
         active: the decoded classes, in vocabulary order.
@@ -77,13 +77,6 @@ class LabelledFrame:
     """
 
     source: int
-    position: int
-    stream: str
-    index: int
-    time: int
-    stamp: int
-    frame_id: str
-    name: str
     error: str | None = None
     width: int = 0
     height: int = 0

@@ -30,9 +30,9 @@ RATE = 10.0
 _SIGNATURES = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png"}
 
 
-@dataclass(frozen=True, eq=False)
-class SourceImage:
-    """One image of a source.
+@dataclass(frozen=True)
+class SourceFrame:
+    """What is known of an image of a source, without pixels.
 
     Attributes:
         position: its number among all images that are taken of the source, from 0.
@@ -41,9 +41,6 @@ class SourceImage:
         time: when it was recorded, nanoseconds.
         stamp, frame_id: of its header; the stamp in nanoseconds, that of recording if the header cannot be read.
         name: of files about it, without an ending; unique within the source.
-        rgb: uint8 [H, W, 3]; None if it cannot be read.
-        error: why not, in one sentence.
-        encoded: the JPEG or PNG that `rgb` was decoded from, if the source has it so.
     """
 
     position: int
@@ -53,6 +50,20 @@ class SourceImage:
     stamp: int
     frame_id: str
     name: str
+
+
+@dataclass(frozen=True, eq=False)
+class SourceImage:
+    """One image of a source.
+
+    Attributes:
+        frame: what else is known of it.
+        rgb: uint8 [H, W, 3]; None if it cannot be read.
+        error: why not, in one sentence.
+        encoded: the JPEG or PNG that `rgb` was decoded from, if the source has it so.
+    """
+
+    frame: SourceFrame
     rgb: np.ndarray | None
     error: str | None = None
     encoded: EncodedImage | None = None
@@ -165,8 +176,9 @@ class RecordingSource:
         stream = self._names[message.topic]
         name = f"{self.name}_{stream}_{index:06d}" if stream else f"{self.name}_{index:06d}"
         if message.message is None:
+            time = message.time_ns
             return SourceImage(
-                position, stream, index, message.time_ns, message.time_ns, "", name, None, message.error
+                SourceFrame(position, stream, index, time, time, "", name), None, message.error
             )
         header = message.message.header
         stamp = int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
@@ -175,18 +187,8 @@ class RecordingSource:
         # A mosaic is not what is labelled.
         if sample.rgb is not None and "bayer" not in getattr(message.message, "format", "bayer"):
             encoded = _as_it_is(bytes(message.message.data))
-        return SourceImage(
-            position,
-            stream,
-            index,
-            message.time_ns,
-            stamp,
-            str(header.frame_id),
-            name,
-            sample.rgb,
-            sample.error,
-            encoded,
-        )
+        frame = SourceFrame(position, stream, index, message.time_ns, stamp, str(header.frame_id), name)
+        return SourceImage(frame, sample.rgb, sample.error, encoded)
 
 
 class FolderSource:
@@ -240,12 +242,13 @@ class FolderSource:
     def _image(self, position: int, index: int) -> SourceImage:
         path, name = self._files[index], self._names[index]
         time = START + round(index / RATE * 1e9)
+        frame = SourceFrame(position, "", index, time, time, "", name)
         try:
             rgb = to_rgb(path, self._max_pixels)
             encoded = None if has_exif_rotation(path) else _as_it_is(path.read_bytes())
         except (ImageError, OSError) as error:
-            return SourceImage(position, "", index, time, time, "", name, None, str(error))
-        return SourceImage(position, "", index, time, time, "", name, rgb, None, encoded)
+            return SourceImage(frame, None, str(error))
+        return SourceImage(frame, rgb, None, encoded)
 
 
 def open_sources(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from activesam_ros.datasets.bag_writer import DETECTIONS, IMAGE, LABEL_INFO, BagWriter
+from activesam_ros.datasets.label_origin import LabelOrigin
 from activesam_ros.datasets.recordings import Recording
 from activesam_ros.labelling.job import kept_topics, result_topic
 from activesam_ros.labelling.segments import instance_ids
@@ -38,10 +39,11 @@ def write_bags(images: LabelledImages, folder: Path) -> None:
         ActiveSamError: a recording cannot be read any more.
     """
     sources = images.job["sources"]
+    origin = LabelOrigin(images.job["model"], images.job["settings"])
     for number, source in enumerate(sources):
         path = folder if len(sources) == 1 else folder / source["name"]
         with ExitStack() as opening:
-            bag = opening.enter_context(BagWriter(path, squeeze=True))
+            bag = opening.enter_context(BagWriter(path, squeeze=True, notes=origin.custom_data()))
             labels = _Labels(bag, images, number).writes()
             kept: Iterator[_Write] = iter(())
             if images.job["keep"] and source["kind"] == "recording":

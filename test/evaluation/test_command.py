@@ -13,9 +13,9 @@ from activesam_ros.cli.evaluate import main
 from activesam_ros.datasets.labelled_bag import TRUTH_TOPIC, LabelledBag
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation import runner
+from activesam_ros.evaluation.config import EvaluationConfig, EvaluationOutcome
 from activesam_ros.evaluation.corruptions import CORRUPTIONS, Corrupted
 from activesam_ros.evaluation.methods import METHODS
-from activesam_ros.evaluation.runner import EvaluationConfig, EvaluationOutcome
 from activesam_ros.toytown import CLASSES
 from activesam_ros.toytown.world import World
 from activesam_ros.vocabulary.files import load_vocabulary_file

@@ -17,12 +17,13 @@ from activesam_ros.datasets.labelled_bag import START, LabelledBag
 from activesam_ros.datasets.recordings import Recording
 from activesam_ros.datasets.samples import TRUE_INSTANCES_TOPIC
 from activesam_ros.errors import EvaluationError
+from activesam_ros.evaluation.config import EvaluationConfig
 from activesam_ros.evaluation.identities import score_identities
 from activesam_ros.evaluation.predictions import recorded_vocabulary
 from activesam_ros.evaluation.records import read_records
 from activesam_ros.evaluation.results import read_results
 from activesam_ros.evaluation.run_folder import RunFolder
-from activesam_ros.evaluation.runner import EvaluationConfig, evaluate
+from activesam_ros.evaluation.runner import evaluate
 from activesam_ros.labelling.job import LabelConfig
 from activesam_ros.labelling.label import label
 from activesam_ros.settings import SegmenterSettings
@@ -92,7 +93,9 @@ def scored(bag, out, *more):
 def test_they_are_scored_as_those_of_the_segmenter(drive, labelled, tmp_path, capsys):
     offline = tmp_path / "offline"
     vocabulary = Vocabulary.from_names(NAMES)
-    evaluate(EvaluationConfig(drive, offline, "toytown", vocabulary, SegmenterSettings()))
+    evaluate(
+        EvaluationConfig(drive, offline, model="toytown", vocabulary=vocabulary, settings=SegmenterSettings())
+    )
     code, records = scored(labelled, tmp_path / "scored")
     assert code == 0 and "mIoU" in capsys.readouterr().out
     expected = read_records(RunFolder(offline).records_path)
@@ -103,6 +106,8 @@ def test_they_are_scored_as_those_of_the_segmenter(drive, labelled, tmp_path, ca
         assert ours.presence == pytest.approx(theirs.presence) and ours.latency is None
     described, reference = (RunFolder(one).description() for one in (tmp_path / "scored", offline))
     assert described["vocabulary"] == reference["vocabulary"]
+    assert described["methods"][0]["settings"] == reference["methods"][0]["settings"]
+    assert described["model"]["name"] == reference["model"]["name"] == "toytown"
     assert described["matching"] == reference["matching"]
     assert scored(labelled, tmp_path / "scored")[1] == records  # anew
 
@@ -112,9 +117,9 @@ def test_identities_are_scored_alike_live_resumed_and_offline(drive, labelled, t
         config = EvaluationConfig(
             drive,
             tmp_path / name,
-            "toytown",
-            Vocabulary.from_names(NAMES),
-            SegmenterSettings(),
+            model="toytown",
+            vocabulary=Vocabulary.from_names(NAMES),
+            settings=SegmenterSettings(),
             instances_topic=TRUE_INSTANCES_TOPIC,
         )
         evaluate(config)

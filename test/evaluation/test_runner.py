@@ -18,11 +18,12 @@ from activesam_ros.datasets.recordings import Recording
 from activesam_ros.datasets.samples import SampleReader
 from activesam_ros.errors import EvaluationError, ImageError
 from activesam_ros.evaluation import results, runner
+from activesam_ros.evaluation.config import EvaluationConfig
 from activesam_ros.evaluation.corruptions import Corrupted, corrupt
 from activesam_ros.evaluation.methods import METHODS, FlopsCounter, Method
 from activesam_ros.evaluation.records import read_records
 from activesam_ros.evaluation.run_folder import RunFolder
-from activesam_ros.evaluation.runner import EvaluationConfig, MethodRun
+from activesam_ros.evaluation.runner import MethodRun
 from activesam_ros.model.flops import FrameFlops
 from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.results import ActiveClass, SegmentationResult
@@ -67,8 +68,8 @@ class Stub:
         self.name = name
         self.studio = studio
 
-    def segment(self, rgb: np.ndarray, instances: bool) -> SegmentationResult:
-        assert not instances
+    def segment(self, rgb: np.ndarray, memory: None = None, *, instances: bool) -> SegmentationResult:
+        assert not instances and memory is None
         self.studio.before(self.name, rgb)
         self.studio.calls.append((self.name, rgb.tobytes()))
         labels = ((rgb[:, :, 0].astype(int) + 11 * len(self.name)) // 86 % 3).astype(np.uint8)
@@ -579,7 +580,7 @@ def test_a_stream_that_was_interrupted_is_gone_on_with_as_if_it_was_not(
     )
     runner.evaluate(whole)
     schedules = []
-    streamed = MethodRun.segment
+    streamed = MethodRun.label
 
     def segment(stream, rgb, stamp):
         result = streamed(stream, rgb, stamp)
@@ -592,9 +593,9 @@ def test_a_stream_that_was_interrupted_is_gone_on_with_as_if_it_was_not(
         return segment(stream, rgb, stamp)
 
     part = replace(whole, out=tmp_path / "part")
-    monkeypatch.setattr(MethodRun, "segment", interrupted)
+    monkeypatch.setattr(MethodRun, "label", interrupted)
     assert runner.evaluate(part).interrupted
-    monkeypatch.setattr(MethodRun, "segment", segment)
+    monkeypatch.setattr(MethodRun, "label", segment)
     if forgotten:
         (part.out / "memories" / "active.json").unlink()
         (part.out / "memories" / "active+fog-3.json").write_text("damaged")

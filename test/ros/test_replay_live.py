@@ -10,9 +10,9 @@ pytest.importorskip("activesam_ros.msg", reason="the messages are not built; run
 
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from activesam_ros.configuration.segmenter_parameters import read_parameters
 from activesam_ros.datasets.message_types import known_message_types
 from activesam_ros.datasets.recordings import Recording
-from activesam_ros.evaluation.parameters import read_parameters
 from activesam_ros.evaluation.records import read_records
 from activesam_ros.evaluation.run_folder import RunFolder
 from activesam_ros.toytown import CLASSES, DEMO_CLASSES
@@ -113,7 +113,8 @@ def play_and_score(start, bag, folder, *arguments):
 
 def offline(bag, out):
     """The same by the offline evaluation; the folder of its run."""
-    from activesam_ros.evaluation.runner import EvaluationConfig, evaluate
+    from activesam_ros.evaluation.config import EvaluationConfig
+    from activesam_ros.evaluation.runner import evaluate
 
     asked = read_parameters(vocabulary="; ".join(DEMO_CLASSES))
     request = EvaluationConfig(

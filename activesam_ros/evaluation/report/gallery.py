@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from activesam_ros.datasets.class_map import ClassMatching
     from activesam_ros.evaluation.records import FrameRecord
-    from activesam_ros.evaluation.truth import Matching
     from activesam_ros.vocabulary import Vocabulary
 
 INDEX = "frames.json"
@@ -68,7 +68,7 @@ class Gallery:
         self,
         folder: Path,
         vocabulary: Vocabulary,
-        matching: Matching | None = None,
+        matching: ClassMatching | None = None,
         worst: int = WORST,
         spread: int = SPREAD,
     ) -> None:

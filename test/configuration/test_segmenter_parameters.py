@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from activesam_ros.configuration.configuration import first_configuration
+from activesam_ros.configuration.segmenter_parameters import read_parameters
 from activesam_ros.errors import ActiveSamError, SettingsError, VocabularyError
-from activesam_ros.evaluation.parameters import read_parameters
 from activesam_ros.ros.parameters import DEFAULTS
 from activesam_ros.settings import GOVERNED
 from activesam_ros.vocabulary.files import load_vocabulary_file

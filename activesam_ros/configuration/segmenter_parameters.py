@@ -1,4 +1,4 @@
-"""Read the node's parameters, so that an evaluation runs the segmenter that the node would run."""
+"""Read the node's parameters, so that a recording is labelled by the segmenter that the node would run."""
 
 from __future__ import annotations
 
