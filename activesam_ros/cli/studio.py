@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import socket
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -78,8 +79,10 @@ def _studio(given: argparse.Namespace) -> int:
         opening.callback(session.close)
 
         def ready(port: int) -> None:
+            name = socket.gethostname() if given.host in ("0.0.0.0", "::") else given.host
             ending = f"/?token={token}" if token else "/"
-            print(f"the studio is at http://{given.host}:{port}{ending}  (Ctrl-C ends it)", flush=True)
+            shown = f"[{name}]" if ":" in name else name
+            print(f"the studio is at http://{shown}:{port}{ending}  (Ctrl-C ends it)", flush=True)
 
         serve(make_app(session, Control(), files, about, token), given.host, given.port, ready)
     return command.DONE

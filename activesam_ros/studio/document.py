@@ -92,6 +92,10 @@ class Document:
         """Give a class another name; its colour stays, and what it asks for if that was not its name."""
         one = self._find(class_id)
         name = " ".join(name.split())
+        if "," in name:
+            raise VocabularyError(
+                f"{name!r} has a comma; a name has none, and aliases stand in the field beside it"
+            )
         prompts = one.prompts
         if prompts and display_name(prompts[0]) == one.name:
             prompts = (name, *prompts[1:])

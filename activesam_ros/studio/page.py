@@ -138,12 +138,12 @@ class Page:
             ui.slider(min=0, max=1, step=0.05, value=self._opacity, on_change=self._set_opacity).classes(
                 "st-slider"
             ).props("aria-label=opacity color=primary")
-        with ui.element("div").classes("st-picture").props('data-testid="picture"') as stack:
+        with ui.element("div").classes("st-picture").props('data-testid="picture"') as self._stack:
             self._image = ui.element("img").props('alt="the picture"')
             self._overlay = ui.element("img").classes("st-layer").props('alt="" data-testid="overlay"')
             self._busy = ui.label("labelling …").classes("st-busy")
-        stack.on("mousemove", self._hover, throttle=0.05, js_handler=_PLACE)
-        stack.on("click", self._pick, js_handler=_PLACE)
+        self._stack.on("mousemove", self._hover, throttle=0.05, js_handler=_PLACE)
+        self._stack.on("click", self._pick, js_handler=_PLACE)
         self._at = ui.label("").classes("st-hover").props('data-testid="hover" aria-live="off"')
         self._message = ui.label("").classes("st-message").props('role="alert" data-testid="message"')
 
@@ -495,6 +495,8 @@ class Page:
         self._drawn = drawn
         width, height = pictures.shown_size(view.rgb.shape)
         self._image.style(f"aspect-ratio: {width} / {height}")
+        # A tall picture gets narrower, so that it fits the window.
+        self._stack.style(f"max-width: calc({width / height:.4f} * 70vh)")
         _source(self._image, f"{base}/image.jpg")
         self._overlay.set_visibility(layer != "none")
         self._overlay.style(f"opacity: {self._opacity}")

@@ -254,7 +254,7 @@ def test_three_hundred_classes_on_a_phone(start, visit, tmp_path):
 
 
 def test_another_address_asks_for_the_token(start, visit, chromium):
-    address = start("--demo", "--host", "0.0.0.0").replace("0.0.0.0", "127.0.0.1")
+    address = re.sub(r"//.*:", "//127.0.0.1:", start("--demo", "--host", "0.0.0.0"))
     assert "token=" in address
     page = chromium.new_page()
     assert page.goto(address.split("?")[0]).status == 403

@@ -56,6 +56,7 @@ def test_edits_keep_the_ids_and_colours_of_what_stays(yard):
         (lambda now: now.added(" ; "), "no name is given"),
         (lambda now: now.added("tree,"), "blank alias"),
         (lambda now: now.renamed(1, "sky"), "both ask for"),
+        (lambda now: now.renamed(1, "van, bus"), "has a comma"),
         (lambda now: now.renamed(9, "sky"), "no class has the id 9"),
         (lambda now: now.removed(0).removed(1).removed(2), "empty"),
         (lambda now: now.recoloured(0, from_hex("red")), "expected #rrggbb"),

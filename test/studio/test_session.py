@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from studio_session import settled
 
+from activesam_ros import segmenter as segmenter_module
 from activesam_ros.errors import ImageError, VocabularyError
 from activesam_ros.model.vision_encoder import VisionEncoder
 from activesam_ros.segmenter import ActiveSegmenter
@@ -30,7 +31,14 @@ def encoded(monkeypatch):
     return sides
 
 
-def test_an_image_is_encoded_once_for_many_words_and_settings(open_session, street_image, encoded):
+def test_an_image_is_encoded_once_for_many_words_and_settings(
+    open_session, street_image, encoded, monkeypatch
+):
+    scored = []
+    score = segmenter_module.score_presence
+    monkeypatch.setattr(
+        segmenter_module, "score_presence", lambda *given: (scored.append(len(given[3])), score(*given))[1]
+    )
     session = open_session([street_image], vocabulary=list(DEMO_CLASSES))
     assert sorted(encoded) == [128, 192]
     session.edit(lambda now: now.added("stop sign"))
@@ -41,6 +49,8 @@ def test_an_image_is_encoded_once_for_many_words_and_settings(open_session, stre
     assert 0 <= session.probe.presence <= 1 and session.probe.scores.shape == view.result.score_maps.shape[1:]
     assert sorted(encoded) == [128, 192]
     assert {"encode", "prepare"} <= view.reused and "decode" not in view.reused
+    # Nor is a prompt scored twice.
+    assert scored == [60, 1, 1]
 
 
 def test_the_labels_are_those_of_the_segmenter(open_session, street_image, toytown_checkpoint):
