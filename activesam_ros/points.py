@@ -105,8 +105,13 @@ class Calibration:
         """Return where the ray of each pixel meets the plane one metre in front of the camera.
 
         Returns:
-            float32 [height, width, 2], x and y in metres; NaN where the distortion cannot be undone.
+            float32 [height, width, 2], x and y in metres; not finite where the distortion cannot be undone.
         """
+        # A calibration can hold any number.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._rays()
+
+    def _rays(self) -> np.ndarray:
         columns = np.arange(self.width) * self.binning[0] + self.offset[0]
         rows = np.arange(self.height) * self.binning[1] + self.offset[1]
         pixels = np.stack(np.meshgrid(columns, rows), axis=-1).astype(np.float64)
@@ -175,6 +180,7 @@ def labelled_points(
     confidence: np.ndarray | None = None,
     instances: np.ndarray | None = None,
     *,
+    kept: np.ndarray | None = None,
     stride: int = 1,
     min_range: float = 0.0,
     max_range: float = np.inf,
@@ -189,6 +195,7 @@ def labelled_points(
         colours: uint8 [N, 3], red, green and blue of each id; ids beyond have the last one.
         confidence: uint8 [H, W], 255 is certain; None: 0 everywhere.
         instances: uint16 [H, W], 0: none; None: 0 everywhere.
+        kept: bool [N], whether the pixels of each id have points; ids beyond are like the last one; None: all.
         stride: of every so many columns and rows one is taken.
         min_range: least distance from the camera in metres; what is nearer is left out.
         max_range: the same for what is farther.
@@ -203,6 +210,8 @@ def labelled_points(
     with np.errstate(invalid="ignore", over="ignore"):
         distance = z * np.sqrt(x * x + y * y + 1)
         valid = (z > 0) & np.isfinite(distance) & (distance >= min_range) & (distance <= max_range)
+    if kept is not None:
+        valid &= kept[np.minimum(labels[taken], len(kept) - 1)]
     chosen: Callable[[np.ndarray], np.ndarray]
     if organized:
         points, chosen = np.zeros(z.shape, POINT), np.asarray

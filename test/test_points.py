@@ -60,6 +60,16 @@ def test_a_pixel_without_a_ray_has_no_point():
     assert 0 < len(found) < HEIGHT * WIDTH and np.isfinite(found["x"]).all()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "given", [{"k": (5e-324, 1e308, 1e308, 0.0)}, {"d": [1e308, -1e308, 0.1, 0.1, 3e38]}]
+)
+def test_any_number_in_a_calibration_gives_points_or_none(given):
+    rays = Calibration.from_camera_info(info(**given)).rays()
+    depth, labels = np.full((HEIGHT, WIDTH), 3e38, np.float32), np.zeros((HEIGHT, WIDTH), np.uint8)
+    assert len(labelled_points(rays, depth, labels, np.zeros((1, 3), np.uint8))) == 0
+
+
 def test_a_rectified_image_uses_p_and_no_distortion():
     rays = Calibration.from_camera_info(info("unknown", [1.0]), rectified=True).rays()
     assert np.allclose(rays, (grid() - (31.0, 24.0)) / (40.0, 41.0), atol=1e-6)
@@ -128,6 +138,14 @@ def test_an_organized_cloud_has_one_point_per_pixel(scene):
     assert missing.tolist() == [[False, True, True, True], [True, False, False, False]]
     dense = labelled_points(*scene)
     assert np.array_equal(found[~missing], dense)
+
+
+def test_some_ids_have_no_points(scene):
+    kept = np.array([True, False, False])
+    assert labelled_points(*scene, kept=kept)["label"].tolist() == [0]
+    assert labelled_points(*scene, kept=~kept)["label"].tolist() == [1, 2, 255]
+    organized = labelled_points(*scene, kept=kept, organized=True)
+    assert np.isfinite(organized["z"]).sum() == 1 and np.array_equal(organized["label"], scene[2])
 
 
 def test_stride_and_range_are_kept(scene):

@@ -8,22 +8,21 @@ from collections import deque
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import PublisherEventCallbacks, UnsupportedEventTypeError
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
-from activesam_ros.errors import ActiveSamError, CalibrationError, ImageError
-from activesam_ros.images.raw import image_to_depth, image_to_ids
-from activesam_ros.msg import Vocabulary
-from activesam_ros.points import Calibration, labelled_points, resized_depth
+import activesam_ros.msg as msg
+from activesam_ros.errors import ActiveSamError
 from activesam_ros.ros import qos
-from activesam_ros.ros.conversions import points_to_msg, to_nanoseconds, to_stamp, vocabulary_from_msg
+from activesam_ros.ros.conversions import to_nanoseconds, to_stamp, vocabulary_from_msg
+from activesam_ros.ros.executor import located
 from activesam_ros.ros.frame_queue import percentiles
 from activesam_ros.ros.logs import ErrorLog, Throttle
-from activesam_ros.ros.point_matcher import LABELS, OPTIONAL, LabelledFrame, Lack, PointMatcher
+from activesam_ros.ros.point_cloud import CloudMaker, check_bytes
+from activesam_ros.ros.point_matcher import LABELS, OPTIONAL, Lack, PointMatcher
 from activesam_ros.ros.point_parameters import PointParameters
 from activesam_ros.ros.point_status import Input, PointsView, points_status, why_none
 from activesam_ros.ros.program import (
@@ -34,19 +33,12 @@ from activesam_ros.ros.program import (
     wait_for_any,
 )
 from activesam_ros.ros.statuses import status_to_msg
-from activesam_ros.vocabulary.palette import UNLABELED, colour_table
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Sequence
 
 NODE = "activesam"
-
-MOST_PIXELS = 34_000_000
-"""Maximum size of the images, that of 8K."""
-
-MOST_BYTES = 4 * MOST_PIXELS
-"""Maximum size of one image."""
 
 PULSE_SECONDS = 1.0
 SILENT_SECONDS = 5.0
@@ -55,8 +47,6 @@ WARNING_SECONDS = 30.0
 # Images of the camera that may come while a cloud is made.
 _CAMERA_DEPTH = 10
 _RESULTS_DEPTH = 5
-# Without a vocabulary, all are like pixels without a class.
-_NO_COLOURS = np.array([UNLABELED], np.uint8)
 
 
 def _survives(callback: Callable[[LabelledPoints, Any], None]) -> Callable[[LabelledPoints, Any], None]:
@@ -100,9 +90,8 @@ class LabelledPoints(ProgramNode):
         self.published = 0
         self._refused = 0
         self._warnings = Throttle(WARNING_SECONDS)
-        self._colours = _NO_COLOURS
+        self._maker = CloudMaker(self._warn)
         self._info: CameraInfo | None = None
-        self._rays: tuple[Calibration, np.ndarray] | None = None
         self._subscriptions_by_topic: dict[str, Any] = {}
         self._arrived: dict[str, int] = {}
         self._since = self._last = time.monotonic()
@@ -121,7 +110,7 @@ class LabelledPoints(ProgramNode):
         for name in self._inputs:
             self._subscribe(name)
         self._unsubscribe()
-        self.create_subscription(Vocabulary, f"{NODE}/vocabulary", self._on_vocabulary, qos.latched_out())
+        self.create_subscription(msg.Vocabulary, f"{NODE}/vocabulary", self._on_vocabulary, qos.latched_out())
         self.create_timer(PULSE_SECONDS, self._pulse, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.get_logger().info(
             f"points on {self._points.topic_name} from {self.topic(LABELS)}, {self.topic('depth')} and "
@@ -135,7 +124,8 @@ class LabelledPoints(ProgramNode):
 
     def topic(self, name: str) -> str:
         """Return the full name of an input."""
-        return self.resolve_topic_name(f"{NODE}/{name}" if name in (LABELS, *OPTIONAL) else name)
+        ours = (LABELS, *OPTIONAL, "vocabulary")
+        return self.resolve_topic_name(f"{NODE}/{name}" if name in ours else name)
 
     def refuse(self, error: Exception) -> None:
         """Count a message that cannot be used, and say why, throttled."""
@@ -203,9 +193,8 @@ class LabelledPoints(ProgramNode):
     # Inputs.
 
     @_survives
-    def _on_vocabulary(self, message: Vocabulary) -> None:
-        vocabulary = vocabulary_from_msg(message)
-        self._colours = colour_table(vocabulary.class_ids, vocabulary.colours, vocabulary.unlabeled_id)
+    def _on_vocabulary(self, message: msg.Vocabulary) -> None:
+        self._maker.vocabulary = vocabulary_from_msg(message)
 
     @_survives
     def _on_info(self, message: CameraInfo) -> None:
@@ -216,7 +205,7 @@ class LabelledPoints(ProgramNode):
     @_survives
     def _on_depth(self, message: Image) -> None:
         self._note("depth")
-        _check_bytes(message)
+        check_bytes(message)
         self.matcher.add_depth(to_nanoseconds(message.header.stamp), message, len(message.data))
         self._go_on()
 
@@ -224,7 +213,7 @@ class LabelledPoints(ProgramNode):
         @_survives
         def received(node: LabelledPoints, message: Image) -> None:
             node._note(name)
-            _check_bytes(message)
+            check_bytes(message)
             node.matcher.add(name, to_nanoseconds(message.header.stamp), message)
             node._go_on()
 
@@ -234,62 +223,27 @@ class LabelledPoints(ProgramNode):
         self._arrived[name] = self._arrived.get(name, 0) + 1
 
     def _go_on(self) -> None:
-        while frame := self.matcher.take():
+        # None is complete before the first camera info.
+        while self._info is not None and (frame := self.matcher.take()):
+            began = time.monotonic()
             try:
-                self._points.publish(self._cloud(frame))
+                cloud = self._maker.cloud(frame, self._info, self._given)
             except ActiveSamError as error:
                 self.matcher.dropped[Lack.REFUSED] += 1
                 self.errors.failed(str(error))
+            except Exception as error:  # images can hold anything
+                self.matcher.dropped[Lack.REFUSED] += 1
+                self.errors.fault(f"points could not be made: {located(error)}")
             else:
-                self.published += 1
                 self._last = time.monotonic()
+                self._durations.append(self._last - began)
+                self._points.publish(cloud)
+                self.published += 1
 
-    # A cloud.
-
-    def _cloud(self, frame: LabelledFrame) -> PointCloud2:
-        """Return the points of a frame.
-
-        Raises:
-            ActiveSamError: its parts do not belong together, or one of them cannot be read.
-        """
-        began = time.monotonic()
-        given, info = self._given, self._info
-        header = frame.parts[LABELS].header
-        for name, one in {**frame.parts, "depth": frame.depth, "camera info": info}.items():
-            _check_frame(name, one.header.frame_id, header.frame_id)
-        labels = image_to_ids(frame.parts[LABELS], MOST_PIXELS)
-        height, width = labels.shape
-        optional = {
-            name: _like_labels(name, image_to_ids(frame.parts[name], MOST_PIXELS), labels)
-            for name in OPTIONAL
-            if name in frame.parts
-        }
-        depth = resized_depth(image_to_depth(frame.depth, MOST_PIXELS), width, height)
-        points = labelled_points(
-            self._rays_for(info, width, height),
-            depth,
-            labels,
-            self._colours,
-            **optional,
-            stride=given.stride,
-            min_range=given.min_range,
-            max_range=given.max_range or np.inf,
-            organized=given.organized,
-        )
-        message = points_to_msg(points, header)
-        self._durations.append(time.monotonic() - began)
-        return message
-
-    def _rays_for(self, info: CameraInfo, width: int, height: int) -> np.ndarray:
-        calibration = Calibration.from_camera_info(info, self._given.rectified)
-        if (calibration.width, calibration.height) != (width, height):
-            raise CalibrationError(
-                f"the camera info is of images of {calibration.width}x{calibration.height} pixels, but the labels have "
-                f"{width}x{height}: expected that of the labelled image; remap camera_info"
-            )
-        if self._rays is None or self._rays[0] != calibration:
-            self._rays = calibration, calibration.rays()
-        return self._rays[1]
+    def _warn(self, sentence: str) -> None:
+        text = self._warnings(sentence)
+        if text:
+            self.get_logger().warning(text)
 
     # Once a second.
 
@@ -300,9 +254,8 @@ class LabelledPoints(ProgramNode):
             self.refuse(error)
         self._look_around()
         view = self._view()
-        text = self._warnings(view.silence) if view.silence else None
-        if text:
-            self.get_logger().warning(text)
+        if view.silence:
+            self._warn(view.silence)
         owner = self.get_fully_qualified_name().lstrip("/")
         message = DiagnosticArray(status=[status_to_msg(points_status(view), owner)])
         message.header.stamp = to_stamp(self.get_clock().now().nanoseconds)
@@ -351,34 +304,6 @@ def _camera_in() -> QoSProfile:
 
 def _results_in() -> QoSProfile:
     return QoSProfile(depth=_RESULTS_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
-
-
-def _check_bytes(message: Image) -> None:
-    if len(message.data) > MOST_BYTES:
-        raise ImageError(
-            f"an image of {len(message.data)} bytes is not kept: expected at most {MOST_BYTES}, those of a depth "
-            "image of 8K"
-        )
-
-
-def _check_frame(name: str, frame: str, expected: str) -> None:
-    # Some drivers still write the slash of ROS 1.
-    if frame.lstrip("/") != expected.lstrip("/"):
-        raise ImageError(
-            f"the {name} is in the frame {frame!r}, but the labels are in {expected!r}: expected the same; take depth "
-            "that is registered to the labelled image"
-        )
-
-
-def _like_labels(name: str, ids: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    if ids.shape != labels.shape:
-        raise ImageError(
-            f"the {name} image is {ids.shape[1]}x{ids.shape[0]} and the label image {labels.shape[1]}x"
-            f"{labels.shape[0]} pixels: expected the same size; take both from one node"
-        )
-    if name == "confidence" and ids.dtype != np.uint8:
-        raise ImageError("the confidence image has 16 bits or more: expected mono8, where 255 is certain")
-    return ids
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -23,6 +23,12 @@ class PointParameters:
         "Points farther from the camera than this, in metres, are left out; 0: no limit.",
         limits=(0.0, 1000.0),
     )
+    classes: tuple[str, ...] = parameter(
+        (), "Names of the classes whose points are published. Empty: all, and pixels without a class."
+    )
+    leave_out: tuple[str, ...] = parameter(
+        (), "Names of classes whose points are left out, such as the ground for a layer of obstacles."
+    )
     organized: bool = parameter(
         False,
         "Whether the cloud has the rows and columns of the image, with NaN where there is no point; otherwise it is a "

@@ -122,17 +122,22 @@ def declare_live_group(node: Node, group: type[G], changed: Callable[[G], None])
     }
     first = group(**values)
     for name, spec in specs.items():
-        node.declare_parameter(name, values[name], descriptor(spec, read_only=False), ignore_override=True)
+        described = descriptor(spec, read_only=False)
+        node.declare_parameter(name, _listed(values[name]), described, ignore_override=True)
 
     def group_with(changes: Sequence[Parameter]) -> G:
-        values = {name: node.get_parameter(name).value for name in specs}
+        values = {name: spec.read(node.get_parameter(name).value) for name, spec in specs.items()}
         values |= {one.name: specs[one.name].read(one.value) for one in changes if one.name in specs}
         return group(**values)
 
     def typed(one: Parameter) -> Parameter:
         # rclpy takes no whole number for a number.
         try:
-            return Parameter(one.name, value=specs[one.name].read(one.value)) if one.name in specs else one
+            return (
+                Parameter(one.name, value=_listed(specs[one.name].read(one.value)))
+                if one.name in specs
+                else one
+            )
         except ActiveSamError:
             return one  # rclpy or `validate` refuses it
 
@@ -147,6 +152,10 @@ def declare_live_group(node: Node, group: type[G], changed: Callable[[G], None])
     node.add_on_set_parameters_callback(validate)
     node.add_post_set_parameters_callback(lambda _: changed(group_with(())))
     return first
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def refusal(error: Exception) -> str:

@@ -248,7 +248,7 @@ def test_points_have_class_colour_confidence_and_instance(robot):
     words = Vocabulary.from_names(["road", "car", "sky"])
     one = robot("labels", "confidence", "instances", "depth", "info", "vocabulary")
     one.send(vocabulary=vocabulary_to_msg(words, 1, header()))
-    one.until(lambda: len(one.node._colours) > 1)
+    one.until(lambda: one.node._maker.vocabulary)
     one.listen()
     sure = np.full((3, 4), 0.6, np.float32)
     labels = np.array([[0, 1, 2, 255]] * 3, np.uint8)
@@ -269,6 +269,21 @@ def test_points_have_class_colour_confidence_and_instance(robot):
 
 # Colours are floats for PCL and RViz.
 POINT_AS_SENT = np.dtype([(name, "<f4" if name == "rgb" else POINT[name]) for name in POINT.names])
+
+
+def test_points_of_some_classes_alone(robot):
+    one = robot("labels", "depth", "info", "vocabulary", leave_out=["Road"]).listen()
+    assert "no vocabulary has come" in one.refusal(**frame())
+    one.send(vocabulary=vocabulary_to_msg(Vocabulary.from_names(["road", "car", "sky"]), 1, header()))
+    one.until(lambda: one.node._maker.vocabulary)
+    # Ids 0 to 11, of which the vocabulary has three.
+    assert points_in(one.cloud(**frame(2)))["label"].ravel().tolist() == list(range(1, 12))
+    for classes, expected in ((["car", "road"], [1]), ([], list(range(1, 12))), (["ocean"], [])):
+        assert one.node.set_parameters([Parameter("classes", Parameter.Type.STRING_ARRAY, classes)])[
+            0
+        ].successful
+        stamp = 3 + len(one.clouds)
+        assert points_in(one.cloud(**frame(stamp)))["label"].ravel().tolist() == expected
 
 
 def test_nothing_is_subscribed_for_nobody(robot):
