@@ -20,6 +20,7 @@ import torch
 from activesam_ros.errors import ActiveSamError, ImageError, OutOfMemoryError, SettingsError, VocabularyError
 from activesam_ros.images.load import ImageInput, image_name, to_rgb
 from activesam_ros.model.checkpoint import Checkpoint, load_checkpoint
+from activesam_ros.model.cuda_graphs import graph_compiler
 from activesam_ros.model.fused.heads import BUCKET_STEP, FusedPromptHeads
 from activesam_ros.model.prompt_heads import PromptHeads
 from activesam_ros.model.vision_encoder import Levels, VisionEncoder
@@ -38,7 +39,7 @@ from activesam_ros.results import (
 from activesam_ros.settings import GOVERNED, SegmenterSettings, settings_for
 from activesam_ros.stages.association import IdCounter
 from activesam_ros.stages.batch_size import AdaptiveBatchSize
-from activesam_ros.stages.calibration import label_pixels
+from activesam_ros.stages.calibration import label_tensors
 from activesam_ros.stages.decoding import EncodedImage, KeptFeatures, KeptImage, decode_prompts
 from activesam_ros.stages.fusion import ScoreMaps, class_fusion
 from activesam_ros.stages.instances import InstanceCollector
@@ -51,12 +52,13 @@ from activesam_ros.stages.temporal_reuse import (
     single_image_schedule,
 )
 from activesam_ros.stages.timing import StageTimer, add_timings
+from activesam_ros.system.device_copies import HostCopies
 from activesam_ros.system.memory import DeviceMemory, device_memory, is_out_of_memory
 from activesam_ros.vocabulary.canonical import canonical_name
 from activesam_ros.vocabulary.files import to_vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from activesam_ros.model.compiling import Compiler
@@ -112,6 +114,7 @@ class ActiveSegmenter:
         prompt_cache: Path | Literal["default"] | None = "default",
         plain: bool = False,
         compiler: Compiler | None = None,
+        cuda_graphs: bool = False,
     ) -> None:
         """Create a segmenter from a loaded model; `from_pretrained` loads one.
 
@@ -126,11 +129,16 @@ class ActiveSegmenter:
             plain: use transformers' own modules, the reference, which share nothing among prompts: the same labels
                 for more computation.
             compiler: compiles the model's large parts, see `torch_compiler`; None: they are not compiled.
+            cuda_graphs: replay these parts as CUDA graphs; without a GPU it has no effect.
 
         Raises:
             SettingsError: a resolution does not fit the model, or `text_encoder` is none of the three.
         """
         self._checkpoint = checkpoint
+        if cuda_graphs and checkpoint.device.type == "cuda":
+            compiler = graph_compiler(compiler)
+        elif cuda_graphs:
+            logger.info("CUDA graphs need a GPU; the model runs on %s without them", checkpoint.device)
         self._compiler = compiler
         self._heads = _heads(checkpoint, plain, compiler)
         self._encoders: dict[tuple[str, int], VisionEncoder] = {}
@@ -159,6 +167,7 @@ class ActiveSegmenter:
         prompt_cache: Path | Literal["default"] | None = "default",
         plain: bool = False,
         compiler: Compiler | None = None,
+        cuda_graphs: bool = False,
     ) -> ActiveSegmenter:
         """Load a model; see `load_checkpoint` for `model`, `device` and `dtype`, and the constructor for the rest.
 
@@ -167,7 +176,7 @@ class ActiveSegmenter:
             SettingsError: as the constructor.
         """
         checkpoint = load_checkpoint(model, device, dtype)
-        return cls(checkpoint, settings, hypernyms, text_encoder, prompt_cache, plain, compiler)
+        return cls(checkpoint, settings, hypernyms, text_encoder, prompt_cache, plain, compiler, cuda_graphs)
 
     def set_vocabulary(
         self, vocabulary: Vocabulary | Sequence[str] | str | Path, background: str | None = None
@@ -292,9 +301,9 @@ class ActiveSegmenter:
         ]
         with torch.inference_mode():
             encoded = self._image_batch.map(frames, lambda batch: self._encode(batch, prompts, timer))
-        timings = timer.seconds(max(len(frames), 1))
+        timer.stop()
         return [
-            replace(one, timings=timings, name=image_name(image))
+            replace(one, together=len(frames), name=image_name(image))
             for one, image in zip(encoded, images, strict=True)
         ]
 
@@ -342,9 +351,18 @@ class ActiveSegmenter:
                 with timer.timed("preview"):
                     presence = self._kept_presence(preview, prompts, asked)
         selected, active = plan.active_set(presence) if only is None else (asked, asked)
-        timings = timer.seconds()
+        timer.stop()
         return EncodedImage(
-            full.prepared, kept.image, prompts, plan, presence, active, selected, timings, maps, kept.name
+            full.prepared,
+            kept.image,
+            prompts,
+            plan,
+            presence,
+            active,
+            selected,
+            timer,
+            preview_maps=maps,
+            name=kept.name,
         )
 
     def _kept_presence(self, preview: KeptFeatures, prompts: PromptSet, asked: Sequence[int]) -> np.ndarray:
@@ -443,6 +461,7 @@ class ActiveSegmenter:
             for rgb, plan in frames
             if not pooled and plan.schedule.mode in ("full", "sweep")
         ]
+        # The host waits for these when it has told the device what comes next.
         previews = iter(self._preview_presence(previewed, prompts, timer))
         with timer.timed("prepare"):
             pixels = self._full.prepare_all([rgb for rgb, _ in frames])
@@ -462,9 +481,12 @@ class ActiveSegmenter:
                 with timer.timed("preview"):
                     presence = self._presence(image, prompts, plan.schedule.prompts)
             else:
-                presence = next(previews)
+                with timer.timed("preview"):
+                    presence = next(previews)()
             selected, active = plan.active_set(presence)
-            encoded.append(EncodedImage(image, rgb, prompts, plan, presence, active, selected, {}, maps))
+            encoded.append(
+                EncodedImage(image, rgb, prompts, plan, presence, active, selected, timer, preview_maps=maps)
+            )
         return encoded
 
     def _pooled_presence(
@@ -500,8 +522,8 @@ class ActiveSegmenter:
 
     def _preview_presence(
         self, frames: Sequence[tuple[np.ndarray, Sequence[int]]], prompts: PromptSet, timer: StageTimer
-    ) -> list[np.ndarray]:
-        """Return the presence of the given prompts of each image at the preview's resolution, see `_presence`."""
+    ) -> list[Callable[[], np.ndarray]]:
+        """Score the given prompts of each image at the preview's resolution, see `_score`."""
         if not frames:
             return []
         with timer.timed("prepare"):
@@ -509,7 +531,7 @@ class ActiveSegmenter:
         with timer.timed("preview"):
             features = self._preview.encode(pixels).split()
             return [
-                self._presence(self._heads.prepare(image, masks=False), prompts, indices)
+                self._score(self._heads.prepare(image, masks=False), prompts, indices)
                 for image, (_, indices) in zip(features, frames, strict=True)
             ]
 
@@ -519,7 +541,7 @@ class ActiveSegmenter:
         """Return the presence of all prompts of each image at the preview's resolution, and no maps."""
         every = range(len(prompts))
         scores = self._preview_presence([(rgb, every) for rgb in images], prompts, timer)
-        return [(presence, ()) for presence in scores]
+        return [(presence(), ()) for presence in scores]
 
     def _score_features(
         self, images: Sequence[np.ndarray], prompts: PromptSet, timer: StageTimer
@@ -534,14 +556,37 @@ class ActiveSegmenter:
 
     def _presence(self, image: Any, prompts: PromptSet, indices: Sequence[int]) -> np.ndarray:
         """Return the presence of the given prompts, float32 [P], NaN for the others."""
+        return self._score(image, prompts, indices)()
+
+    def _score(self, image: Any, prompts: PromptSet, indices: Sequence[int]) -> Callable[[], np.ndarray]:
+        """Score the presence of the given prompts; what is returned waits for it and returns it as `_presence`."""
         scores = self._prompt_batch.run(
-            self.settings.bucket_size,
-            lambda size: score_presence(self._heads, image, prompts, indices, size),
+            self._together(image), lambda size: score_presence(self._heads, image, prompts, indices, size)
         )
-        self._checkpoint.require_finite(scores)
-        presence = np.full(len(prompts), np.nan, np.float32)
-        presence[list(indices)] = scores.cpu().numpy()
+        copies = HostCopies(scores)
+
+        def presence() -> np.ndarray:
+            (known,) = copies.wait()
+            self._checkpoint.require_finite(known)
+            every = np.full(len(prompts), np.nan, np.float32)
+            every[list(indices)] = known
+            return every
+
         return presence
+
+    def _together(self, image: Any) -> int:
+        """Return how many prompts to score together: with as many cells as a bucket has at full resolution.
+
+        On a GPU twice as many, since no masks follow. Compiled functions know the sizes of buckets alone, and the
+        reference path runs as published.
+        """
+        size = self.settings.bucket_size
+        if self.compiled or self.plain:
+            return size
+        full = (self.full_resolution // self._checkpoint.patch_size) ** 2
+        if self._checkpoint.device.type != "cpu":
+            full *= 2
+        return max(1, size * full // self._heads.cells(image))
 
     def _decode(
         self,
@@ -563,22 +608,25 @@ class ActiveSegmenter:
         found = None
         with timer.timed("fuse"):
             fusion = class_fusion(encoded.size, self._checkpoint.device, settings)
-            for index, prompt in decode_prompts(
+            for indices, prompts in decode_prompts(
                 self._heads, encoded, bucket_size, settings.confidence_threshold, timer, boxes=instances
             ):
-                presence[index] = float(prompt.presence)
-                counts.append(len(prompt.instance_scores))
-                if maps is not None:
-                    maps.add(owner[index], prompt)
-                fusion.add(owner[index], prompt)
-                if collector is not None:
-                    collector.add(index, prompt)
-            fused = fusion.finish()
-            self._checkpoint.require_finite(fused.best)
-            labels, confidence = label_pixels(fused, vocabulary, settings)
+                presence |= zip(indices, prompts.known_presence, strict=True)
+                counts += prompts.counts
+                fusion.add([owner[index] for index in indices], prompts)
+                for index, prompt in zip(indices, prompts.split(), strict=True):
+                    if maps is not None:
+                        maps.add(owner[index], prompt)
+                    if collector is not None:
+                        collector.add(index, prompt)
+            planes = label_tensors(fusion.finish(), vocabulary, settings)
+            held = collector.held_tensors() if collector else ()
+            labels, confidence, *copied = HostCopies(*planes, *held).wait(kept=len(planes))
+            self._checkpoint.require_finite(confidence)
+            labels = labels.astype(vocabulary.label_dtype, copy=False)
             pixels = np.bincount(labels.ravel(), minlength=vocabulary.unlabeled_id + 1)
             if collector is not None:
-                found = collector.finish()
+                found = collector.finish(*copied)
         return SegmentationResult(
             labels=labels,
             unlabeled_id=vocabulary.unlabeled_id,
@@ -782,7 +830,7 @@ class ActiveSegmenter:
                 self._presence(image, prompts, indices)
             if size - BUCKET_STEP < settings.max_active:
                 active = indices[: settings.max_active]
-                encoded = EncodedImage(full, blank[:1, :1], prompts, plan, None, active, active, {})
+                encoded = EncodedImage(full, blank[:1, :1], prompts, plan, None, active, active, timer)
                 self._prompt_batch.run(
                     settings.bucket_size, partial(self._decode, encoded, timer=timer, instances=True)
                 )

@@ -28,10 +28,10 @@ from activesam_ros.system.machine import machine
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from activesam_ros.model.prompt_heads import DecodedPrompt
+    from activesam_ros.model.prompt_heads import DecodedPrompts
     from activesam_ros.vocabulary import Vocabulary
 
-    Prompts = Sequence[tuple[int, DecodedPrompt]]
+    Prompts = Sequence[tuple[Sequence[int], DecodedPrompts]]
     Labels = tuple[np.ndarray, np.ndarray]
     Way = Callable[[Prompts, tuple[int, int], Vocabulary, SegmenterSettings], Labels]
 
@@ -112,12 +112,12 @@ def measure_fusing(options: FusingOptions, say: Callable[[str], None]) -> Fusing
 
 
 def _decode(segmenter: ActiveSegmenter, heads: FusedPromptHeads, rgb: np.ndarray) -> Prompts:
-    """Decode an image's active prompts: each with the index of its class."""
+    """Decode an image's active prompts, with the index of the class of each."""
     (encoded,) = segmenter.encode_images([rgb])
     owner, settings = encoded.prompts.vocabulary.prompt_classes, segmenter.settings
     timer = StageTimer(torch.device("cpu"))
     prompts = decode_prompts(heads, encoded, settings.bucket_size, settings.confidence_threshold, timer)
-    return [(owner[index], prompt) for index, prompt in prompts]
+    return [([owner[index] for index in indices], some) for indices, some in prompts]
 
 
 def mask_by_mask(
@@ -125,11 +125,12 @@ def mask_by_mask(
 ) -> Labels:
     """Resize every mask to the image by itself, as the formula says: what the other ways are compared with."""
     fusion = ClassFusion(size, torch.device("cpu"), second=settings.background_threshold > 0)
-    for owner, prompt in prompts:
-        scores = _resized(prompt.semantic_logits, size)
-        for logits, score in zip(prompt.instance_logits, prompt.instance_scores, strict=True):
-            torch.maximum(scores, _resized(logits, size).mul_(score), out=scores)
-        fusion.add_scores(owner, scores.mul_(prompt.presence))
+    for owners, some in prompts:
+        for owner, prompt in zip(owners, some.split(), strict=True):
+            scores = _resized(prompt.semantic_logits, size)
+            for logits, score in zip(prompt.instance_logits, prompt.instance_scores, strict=True):
+                torch.maximum(scores, _resized(logits, size).mul_(score), out=scores)
+            fusion.add_scores(owner, scores.mul_(prompt.presence))
     return label_pixels(fusion.finish(), vocabulary, settings)
 
 
@@ -142,10 +143,10 @@ def _resized(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 def prompt_by_prompt(
     prompts: Prompts, size: tuple[int, int], vocabulary: Vocabulary, settings: SegmenterSettings
 ) -> Labels:
-    """Resize the masks of a prompt together, as on a GPU and for small images."""
+    """Resize the masks of several prompts together, as on a GPU and for small images."""
     fusion = ClassFusion(size, torch.device("cpu"), second=settings.background_threshold > 0)
-    for owner, prompt in prompts:
-        fusion.add(owner, prompt)
+    for owners, some in prompts:
+        fusion.add(owners, some)
     return label_pixels(fusion.finish(), vocabulary, settings)
 
 
@@ -154,8 +155,8 @@ def in_tiles(
 ) -> Labels:
     """Fuse as large images are on a CPU."""
     fusion = TiledFusion(size, settings)
-    for owner, prompt in prompts:
-        fusion.add(owner, prompt)
+    for owners, some in prompts:
+        fusion.add(owners, some)
     return label_pixels(fusion.finish(), vocabulary, settings)
 
 
@@ -196,7 +197,7 @@ def _cost(
         size=size,
         classes=len(vocabulary),
         threshold=threshold,
-        masks=statistics.mean(sum(1 + len(one.instance_scores) for _, one in prompts) for prompts in decoded),
+        masks=statistics.mean(sum(len(some.weights) for _, some in prompts) for prompts in decoded),
         seconds=statistics.median(one[mask_by_mask][0] for one in times),
         whole=ratio(prompt_by_prompt, 0),
         tiles=ratio(in_tiles, 0),

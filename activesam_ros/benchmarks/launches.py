@@ -60,6 +60,7 @@ _WITHOUT_KERNEL = {
     _aten.new_empty,
     _aten.new_empty_strided,
     _aten.detach_,
+    _aten._unsafe_view,
 }
 
 
@@ -136,6 +137,10 @@ class LaunchCounter(TorchDispatchMode):
         if operation in (_aten.item.default, _aten._local_scalar_dense.default, _aten.is_nonzero.default):
             self._wait(operation)
             return self._numbers(self._stage, given[0]).item()
+        if operation is _aten.detach_.default:
+            # torch.tensor(numbers, device=...) makes its tensor on the host.
+            self._of_stage.copies += 1
+            self._wait(operation)
         if operation is _aten.index.Tensor:
             return self._indexed(operation, *arguments)
         if operation not in _WHOLE:
@@ -209,7 +214,7 @@ class _AssumedNumbers:
     def __init__(self, inputs: Assumptions, prompts: int) -> None:
         self._inputs = inputs
         self._prompts = prompts
-        self._scored = 0
+        self._scored = self._decoded = 0
 
     def __call__(self, stage: str, tensor: torch.Tensor) -> torch.Tensor:
         """Make the numbers of a tensor of the device."""
@@ -218,11 +223,16 @@ class _AssumedNumbers:
             return made.fill_(True)
         if stage == "preview" and tensor.dim() == 1:
             return self._presence(made)
-        if stage == "decode":
-            # Presence of a prompt, or of several; or presence or not and scores of its instances.
-            made = made.fill_(_PRESENT) if made.dtype is not torch.bool and made.dim() < 2 else made
-            if made.dtype is torch.bool or made.dim() == 2:
-                made[..., : self._inputs.kept] = 1
+        if stage == "decode" and tensor.dim() == 2 and tensor.dtype is not torch.bool:
+            # Presence of each decoded prompt, and which of its instances are kept.
+            made[: self._inputs.shown, 0] = _PRESENT
+            made[:, 1 : 1 + self._inputs.kept] = 1
+        elif stage == "decode" and tensor.dtype is torch.bool:
+            made[..., : self._inputs.kept] = True
+        elif stage in ("decode", "fuse") and not tensor.dim():
+            # Presence of one prompt after the other.
+            made.fill_(_PRESENT if self._decoded < self._inputs.shown else _ABSENT)
+            self._decoded += 1
         return made
 
     def _presence(self, made: torch.Tensor) -> torch.Tensor:

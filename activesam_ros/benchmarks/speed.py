@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
+import numpy as np
 import torch
 
 from activesam_ros.benchmarks.inputs import coco_stuff_names
@@ -20,10 +21,12 @@ from activesam_ros.evaluation.report.formatting import markdown_table, seconds
 from activesam_ros.model.compiling import keep_compiled, torch_compiler
 from activesam_ros.model.folder import resolve_folder
 from activesam_ros.model.fused.heads import FusedPromptHeads
-from activesam_ros.model.prompt_heads import PromptHeads, PromptTokens
+from activesam_ros.model.prompt_heads import PromptHeads
 from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter, StreamMemory
 from activesam_ros.settings import settings_for
+from activesam_ros.stages.decoding import decode_prompts
+from activesam_ros.stages.timing import StageTimer
 from activesam_ros.system.machine import machine
 from activesam_ros.system.memory import memory, release_memory
 from activesam_ros.vocabulary import Vocabulary
@@ -31,8 +34,6 @@ from activesam_ros.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
-
-    import numpy as np
 
 DEMO_MODEL = "toytown"
 _SECONDS_BETWEEN_IMAGES = 0.25
@@ -49,6 +50,7 @@ class Variant:
     Attributes:
         dtype: in place of the one that was asked for; None: that one.
         compiled: whether torch compiles its large parts.
+        graphs: whether they are replayed as CUDA graphs, on a GPU.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Variant:
     profile: str = "paper"
     dtype: str | None = None
     compiled: bool = False
+    graphs: bool = False
 
 
 VARIANTS = {
@@ -67,6 +70,7 @@ VARIANTS = {
         Variant("realtime", profile="realtime"),
         Variant("bfloat16", dtype="bfloat16"),
         Variant("compiled", compiled=True),
+        Variant("graphs", graphs=True),
     )
 }
 
@@ -144,6 +148,7 @@ class VariantSpeed:
         ratio: median over the images of the ratio to the first variant; None where either lacks the stage.
         mean_seconds: of an image; images of a video differ.
         gpu_seconds: median; None on a CPU.
+        gpu_seconds_95: 95th percentile, likewise.
         peak: maximum memory above the weights, in bytes; None: unknown.
         active: decoded prompts of an image, on average.
         masks: instance masks of each of them, on average.
@@ -156,6 +161,7 @@ class VariantSpeed:
     ratio: Mapping[str, float]
     mean_seconds: float
     gpu_seconds: float | None
+    gpu_seconds_95: float | None
     peak: int | None
     active: float
     masks: float
@@ -198,10 +204,11 @@ class MeasuredSegmenter:
             prompt_cache=prompt_cache,
             plain=variant.reference,
             compiler=torch_compiler() if variant.compiled else None,
+            cuda_graphs=variant.graphs,
         )
         prompts = self._segmenter.encode(Vocabulary.from_names(names))
         self._segmenter.use(prompts)
-        if variant.compiled:
+        if self._segmenter.compiled:
             self._segmenter.warm_up(prompts)
         self._stream = StreamMemory() if settings.reuses_frames else None
         # Weights that are mapped from a file become resident when they are read.
@@ -235,15 +242,8 @@ class MeasuredSegmenter:
         with torch.inference_mode():
             (image,) = segmenter.encode_images([rgb])
             heads = (PromptHeads if segmenter.plain else FusedPromptHeads)(segmenter.checkpoint)
-            prompts, scores = image.prompts, []
-            for prompt in image.active:
-                one = [prompt]
-                tokens = PromptTokens(
-                    torch.cat([prompts.text[one], prompts.context.tokens[one]], dim=1),
-                    torch.cat([prompts.text_valid[one], prompts.context.valid[one]], dim=1),
-                )
-                (output,) = heads.decode(image.features, tokens, 0.0)
-                scores.append(output.instance_scores.float())
+            decoded = decode_prompts(heads, image, 1, 0.0, StageTimer(segmenter.checkpoint.device))
+            scores = [one.instance_scores for _, prompts in decoded for one in prompts.split()]
         wanted = masks * len(image.active)
         best = torch.cat(scores).sort(descending=True).values
         if len(best) <= wanted:
@@ -386,6 +386,7 @@ def _summary(loaded: Loaded, images: Sequence[LabelledImage], first: Sequence[La
         },
         mean_seconds=statistics.mean(one.seconds["total"] for one in images),
         gpu_seconds=statistics.median(on_gpu) if on_gpu else None,
+        gpu_seconds_95=float(np.percentile(on_gpu, 95)) if on_gpu else None,
         peak=max(peaks, default=None),
         active=statistics.mean(len(one.active_prompts) for one in images),
         masks=statistics.mean(count for one in images for count in one.instance_counts),
@@ -429,7 +430,9 @@ def _seconds_table(variants: Mapping[str, VariantSpeed]) -> str:
         for stage in _STAGES:
             ratio = f" ({one.ratio[stage]:.2f})" if stage in one.ratio else ""
             cells.append(f"{seconds(one.seconds[stage])}{ratio}" if stage in one.seconds else "")
-        on_gpu = "" if one.gpu_seconds is None else seconds(one.gpu_seconds)
+        on_gpu = ""
+        if one.gpu_seconds is not None and one.gpu_seconds_95 is not None:
+            on_gpu = f"{seconds(one.gpu_seconds)} / {seconds(one.gpu_seconds_95)}"
         rate = f"{1 / one.mean_seconds:.3g}"
         rows.append(
             [
@@ -442,7 +445,7 @@ def _seconds_table(variants: Mapping[str, VariantSpeed]) -> str:
                 on_gpu,
             ]
         )
-    header = ["variant", "device", "dtype", *_STAGES, "mean total", "images a second", "GPU"]
+    header = ["variant", "device", "dtype", *_STAGES, "mean total", "images a second", "GPU, p50 / p95"]
     return markdown_table(header, rows)
 
 

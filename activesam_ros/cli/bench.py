@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FULL_SIZE_MASKS = 15
 """With random weights no instance passes the usual threshold; a trained model keeps about as many."""
-SPEED_VARIANTS = ("plain", "lean", "fast", "realtime", "bfloat16", "compiled")
+SPEED_VARIANTS = ("plain", "lean", "fast", "realtime", "bfloat16", "compiled", "graphs")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -181,6 +181,11 @@ class ModelChoice:
         "Whether large parts of the model are compiled with torch.compile: a first start of minutes for frames that "
         "may be faster on a GPU; measure it.",
     )
+    cuda_graphs: bool = parameter(
+        False,
+        "Whether large parts of the model are replayed as CUDA graphs on a GPU, so that it waits less for the host: "
+        "takes more of its memory. Not run on a GPU so far; measure it.",
+    )
     text_encoder: str = parameter(
         "release",
         "What happens to the text encoder once it has encoded prompts that the prompt cache lacks: release "

@@ -146,7 +146,9 @@ class PerClassSegmenter:
             # Alone, a prompt needs no padding to the length of others.
             valid = self.prompts.text_valid[prompt]
             tokens = PromptTokens(self.prompts.text[prompt, valid][None], valid[valid][None])
-            return next(self._heads.decode(image, tokens, self.settings.confidence_threshold))
+            (decoded,) = self._heads.decode(image, [tokens], self.settings.confidence_threshold)
+            (one,) = decoded.split()
+            return one
 
 
 def paint_instances(prompt: DecodedPrompt, size: tuple[int, int]) -> torch.Tensor:

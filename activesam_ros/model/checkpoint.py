@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import numpy as np
+
 logger = logging.getLogger(__name__)
 
 _KEPT_IN_FLOAT32 = (
@@ -138,9 +140,9 @@ class Checkpoint(TextCheckpoint):
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
 
-    def require_finite(self, scores: torch.Tensor) -> None:
+    def require_finite(self, scores: torch.Tensor | np.ndarray) -> None:
         """Raise ModelError if `scores`, which the model gave, has infinities or NaN."""
-        if not scores.isfinite().all():
+        if not torch.as_tensor(scores).isfinite().all():
             raise ModelError(
                 f"the model gave numbers that are not finite; its weights are damaged, or {self.dtype} is too coarse "
                 "for it, so try dtype 'bfloat16' or 'float32'"

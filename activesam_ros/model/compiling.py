@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -12,8 +12,26 @@ from activesam_ros.errors import ModelError
 from activesam_ros.model.folder import first_line
 from activesam_ros.system.files import cache_folder
 
-Compiler = Callable[[Any], Any]
-"""Makes a faster function of a function (or module) of tensors."""
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """Makes a faster function of a function (or module) of tensors.
+
+    Attributes:
+        make: does it.
+        complex_numbers: whether the functions may use complex numbers.
+    """
+
+    make: Callable[[Any], Any]
+    complex_numbers: bool = True
+
+    def __call__(self, function: Any) -> Any:
+        """Make the faster function."""
+        return self.make(function)
+
 
 SHAPES = 256
 """Most shapes of one function that are compiled; beyond that torch would silently run it uncompiled."""
@@ -45,7 +63,7 @@ def torch_compiler(backend: str | Callable[..., object] = "inductor") -> Compile
 
         return call
 
-    return compiler
+    return Compiler(compiler, complex_numbers=False)
 
 
 def keep_compiled() -> None:

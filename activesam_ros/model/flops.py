@@ -14,6 +14,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from activesam_ros.model.fused.class_token import FusedClassToken
 from activesam_ros.model.fused.cpu import COUNTED
 from activesam_ros.model.fused.detr import EncoderStart, FusedDecoder, FusedEncoder
 from activesam_ros.model.fused.heads import TOKEN_STEP, FusedMaskHead
@@ -124,7 +125,7 @@ class ModelFlops:
         # Fused attention is one operation, which the counter does not know on every device.
         self._config._attn_implementation = "eager"
         with torch.device("meta"):
-            self._model = Sam3WithoutText(self._config).eval()
+            self._model = Sam3WithoutText(self._config).eval().requires_grad_(False)
         # It reads the values of its mask, so it needs memory; it is small.
         with torch.random.fork_rng(devices=[]):
             self._geometry = Sam3GeometryEncoder(self._config.geometry_encoder_config).eval()
@@ -287,12 +288,19 @@ class FusedModelFlops(ModelFlops):
         self._encoder = FusedEncoder(self._model.detr_encoder)
         self._decoder = FusedDecoder(self._model.detr_decoder)
         self._mask_head = FusedMaskHead(self._model.mask_decoder)
+        self._fused_class_token = FusedClassToken(self._model.geometry_encoder)
 
     def image(self, resolution: int, masks: bool) -> int:
         """Count what runs once per image."""
         own = self.vision(resolution) if masks else self.coarse_vision(resolution)
         own += self.class_token(resolution) + self.shared_encoder(resolution)
         return own + (self.shared_masks(resolution) if masks else 0)
+
+    @_remembered
+    def class_token(self, resolution: int) -> int:
+        """Count the class token of an image."""
+        coarse = self._levels(resolution)[-1]
+        return counted(lambda: self._fused_class_token(coarse, coarse))
 
     def pooled(self, resolution: int) -> int:
         """Count what runs once per pooled map, which is that of an image of this resolution."""
@@ -347,7 +355,8 @@ class FusedModelFlops(ModelFlops):
 
         def decode() -> None:
             pixels = self._mask_head.pixels(skips, encoded, grid, *self._prompt(tokens))
-            self._mask_head.masks(pixels[0], self._tokens(kept)[0])
+            weights, constants = self._mask_head.weights(self._tokens(kept)[0])
+            self._mask_head.masks(pixels, weights, constants, [kept + 1])
 
         return counted(decode)
 

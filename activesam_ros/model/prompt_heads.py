@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from activesam_ros.model.checkpoint import Checkpoint
     from activesam_ros.model.vision_encoder import ImageFeatures
@@ -66,6 +67,47 @@ class DecodedPrompt:
     instance_boxes: torch.Tensor | None = None
 
 
+@dataclass(frozen=True)
+class DecodedPrompts:
+    """The model's output for N successive prompts, whose R masks lie one after the other.
+
+    Each prompt has the masks of its kept instances, and then that of the semantic head.
+
+    Attributes:
+        presence: probability that the image shows each, float32 [N].
+        known_presence: the same in the host's memory.
+        counts: number of kept instances of each.
+        weights: presence × object score of each instance mask, and 1 for each of the semantic head, float32 [R].
+        logits: of the masks, [R, h, w].
+        boxes: as `DecodedPrompt.instance_boxes`, of all instances, [R - N, 4]; None if they were not asked for.
+    """
+
+    presence: torch.Tensor
+    known_presence: tuple[float, ...]
+    counts: tuple[int, ...]
+    weights: torch.Tensor
+    logits: torch.Tensor
+    boxes: torch.Tensor | None = None
+
+    def rows(self) -> list[slice]:
+        """Return the masks of each prompt."""
+        ends = list(accumulate(count + 1 for count in self.counts))
+        return [slice(*ends) for ends in pairwise([0, *ends])]
+
+    def split(self) -> Iterator[DecodedPrompt]:
+        """Yield each prompt; they share memory."""
+        for number, rows in enumerate(self.rows()):
+            instances = slice(rows.start, rows.stop - 1)
+            boxes = slice(rows.start - number, rows.stop - 1 - number)
+            yield DecodedPrompt(
+                self.presence[number],
+                self.weights[instances],
+                self.logits[instances],
+                self.logits[rows.stop - 1],
+                None if self.boxes is None else self.boxes[boxes],
+            )
+
+
 class PromptHeads:
     """Run buckets of prompts on an encoded image with transformers' own modules."""
 
@@ -77,6 +119,10 @@ class PromptHeads:
         """Return the features as they are: nothing is shared among prompts here."""
         return image
 
+    def cells(self, image: ImageFeatures) -> int:
+        """Return the number of cells of the coarsest feature map."""
+        return image.levels[-1].shape[-2:].numel()
+
     def presence(self, image: ImageFeatures, prompts: PromptTokens) -> torch.Tensor:
         """Score presence probabilities, float32 [N], without masks."""
         with self._checkpoint.precision():
@@ -85,13 +131,23 @@ class PromptHeads:
             return _presence(decoded)
 
     def decode(
-        self, image: ImageFeatures, prompts: PromptTokens, confidence_threshold: float, boxes: bool = False
-    ) -> Iterator[DecodedPrompt]:
-        """Decode a bucket and yield its prompts in order.
+        self,
+        image: ImageFeatures,
+        buckets: Iterable[PromptTokens],
+        confidence_threshold: float,
+        boxes: bool = False,
+    ) -> Iterator[DecodedPrompts]:
+        """Decode buckets and yield their prompts in order, one at a time.
 
         The mask head runs for one prompt at a time, on the instances above the threshold only, so that memory does
         not grow with the bucket; so does the box head, where boxes are asked for.
         """
+        for prompts in buckets:
+            yield from self._decode(image, prompts, confidence_threshold, boxes)
+
+    def _decode(
+        self, image: ImageFeatures, prompts: PromptTokens, confidence_threshold: float, boxes: bool
+    ) -> Iterator[DecodedPrompts]:
         with self._checkpoint.precision():
             prompts = prompts.with_class_token(image.class_token)
             encoded, decoded = self._transform(image, prompts)
@@ -114,11 +170,13 @@ class PromptHeads:
                 if boxes:
                     offsets = self._model.detr_decoder.box_head(last[index, kept])
                     places = refined_boxes(decoded.reference_boxes[-1][index, kept], offsets)
-            yield DecodedPrompt(
-                presence[index],
-                scores[index, kept],
-                masks.pred_masks[0],
-                masks.semantic_seg[0, 0],
+            weights = scores[index, kept]
+            yield DecodedPrompts(
+                presence[one],
+                (float(presence[index]),),
+                (len(weights),),
+                torch.cat([weights, weights.new_ones(1)]),
+                torch.cat([masks.pred_masks[0], masks.semantic_seg[0]]),
                 places if places is None else corners(places),
             )
 

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as tv
 
+from activesam_ros.model.fused.class_token import FusedClassToken
 from activesam_ros.model.fused.vision import FusedBackbone
 
 if TYPE_CHECKING:
@@ -77,9 +78,14 @@ class VisionEncoder:
         layers = list(self._encoder.neck.fpn_layers)[:-1]
         self._neck = None if levels == "all" else layers[-1:] if levels == "coarse" else layers
         backbone = self._encoder.backbone
-        self._backbone = _compiled(backbone, compiler) if compiler else FusedBackbone(backbone)
+        if compiler and not compiler.complex_numbers:
+            self._backbone = _compiled(backbone, compiler)
+        else:
+            fused = FusedBackbone(backbone)
+            self._backbone = compiler(fused) if compiler else fused
         self._one_by_one = compiler is not None
         self._geometry_encoder = checkpoint.model.geometry_encoder
+        self._fused_class_token = None if levels == "all" else FusedClassToken(self._geometry_encoder)
         self._mean = torch.tensor(checkpoint.mean, device=checkpoint.device).view(1, 3, 1, 1)
         self._std = torch.tensor(checkpoint.std, device=checkpoint.device).view(1, 3, 1, 1)
 
@@ -93,7 +99,8 @@ class VisionEncoder:
         pixels = torch.from_numpy(np.require(rgb, requirements=["C", "W"])).permute(2, 0, 1).unsqueeze(0)
         size = [self.resolution, self.resolution]
         pixels = tv.resize(pixels, size, interpolation=tv.InterpolationMode.BILINEAR, antialias=True)
-        return (pixels.to(self._checkpoint.device).float() / 255 - self._mean) / self._std
+        pixels = pixels.to(self._checkpoint.device, non_blocking=True)
+        return (pixels.float() / 255 - self._mean) / self._std
 
     def prepare_all(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         """Prepare images of any sizes as one batch: float32 [N, 3, S, S]."""
@@ -128,6 +135,8 @@ class VisionEncoder:
         return tuple(layer(places) for layer in self._neck)
 
     def _class_token(self, coarse: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+        if self._fused_class_token is not None:
+            return self._fused_class_token(coarse, position)
         images = coarse.shape[0]
         device = coarse.device
         # `Sam3Model.forward` skips the geometry encoder when there are no boxes, where SAM 3 itself runs it.
@@ -141,7 +150,7 @@ class VisionEncoder:
 
 
 def _compiled(backbone: Any, compiler: Compiler) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Compile transformers' backbone: compilers fuse its steps, and know no complex numbers."""
+    """Compile transformers' backbone for a compiler that knows no complex numbers, and fuses its steps."""
     compiled = compiler(backbone)
     return lambda pixels: compiled(pixels).last_hidden_state
 

@@ -482,4 +482,5 @@ def load_segmenter(choice: ModelChoice, first: Configuration) -> ActiveSegmenter
         text_encoder=cast("Residence", choice.text_encoder),
         prompt_cache=prompt_cache_folder(choice),
         compiler=torch_compiler() if choice.compile else None,
+        cuda_graphs=choice.cuda_graphs,
     )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from activesam_ros.system.device_copies import HostCopies
+
 if TYPE_CHECKING:
     from activesam_ros.settings import SegmenterSettings
     from activesam_ros.vocabulary import Vocabulary
@@ -57,7 +59,15 @@ def background_mask(best: torch.Tensor, second: torch.Tensor, least: float) -> t
 def label_pixels(
     fused: TopClasses, vocabulary: Vocabulary, settings: SegmenterSettings
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return class ids in the vocabulary's label type, and confidence float32, both [H, W].
+    """Return class ids in the vocabulary's label type, and confidence float32, both [H, W]: as `label_tensors`."""
+    labels, confidence = HostCopies(*label_tensors(fused, vocabulary, settings)).wait(kept=2)
+    return labels.astype(vocabulary.label_dtype, copy=False), confidence
+
+
+def label_tensors(
+    fused: TopClasses, vocabulary: Vocabulary, settings: SegmenterSettings
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return class ids, uint8 or int32, and confidence float32, both [H, W], on the device of the scores.
 
     Pixels of `background_mask` get the background class, or the unlabelled id if there is none, and confidence 0.
 
@@ -68,9 +78,8 @@ def label_pixels(
     """
     height, width = fused.best.shape
     device = fused.best.device
-    ids = torch.tensor(vocabulary.class_ids, dtype=torch.int32, device=device)
-    if vocabulary.label_dtype == np.uint8:
-        ids = ids.to(torch.uint8)
+    dtype = torch.uint8 if vocabulary.label_dtype == np.uint8 else torch.int32
+    ids = torch.tensor(vocabulary.class_ids, dtype=dtype).to(device, non_blocking=True)
     fallback = vocabulary.unlabeled_id if vocabulary.background_id is None else vocabulary.background_id
     labels = torch.empty((height, width), dtype=ids.dtype, device=device)
     least = lowest_confidence(settings)
@@ -83,4 +92,4 @@ def label_pixels(
             background = background_mask(fused.best[rows], fused.second[rows], least)
             labels[rows].masked_fill_(background, fallback)
             fused.best[rows].masked_fill_(background, 0)
-    return labels.cpu().numpy().astype(vocabulary.label_dtype, copy=False), fused.best.cpu().numpy()
+    return labels, fused.best

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from activesam_ros.model.prompt_heads import PromptTokens
-from activesam_ros.stages.preview import prompt_buckets
+from activesam_ros.stages.preview import bucket_slices, prompts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import numpy as np
 
-    from activesam_ros.model.prompt_heads import DecodedPrompt
+    from activesam_ros.model.prompt_heads import DecodedPrompts
     from activesam_ros.model.vision_encoder import ImageFeatures, VisionEncoder
     from activesam_ros.prompts.prompt_set import PromptSet
     from activesam_ros.results import PooledMap
@@ -37,7 +37,8 @@ class EncodedImage:
         active: indices of the prompts to decode, ascending.
         selected: those of them that presence selected; the others stay active because of earlier frames.
         preview_maps: see `SegmentationResult`.
-        timings: seconds per stage so far ("prepare", "preview", "encode") and "total", an equal share of the batch's.
+        timer: of the batch's stages so far ("prepare", "preview", "encode").
+        together: number of images in the batch.
         name: that of the image file without its ending, or "image".
     """
 
@@ -48,7 +49,8 @@ class EncodedImage:
     preview: np.ndarray | None
     active: tuple[int, ...]
     selected: tuple[int, ...]
-    timings: Mapping[str, float]
+    timer: StageTimer
+    together: int = 1
     preview_maps: tuple[PooledMap, ...] = ()
     name: str = "image"
 
@@ -57,6 +59,11 @@ class EncodedImage:
         """Height and width of the image in pixels."""
         height, width = self.image.shape[:2]
         return height, width
+
+    @property
+    def timings(self) -> Mapping[str, float]:
+        """Seconds per stage so far and "total", an equal share of the batch's."""
+        return self.timer.seconds(self.together)
 
 
 @dataclass(eq=False)
@@ -96,19 +103,25 @@ def decode_prompts(
     confidence_threshold: float,
     timer: StageTimer,
     boxes: bool = False,
-) -> Iterator[tuple[int, DecodedPrompt]]:
-    """Decode the active prompts with their context tokens, and yield each with its index, ascending.
+) -> Iterator[tuple[tuple[int, ...], DecodedPrompts]]:
+    """Decode the active prompts with their context tokens, and yield them with their indices, ascending.
 
     The model's share of the time counts for the stage "decode". `boxes`: with the boxes of the instances.
     """
-    prompts = encoded.prompts
-    for bucket in prompt_buckets(encoded.active, bucket_size):
-        tokens = PromptTokens(
-            torch.cat([prompts.text[bucket], prompts.context.tokens[bucket]], dim=1),
-            torch.cat([prompts.text_valid[bucket], prompts.context.valid[bucket]], dim=1),
+    prompts, active = encoded.prompts, encoded.active
+    context = prompts.context
+    with timer.timed("decode"):
+        text, text_valid, more, more_valid = prompts_of(
+            prompts, active, prompts.text, prompts.text_valid, context.tokens, context.valid
         )
-        decoded = heads.decode(encoded.features, tokens, confidence_threshold, boxes)
-        for index in bucket:
-            with timer.timed("decode"):
-                prompt = next(decoded)
-            yield index, prompt
+        tokens, valid = torch.cat([text, more], dim=1), torch.cat([text_valid, more_valid], dim=1)
+    buckets = (PromptTokens(tokens[part], valid[part]) for part in bucket_slices(len(active), bucket_size))
+    decoded = heads.decode(encoded.features, buckets, confidence_threshold, boxes)
+    done = 0
+    while done < len(active):
+        with timer.timed("decode"):
+            some = next(decoded)
+        yield active[done : done + len(some.counts)], some
+        done += len(some.counts)
+        # Not held while the next ones are decoded.
+        del some

@@ -12,11 +12,16 @@ from activesam_ros.stages.calibration import TopClasses
 from activesam_ros.stages.tiled_fusion import TiledFusion
 
 if TYPE_CHECKING:
-    from activesam_ros.model.prompt_heads import DecodedPrompt
+    from collections.abc import Iterator, Sequence
+
+    from activesam_ros.model.prompt_heads import DecodedPrompt, DecodedPrompts
     from activesam_ros.settings import SegmenterSettings
 
 _BATCH_PIXELS = 2**26
-"""Number of pixels of instance masks that are in memory at once."""
+"""Number of pixels of masks that are in memory at once on a GPU."""
+
+_SERIAL_BATCH_PIXELS = 2**22
+"""The same on a CPU, whose cache holds few more."""
 
 _SMALL_PIXELS = 2**18
 """An image of at most so many pixels is fused as a whole on a CPU too: bounding its tiles would take longer."""
@@ -44,7 +49,7 @@ class ClassFusion:
     head's probability, times presence; masks are resized as logits, before the sigmoid. The prompts of one class are
     aliases, of which the maximum counts; classes without a decoded prompt score 0.
 
-    All instances of a prompt are resized together, within a memory budget, and nothing waits for the host.
+    The masks of several prompts are resized together, within a memory budget, and nothing waits for the host.
     """
 
     def __init__(self, size: tuple[int, int], device: torch.device, second: bool = True) -> None:
@@ -56,22 +61,48 @@ class ClassFusion:
             second: whether the second best score is needed, too; it stays 0 otherwise.
         """
         self._size = size
+        self._together = _SERIAL_BATCH_PIXELS if device.type == "cpu" else _BATCH_PIXELS
         self._best = torch.zeros(size, device=device)
         self._second = torch.zeros(size, device=device)
         self._index = torch.zeros(size, device=device)
         self._needs_second = second
         self._last = -1
 
-    def add(self, class_index: int, prompt: DecodedPrompt) -> None:
-        """Take in a decoded prompt; class indices ascend."""
-        fused = self._probability(prompt.semantic_logits[None])[0]
-        scores = prompt.instance_scores.float()[:, None, None]
-        together = max(1, _BATCH_PIXELS // (self._size[0] * self._size[1]))
-        for begin in range(0, len(scores), together):
+    def add(self, class_indices: Sequence[int], prompts: DecodedPrompts) -> None:
+        """Take in decoded prompts with the class of each; class indices ascend."""
+        together = max(1, self._together // (self._size[0] * self._size[1]))
+        rows = prompts.rows()
+        weights = prompts.weights[:, None, None]
+        for begin, end in self._parts(rows, together):
+            masks = slice(rows[begin].start, rows[end - 1].stop)
+            if end - begin > 1 or masks.stop - masks.start <= together:
+                scored = self._probability(prompts.logits[masks]).mul_(weights[masks])
+                planes = [scored[one.start - masks.start : one.stop - masks.start] for one in rows[begin:end]]
+            else:
+                planes = [self._maximum(prompts.logits[masks], weights[masks], together)[None]]
+            for number, plane in zip(range(begin, end), planes, strict=True):
+                fused = plane[0] if len(plane) == 1 else plane.amax(0)
+                self.add_scores(class_indices[number], fused.mul_(prompts.presence[number]))
+
+    @staticmethod
+    def _parts(rows: Sequence[slice], together: int) -> Iterator[tuple[int, int]]:
+        """Yield runs of prompts of at most `together` masks, or single ones of more."""
+        begin = 0
+        for number, one in enumerate(rows):
+            if number > begin and one.stop - rows[begin].start > together:
+                yield begin, number
+                begin = number
+        yield begin, len(rows)
+
+    def _maximum(self, logits: torch.Tensor, weights: torch.Tensor, together: int) -> torch.Tensor:
+        """Return the highest score of many masks of one prompt, float32 [H, W]."""
+        fused: torch.Tensor | None = None
+        for begin in range(0, len(logits), together):
             some = slice(begin, begin + together)
-            masks = self._probability(prompt.instance_logits[some]).mul_(scores[some])
-            torch.maximum(fused, masks.amax(0), out=fused)
-        self.add_scores(class_index, fused.mul_(prompt.presence))
+            scored = self._probability(logits[some]).mul_(weights[some]).amax(0)
+            fused = scored if fused is None else torch.maximum(fused, scored, out=fused)
+        assert fused is not None
+        return fused
 
     def add_scores(self, class_index: int, scores: torch.Tensor) -> None:
         """Take in the scores of one prompt, float32 [H, W] in [0, 1]; class indices ascend."""

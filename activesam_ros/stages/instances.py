@@ -10,6 +10,7 @@ import torch
 
 from activesam_ros.instances import MAX_INSTANCES, Instance
 from activesam_ros.stages.overlap import Masks
+from activesam_ros.system.device_copies import HostCopies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,8 +43,7 @@ class CollectedInstances:
 class InstanceCollector:
     """Takes the instances of decoded prompts, and keeps what their pixels depend on, in the host's memory.
 
-    On a GPU, logits are copied at the end, so that nothing waits for the host in between, or whenever they fill
-    256 MiB.
+    On a GPU, logits are copied at the end, so that the host does not wait in between, or whenever they fill 256 MiB.
     """
 
     def __init__(self, vocabulary: Vocabulary, size: tuple[int, int], overlap: float) -> None:
@@ -72,23 +72,33 @@ class InstanceCollector:
         if prompt.instance_logits.device.type == "cpu" or self._bytes > _HELD_BYTES:
             self._take_held()
 
-    def finish(self) -> CollectedInstances:
-        """Return the instances of all prompts, without the doubles of aliases."""
-        self._take_held()
+    def held_tensors(self) -> tuple[torch.Tensor, ...]:
+        """Return the tensors that `finish` takes as arrays, so that they are copied with others of the image."""
+        if not self._held:
+            return ()
+        scores = torch.cat([prompt.instance_scores for _, prompt in self._held])
+        boxes = torch.cat([_boxes(prompt) for _, prompt in self._held])
+        logits = torch.cat([prompt.instance_logits for _, prompt in self._held])
+        if logits.dtype != torch.float32:
+            logits = logits.half()  # Which numpy has, unlike bfloat16, of which it holds every digit.
+        return scores.float(), boxes.float(), logits
+
+    def finish(self, *copied: np.ndarray) -> CollectedInstances:
+        """Return the instances of all prompts, without the doubles of aliases.
+
+        Args:
+            *copied: what `held_tensors` returned, in the host's memory; none: they are copied now.
+        """
+        self._take_held(*copied)
         self._found = without_doubles(self._found, self._overlap)
         self._limit()
         numbered = tuple(replace(one, id=number) for number, one in enumerate(self._found, 1))
         return CollectedInstances(numbered, self._without_pixels, self._beyond_limit)
 
-    def _take_held(self) -> None:
+    def _take_held(self, *copied: np.ndarray) -> None:
         if not self._held:
             return
-        scores = torch.cat([prompt.instance_scores for _, prompt in self._held]).float().cpu().numpy()
-        boxes = torch.cat([_boxes(prompt) for _, prompt in self._held]).float().cpu().numpy()
-        logits = torch.cat([prompt.instance_logits for _, prompt in self._held])
-        if logits.dtype != torch.float32:
-            logits = logits.half()  # Which numpy has, unlike bfloat16, of which it holds every digit.
-        maps = logits.cpu().numpy()
+        scores, boxes, maps = copied or HostCopies(*self.held_tensors()).wait()
         prompts = [index for index, prompt in self._held for _ in range(len(prompt.instance_scores))]
         self._held, self._bytes = [], 0
         height, width = self._size

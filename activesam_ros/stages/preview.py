@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -11,11 +10,12 @@ import torch
 
 from activesam_ros.errors import SettingsError
 from activesam_ros.model.prompt_heads import PromptTokens
+from activesam_ros.system.device_copies import upload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from activesam_ros.model.prompt_heads import DecodedPrompt
+    from activesam_ros.model.prompt_heads import DecodedPrompts
     from activesam_ros.model.vision_encoder import ImageFeatures
     from activesam_ros.prompts.prompt_set import PromptSet
     from activesam_ros.settings import SegmenterSettings
@@ -27,13 +27,16 @@ class Heads(Protocol):
     def prepare(self, image: ImageFeatures, masks: bool) -> Any:
         """Compute what all prompts share of an image; `masks`: `decode` will be called."""
 
+    def cells(self, image: Any) -> int:
+        """Return the number of cells of the coarsest feature map of what `prepare` gave."""
+
     def presence(self, image: Any, prompts: PromptTokens) -> torch.Tensor:
         """Return presence probabilities, float32 [N]."""
 
     def decode(
-        self, image: Any, prompts: PromptTokens, confidence_threshold: float, boxes: bool = False
-    ) -> Iterator[DecodedPrompt]:
-        """Decode a bucket of prompts, and yield each in order; `boxes`: with the boxes of the instances."""
+        self, image: Any, buckets: Iterable[PromptTokens], confidence_threshold: float, boxes: bool = False
+    ) -> Iterator[DecodedPrompts]:
+        """Decode buckets, and yield their prompts in order; `boxes`: with the boxes of the instances."""
 
 
 def resolutions(image_size: int, patch_size: int, settings: SegmenterSettings) -> tuple[int, int]:
@@ -118,19 +121,26 @@ def score_presence(
     bucket_size: int,
 ) -> torch.Tensor:
     """Return the presence probability of the given prompts, float32 [len(indices)], without context tokens."""
-    return torch.cat(
-        [
-            heads.presence(image, PromptTokens(prompts.text[bucket], prompts.text_valid[bucket]))
-            for bucket in prompt_buckets(indices, bucket_size)
-        ]
-    )
+    tokens = PromptTokens(*prompts_of(prompts, indices, prompts.text, prompts.text_valid))
+    scores = [
+        heads.presence(image, PromptTokens(tokens.tokens[bucket], tokens.valid[bucket]))
+        for bucket in bucket_slices(len(indices), bucket_size)
+    ]
+    return scores[0] if len(scores) == 1 else torch.cat(scores)
 
 
-def prompt_buckets(indices: Sequence[int], size: int) -> list[list[int]]:
+def prompts_of(prompts: PromptSet, indices: Sequence[int], *parts: torch.Tensor) -> list[torch.Tensor]:
+    """Return the rows of tensors [Q, ...] of some prompts; of all in order, the tensors themselves."""
+    if len(indices) == len(prompts) and list(indices) == list(range(len(prompts))):
+        return list(parts)
+    chosen = upload(indices, parts[0].device)
+    return [part.index_select(0, chosen) for part in parts]
+
+
+def bucket_slices(count: int, size: int) -> list[slice]:
     """Split prompts, in order, into the fewest buckets of at most `size`, of sizes as equal as possible."""
-    count = -(-len(indices) // size)
-    bounds = [len(indices) * bucket // count for bucket in range(count)] + [len(indices)]
-    return [list(indices[start:stop]) for start, stop in pairwise(bounds)]
+    buckets = -(-count // size)
+    return [slice(count * one // buckets, count * (one + 1) // buckets) for one in range(buckets)]
 
 
 def select_active(presence: torch.Tensor, settings: SegmenterSettings) -> tuple[int, ...]:

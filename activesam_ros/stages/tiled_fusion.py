@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from activesam_ros.stages.calibration import SERIAL_PIXELS, TopClasses, lowest_confidence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from activesam_ros.model.prompt_heads import DecodedPrompt
+    from activesam_ros.model.prompt_heads import DecodedPrompts
     from activesam_ros.settings import SegmenterSettings
 
 _TILE = 24
@@ -76,29 +76,36 @@ class TiledFusion:
         self._fused_before = False
         self._buffers = torch.empty(2, SERIAL_PIXELS)
 
-    def add(self, class_index: int, prompt: DecodedPrompt) -> None:
-        """Take in a decoded prompt; class indices ascend, and the maps of all prompts have the same size."""
+    def add(self, class_indices: Sequence[int], prompts: DecodedPrompts) -> None:
+        """Take in decoded prompts with the class of each; class indices ascend, and all maps have the same size."""
         if self._axes is None:
-            cells = prompt.semantic_logits.shape
+            cells = prompts.logits.shape[1:]
             self._axes = _Axis(cells[0], self._size[0]), _Axis(cells[1], self._size[1])
-        waiting = len(self._maps) * prompt.semantic_logits.numel()
+        for number, (class_index, rows) in enumerate(zip(class_indices, prompts.rows(), strict=True)):
+            self._add(class_index, prompts.logits[rows], prompts.weights[rows], prompts.presence[number])
+
+    def _add(
+        self, class_index: int, logits: torch.Tensor, weights: torch.Tensor, presence: torch.Tensor
+    ) -> None:
+        """Take in the masks of a prompt, the last one that of its semantic head."""
+        waiting = len(self._maps) * logits[0].numel()
         if waiting > _WAITING_CELLS and class_index != self._maps[-1].class_index:
             self._fuse(last=False)
-        presence, scores = prompt.presence.float(), prompt.instance_scores.float()
-        self._maps.append(_Map(class_index, prompt.semantic_logits, (presence,)))
         self._maps += [
-            _Map(class_index, logits, (score, presence))
-            for logits, score in zip(prompt.instance_logits, scores, strict=True)
+            _Map(class_index, one, (weight, presence))
+            for one, weight in zip(logits[:-1], weights[:-1], strict=True)
         ]
-        logits = torch.cat([prompt.semantic_logits[None], prompt.instance_logits]).float().numpy()
-        weights = torch.cat([torch.ones(1), scores]).mul_(presence)[:, None, None].numpy()
+        self._maps.append(_Map(class_index, logits[-1], (presence,)))
+        cells = logits.float().numpy()
+        scaled = (weights * presence)[:, None, None].numpy()
+        assert self._axes is not None
         rows, columns = self._axes
         low, high = (
-            torch.from_numpy(columns.reduce(rows.reduce(logits, 1, extreme), 2, extreme)).sigmoid_().numpy()
+            torch.from_numpy(columns.reduce(rows.reduce(cells, 1, extreme), 2, extreme)).sigmoid_().numpy()
             for extreme in (np.minimum, np.maximum)
         )
-        self._low.append(low * weights * np.float32(1 - _SLACK))
-        self._high.append(high * weights * np.float32(1 + _SLACK))
+        self._low.append(low * scaled * np.float32(1 - _SLACK))
+        self._high.append(high * scaled * np.float32(1 + _SLACK))
 
     def finish(self) -> TopClasses:
         """Return the best two class scores of every pixel, as far as labels depend on them."""
@@ -184,7 +191,7 @@ class TiledFusion:
             need = needed[maps.start : maps.stop, band]
             for run in self._runs(need.any(0), band):
                 plane = self._class_scores(maps.start, need, band, run, strips)
-                self._add(class_index, plane, band, run, second[band, run])
+                self._add_scores(class_index, plane, band, run, second[band, run])
 
     def _resize_rows(self, one: _Map, first: int, last: int) -> tuple[int, torch.Tensor]:
         """Resize the rows of cells under some bands to the width of the image.
@@ -259,7 +266,9 @@ class TiledFusion:
         for factor in self._maps[index].factors:
             out.mul_(factor)
 
-    def _add(self, class_index: int, scores: torch.Tensor, band: int, run: slice, second: np.ndarray) -> None:
+    def _add_scores(
+        self, class_index: int, scores: torch.Tensor, band: int, run: slice, second: np.ndarray
+    ) -> None:
         """Add the scores of a class in a run of tiles to the best two so far."""
         assert self._axes is not None
         rows, columns = self._axes[0].steps[band].pixels, self._axes[1].pixels(run)

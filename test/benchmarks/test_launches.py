@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from activesam_ros.benchmarks.launches import LaunchCounter
+from activesam_ros.benchmarks.launches import LaunchCounter, count_launches
 from activesam_ros.cli.bench import main
 
 
@@ -33,6 +33,7 @@ def counted(work):
         (lambda one: one.cpu().numpy().sum(), 0, 1),
         (lambda one: [one.to("cpu", non_blocking=True) for _ in range(3)], 0, 1),
         (lambda one: torch.zeros(4).to(one.device), 0, 1),
+        (lambda one: torch.tensor([1, 2], device=one.device), 0, 1),
         (lambda one: torch.zeros(4).to(one.device, non_blocking=True), 0, 0),
         (lambda _: torch.zeros(4).exp(), 0, 0),
     ],
@@ -56,6 +57,15 @@ def test_the_command_line(tmp_path, capsys):
     ]
     found = json.loads((tmp_path / "launches.json").read_text())["profiles"]
     assert {one["profile"] for one in found} == {"paper", "fast", "realtime"}
+    # An image waits for its presence, for what is kept of its prompts, and for its labels; in the profile fast also
+    # for which prompts are uncertain.
+    waits = [len(one[which]["waits_for"]) for one in found for which in ("frame", "later") if one[which]]
+    assert waits == [3, 4, 3, 3]
     for one in found:
-        assert one["frame"]["stages"]["encode"]["kernels"] > 200
+        assert one["frame"]["stages"]["encode"]["kernels"] > 50
         assert {"prepare", "encode", "preview", "decode", "fuse"} == set(one["frame"]["stages"])
+
+
+def test_waits_do_not_grow_with_prompts_and_instances():
+    (many,) = count_launches("toytown", lambda _: None, ["paper"], 150, (64, 48), instances=True)
+    assert many.frame.waits == 3, many.frame.waits_for

@@ -17,7 +17,7 @@ from activesam_ros.evaluation.methods import (
     workload_of,
 )
 from activesam_ros.model.flops import counted
-from activesam_ros.model.prompt_heads import DecodedPrompt, PromptHeads, PromptTokens
+from activesam_ros.model.prompt_heads import DecodedPrompt, DecodedPrompts, PromptHeads, PromptTokens
 from activesam_ros.model.vision_encoder import VisionEncoder
 from activesam_ros.prompts.hypernyms import TableHypernyms
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings, StreamMemory
@@ -184,7 +184,8 @@ def painted_by_hand(checkpoint, prompts, rgb):
     planes = torch.zeros(len(prompts.vocabulary), *rgb.shape[:2])
     with torch.inference_mode():
         image = vision.encode(vision.prepare(rgb))
-        answers = heads.decode(image, PromptTokens(prompts.text, prompts.text_valid), THRESHOLD)
+        runs = heads.decode(image, [PromptTokens(prompts.text, prompts.text_valid)], THRESHOLD)
+        answers = [answer for run in runs for answer in run.split()]
         for owner, answer in zip(prompts.vocabulary.prompt_classes, answers, strict=True):
             for score, mask in zip(answer.instance_scores, answer.instance_logits, strict=True):
                 resized = torch.nn.functional.interpolate(
@@ -262,9 +263,8 @@ def test_refusals(active, toytown_checkpoint, street_image):
 
 def test_numbers_that_are_not_finite(active, street_image, monkeypatch):
     def broken(heads, image, tokens, threshold):
-        yield DecodedPrompt(
-            torch.tensor(float("nan")), torch.zeros(0), torch.zeros(0, 4, 4), torch.zeros(4, 4)
-        )
+        nan = float("nan")
+        yield DecodedPrompts(torch.tensor([nan]), (nan,), (0,), torch.ones(1), torch.zeros(1, 4, 4))
 
     monkeypatch.setattr(PromptHeads, "decode", broken)
     with pytest.raises(ModelError, match="not finite"):

@@ -115,8 +115,8 @@ def test_the_parts_of_a_model_that_runs(toytown_checkpoint, resolution, path):
         prepared[masks] = heads.prepare(encoders[masks].encode(pixels), masks)
 
     def decode(boxes=False):
-        found = heads.decode(prepared[True], prompts, 0.0, boxes)
-        instances[:] = [len(one.instance_scores) for one in found]
+        found = heads.decode(prepared[True], [prompts], 0.0, boxes)
+        instances[:] = [count for some in found for count in some.counts]
 
     with torch.inference_mode():
         # What depends on the resolution alone is computed once.

@@ -65,9 +65,8 @@ def test_attention_of_a_single_query_rounds_nothing(cross, noise):
 @pytest.mark.parametrize(
     ("count", "each", "sizes"), [(5, 1, [5]), (5, 60, [1] * 5), (7, 30, [2, 3, 2]), (2, 999, [1, 1])]
 )
-def test_slices_are_equal_and_fit(monkeypatch, count, each, sizes):
-    monkeypatch.setattr(attention, "SLICE_BYTES", 100)
-    parts = slices(count, each)
+def test_slices_are_equal_and_fit(count, each, sizes):
+    parts = slices(count, each, 100)
     numbers = list(range(count))
     assert [number for part in parts for number in numbers[part]] == numbers
     assert sorted(len(numbers[part]) for part in parts) == sorted(sizes)
@@ -172,9 +171,12 @@ def test_the_mask_head(mask_decoder, noise, prompts, kept):
     head = FusedMaskHead(mask_decoder)
     pixels = head.pixels(head.prepare(levels), encoded, grid, tokens, valid)
     for one in range(3):
-        instances, semantic = head.masks(pixels[one], queries[one])
-        torch.testing.assert_close(instances, expected.pred_masks[one], atol=1e-3, rtol=1e-4)
-        torch.testing.assert_close(semantic, expected.semantic_seg[one, 0], atol=1e-4, rtol=1e-4)
+        weights, constants = head.weights(queries[one])
+        logits = head.masks(pixels[one, None], weights, constants, [kept + 1])
+        torch.testing.assert_close(logits[:-1], expected.pred_masks[one], atol=1e-3, rtol=1e-4)
+        torch.testing.assert_close(logits[-1], expected.semantic_seg[one, 0], atol=1e-4, rtol=1e-4)
+    twice = head.masks(pixels[[0, 2]], weights.repeat(2, 1), constants.repeat(2), [kept + 1, kept + 1])
+    torch.testing.assert_close(twice[kept + 1 :], logits)
 
 
 def test_maps_that_do_not_double_are_refused(network, noise):

@@ -48,7 +48,8 @@ def test_decoding_equals_the_models_forward(kind, toytown_checkpoint, asked, thr
     image, prompts, reference = asked
     heads = kind(toytown_checkpoint)
     with torch.inference_mode():
-        answers = list(heads.decode(heads.prepare(image, masks=True), prompts, threshold, boxes=True))
+        runs = list(heads.decode(heads.prepare(image, masks=True), [prompts], threshold, boxes=True))
+    answers = [answer for run in runs for answer in run.split()]
     assert len(answers) == len(PROMPTS)
     for index, answer in enumerate(answers):
         presence = reference.presence_logits[index, 0].sigmoid()

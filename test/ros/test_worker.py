@@ -409,7 +409,7 @@ def test_the_model_is_loaded_as_the_parameters_say(tmp_path, monkeypatch):
     from activesam_ros.segmenter import ActiveSegmenter
 
     monkeypatch.setattr(ActiveSegmenter, "from_pretrained", lambda *args, **given: (args, given))
-    choice = ModelChoice(str(tmp_path), "cpu", "float32", False, "keep", str(tmp_path))
+    choice = ModelChoice(str(tmp_path), "cpu", "float32", False, False, "keep", str(tmp_path))
     assert load_segmenter(choice, request("road", max_active=7)) == (
         (str(tmp_path),),
         {
@@ -419,6 +419,7 @@ def test_the_model_is_loaded_as_the_parameters_say(tmp_path, monkeypatch):
             "text_encoder": "keep",
             "prompt_cache": tmp_path,
             "compiler": None,
+            "cuda_graphs": False,
         },
     )
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/chosen")

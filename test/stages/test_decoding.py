@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from activesam_ros.model.prompt_heads import DecodedPrompt
+from activesam_ros.model.prompt_heads import DecodedPrompts
 from activesam_ros.prompts.prompt_set import ContextTokens, PromptSet
 from activesam_ros.prompts.text_encoder import EncodingReport
 from activesam_ros.results import EMPTY_SCHEDULE
@@ -40,13 +40,21 @@ class Heads:
         self.buckets.append(tokens.tokens[:, 0, 0].int().tolist())
         return tokens.tokens[:, 0, 0] / 10
 
-    def decode(self, image, tokens, threshold, boxes):
-        assert tokens.tokens.shape[1] == tokens.valid.shape[1] == 4 + 2
-        self.buckets.append(tokens.tokens[:, 0, 0].int().tolist())
-        for number in tokens.tokens[:, -1, 0]:
-            sure = torch.full((2, 2), 100.0)
-            kept = int(number)
-            yield DecodedPrompt(number / 10, torch.zeros(kept), torch.zeros(kept, 2, 2), sure)
+    def decode(self, image, buckets, threshold, boxes):
+        for tokens in buckets:
+            assert tokens.tokens.shape[1] == tokens.valid.shape[1] == 4 + 2
+            numbers = tokens.tokens[:, 0, 0]
+            assert torch.equal(numbers, tokens.tokens[:, -1, 0])
+            self.buckets.append(numbers.int().tolist())
+            counts = tuple(numbers.int().tolist())
+            masks = sum(counts) + len(counts)
+            yield DecodedPrompts(
+                numbers / 10,
+                tuple((numbers / 10).tolist()),
+                counts,
+                torch.zeros(masks),
+                torch.zeros(masks, 2, 2),
+            )
 
 
 @pytest.mark.parametrize(
@@ -63,12 +71,15 @@ def test_presence_of_every_prompt(prompts, size, buckets):
 def test_the_active_prompts_are_decoded_with_their_context(prompts, size, buckets):
     heads = Heads()
     plan = FramePlan(EMPTY_SCHEDULE, WORDS.prompts, SegmenterSettings())
-    encoded = EncodedImage(None, np.zeros((6, 5, 3), np.uint8), prompts, plan, None, (1, 2, 4), (1, 2, 4), {})
     timer = StageTimer(torch.device("cpu"))
+    encoded = EncodedImage(
+        None, np.zeros((6, 5, 3), np.uint8), prompts, plan, None, (1, 2, 4), (1, 2, 4), timer
+    )
     decoded = list(decode_prompts(heads, encoded, size, 0.3, timer))
     assert encoded.size == (6, 5)
-    assert [index for index, _ in decoded] == [1, 2, 4]
-    assert [float(prompt.presence) for _, prompt in decoded] == pytest.approx([0.1, 0.2, 0.4])
-    assert [len(prompt.instance_scores) for _, prompt in decoded] == [1, 2, 4]
+    assert [list(indices) for indices, _ in decoded] == buckets
+    prompts = [prompt for _, some in decoded for prompt in some.split()]
+    assert [float(prompt.presence) for prompt in prompts] == pytest.approx([0.1, 0.2, 0.4])
+    assert [len(prompt.instance_scores) for prompt in prompts] == [1, 2, 4]
     assert heads.buckets == buckets
     assert set(timer.seconds()) == {"decode", "total"}

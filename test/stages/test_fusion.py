@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from activesam_ros.model.prompt_heads import DecodedPrompt
+from activesam_ros.model.prompt_heads import DecodedPrompts
 from activesam_ros.settings import SegmenterSettings
 from activesam_ros.stages import fusion as fusion_module
 from activesam_ros.stages import tiled_fusion
@@ -28,53 +28,80 @@ def fuse(planes, size) -> TopClasses:
     return fusion.finish()
 
 
-def decoded(instances: int, presence: float, seed: int, cells=(6, 8)) -> DecodedPrompt:
+def decoded(instances: int, presence: float, seed: int, cells=(6, 8)) -> DecodedPrompts:
     generator = torch.Generator().manual_seed(seed)
-    return DecodedPrompt(
-        presence=torch.tensor(presence),
-        instance_scores=torch.rand(instances, generator=generator) * presence,
-        instance_logits=torch.randn(instances, *cells, generator=generator) * 4,
-        semantic_logits=torch.randn(cells, generator=generator) * 4,
+    return DecodedPrompts(
+        presence=torch.tensor([presence]),
+        known_presence=(presence,),
+        counts=(instances,),
+        weights=torch.cat([torch.rand(instances, generator=generator) * presence, torch.ones(1)]),
+        logits=torch.randn(instances + 1, *cells, generator=generator) * 4,
     )
 
 
-def written_out(prompt: DecodedPrompt, size) -> torch.Tensor:
+def together(prompts: list[DecodedPrompts]) -> DecodedPrompts:
+    """Several prompts whose masks lie one after the other."""
+    return DecodedPrompts(
+        torch.cat([one.presence for one in prompts]),
+        tuple(one.known_presence[0] for one in prompts),
+        tuple(one.counts[0] for one in prompts),
+        torch.cat([one.weights for one in prompts]),
+        torch.cat([one.logits for one in prompts]),
+    )
+
+
+def written_out(prompt: DecodedPrompts, size) -> torch.Tensor:
     """The score of every pixel by the formula."""
-    logits = torch.cat([prompt.instance_logits, prompt.semantic_logits[None]])
-    masks = F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0].sigmoid()
-    weights = torch.cat([prompt.instance_scores, torch.ones(1)])
-    return (masks * weights[:, None, None]).amax(0) * prompt.presence
+    masks = F.interpolate(prompt.logits[None], size=size, mode="bilinear", align_corners=False)[0].sigmoid()
+    return (masks * prompt.weights[:, None, None]).amax(0) * prompt.presence
 
 
 @pytest.mark.parametrize("instances", [0, 1, 5])
 @pytest.mark.parametrize("size", [(6, 8), (24, 20), (1, 1), (3, 50)])
 def test_prompt_scores_equal_the_formula(instances, size, monkeypatch):
     # A few masks at a time.
-    monkeypatch.setattr(fusion_module, "_BATCH_PIXELS", 2 * size[0] * size[1])
+    monkeypatch.setattr(fusion_module, "_SERIAL_BATCH_PIXELS", 2 * size[0] * size[1])
     prompt = decoded(instances, 0.7, seed=instances)
     for fusion in (ClassFusion(size, CPU), TiledFusion(size, SegmenterSettings())):
-        fusion.add(0, prompt)
+        fusion.add([0], prompt)
         torch.testing.assert_close(fusion.finish().best, written_out(prompt, size), rtol=0, atol=3e-7)
 
 
-def objects(seed: int, count: int = 4, cells=(36, 40)) -> DecodedPrompt:
+@pytest.mark.parametrize("masks", [1, 3, 7, 100])
+def test_prompts_may_come_together(masks, monkeypatch):
+    """However many masks are in memory at once, and whichever prompts come in one piece."""
+    size, owners = (24, 20), [0, 1, 1, 3]
+    monkeypatch.setattr(fusion_module, "_SERIAL_BATCH_PIXELS", masks * size[0] * size[1])
+    prompts = [decoded(count, 0.8, count) for count in (5, 0, 2, 1)]
+    for kind in (lambda: ClassFusion(size, CPU), lambda: TiledFusion(size, SegmenterSettings())):
+        alone, joined = kind(), kind()
+        for owner, prompt in zip(owners, prompts, strict=True):
+            alone.add([owner], prompt)
+        joined.add(owners, together(prompts))
+        for one, other in zip(vars(alone.finish()).values(), vars(joined.finish()).values(), strict=True):
+            # How torch rounds a resize depends on the number of maps.
+            torch.testing.assert_close(one, other, rtol=0, atol=3e-7)
+    assert [len(one.instance_scores) for one in together(prompts).split()] == [5, 0, 2, 1]
+
+
+def objects(seed: int, count: int = 4, cells=(36, 40)) -> DecodedPrompts:
     """Small objects in front of nothing, which most tiles can leave out."""
     prompt = decoded(count, 0.9, seed, cells)
-    for index, logits in enumerate([*prompt.instance_logits, prompt.semantic_logits]):
+    for index, logits in enumerate(prompt.logits):
         logits -= 12
         row, column = (seed * 7 + index * 5) % (cells[0] - 6), (seed * 11 + index * 9) % (cells[1] - 7)
         logits[row : row + 6, column : column + 7] += 16
     return prompt
 
 
-def ground(cells) -> DecodedPrompt:
+def ground(cells) -> DecodedPrompts:
     """A class that is everywhere."""
     prompt = decoded(2, 1.0, 0, cells)
-    prompt.semantic_logits.abs_().add_(2)
+    prompt.logits[-1].abs_().add_(2)
     return prompt
 
 
-def check_tiles(size, prompts: list[tuple[int, DecodedPrompt]]) -> None:
+def check_tiles(size, prompts: list[tuple[int, DecodedPrompts]]) -> None:
     """Labels and confidence of tiles are those of the formula."""
     owners = [owner for owner, _ in prompts]
     planes = torch.zeros(max(owners) + 2, *size)
@@ -86,7 +113,7 @@ def check_tiles(size, prompts: list[tuple[int, DecodedPrompt]]) -> None:
         settings = SegmenterSettings(background_threshold=threshold)
         fusion = TiledFusion(size, settings)
         for owner, prompt in prompts:
-            fusion.add(owner, prompt)
+            fusion.add([owner], prompt)
         labels, confidence = label_pixels(fusion.finish(), words, settings)
         whole = TopClasses(best.clone(), second, planes.argmax(0).int())
         expected, expected_confidence = label_pixels(whole, words, settings)
@@ -113,10 +140,8 @@ def test_tiles_of_any_maps():
     check_tiles((200, 300), [(0, decoded(3, 1.0, 1, (1, 1))), (2, decoded(2, 0.9, 2, (1, 1)))])
     check_tiles((60, 90), [(0, decoded(2, 0.9, 3, (288, 100))), (3, objects(5, cells=(288, 100)))])
     flat, extreme = decoded(2, 0.8, 3), decoded(2, 0.9, 4)
-    for logits in (flat.instance_logits, flat.semantic_logits):
-        logits.fill_(0.5)
-    for logits in (extreme.instance_logits, extreme.semantic_logits):
-        logits.mul_(20)
+    flat.logits.fill_(0.5)
+    extreme.logits.mul_(20)
     check_tiles((150, 170), [(0, flat), (1, extreme)])
 
 
@@ -159,7 +184,7 @@ def test_most_of_the_image_is_left_out(threshold, most):
     prompts = [ground((36, 40)), *(objects(seed) for seed in range(6))]
     fusion = TiledFusion(size, SegmenterSettings(background_threshold=threshold))
     for owner, prompt in enumerate(prompts):
-        fusion.add(owner, prompt)
+        fusion.add([owner], prompt)
     computed, _ = elements(fusion.finish)
     assert computed < most * (3 + 6 * 5) * size[0] * size[1]
 
@@ -172,7 +197,7 @@ def test_memory_of_many_instances_is_bounded():
 
     def fuse():
         for index, prompt in enumerate(prompts):
-            fusion.add(index, prompt)
+            fusion.add([index], prompt)
         fusion.finish()
 
     _, largest = elements(fuse)
@@ -188,19 +213,19 @@ def test_maps_wait_within_a_limit(monkeypatch):
 
 def add_objects(fusion: TiledFusion, seed: int) -> torch.Tensor:
     prompt = objects(seed)
-    fusion.add(seed, prompt)
-    return prompt.semantic_logits
+    fusion.add([seed], prompt)
+    return prompt.logits
 
 
-@pytest.mark.parametrize("where", ["instance_logits", "semantic_logits", "instance_scores", "presence"])
+@pytest.mark.parametrize(("where", "index"), [("logits", 0), ("logits", -1), ("weights", 0), ("presence", 0)])
 @pytest.mark.parametrize("threshold", [0, 0.9])
-def test_what_is_not_a_number_is_found(where, threshold):
+def test_what_is_not_a_number_is_found(where, index, threshold):
     prompt = objects(3)
-    getattr(prompt, where).view(-1)[-1] = math.nan
+    getattr(prompt, where)[index] = math.nan
     settings = SegmenterSettings(background_threshold=threshold)
     for fusion in (ClassFusion((240, 320), CPU, second=False), TiledFusion((240, 320), settings)):
-        fusion.add(0, decoded(1, 1.0, 0, (36, 40)))
-        fusion.add(1, prompt)
+        fusion.add([0], decoded(1, 1.0, 0, (36, 40)))
+        fusion.add([1], prompt)
         assert fusion.finish().best.isnan().any()
 
 

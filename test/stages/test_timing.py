@@ -41,6 +41,34 @@ def test_a_stage_that_fails_is_charged_too(ticks):
     assert timer.seconds()["encode"] == 2.0
 
 
+def test_a_gpu_is_not_waited_for_until_the_seconds_are_asked_for(monkeypatch):
+    waited = []
+
+    class Event:
+        now = 0
+
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self, stream):
+            self.at, Event.now = Event.now, Event.now + 1000
+
+        def synchronize(self):
+            waited.append(self.at)
+
+        def elapsed_time(self, end):
+            return end.at - self.at
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: device)
+    timer = StageTimer(torch.device("cuda"))
+    with timer.timed("fuse"), timer.timed("decode"):
+        pass
+    timer.stop()
+    assert not waited
+    assert timer.seconds() == {"fuse": 2.0, "decode": 1.0, "total": 5.0} and waited == [5000]
+
+
 def test_two_pieces_of_work():
     both = add_timings({"encode": 1.0, "total": 2.0}, {"fuse": 0.5, "total": 1.0})
     assert both == {"encode": 1.0, "fuse": 0.5, "total": 3.0}

@@ -12,7 +12,10 @@ from torch.nn import functional as F
 from activesam_ros.model.fused import cpu
 
 SLICE_BYTES = 2**28
-"""Most memory of a step beside its inputs and outputs; larger steps are not faster."""
+"""Most memory of a step beside its inputs and outputs; larger steps are not faster on a CPU."""
+
+GPU_BYTES = 3 * 2**29
+"""The same on a GPU, where every step costs a launch of each of its kernels."""
 
 
 def project(attention: Any, linear: Any, tokens: torch.Tensor) -> torch.Tensor:
@@ -104,9 +107,14 @@ def _by_head(linear: Any, heads: int) -> torch.Tensor:
     return linear.weight.float().view(heads, -1, linear.in_features)
 
 
-def slices(count: int, bytes_each: int) -> list[slice]:
-    """Cut `count` items into equal parts of at most `SLICE_BYTES`."""
-    size = max(1, SLICE_BYTES // max(bytes_each, 1))
+def slices(count: int, bytes_each: int, most: int) -> list[slice]:
+    """Cut `count` items into equal parts of at most `most` bytes."""
+    size = max(1, most // max(bytes_each, 1))
     parts = -(-count // size)
     bounds = [round(count * part / parts) for part in range(parts + 1)]
     return [slice(*pair) for pair in pairwise(bounds)]
+
+
+def step_bytes(like: torch.Tensor) -> int:
+    """Return how much memory a step may take on the device of `like`."""
+    return SLICE_BYTES if like.device.type == "cpu" else GPU_BYTES

@@ -17,6 +17,7 @@ from activesam_ros.model.fused.attention import (
     mlp,
     project,
     slices,
+    step_bytes,
 )
 from activesam_ros.model.prompt_heads import refined_boxes
 
@@ -67,7 +68,7 @@ class FusedEncoder:
         count = len(tokens)
         hidden = start.hidden.expand(count, -1, -1).clone()
         for number, layer in enumerate(self._layers):
-            for part in slices(count, self._bytes(layer, hidden)):
+            for part in slices(count, self._bytes(layer, hidden), step_bytes(hidden)):
                 some = hidden[part]
                 if number == 0:
                     query = start.query.expand(len(some), -1, -1, -1)
@@ -109,6 +110,10 @@ class FusedDecoder:
     def __init__(self, decoder: Any) -> None:
         self._decoder = decoder
         self._layers = list(decoder.layers)
+        encoding = decoder.position_encoding
+        count, like = encoding.num_position_features, decoder.reference_points.weight
+        number = torch.arange(count, dtype=torch.int64, device=like.device).to(torch.float32)
+        self._periods = encoding.temperature ** (2 * torch.div(number, 2, rounding_mode="floor") / count)
 
     def start(self, grid: tuple[int, int]) -> DecoderStart:
         """Compute what all feature maps of `grid` rows and columns share."""
@@ -221,7 +226,7 @@ class FusedDecoder:
         """Attend to the feature map, a few prompts at a time: the bias of a whole bucket would fill gigabytes."""
         each = attention.num_attention_heads * query.shape[2] * encoded.shape[1] * 4
         seen = []
-        for part in slices(len(encoded), each):
+        for part in slices(len(encoded), each, step_bytes(encoded)):
             some = encoded[part]
             seen.append(
                 attend(
@@ -232,21 +237,28 @@ class FusedDecoder:
                     (self._bias(boxes[part], grid) if bias is None else bias).to(query.dtype),
                 )
             )
-        return torch.cat(seen)
+        return seen[0] if len(seen) == 1 else torch.cat(seen)
 
     def _position(self, boxes: torch.Tensor) -> torch.Tensor:
+        """Encode boxes [N, Q, 4] as transformers' `encode_boxes` does, all edges at once: [N, 1 + Q, D]."""
         decoder = self._decoder
-        position = decoder.ref_point_head(decoder.position_encoding.encode_boxes(boxes))
-        return F.pad(position, (0, 0, 1, 0))
+        x, y, sizes = boxes.split([1, 1, 2], dim=-1)
+        angles = torch.cat([y, x, sizes], dim=-1)[..., None] * decoder.position_encoding.scale / self._periods
+        waves = torch.stack([angles[..., 0::2].sin(), angles[..., 1::2].cos()], dim=-1).flatten(2)
+        return F.pad(decoder.ref_point_head(waves), (0, 0, 1, 0))
 
     def _bias(self, boxes: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
         """Compute the box position bias, a row part plus a column part, [N, heads, 1 + Q, L]."""
+        centre, size = boxes.split(2, dim=-1)
+        half = size / 2
+        edges = torch.stack([centre - half, centre + half], dim=-1)
         height, width = grid
-        cx, cy, w, h = boxes.unbind(-1)
-        x = torch.stack([cx - w / 2, cx + w / 2], dim=-1)
-        y = torch.stack([cy - h / 2, cy + h / 2], dim=-1)
-        columns = self._decoder.box_rpb_embed_x(_distances(x, width)).permute(0, 3, 1, 2)
-        rows = self._decoder.box_rpb_embed_y(_distances(y, height)).permute(0, 3, 1, 2)
+        if height == width:
+            x, y = _distances(edges, width).unbind(2)
+        else:
+            x, y = (_distances(edges[:, :, one], length) for one, length in ((0, width), (1, height)))
+        columns = self._decoder.box_rpb_embed_x(x).permute(0, 3, 1, 2)
+        rows = self._decoder.box_rpb_embed_y(y).permute(0, 3, 1, 2)
         # The presence token has no box, so no bias.
         columns, rows = F.pad(columns, (0, 0, 1, 0)), F.pad(rows, (0, 0, 1, 0))
         return (rows[..., None] + columns[..., None, :]).flatten(3)
@@ -297,7 +309,7 @@ def _decoder_self_attention(
 
 
 def _distances(edges: torch.Tensor, length: int) -> torch.Tensor:
-    """Compute signed logarithmic distances from each cell to both edges of each box, [N, Q, length, 2]."""
+    """Compute signed logarithmic distances from each cell to both edges of each box, [..., 2] to [..., length, 2]."""
     cells = torch.arange(length, dtype=edges.dtype, device=edges.device) / length
-    distance = 8 * (cells[:, None] - edges[:, :, None, :])
+    distance = 8 * (cells[:, None] - edges[..., None, :])
     return distance.sign() * torch.log2(distance.abs() + 1) / math.log2(8)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
-from activesam_ros.model.fused.attention import attend_to_tokens, project
+from activesam_ros.model.fused.attention import attend_to_tokens, project, slices
 from activesam_ros.model.fused.detr import DecoderStart, EncoderStart, FusedDecoder, FusedEncoder
-from activesam_ros.model.prompt_heads import DecodedPrompt, PromptTokens, corners
+from activesam_ros.model.prompt_heads import DecodedPrompts, PromptTokens, corners
+from activesam_ros.system.device_copies import HostCopies, upload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from activesam_ros.model.checkpoint import Checkpoint
     from activesam_ros.model.compiling import Compiler
@@ -26,6 +28,12 @@ TOKEN_STEP = 8
 BUCKET_STEP = 8
 """With compiled functions, buckets are filled up to multiples of this many prompts."""
 
+
+HELD_BYTES = 2**28
+"""Most memory of conditioned image features that wait on a GPU until the host knows which instances are kept."""
+
+PIXEL_BYTES = 2**29
+"""Most memory of maps of pixels that are computed together on a GPU, unless one takes more."""
 
 _KEPT_STARTS = 5
 """Number of grids whose start is kept: the full one, the preview's, and pooled ones for many and for few prompts."""
@@ -48,6 +56,27 @@ class PreparedImage:
     skips: tuple[torch.Tensor, ...]
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A bucket of N prompts up to its Q object queries.
+
+    Attributes:
+        prompts: with the class token, padded.
+        encoded: image features conditioned on each prompt, [N, L, D].
+        queries: object queries after the last layer, [N, Q, D].
+        before: their boxes of the last layer but one, [N, Q, 4].
+        presence: probability, float32 [N].
+        scores: presence × object score, float32 [N, Q].
+    """
+
+    prompts: PromptTokens
+    encoded: torch.Tensor
+    queries: torch.Tensor
+    before: torch.Tensor
+    presence: torch.Tensor
+    scores: torch.Tensor
+
+
 class FusedPromptHeads:
     """Run buckets of prompts on an encoded image; equal to `PromptHeads` but for the order of sums."""
 
@@ -66,7 +95,7 @@ class FusedPromptHeads:
         self._decoder = FusedDecoder(checkpoint.model.detr_decoder)
         self._mask_head = FusedMaskHead(checkpoint.model.mask_decoder)
         self._starts: dict[tuple[int, int], DecoderStart] = {}
-        made = compiler or (lambda function: function)
+        made: Callable[[Any], Any] = compiler or (lambda function: function)
         self._presence = made(self._presence_logits)
         self._transform = made(self._object_queries)
 
@@ -81,6 +110,10 @@ class FusedPromptHeads:
                 self._mask_head.prepare(image.levels) if masks else (),
             )
 
+    def cells(self, image: PreparedImage) -> int:
+        """Return the number of cells of the coarsest feature map."""
+        return image.grid[0] * image.grid[1]
+
     def presence(self, image: PreparedImage, prompts: PromptTokens) -> torch.Tensor:
         """Score presence probabilities, float32 [N], without masks."""
         count = len(prompts.tokens)
@@ -91,9 +124,33 @@ class FusedPromptHeads:
         return logits[:count].float().sigmoid()
 
     def decode(
-        self, image: PreparedImage, prompts: PromptTokens, confidence_threshold: float, boxes: bool = False
-    ) -> Iterator[DecodedPrompt]:
-        """Decode a bucket and yield its prompts in order, as `PromptHeads.decode` does."""
+        self,
+        image: PreparedImage,
+        buckets: Iterable[PromptTokens],
+        confidence_threshold: float,
+        boxes: bool = False,
+    ) -> Iterator[DecodedPrompts]:
+        """Decode buckets and yield their prompts in order, as many at a time as their maps of pixels fit into memory.
+
+        On a GPU the host learns of many buckets at once which instances are kept.
+        """
+        for asked in self._together(image, buckets):
+            yield from self._masks(image, asked, confidence_threshold, boxes)
+
+    def _together(self, image: PreparedImage, buckets: Iterable[PromptTokens]) -> Iterator[list[_Asked]]:
+        """Run the buckets up to their object queries: on a CPU one by one, on a GPU as many as memory may hold."""
+        asked: list[_Asked] = []
+        held = 0
+        for prompts in buckets:
+            asked.append(self._ask(image, prompts))
+            held += asked[-1].encoded.nbytes
+            if asked[-1].encoded.device.type == "cpu" or held > HELD_BYTES:
+                yield asked
+                asked, held = [], 0
+        if asked:
+            yield asked
+
+    def _ask(self, image: PreparedImage, prompts: PromptTokens) -> _Asked:
         count = len(prompts.tokens)
         prompts = self._shaped(image, prompts)
         with self._checkpoint.precision():
@@ -103,18 +160,79 @@ class FusedPromptHeads:
             )
         presence = presence.float().sigmoid()
         scores = logits.float().sigmoid() * presence[:, None]
-        for index in range(count):
-            kept = scores[index] > confidence_threshold
-            one = slice(index, index + 1)
-            with self._checkpoint.precision():
-                pixels = self._mask_head.pixels(
-                    image.skips, encoded[one], image.grid, prompts.tokens[one], prompts.valid[one]
-                )
-                instances, semantic = self._mask_head.masks(pixels[0], last[index, kept])
-                places = (
-                    corners(self._decoder.boxes(before[index, kept], last[index, kept])) if boxes else None
-                )
-            yield DecodedPrompt(presence[index], scores[index, kept], instances, semantic, places)
+        return _Asked(
+            PromptTokens(prompts.tokens[:count], prompts.valid[:count]),
+            *(part[:count] for part in (encoded, last, before, presence, scores)),
+        )
+
+    def _masks(
+        self, image: PreparedImage, asked: list[_Asked], confidence_threshold: float, boxes: bool
+    ) -> Iterator[DecodedPrompts]:
+        """Compute the masks of the kept instances of some buckets."""
+        presence = _joined([one.presence for one in asked])
+        scores = _joined([one.scores for one in asked])
+        kept = (scores > confidence_threshold).to(presence.dtype)
+        copies = HostCopies(torch.cat([presence[:, None], kept], dim=1))
+        groups = [(one, part) for one in asked for part in self._groups(image, one)]
+        # The device has the first of these to do while the host waits.
+        pixels = self._pixels(image, *groups[0])
+        (known,) = copies.wait()
+        prompt, query = known[:, 1:].nonzero()
+        counts = np.bincount(prompt, minlength=len(known))
+        # Where the mask of each kept instance, and of each prompt's semantic head, takes its weights from.
+        ends = np.cumsum(counts)
+        rows = np.insert(np.arange(len(prompt)), ends, len(prompt))
+        chosen = upload(np.concatenate([prompt * scores.shape[1] + query, rows]), scores.device)
+        chosen, rows = chosen[: len(prompt)], chosen[len(prompt) :]
+        queries = _joined([one.queries for one in asked]).flatten(0, 1).index_select(0, chosen)
+        with self._checkpoint.precision():
+            mask_weights, constants = (
+                part.index_select(0, rows) for part in self._mask_head.weights(queries)
+            )
+            places = None
+            if boxes:
+                before = _joined([one.before for one in asked]).flatten(0, 1).index_select(0, chosen)
+                places = corners(self._decoder.boxes(before, queries))
+        weights = scores.flatten().index_select(0, chosen)
+        weights = torch.cat([weights, weights.new_ones(1)]).index_select(0, rows)
+        done = 0
+        for group in groups:
+            if done:
+                pixels = self._pixels(image, *group)
+            some = slice(done, done + len(pixels))
+            first, last = (int(counts[:end].sum()) for end in (some.start, some.stop))
+            masks = slice(first + some.start, last + some.stop)
+            sizes = (counts[some] + 1).tolist()
+            logits = self._mask_head.masks(pixels, mask_weights[masks], constants[masks], sizes)
+            yield DecodedPrompts(
+                presence[some],
+                tuple(map(float, known[some, 0])),
+                tuple(map(int, counts[some])),
+                weights[masks],
+                logits,
+                None if places is None else places[first:last],
+            )
+            done = some.stop
+            del pixels, logits
+
+    def _groups(self, image: PreparedImage, asked: _Asked) -> list[slice]:
+        """Cut a bucket into parts whose maps of pixels are computed together.
+
+        On a CPU each part is one prompt: several are hardly faster there, and rounded otherwise.
+        """
+        finest = image.skips[-1] if image.skips else asked.encoded
+        each = finest[0].numel() * asked.encoded.element_size()
+        return slices(len(asked.presence), each, 1 if finest.device.type == "cpu" else PIXEL_BYTES)
+
+    def _pixels(self, image: PreparedImage, asked: _Asked, part: slice) -> torch.Tensor:
+        with self._checkpoint.precision():
+            return self._mask_head.pixels(
+                image.skips,
+                asked.encoded[part],
+                image.grid,
+                asked.prompts.tokens[part],
+                asked.prompts.valid[part],
+            )
 
     def _shaped(self, image: PreparedImage, prompts: PromptTokens) -> PromptTokens:
         prompts = prompts.with_class_token(image.class_token).padded(TOKEN_STEP)
@@ -212,22 +330,43 @@ class FusedMaskHead:
             hidden = F.relu(norm(doubled.add_(skip)), inplace=True)
         return hidden
 
-    def masks(self, pixels: torch.Tensor, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Compute the mask logits of the instances, [K, H₀, W₀], and of the class, [H₀, W₀].
+    def weights(self, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compute the weights and constants of masks from maps of pixels: [K + 1, D] and [K + 1].
 
-        The 1×1 convolution before the product with the queries moves to the queries, of which there are fewer.
+        The 1×1 convolution before the product with the queries moves to the queries, of which there are fewer. The
+        last mask is that of the semantic head.
 
         Args:
-            pixels: pixel embedding of one prompt, [D, H₀, W₀].
-            queries: its object queries that get a mask, [K, D].
+            queries: object queries that get a mask, [K, D].
         """
         instance, semantic = self._decoder.instance_projection, self._decoder.semantic_projection
         asked = self._decoder.mask_embedder(queries)
         weights = torch.cat([asked @ instance.weight.flatten(1).to(asked.dtype), semantic.weight.flatten(1)])
         constants = torch.cat([asked @ instance.bias.to(asked.dtype), semantic.bias])
-        logits = torch.addmm(constants[:, None], weights.to(pixels.dtype), pixels.flatten(1))
-        logits = logits.unflatten(1, pixels.shape[1:])
-        return logits[:-1], logits[-1]
+        return weights, constants
+
+    def masks(
+        self, pixels: torch.Tensor, weights: torch.Tensor, constants: torch.Tensor, counts: Sequence[int]
+    ) -> torch.Tensor:
+        """Compute mask logits, [R, H₀, W₀], in the precision of the weights.
+
+        Args:
+            pixels: pixel embeddings of N prompts, [N, D, H₀, W₀].
+            weights: of the R masks of all prompts, prompt by prompt, [R, D].
+            constants: of those, [R].
+            counts: number of masks of each prompt.
+        """
+        maps = pixels.flatten(2).to(weights.dtype)
+        logits = weights.new_empty(len(weights), maps.shape[2])
+        ends = list(accumulate(counts))
+        for number, (begin, end) in enumerate(pairwise([0, *ends])):
+            torch.addmm(constants[begin:end, None], weights[begin:end], maps[number], out=logits[begin:end])
+        return logits.unflatten(1, pixels.shape[2:])
+
+
+def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Join parts; a single one is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def folded(weight: torch.Tensor) -> torch.Tensor:
