@@ -60,6 +60,8 @@ def write_coco(images: LabelledImages, folder: Path) -> None:
                 if segment.instance is not None:
                     annotation["score"] = round(segment.instance.score, 6)
                     annotation["track_id"] = segment.instance.id
+                    # Where CVAT and Datumaro look for it.
+                    annotation["attributes"] = {"track_id": segment.instance.id}
                 for one in files:
                     if one is not panoptic:
                         one.add_annotation(annotation)

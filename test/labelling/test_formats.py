@@ -102,6 +102,7 @@ def test_coco_tells_every_pixel_once(made, expected):
         assert {one["category_id"] for one in things}.isdisjoint({1, 3})  # road and sky
         tracks.append({one["track_id"] for one in things})
         assert len(tracks[-1]) == len(things)
+        assert all(one["attributes"] == {"track_id": one["track_id"]} for one in things)
         assert {tuple(np.flatnonzero(read.annToMask(one))) for one in things} <= single
     assert tracks[0] & tracks[1], "what stays in view keeps its id"
     review = coco.COCO(str(folder / "annotations/instances_review.json"))
