@@ -8,6 +8,7 @@ import ipaddress
 import secrets
 import signal
 import threading
+import warnings
 from collections import OrderedDict
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any
@@ -211,7 +212,10 @@ def serve(app: FastAPI, host: str, port: int, ready: Callable[[int], None]) -> N
 
     before = signal.getsignal(signal.SIGINT)
     try:
-        asyncio.run(run())
+        with warnings.catch_warnings():
+            # At its start the framework looks at every object there is, among them those that torch has deprecated.
+            warnings.filterwarnings("ignore", category=FutureWarning, module=r"nicegui\.")
+            asyncio.run(run())
     finally:
         signal.signal(signal.SIGINT, before)
 
