@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="activesam-bench", description="Benchmarks.")
     benchmarks = parser.add_subparsers(required=True, metavar="NAME")
     for add in (
-        *(_add_vocabulary, _add_soak, _add_cameras, _add_overhead),
+        *(_add_vocabulary, _add_soak, _add_cameras, _add_overhead, _add_points),
         *(_add_transport, _add_work, _add_launches, _add_speed, _add_fuse, _add_preview, _add_video),
     ):
         add(benchmarks)
@@ -513,6 +513,29 @@ def _overhead(given: argparse.Namespace) -> int:
         sizes=given.sizes, frames=given.frames, model=given.model, threads=given.threads
     )
     found = measure_overhead(options, given.log)
+    return _finish(given, to_markdown(found), asdict(found))
+
+
+def _add_points(benchmarks: Any) -> None:
+    points = benchmarks.add_parser(
+        "points",
+        help="what a labelled point cloud takes",
+        description="Processor time of making clouds of a rendered image, dense and organised, and of serialising "
+        "them, without the middleware.",
+    )
+    _add_sizes(points, (640, 480), (1920, 1080))
+    points.add_argument(
+        "--strides", type=whole_number(1), nargs="+", default=[1, 4], help="of the pixels (default: 1 4)"
+    )
+    points.add_argument("--repeats", type=whole_number(1), default=15, help="of each (default: 15)")
+    command.add_json(points)
+    points.set_defaults(measure=lambda given: _with_ros(_points, given))
+
+
+def _points(given: argparse.Namespace) -> int:
+    from activesam_ros.benchmarks.points import PointsOptions, measure_points, to_markdown
+
+    found = measure_points(PointsOptions(given.sizes, tuple(given.strides), given.repeats), command.say)
     return _finish(given, to_markdown(found), asdict(found))
 
 
