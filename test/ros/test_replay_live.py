@@ -133,6 +133,7 @@ def offline(bag, out):
 def test_live_and_offline_agree_to_the_pixel(start, start_node, bag, tmp_path):
     node = start_node("-p", "queue:=all", words=list(DEMO_CLASSES))
     player = play_and_score(start, bag, tmp_path, "-p", "command:='ros2 launch …'")
+    player.wait_for_log("score them with: activesam-evaluate")
     assert player.wait() == 0, player.log
     assert node.end() == 0
     assert "frames: 8 in = 6 out + 2 dropped + 0 pending; dropped: bad image 2" in node.log
