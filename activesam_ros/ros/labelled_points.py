@@ -172,6 +172,8 @@ class LabelledPoints(ProgramNode):
             self.destroy_subscription(one)
         self._subscriptions_by_topic.clear()
         self.matcher.clear()
+        # What comes next may be of another camera.
+        self._info, self.matcher.has_camera_info = None, False
 
     def _look_around(self) -> None:
         """Wait for what others publish alone."""

@@ -40,7 +40,7 @@ from activesam_ros.toytown import CLASSES
 from activesam_ros.toytown.world import World
 from activesam_ros.vocabulary import Vocabulary
 
-from .processes import PATIENCE
+from .processes import PATIENCE, Program
 from .test_hostile import Hostile, _images
 
 SPACE = "points_test"
@@ -465,6 +465,23 @@ def test_the_page_says_by_which_rule_the_diagnostics_speak(robot):
 def test_the_diagnostics_say_how_it_is(view, level, said):
     status = points_status(view)
     assert status.level == level and said in status.message
+
+
+def test_the_program_ends_by_a_signal_and_says_what_it_cannot_begin_with(dds_environment, tmp_path):
+    program = ("-m", "activesam_ros.ros.labelled_points", "--ros-args")
+    refused = Program(tmp_path / "refused.log", *program, "-p", "min_range:=5.0", "-p", "max_range:=2.0")
+    running = Program(
+        tmp_path / "running.log", *program, "-p", "leave_out:=[road, sky]", "-p", "max_range:=20"
+    )
+    try:
+        running.wait_for_log("points on /labelled_points/points from /activesam/labels")
+        assert running.end() == 0 and "Traceback" not in running.log
+        assert refused.wait() == 1
+        (line,) = [one for one in refused.log.splitlines() if "FATAL" in one]
+        assert line.endswith("or 0 for no limit") and "max_range is 2 and min_range 5" in line
+    finally:
+        for one in (refused, running):
+            one.kill()
 
 
 def test_no_message_ends_it(robot, monkeypatch):
