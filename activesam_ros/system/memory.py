@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     import torch
 
 # torch's messages where it raises a bare RuntimeError: its CPU allocator, the CUDA runtime and cuBLAS.
-_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "alloc_failed",
+    # All that oneDNN says.
+    "could not create a primitive",
+    "could not execute a primitive",
+)
 
 # The CUDA and HIP runtimes and drivers, where torch raises a bare RuntimeError.
 _DEVICE_FAILURE = (
