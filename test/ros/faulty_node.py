@@ -74,6 +74,22 @@ def _wrap(owner: type, name: str, bucket) -> None:
     setattr(owner, name, wrapped)
 
 
+def _wrap_buckets(owner: type, name: str) -> None:
+    """Misbehave when a bucket of several is taken."""
+    inner = getattr(owner, name)
+
+    def taken(buckets):
+        for prompts in buckets:
+            _misbehave(name, len(prompts.tokens))
+            yield prompts
+
+    @functools.wraps(inner)
+    def wrapped(self, image, buckets, *more):
+        return inner(self, image, taken(buckets), *more)
+
+    setattr(owner, name, wrapped)
+
+
 def _load(*given):
     # Here, and not at the top: importing torch takes seconds, and the node itself does it in this place.
     from activesam_ros.model.fused.heads import FusedPromptHeads
@@ -81,7 +97,7 @@ def _load(*given):
 
     if not hasattr(FusedPromptHeads.decode, "__wrapped__"):
         _wrap(FusedPromptHeads, "presence", lambda image, prompts: len(prompts.tokens))
-        _wrap(FusedPromptHeads, "decode", lambda image, prompts, *more: len(prompts.tokens))
+        _wrap_buckets(FusedPromptHeads, "decode")
         _wrap(ActiveSegmenter, "encode", lambda vocabulary: len(vocabulary))
     _misbehave("load", 1)
     return _real_load(*given)
