@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from activesam_ros.vocabulary import Vocabulary
 
-PreviewMode = Literal["full", "sweep", "share", "none"]
+PreviewMode = Literal["full", "sweep", "share", "none", "moved"]
 
 _LEGEND_WIDTH = 320
 
@@ -30,9 +30,10 @@ class PreviewSchedule:
     """Which prompts are scored for presence before the active set of a frame is known.
 
     Attributes:
-        mode: "full": all; "sweep": all inactive ones; "share": some inactive ones; "none". With `preview_source` image
-            the first two are scored at the preview's resolution, "share" on the frame's features at full resolution;
-            with features all are scored on pooled maps of those.
+        mode: "full": all; "sweep": all inactive ones; "share": some inactive ones; "none"; "moved": none, since
+            nothing was encoded or decoded, and the labels are those of an earlier frame, moved. With `preview_source`
+            image the first two are scored at the preview's resolution, "share" on the frame's features at full
+            resolution; with features all are scored on pooled maps of those.
         prompts: their indices, ascending.
     """
 
@@ -41,6 +42,7 @@ class PreviewSchedule:
 
 
 EMPTY_SCHEDULE = PreviewSchedule("none")
+MOVED_SCHEDULE = PreviewSchedule("moved")
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class SegmentationResult:
             this frame (see `schedule`); None if none was.
         active_prompts: indices of the decoded prompts, ascending.
         timings: seconds per stage ("prepare", "preview", "encode", "decode", "fuse"; "associate" where instances
-            keep their ids) and "total".
+            keep their ids; "move" where labels were moved) and "total".
         vocabulary: the vocabulary that the labels belong to.
         instances: the things that were found, by score, the highest first; None if they were not asked for.
         instances_without_pixels: number of those that are left out because their masks have no pixel.

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from activesam_ros.model.compiling import Compiler
     from activesam_ros.model.vision_encoder import ImageFeatures
     from activesam_ros.prompts.text_encoder import Residence
+    from activesam_ros.stages.motion import KeyFrame
     from activesam_ros.stages.preview import Heads
     from activesam_ros.vocabulary import Vocabulary
 
@@ -296,7 +297,7 @@ class ActiveSegmenter:
         texts, settings = prompts.vocabulary.prompts, self.settings
         single = FramePlan(single_image_schedule(len(texts), settings), texts, settings)
         frames = [
-            (rgb, memory.plan(rgb, texts, settings) if memory else single)
+            (rgb, self._plan(rgb, memory, prompts) if memory else single)
             for rgb, memory in zip(pixels, memories, strict=True)
         ]
         with torch.inference_mode():
@@ -406,6 +407,16 @@ class ActiveSegmenter:
             ModelError, OutOfMemoryError: as `segment`.
         """
         timer = StageTimer(self._checkpoint.device)
+        key = encoded.plan.key
+        if key is not None:
+            if not score_maps and (not instances or key.result.instances is not None):
+                return self._move(encoded, key, instances, timer)
+            frame = encoded.image, encoded.plan.encoded()
+            with torch.inference_mode():
+                (anew,) = self._image_batch.map(
+                    [frame], lambda one: self._encode(one, encoded.prompts, timer)
+                )
+            encoded = replace(anew, timer=encoded.timer, together=encoded.together, name=encoded.name)
         with torch.inference_mode():
             result = self._prompt_batch.run(
                 self.settings.bucket_size,
@@ -420,7 +431,29 @@ class ActiveSegmenter:
         elif encoded.plan.keeps_ids:
             with timer.timed("associate"):
                 found = encoded.plan.identify(found, result.vocabulary)
+        encoded.plan.keep_key(replace(result, instances=found), encoded.image)
         return replace(result, instances=found, timings=add_timings(encoded.timings, timer.seconds()))
+
+    def _plan(self, rgb: np.ndarray, memory: StreamMemory, prompts: PromptSet) -> FramePlan:
+        """Plan the next frame of a stream; labels move only where they mean the same."""
+        plan = memory.plan(rgb, prompts.vocabulary.prompts, self.settings)
+        same = plan.key is None or plan.key.result.vocabulary == prompts.vocabulary
+        return plan if same else plan.encoded()
+
+    def _move(
+        self, encoded: EncodedImage, key: KeyFrame, instances: bool, timer: StageTimer
+    ) -> SegmentationResult:
+        """Second stage of a frame to which the labels of an earlier one move."""
+        plan = encoded.plan
+        with timer.timed("move"):
+            result = key.moved(encoded.image, instances)
+        plan.keep_moved()
+        if result.instances is not None and plan.keeps_ids:
+            with timer.timed("associate"):
+                found = plan.identify(result.instances, result.vocabulary)
+            result = replace(result, instances=found)
+        timings = add_timings(encoded.timings, timer.seconds())
+        return replace(result, timings=timings, name=encoded.name)
 
     def preview(self, images: Sequence[ImageInput]) -> list[PreviewResult]:
         """Run the presence preview alone, for any size of vocabulary.
@@ -454,7 +487,19 @@ class ActiveSegmenter:
     def _encode(
         self, frames: Sequence[tuple[np.ndarray, FramePlan]], prompts: PromptSet, timer: StageTimer
     ) -> list[EncodedImage]:
-        """First stage: preview, features at full resolution, and the active set of each image."""
+        """First stage: preview, features at full resolution, and the active set of each image, unless labels move."""
+        still = [(rgb, plan) for rgb, plan in frames if plan.key is None]
+        encoded = iter(self._encode_still(still, prompts, timer) if still else ())
+        return [
+            next(encoded)
+            if plan.key is None
+            else EncodedImage(None, rgb, prompts, plan, None, plan.key.result.active_prompts, (), timer)
+            for rgb, plan in frames
+        ]
+
+    def _encode_still(
+        self, frames: Sequence[tuple[np.ndarray, FramePlan]], prompts: PromptSet, timer: StageTimer
+    ) -> list[EncodedImage]:
         pooled = self.settings.preview_source == "features"
         previewed = [
             (rgb, plan.schedule.prompts)

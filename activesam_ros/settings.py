@@ -139,6 +139,13 @@ class SegmenterSettings:
     leave_after: int = _integer(
         3, 1, 1000, "Successive frames without selection after which an active prompt is no longer decoded."
     )
+    encode_every: int = _integer(
+        1,
+        1,
+        10,
+        "With a preview_period above 1, every so many frames of a stream is encoded and decoded; those between, up to "
+        "0.15 s later, get its labels, moved by optical flow; 1: every one.",
+    )
     change_threshold: float = _number(
         0.65, 1, "All prompts are scored anew if an image differs from the last one by more; 1: never."
     )
@@ -148,6 +155,11 @@ class SegmenterSettings:
     def reuses_frames(self) -> bool:
         """Whether a frame of a stream reuses what is known from the frames before (temporal reuse)."""
         return self.preview_period > 1
+
+    @property
+    def frames_per_encoding(self) -> int:
+        """Frames of a stream of which one is encoded; at least two in each `preview_period` are."""
+        return min(self.encode_every, max(1, self.preview_period // 2))
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():

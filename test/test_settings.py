@@ -53,6 +53,7 @@ def test_defaults_are_the_papers():
         ("preview_way", "guess"),
         ("preview_way", None),
         ("leave_after", 0),
+        ("encode_every", 0),
         ("change_threshold", 1.1),
         ("max_pixels", 0),
     ],

@@ -34,6 +34,7 @@ VARIANTS: tuple[Mapping[str, int | str], ...] = (
     {"preview_likely": 0, "preview_period": 24},
     {"preview_way": "sweep", "preview_period": 12},
     {"preview_way": "sweep", "preview_period": 24},
+    {"encode_every": 2},
 )
 """Changes of the profile `realtime` that are measured beside it."""
 CHANGE_RATE, CHANGE_FRAMES = 6, 25
@@ -97,7 +98,7 @@ class Tally:
         small, full = _scored(result)
         mode = result.schedule.mode if result.schedule else "none"
         self.frames += 1
-        self.decoded += len(result.active_prompts)
+        self.decoded += len(result.active_prompts) if mode != "moved" else 0
         self.full += mode == "full"
         self.swept += mode == "sweep"
         self.asked_small += small
@@ -276,6 +277,8 @@ def workload(result: SegmentationResult | PreviewResult) -> Workload:
     """Return what SAM 3 would do for a frame with this schedule, these pooled maps and this many active prompts."""
     small, full = _scored(result)
     # Pooled maps have the same share of SAM 3's full map as of the model's that was used.
+    schedule = getattr(result, "schedule", None)
+    moved = schedule is not None and schedule.mode == "moved"
     pooled = tuple(
         (round(one.side / one.full_side * FULL / PATCH), one.prompts) for one in result.preview_maps
     )
@@ -284,7 +287,8 @@ def workload(result: SegmentationResult | PreviewResult) -> Workload:
         preview_resolution=PREVIEW,
         previewed=0 if pooled else small,
         preview_tokens=TOKENS,
-        decoded=((TOKENS, MASKS),) * len(result.active_prompts),
+        decoded=() if moved else ((TOKENS, MASKS),) * len(result.active_prompts),
+        encodings=0 if moved else 1,
         presence_only=0 if pooled else full,
         pooled=pooled,
     )

@@ -348,6 +348,7 @@ def workload_of(segmenter: ActiveSegmenter, result: SegmentationResult) -> Workl
         asked = int(np.count_nonzero(~np.isnan(result.preview_presence)))
     pooled = bool(result.preview_maps)
     at_full_resolution = result.schedule.mode == "share"
+    moved = result.schedule.mode == "moved"
     # The image's class token is the last of every prompt.
     text = prompts.text.shape[1] + 1
     context = prompts.context.tokens.shape[1]
@@ -356,7 +357,8 @@ def workload_of(segmenter: ActiveSegmenter, result: SegmentationResult) -> Workl
         preview_resolution=segmenter.preview_resolution,
         previewed=0 if at_full_resolution or pooled else asked,
         preview_tokens=text,
-        decoded=tuple((text + context, kept) for kept in result.instance_counts),
+        decoded=() if moved else tuple((text + context, kept) for kept in result.instance_counts),
+        encodings=0 if moved else 1,
         presence_only=asked if at_full_resolution and not pooled else 0,
         pooled=tuple((one.side, one.prompts) for one in result.preview_maps),
         instances=result.instances is not None,

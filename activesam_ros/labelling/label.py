@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from activesam_ros.datasets.image_files import EncodedImage
 from activesam_ros.datasets.whole_folder import require_free, whole_folder
-from activesam_ros.errors import DatasetError, ModelError, OutOfMemoryError, describe, reason
+from activesam_ros.errors import DatasetError, ModelError, OutOfMemoryError, SettingsError, describe, reason
 from activesam_ros.instances import MAX_INSTANCES
 from activesam_ros.labelling.job import LabelConfig, open_job
 from activesam_ros.labelling.labelled import LabelledImages
@@ -88,6 +88,11 @@ def label(
         ActiveSamError: a source, the model or the output cannot be used, in one sentence.
         OSError: a file cannot be written.
     """
+    if config.settings.encode_every > 1:
+        raise SettingsError(
+            f"encode_every is {config.settings.encode_every}, which saves time on a live camera and costs labels; "
+            "expected 1 for labels that are kept"
+        )
     shard = shard or Shard()
     work = WorkFolder(config.out)
     with ExitStack() as opening:

@@ -6,7 +6,7 @@ change, or a gap in time, has all prompts scored again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import cv2
@@ -14,14 +14,16 @@ import numpy as np
 import torch
 
 from activesam_ros.errors import SettingsError
-from activesam_ros.results import EMPTY_SCHEDULE, PreviewMode, PreviewSchedule
+from activesam_ros.results import EMPTY_SCHEDULE, MOVED_SCHEDULE, PreviewMode, PreviewSchedule
 from activesam_ros.stages.association import Association, IdCounter, jumped
+from activesam_ros.stages.motion import KeyFrame
 from activesam_ros.stages.preview import select_active
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from activesam_ros.instances import Instance
+    from activesam_ros.results import SegmentationResult
     from activesam_ros.settings import SegmenterSettings
     from activesam_ros.vocabulary import Vocabulary
 
@@ -132,10 +134,13 @@ class StreamMemory:
         self._next_stamp: int | None = None
         # Replaced with every change, which invalidates the plans made before it.
         self._version = object()
+        # The last decoded frame, and the number of frames since to which its labels moved.
+        self._key: KeyFrame | None = None
+        self._moved = 0
 
     @property
     def frames_since_full(self) -> int | None:
-        """Number of frames since all prompts were scored together; None if the next frame does that."""
+        """Number of decoded frames since all prompts were scored together; None if the next frame does that."""
         return None if self._known is None else self._known.frame
 
     def forget(self) -> None:
@@ -146,7 +151,7 @@ class StreamMemory:
 
     def forget_presence(self) -> None:
         """Have the next frame score all prompts."""
-        self._known = None
+        self._known = self._key = None
         self._version = object()
 
     def successor(self) -> StreamMemory:
@@ -200,6 +205,11 @@ class StreamMemory:
             or scene_change(known.thumbnail, small) > settings.change_threshold
         ):
             known = None
+        key = self._key
+        due = self._moved + 1 >= settings.frames_per_encoding
+        if known is not None and key is not None and not due and key.reaches(rgb, self._next_stamp):
+            stamp = self._next_stamp
+            return FramePlan(MOVED_SCHEDULE, prompts, settings, self, self._version, known, small, stamp, key)
         schedule = _next_schedule(known, settings) if known else first_frame_schedule(len(prompts), settings)
         return FramePlan(schedule, prompts, settings, self, self._version, known, small, self._next_stamp)
 
@@ -230,6 +240,8 @@ class StreamMemory:
         memory = cls()
         if state is None:
             return memory
+        if settings.encode_every > 1:
+            raise ValueError("labels that move are not part of the state; expected encode_every 1")
         frame, stamp = _whole_number(state, "frame"), state["stamp"]
         if stamp is not None and type(stamp) is not int:
             raise ValueError(f"stamp is {stamp!r}; expected a whole number or nothing")
@@ -259,6 +271,15 @@ class StreamMemory:
     def _keep(self, version: object, known: _Known, stamp: int | None) -> None:
         if version is self._version:
             self._known, self._stamp, self._version = known, stamp, object()
+            self._key = None
+
+    def _keep_key(self, thumbnail: np.ndarray, key: KeyFrame) -> None:
+        if self._known is not None and self._known.thumbnail is thumbnail:
+            self._key, self._moved = key, 0
+
+    def _keep_moved(self, version: object) -> None:
+        if version is self._version:
+            self._moved += 1
 
 
 def _whole_number(state: Mapping[str, Any], name: str) -> int:
@@ -285,6 +306,7 @@ class FramePlan:
         prompts, settings: those of the segmenter.
         memory: of its stream; None for a single image.
         version, known, thumbnail, stamp: for the memory.
+        key: the frame whose labels move to this one, which is not encoded; None: it is.
     """
 
     schedule: PreviewSchedule
@@ -295,6 +317,13 @@ class FramePlan:
     known: _Known | None = None
     thumbnail: np.ndarray | None = None
     stamp: int | None = None
+    key: KeyFrame | None = None
+
+    def encoded(self) -> FramePlan:
+        """Return the plan of the same frame if it is encoded, although labels could move to it."""
+        if self.key is None or self.known is None:
+            return self
+        return replace(self, schedule=_next_schedule(self.known, self.settings), key=None)
 
     @property
     def prunes(self) -> bool:
@@ -338,6 +367,16 @@ class FramePlan:
         ]
         staying.sort(key=lambda prompt: (-float(presence[prompt]), prompt))
         return selected, tuple(sorted(chosen.union(staying[: self.settings.max_active - len(chosen)])))
+
+    def keep_moved(self) -> None:
+        """Report to the memory that labels were moved to the frame; otherwise as `keep`."""
+        if self.memory is not None:
+            self.memory._keep_moved(self.version)
+
+    def keep_key(self, result: SegmentationResult, rgb: np.ndarray) -> None:
+        """Report the finished result of a frame that was kept, and its image, where labels move to later frames."""
+        if self.memory is not None and self.thumbnail is not None and self.settings.frames_per_encoding > 1:
+            self.memory._keep_key(self.thumbnail, KeyFrame.of(result, rgb, self.stamp))
 
     def keep(self, scored: np.ndarray | None, selected: Iterable[int], decoded: Mapping[int, float]) -> None:
         """Report the frame's result to the memory; without effect if another frame or `forget` came between.
@@ -405,20 +444,24 @@ def _next_schedule(known: _Known, settings: SegmenterSettings) -> PreviewSchedul
     )
     # Those not seen for the longest time first.
     inactive = inactive[np.argsort(known.seen[inactive], kind="stable")]
-    frames_left = known.seen[inactive] + settings.preview_period - known.frame
+    # In frames that are encoded.
+    period = settings.preview_period // settings.frames_per_encoding
+    frames_left = known.seen[inactive] + period - known.frame
     if settings.preview_way == "sweep":
         due = len(inactive) if (frames_left <= 1).any() else 0
     else:
         # An equal share in every frame; more where later frames, at most one above that share each, would miss a
         # deadline.
-        share, remainder = divmod(len(inactive), settings.preview_period)
+        share, remainder = divmod(len(inactive), period)
         later = (frames_left - 1) * (share + (remainder > 0))
         due = int((np.arange(1, len(inactive) + 1) - later).max(initial=share))
     chosen, rest = inactive[:due], inactive[due:]
     if settings.preview_way == "share":
         # Scoring rates in proportion to the root of how often a prompt appears find appearances soonest.
         urgency = np.sqrt(known.expected[rest]) * (known.frame + 1 - known.seen[rest])
-        likely = rest[np.argsort(-urgency, kind="stable")][: settings.preview_likely]
+        likely = rest[np.argsort(-urgency, kind="stable")][
+            : settings.preview_likely * settings.frames_per_encoding
+        ]
         chosen = np.concatenate([chosen, likely])
     if not len(chosen):
         return EMPTY_SCHEDULE

@@ -22,7 +22,7 @@ from bags import SECOND, Bags
 
 from activesam_ros.datasets.recordings import Recording
 from activesam_ros.datasets.whole_folder import whole_folder
-from activesam_ros.errors import ActiveSamError, DatasetError
+from activesam_ros.errors import ActiveSamError, DatasetError, SettingsError
 from activesam_ros.images.raw import image_to_ids, image_to_rgb
 from activesam_ros.labelling.job import LabelConfig
 from activesam_ros.labelling.label import SUMMARY, label, merge
@@ -421,3 +421,9 @@ def test_a_killed_process_goes_on_with_the_same_bytes(drive, tmp_path):
     (tmp_path / "labels").rename(tmp_path / "first")
     subprocess.run(command, capture_output=True, check=False)
     assert tree(tmp_path / "labels") == expected
+
+
+def test_labels_that_are_kept_do_not_move(config):
+    asked = config("realtime")
+    with pytest.raises(SettingsError, match=r"encode_every is 2.*expected 1"):
+        label(replace(asked, settings=replace(asked.settings, encode_every=2)))

@@ -264,3 +264,58 @@ def test_a_memory_that_goes_on_has_the_ids_and_neither_gives_one_of_the_other(ma
     late = memory.successor()
     late.at(10**11)
     assert min(one.id for one in segmenter.segment(drive[0], late).instances) > 2 * len(first)
+
+
+@pytest.fixture(scope="module")
+def panning():
+    """A camera that turns: frames that show a wide picture ever farther to the right, by 4 pixels each."""
+    wide = World(10_100_001, 480, 240).render(3).rgb
+    return [wide[:, 4 * step : 320 + 4 * step] for step in range(4)]
+
+
+def test_labels_move_with_the_image(make, panning):
+    segmenter = make(encode_every=3)
+    memory = StreamMemory(IdCounter())
+    found = [segmenter.segment(rgb, memory) for rgb in panning]
+    key = found[0]
+    assert [one.schedule.mode for one in found] == ["full", "moved", "moved", "share"]
+    assert np.array_equal(found[2].image, panning[2]) and "encode" not in found[2].timings
+    for step in (1, 2):
+        moved, own = found[step], segmenter.segment(panning[step])
+        kept = moved.labels[:, : -4 * step] == key.labels[:, 4 * step :]
+        assert kept.mean() > 0.97 > (moved.labels == key.labels).mean()
+        assert (moved.labels == own.labels).mean() > (key.labels == own.labels).mean()
+        assert moved.active_prompts == key.active_prompts and moved.confidence.shape == moved.labels.shape
+        assert all(one.pixels == (moved.labels == one.class_id).sum() for one in moved.active)
+        assert workload_of(segmenter, moved).decoded == () and workload_of(segmenter, moved).encodings == 0
+        before = {one.id: one for one in key.instances}
+        inside = [one for one in moved.instances if one.box[0] > 20 and one.box[2] < 300]
+        assert len(inside) > 2
+        for one in inside:
+            assert one.box[0] == pytest.approx(before[one.id].box[0] - 4 * step, abs=2)
+            mask = before[one.id].mask[:, 4 * step :]
+            assert (one.mask[:, : -4 * step] & mask).sum() > 0.7 * (one.mask[:, : -4 * step] | mask).sum()
+
+
+def test_when_labels_do_not_move(make, panning):
+    segmenter = make(encode_every=10)
+    first, after = panning[:2]
+
+    def second(image=after, seconds=0.1, instances=True, words=DEMO_CLASSES, forgets=False):
+        memory = StreamMemory()
+        memory.at(0)
+        segmenter.set_vocabulary(Vocabulary.from_names(DEMO_CLASSES))
+        segmenter.segment(first, memory, instances)
+        if forgets:
+            memory.forget()
+        segmenter.set_vocabulary(Vocabulary.from_names(words))
+        memory.at(int(seconds * 1e9))
+        (encoded,) = segmenter.encode_images([image], [memory])
+        return segmenter.decode(encoded).schedule.mode
+
+    assert second() == "moved"
+    assert second(seconds=0.2) == second(after[::2, ::2]) == "share"
+    # The frame before was not asked for instances.
+    assert second(instances=False) == "share"
+    assert second(255 - after) == second(words=DEMO_CLASSES[:-1]) == "full"
+    assert second(forgets=True) == "full"

@@ -64,20 +64,22 @@ WAYS = pytest.mark.parametrize("way", ["share", "sweep"])
 
 
 @WAYS
-@pytest.mark.parametrize("period", [2, 3, 8, 50])
+@pytest.mark.parametrize(("period", "every"), [(2, 1), (3, 1), (8, 1), (50, 1), (8, 3), (50, 2), (5, 9)])
 @pytest.mark.parametrize("max_active", [1, 6, 40])
-def test_every_prompt_is_seen_within_the_period(way, period, max_active):
+def test_every_prompt_is_seen_within_the_period(way, period, every, max_active):
     random = np.random.default_rng(period * 100 + max_active)
-    stream = Stream(settings_of(preview_way=way, preview_period=period, max_active=max_active))
+    settings = settings_of(preview_way=way, preview_period=period, max_active=max_active, encode_every=every)
+    stream = Stream(settings)
     unseen = np.zeros(20, int)
     for _ in range(160):
         fails = random.random() < 0.1
         active, seen = stream.frame(random.random(20) ** 3, fails=fails)
         assert 1 <= len(active) <= max_active
         if not fails:  # who did not get an answer has seen nothing
-            unseen += 1
+            unseen += settings.frames_per_encoding
             unseen[list(seen)] = 0
-            assert unseen.max() < period
+            # The frames to which its labels move come after it.
+            assert unseen.max() + settings.frames_per_encoding - 1 < period
 
 
 @WAYS
@@ -281,6 +283,9 @@ def test_a_memory_of_other_words_is_refused():
     with pytest.raises(ValueError, match="expected 3"):
         StreamMemory.restored(state, ("a", "b", "c"), settings_of())
     assert StreamMemory.restored(None, ("a",), settings_of()).state() is None
+    # Labels that move are not part of it.
+    with pytest.raises(ValueError, match="encode_every 1"):
+        StreamMemory.restored(state, settled().prompts, settings_of(encode_every=2))
 
 
 @pytest.mark.parametrize(
