@@ -68,13 +68,15 @@ def draw_text(
 
 def _blend(picture: np.ndarray, mask: np.ndarray, left: int, top: int, colour: tuple[int, int, int]) -> None:
     """Blend a colour into a picture where a mask uint8 [h, w] says so, its corner at ``left``, ``top``."""
-    rows = slice(max(0, top), max(0, min(picture.shape[0], top + mask.shape[0])))
-    columns = slice(max(0, left), max(0, min(picture.shape[1], left + mask.shape[1])))
+    rows, columns = (
+        slice(max(0, start), max(0, start, min(side, start + length)))
+        for start, side, length in zip((top, left), picture.shape[:2], mask.shape, strict=True)
+    )
     seen = mask[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-    if not seen.size:
+    below = picture[rows, columns]
+    if not below.size:
         return
     share = seen[..., None].astype(np.float32) / 255
-    below = picture[rows, columns]
     picture[rows, columns] = np.rint(below + share * (np.float32(colour) - below)).astype(np.uint8)
 
 

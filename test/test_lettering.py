@@ -34,6 +34,7 @@ def test_capitals_have_the_height_and_stand_on_the_baseline():
 def test_what_lies_beyond_the_picture_is_cut_off(left):
     assert drawn("H" * 10, left).shape == (60, 200, 3)
     assert (drawn("H" * 10, left) != 255).any() == (abs(left) < 200)
+    assert (drawn("H", 200 + 30) == 255).all()
 
 
 def test_a_halo_lies_around_the_letters():

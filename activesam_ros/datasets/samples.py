@@ -15,7 +15,7 @@ from activesam_ros.images.compressed import compressed_to_ids, compressed_to_rgb
 from activesam_ros.images.raw import image_to_ids, image_to_rgb, refuse_measurements
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from activesam_ros.datasets.recordings import Recording
 
@@ -132,6 +132,7 @@ class SampleReader:
         self._max_pixels = max_pixels
         require_images(recording, image_topic)
         self._images: int | None = None
+        self._only: frozenset[int] | None = None
         # By topic of label images: their positions by index of the image.
         self._truths = self._matched(labels_topic, tolerance_s) if labels_topic is not None else None
         self._predictions = self._matched(predictions_topic, 0.0) if predictions_topic is not None else None
@@ -158,6 +159,15 @@ class SampleReader:
         self._images = len(images)
         return labels_topic, {index: place for index, place in pairs.items() if index % self._every == 0}
 
+    @property
+    def labelled(self) -> list[int]:
+        """Indices of the images that have a label image of the ground truth, ascending."""
+        return sorted(self._truths[1]) if self._truths else []
+
+    def take_only(self, indices: Iterable[int]) -> None:
+        """Read only the images with these indices, of those that would be read."""
+        self._only = frozenset(indices)
+
     def __len__(self) -> int:
         if self._images is None:
             self._images = (
@@ -173,7 +183,7 @@ class SampleReader:
             for matched in (self._truths, self._predictions, self._true_ids, self._predicted_ids)
         )
         for index, image in enumerate(self._recording.messages([self._image_topic], *self._part)):
-            if index % self._every:
+            if index % self._every or (self._only is not None and index not in self._only):
                 continue
             truth = truths.get(index) if truths else None
             stamp = _stamp(image)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from activesam_ros.vocabulary import Vocabulary
+from activesam_ros.vocabulary.vocabulary import ClassSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,7 +63,9 @@ def collect(
     Raises:
         ImageError, VocabularyError, ModelError, OutOfMemoryError: as `ActiveSegmenter.segment`.
     """
-    prompts = segmenter.encode(Vocabulary.from_names(list(phrases)))
+    # A class for each phrase, named by number: two phrases may have one name, "mouse" and "=mouse".
+    specs = [ClassSpec(str(number), (phrase,)) for number, phrase in enumerate(phrases)]
+    prompts = segmenter.encode(Vocabulary.from_specs(specs))
     presence, scores, labels = [], [], []
     for number, image in enumerate(images):
         kept = segmenter.keep(image)

@@ -54,8 +54,13 @@ def read_phrases(path: Path) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...
         raise VocabularyError(
             f"{path} holds no phrases; expected a list of phrases, or a list for each class: `car: [automobile]`"
         )
-    by_class = {match_key(str(name)): tuple(found) for name, found in content.items() if name != "*"}
-    return by_class, tuple(content.get("*", ()))
+    # As everywhere, commas part phrases.
+    lists = {
+        str(name): tuple(part.strip() for one in found for part in one.split(",") if part.strip())
+        for name, found in content.items()
+    }
+    shared = lists.pop("*", ())
+    return {match_key(name): found for name, found in lists.items()}, shared
 
 
 def _is_texts(found: Any) -> bool:

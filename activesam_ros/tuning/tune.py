@@ -11,7 +11,7 @@ import yaml
 from activesam_ros.datasets.class_map import class_map_of, match_classes
 from activesam_ros.datasets.recordings import Recording
 from activesam_ros.datasets.samples import SampleReader, default_image_topic
-from activesam_ros.errors import EvaluationError
+from activesam_ros.errors import EvaluationError, VocabularyError
 from activesam_ros.evaluation.metrics import ConfusionMatrix
 from activesam_ros.tuning.doubts import Doubts, find_doubts
 from activesam_ros.tuning.evidence import NOT_COUNTED, collect
@@ -113,8 +113,14 @@ def tune(
 
     Raises:
         DatasetError, EvaluationError: the recording cannot be read, or its frames do not suffice.
-        VocabularyError: the file of phrases holds none, or phrases for a class that there is not.
+        VocabularyError: the file of phrases holds none, or phrases for a class that there is not; or the vocabulary has
+            groups, whose members would be lost.
     """
+    if groups := [one.name for one in vocabulary.classes if one.members]:
+        raise VocabularyError(
+            f"{groups[0]!r} is a group, whose classes cannot be tuned one by one; take the groups out of the file and "
+            "put them back afterwards"
+        )
     by_class, shared = read_phrases(config.phrases) if config.phrases else ({}, ())
     labelled = config.labels_topic is not None
     phrases = gather_phrases(vocabulary, by_class, shared, config.wordnet)
@@ -187,16 +193,17 @@ def _read(
         if config.labels_topic is not None:
             class_map = class_map_of(recording, config.labels_topic, config.class_map)
             matching = match_classes(vocabulary, class_map)
-        every = max(1, len(SampleReader(recording, topic)) // config.frames)
+        samples = SampleReader(recording, topic, config.labels_topic)
+        usable = samples.labelled if matching else range(len(samples))
+        spread = np.linspace(0, len(usable) - 1, min(config.frames, len(usable))).round().astype(int)
+        samples.take_only(usable[place] for place in spread.tolist())
         images, truths = [], []
-        for sample in SampleReader(recording, topic, config.labels_topic, every=every):
+        for sample in samples:
             if sample.rgb is None or (matching is not None and sample.truth is None):
                 continue
             images.append(sample.rgb)
             if matching is not None and sample.truth is not None:
                 truths.append(_indices(vocabulary, matching, sample.truth))
-            if len(images) == config.frames:
-                break
     least = _STRETCHES if matching else 1
     if len(images) < least:
         raise EvaluationError(

@@ -10,10 +10,13 @@ pytest.importorskip("rosbags")
 from activesam_ros.cli.vocabulary import main
 from activesam_ros.datasets.labelled_bag import write_drive
 from activesam_ros.errors import VocabularyError
+from activesam_ros.segmenter import ActiveSegmenter
+from activesam_ros.toytown.world import World
 from activesam_ros.tuning.doubts import _fights
-from activesam_ros.tuning.evidence import Evidence
+from activesam_ros.tuning.evidence import Evidence, collect
 from activesam_ros.tuning.phrases import Phrases, gather_phrases, read_phrases
 from activesam_ros.tuning.search import choose
+from activesam_ros.tuning.tune import TuneConfig, _read
 from activesam_ros.vocabulary import Vocabulary
 from activesam_ros.vocabulary.files import load_vocabulary_file
 
@@ -36,10 +39,10 @@ def test_each_prompt_is_tried_in_the_other_number(prompt, other):
 
 def test_a_file_names_phrases_for_one_class_or_for_all(tmp_path):
     file = tmp_path / "phrases.yaml"
-    file.write_text("Car: [automobile, Sky]\n'*': [thing]\n")
+    file.write_text("Car: ['automobile, auto', Sky]\n'*': [thing]\n")
     phrases = gather_phrases(Vocabulary.from_names(["car", "sky"]), *read_phrases(file), wordnet=False)
     car, sky = ({phrases.texts[index] for index in found} for found in phrases.candidates)
-    assert {"car", "automobile", "thing", "sky"} <= car and "automobile" not in sky and "thing" in sky
+    assert {"car", "automobile", "auto", "thing", "sky"} <= car and "automobile" not in sky and "thing" in sky
     assert len(set(phrases.texts)) == len(phrases.texts)
 
 
@@ -85,6 +88,22 @@ def test_the_threshold_is_chosen_with_the_phrases():
     phrases = Phrases(("a", "b"), ((0,), (1,)), ((0,), (1,)))
     assert choose(told, phrases, [0, 1], 1, 1.25, threshold=0.5).threshold == 0.0
     assert choose(told, phrases, [0, 1], 1, 1.25, threshold=0.0).threshold == 0.0
+
+
+def test_phrases_of_one_name_are_asked_apart():
+    segmenter = ActiveSegmenter.from_pretrained("toytown")
+    told = collect(segmenter, ["mouse", "=mouse", "sky"], [World(5, 96, 64).render(0.0).rgb], None)
+    assert told.scores.shape[1] == 3 and told.truth is None
+
+
+def test_frames_are_spread_over_what_is_labelled(tmp_path):
+    write_drive(tmp_path / "drive", 5, 15, 1.0, (96, 64))
+    config = TuneConfig(tmp_path / "drive", "/ground_truth/labels", frames=8)
+    images, truths, _ = _read(Vocabulary.from_names(["road", "sky"]), config)
+    world = World(5, 96, 64)
+    assert len(images) == len(truths) == 8
+    for image, second in zip(images, range(0, 16, 2), strict=True):
+        assert np.array_equal(image, world.render(second).rgb)
 
 
 def test_pairs_that_claim_the_same_pixels_are_told():
@@ -145,6 +164,7 @@ def test_without_truth_only_doubts_are_told(drive, tmp_path, capsys):
         (["--labels", "/ground_truth/labels", "--frames", "4"], "at least 8"),
         (["--out", "tuned.txt"], "suffix"),
         (["--phrases", "nowhere.yaml"], "nowhere.yaml"),
+        (["--vocabulary", "outdoor_navigation"], "group"),
     ],
 )
 def test_what_cannot_be_tuned_is_told_in_one_sentence(drive, tmp_path, monkeypatch, capsys, change, what):
