@@ -450,8 +450,7 @@ class ActiveSegmenter:
         plan.keep_moved()
         if result.instances is not None and plan.keeps_ids:
             with timer.timed("associate"):
-                found = plan.identify(result.instances, result.vocabulary)
-            result = replace(result, instances=found)
+                plan.carry(result.instances)
         timings = add_timings(encoded.timings, timer.seconds())
         return replace(result, timings=timings, name=encoded.name)
 
@@ -973,8 +972,7 @@ class Stream:
         """
         if self._segmenter is None:
             raise ActiveSamError("the stream is closed; open another one with ActiveSegmenter.stream()")
-        if stamp is not None:
-            self._memory.at(_nanoseconds(stamp))
+        self._memory.at(None if stamp is None else _nanoseconds(stamp))
         self._segmenter.follow(self._source)
         return self._segmenter.segment(image, self._memory, instances)
 

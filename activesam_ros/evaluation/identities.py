@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 LEAST_IOU = 0.5
 """A thing counts as found by an instance of its class whose pixels have at least this intersection over union."""
 
+# Share of the largest part of an id that another class has to hold to be a thing of its own.
+_LEAST_PART = 0.1
+
 
 @dataclass(frozen=True)
 class FrameIdentities:
@@ -75,11 +78,13 @@ def compare_identities(
     """
     counts = true_labels != uncounted
     truth, ids = truth * counts, ids * counts
-    things, found = _areas(truth, true_labels), _areas(ids, labels)
+    things, found = _main(_areas(truth, true_labels)), _main(_areas(ids, labels))
     rows, columns = ({one: number for number, one in enumerate(each)} for each in (things, found))
     overlaps = []
     for (true_id, true_class, found_id, found_class), both in _areas(truth, true_labels, ids, labels).items():
         thing, other = (true_id, true_class), (found_id, found_class)
+        if thing not in things or other not in found:
+            continue
         overlap = both / (things[thing] + found[other] - both)
         if true_class == found_class and overlap >= LEAST_IOU:
             overlaps.append((rows[thing], columns[other], overlap))
@@ -90,7 +95,8 @@ def compare_identities(
 def score_identities(frames: Iterable[FrameIdentities]) -> IdentityScores:
     """Score the frames of a stream, in order.
 
-    Found things count if their class has true things anywhere in the stream: regions of road are no false cars.
+    An id names one thing of each class. Found things count if their class has true things anywhere in the stream:
+    regions of road are no false cars.
 
     Raises:
         ActiveSamError: motmetrics is not installed.
@@ -100,6 +106,11 @@ def score_identities(frames: Iterable[FrameIdentities]) -> IdentityScores:
     identities = {thing for frame in frames for thing in frame.things}
     classes = {class_id for _, class_id in identities}
     accumulator = motmetrics.MOTAccumulator(auto_id=True)
+    # By motmetrics' reading a number is one thing, whatever its class.
+    numbers = {
+        thing: number
+        for number, thing in enumerate({*identities, *(one for frame in frames for one in frame.found)})
+    }
     for frame in frames:
         # NaN: cannot be the same.
         distances = np.full((len(frame.things), len(frame.found)), np.nan)
@@ -107,8 +118,8 @@ def score_identities(frames: Iterable[FrameIdentities]) -> IdentityScores:
             distances[row, column] = 1 - overlap
         counted = [column for column, (_, class_id) in enumerate(frame.found) if class_id in classes]
         accumulator.update(
-            [number for number, _ in frame.things],
-            [frame.found[column][0] for column in counted],
+            [numbers[thing] for thing in frame.things],
+            [numbers[frame.found[column]] for column in counted],
             distances[:, counted],
         )
     names = ["num_frames", "num_objects", "idf1", "num_switches", "recall"]
@@ -130,6 +141,14 @@ def require_motmetrics() -> Any:
     except ImportError as error:
         raise ActiveSamError("identities are scored by motmetrics; pip install motmetrics") from error
     return motmetrics
+
+
+def _main(areas: dict[tuple[int, ...], int]) -> dict[tuple[int, ...], int]:
+    """Leave out the classes that hold little of an id: pixels at the edge, where images of labels and ids disagree."""
+    largest: dict[int, int] = {}
+    for (number, _), pixels in areas.items():
+        largest[number] = max(pixels, largest.get(number, 0))
+    return {key: pixels for key, pixels in areas.items() if pixels >= _LEAST_PART * largest[key[0]]}
 
 
 def _areas(*images: np.ndarray) -> dict[tuple[int, ...], int]:

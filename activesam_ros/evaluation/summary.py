@@ -296,7 +296,7 @@ def _summary(
         failed=errors.total(),
         errors=tuple(errors.most_common(MOST_ERRORS)),
         truth=_against_truth(scored, classes) if scored else None,
-        identities=score_identities(identified) if identified else None,
+        identities=score_identities(identified) if any(one.things for one in identified) else None,
         agreement=_mean(record.agreement for record in labelled),
         active_size=Percentiles.of(len(record.active) for record in labelled if record.active is not None),
         decoded=_decoded(labelled),

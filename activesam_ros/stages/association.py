@@ -109,6 +109,22 @@ class Association:
         other._stamp = self._stamp
         return other
 
+    def carry(self, instances: Sequence[Instance], stamp: int | None = None) -> None:
+        """Take note of where things are now that keep the ids that they have, since their masks were moved, not found.
+
+        Args:
+            instances: with their ids; a thing that is not among them stays where it was.
+            stamp: as for `identify`.
+        """
+        self._stamp = stamp
+        moved = {one.id: _start(one) for one in instances}
+        self._tracks = [
+            replace(track, mask=moved[track.id].mask, corner=moved[track.id].corner)
+            if track.id in moved
+            else track
+            for track in self._tracks
+        ]
+
     def identify(
         self,
         instances: Sequence[Instance],

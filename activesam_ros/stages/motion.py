@@ -79,6 +79,8 @@ class KeyFrame:
             preview_presence=None,
             timings={},
             instances=found,
+            instances_without_pixels=0,
+            instances_beyond_limit=0,
             schedule=MOVED_SCHEDULE,
             preview_maps=(),
             image=rgb,
@@ -123,6 +125,7 @@ def _moved_instance(one: Instance, flow: np.ndarray) -> Instance | None:
     logits = cv2.remap(
         one.logits.astype(np.float32), columns, rows, cv2.INTER_LINEAR, borderValue=(_OUTSIDE,) * 4
     )
+    logits = logits.astype(one.logits.dtype)  # before the sign is asked for: the smallest become 0
     positive = logits > 0
     lines, places = np.flatnonzero(positive.any(1)), np.flatnonzero(positive.any(0))
     if not len(lines):
@@ -133,11 +136,11 @@ def _moved_instance(one: Instance, flow: np.ndarray) -> Instance | None:
     across, down = (float(part[..., axis][positive].mean()) for axis in (0, 1))
     across, down = across * one.size[1] / one.grid[1], down * one.size[0] / one.grid[0]
     corner = int(first[0] + begin[0]), int(first[1] + begin[1])
-    right, bottom = one.size[1], one.size[0]
+    right, bottom = float(one.size[1]), float(one.size[0])
     box = (
         min(max(one.box[0] - across, 0.0), right),
         min(max(one.box[1] - down, 0.0), bottom),
         min(max(one.box[2] - across, 0.0), right),
         min(max(one.box[3] - down, 0.0), bottom),
     )
-    return replace(one, box=box, corner=corner, logits=kept.astype(one.logits.dtype))
+    return replace(one, box=box, corner=corner, logits=kept)

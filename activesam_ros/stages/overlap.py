@@ -63,7 +63,7 @@ class Masks:
     def overlaps(self, others: Masks) -> np.ndarray:
         """Return the intersection over union of each with each of the others, float64 [N, M]."""
         common = self.common(others)
-        return common / (self.areas[:, None] + others.areas - common)
+        return common / np.maximum(self.areas[:, None] + others.areas - common, 1)
 
     def _reaching(self, top: int) -> np.ndarray:
         """Return the indices of the masks that reach into the band from row `top` on."""

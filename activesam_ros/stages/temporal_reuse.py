@@ -175,8 +175,12 @@ class StreamMemory:
         classes = zip(vocabulary.class_ids, vocabulary.names, strict=True)
         return self._association.identify(instances, classes, occlusion_frames, stamp)
 
-    def at(self, stamp: int) -> None:
-        """State when the next frame was taken, in nanoseconds.
+    def _carry(self, instances: Sequence[Instance], stamp: int | None) -> None:
+        if self._association is not None:
+            self._association.carry(instances, stamp)
+
+    def at(self, stamp: int | None) -> None:
+        """State when the next frame was taken, in nanoseconds; None: unknown.
 
         It scores all prompts if that is before the last kept frame, or more than `LONGEST_GAP` after it.
         """
@@ -423,6 +427,11 @@ class FramePlan:
         if self.memory is None:
             return tuple(instances)
         return self.memory._identify(instances, vocabulary, self.settings.occlusion_frames, self.stamp)
+
+    def carry(self, instances: Sequence[Instance]) -> None:
+        """Note where instances are that moved along with their ids."""
+        if self.memory is not None:
+            self.memory._carry(instances, self.stamp)
 
 
 def require_distinct(memories: Sequence[StreamMemory | None]) -> None:

@@ -38,6 +38,16 @@ def test_a_switch_a_miss_and_a_false_thing():
     assert scores.found == pytest.approx(6 / 8) and scores.idf1 == pytest.approx(10 / 15)
 
 
+def test_a_number_may_name_a_thing_of_each_class_but_not_a_few_pixels_at_its_edge():
+    both = frame((0, 4, 1, 3), (5, 9, 1, 4))
+    assert score_identities([compare_identities(*both, *both, uncounted=255)] * 2).idf1 == 1.0
+    ids, labels = (np.kron(image, np.ones((1, 10), image.dtype)) for image in frame((0, 9, 1, 3)))
+    labels[:, 0] = 4  # where images of labels and of ids disagree
+    compared = compare_identities(ids, labels, ids, labels, uncounted=255)
+    scores = score_identities([compared])
+    assert compared.things == ((1, 3),) and (scores.idf1, scores.found, scores.identities) == (1.0, 1.0, 1)
+
+
 def test_pixels_that_do_not_count_belong_to_nothing():
     truth, labels = frame((0, 4, 1, 3))
     labels[:, 5:] = 255

@@ -31,6 +31,13 @@ def test_ids_follow_places_not_scores_or_order_and_new_things_have_new_ids():
     assert ids(association, thing(70)) == [3]
 
 
+def test_a_thing_that_outruns_its_own_width_keeps_the_id_that_moved_with_it():
+    association = Association(IdCounter())
+    assert ids(association, thing(10), thing(80)) == [1, 2]
+    association.carry([replace(thing(40), id=1)])
+    assert ids(association, thing(42), thing(80)) == [1, 2]
+
+
 def test_the_pairs_are_the_best_together():
     # The first thing overlaps most with what is the only choice of the second.
     association = Association(IdCounter())

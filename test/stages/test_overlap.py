@@ -38,3 +38,8 @@ def test_nothing_has_nothing_in_common():
     assert Masks(*some(dice, 3, 9)).common(Masks([], [])).shape == (3, 0)
     apart = Masks([np.ones((4, 4), bool)], [(0, 0)]).common(Masks([np.ones((4, 4), bool)], [(0, 4)]))
     assert apart.tolist() == [[0]]
+
+
+def test_empty_masks_overlap_with_nothing():
+    empty = Masks([np.zeros((2, 2), bool)], [(0, 0)])
+    assert empty.overlaps(empty).tolist() == [[0.0]]

@@ -291,6 +291,8 @@ def test_labels_move_with_the_image(make, panning):
         before = {one.id: one for one in key.instances}
         inside = [one for one in moved.instances if one.box[0] > 20 and one.box[2] < 300]
         assert len(inside) > 2
+        assert {one.id for one in moved.instances} <= set(before)
+        assert all(isinstance(edge, float) for one in moved.instances for edge in one.box)
         for one in inside:
             assert one.box[0] == pytest.approx(before[one.id].box[0] - 4 * step, abs=2)
             mask = before[one.id].mask[:, 4 * step :]
