@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from activesam_ros.cli.replay_recorder import recorder
 from activesam_ros.errors import EvaluationError
 from activesam_ros.evaluation.run_folder import RunFolder
 from activesam_ros.ros.program import callbacks_of, run_program
+from activesam_ros.system.machine import ENDING
 
 if TYPE_CHECKING:
     import threading
@@ -62,10 +64,19 @@ def _run(ending: threading.Event) -> int:
     options = _scoring(player, folder)
     print(f"recorded {recording.images} images and their labels to {folder}", flush=True)
     print(f"score them with: activesam-evaluate {shlex.join(options)}", flush=True)
+    if given.out:
+        _end_by_signals()
     code = evaluate.main(options) if given.out else 0
     if failure is not None:
         raise failure
     return code
+
+
+def _end_by_signals() -> None:
+    """Have signals end the process again: the recording is whole, and scoring takes its time."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in set(ENDING) - {signal.SIGINT}:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _scoring(player: Player, folder: Path) -> list[str]:

@@ -442,10 +442,10 @@ class Player(ProgramNode):
     def _on_labels(self, message: Image, info: dict[str, Any]) -> None:
         stamp = to_nanoseconds(message.header.stamp)
         self._record(self.labels_topic, message, info["source_timestamp"])
-        if self._score is not None:
-            self._score.add_labels(stamp, message)
         self._labelled += 1
         self._answered(LABELS, stamp)
+        if self._score is not None:
+            self._score.add_labels(stamp, message)
 
     def _on_active(self, message: ActiveClasses, info: dict[str, Any]) -> None:
         self._record(self._active.topic_name, message, info["source_timestamp"])

@@ -53,20 +53,23 @@ class LabelledImages:
 
         Instances have the ids that they keep on their stream, as the node gives them.
         """
+        # Of one data set all ids differ; those of a recording begin at 1, as on the node.
+        shared = IdCounter() if source is None else None
         for number, count in enumerate(self.counts):
             if source is not None and number != source:
                 continue
-            streams: defaultdict[str, Association] = defaultdict(lambda: Association(IdCounter()))
+            streams: defaultdict[str, Association] = defaultdict(lambda: Association(shared or IdCounter()))
             for position in range(count):
                 with self.work.part(number, position) as part:
                     frame = part.frame
                     if frame.error is not None:
                         continue
-                    if self.job["instances"] and self._is_stream(number):
+                    if self.job["instances"] and self.is_stream(number):
                         frame = self._identified(frame, part, streams[frame.stream])
                     yield frame, part
 
-    def _is_stream(self, source: int) -> bool:
+    def is_stream(self, source: int) -> bool:
+        """Tell whether the images of a source follow each other, so that things keep their ids."""
         # The images of a folder are no stream, unless they are asked to be labelled as one.
         return (
             self.job["sources"][source]["kind"] == "recording" or self.job["settings"]["preview_period"] > 1

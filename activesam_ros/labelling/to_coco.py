@@ -59,9 +59,10 @@ def write_coco(images: LabelledImages, folder: Path) -> None:
                 annotation = {"id": number, "image_id": image_id, **about, "segmentation": mask}
                 if segment.instance is not None:
                     annotation["score"] = round(segment.instance.score, 6)
-                    annotation["track_id"] = segment.instance.id
-                    # Where CVAT and Datumaro look for it.
-                    annotation["attributes"] = {"track_id": segment.instance.id}
+                    if images.is_stream(frame.source):
+                        annotation["track_id"] = segment.instance.id
+                        # Where CVAT and Datumaro look for it.
+                        annotation["attributes"] = {"track_id": segment.instance.id}
                 for one in files:
                     if one is not panoptic:
                         one.add_annotation(annotation)
