@@ -73,7 +73,7 @@ class Page:
         session: Session,
         control: Control,
         files: VocabularyFiles,
-        remember: Callable[[View], None],
+        remember: Callable[[View], str],
         about: str,
     ) -> None:
         """Build the page of the browser that asks for it.
@@ -82,7 +82,7 @@ class Page:
             session: what is shown and changed.
             control: who may change it.
             files: what may be read and written.
-            remember: told of each view before its pictures are asked for.
+            remember: told of each view before its pictures are asked for; returns where they are.
             about: a line for the head of the page.
         """
         self._session = session
@@ -403,8 +403,7 @@ class Page:
         try:
             self._show_state(mine)
             if view is not None:
-                self._remember(view)
-                self._show_picture(view)
+                self._show_picture(view, self._remember(view))
                 self._show_classes(view, mine)
                 self._show_settings(view, mine)
         finally:
@@ -477,8 +476,7 @@ class Page:
             )
         self._probe_add.set_visibility(probe is not None and not probe.refused)
 
-    def _show_picture(self, view: View) -> None:
-        base = f"pictures/{view.number}"
+    def _show_picture(self, view: View, base: str) -> None:
         probe = self._session.probe
         probing = self._probing and probe is not None and not probe.refused
         layer = self._layer

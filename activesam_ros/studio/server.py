@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
 import ipaddress
 import secrets
@@ -10,9 +11,8 @@ import signal
 import threading
 import warnings
 from collections import OrderedDict
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import uvicorn
 from fastapi import FastAPI, Response
@@ -28,10 +28,8 @@ if TYPE_CHECKING:
     from activesam_ros.studio.session import Session, View
     from activesam_ros.studio.sharing import Control, VocabularyFiles
 
-_COOKIE = "activesam_studio"
 _KEPT_VIEWS = 4
 _KEPT_PICTURES = 48
-_LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 
 class Gate:
@@ -44,6 +42,7 @@ class Gate:
     def __init__(self, app: Any, token: str | None) -> None:
         self._app = app
         self._token = token
+        self._cookie = cookie_name(token) if token else ""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request of ASGI, or refuse it."""
@@ -53,17 +52,19 @@ class Gate:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get("host", "")
         origin = headers.get("origin")
-        foreign = origin is not None and urlsplit(origin).netloc != host
+        foreign = origin is not None and origin.partition("://")[2] != host
         asked = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
         if self._token is None:
-            allowed = host.rsplit(":", 1)[0] in _LOCAL
+            allowed = is_loopback(_without_port(host))
         else:
-            allowed = any(self._is_token(one) for one in (asked, _cookie(headers.get("cookie", ""))))
+            given = _cookies(headers.get("cookie", ""), self._cookie)
+            allowed = any(self._is_token(one) for one in (asked, *given))
         if foreign or not allowed:
-            await _refuse(scope, receive, send)
+            sentence = _FOREIGN if foreign else _NOT_LOCAL if self._token is None else _NO_TOKEN
+            await _refuse(scope, receive, send, sentence)
             return
         if asked and self._token is not None and scope["type"] == "http":
-            await self._app(scope, receive, _with_cookie(send, self._token))
+            await self._app(scope, receive, _with_cookie(send, self._cookie, self._token))
             return
         await self._app(scope, receive, send)
 
@@ -76,34 +77,50 @@ class Pictures:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._run = secrets.token_hex(8)
         self._views: OrderedDict[int, View] = OrderedDict()
         self._drawn: OrderedDict[tuple[Any, ...], bytes] = OrderedDict()
         self._lock = threading.Lock()
 
-    def remember(self, view: View) -> None:
-        """Keep a view that a page is about to show."""
+    def remember(self, view: View) -> str:
+        """Keep a view that a page is about to show; return where its pictures are, below the page's address.
+
+        Views are counted from one in every run, and browsers keep pictures: so a run has addresses of its own.
+        """
         with self._lock:
             self._views[view.number] = view
             while len(self._views) > _KEPT_VIEWS:
                 self._views.popitem(last=False)
+        return f"pictures/{self._run}/{view.number}"
 
-    def draw(self, number: int, kind: str, class_id: int = -1) -> bytes | None:
-        """Return a picture of a view, or of the newest one if that is gone, as JPEG or PNG; None: there is none."""
+    def draw(self, run: str, number: int, kind: str, class_id: int = -1) -> tuple[bytes | None, bool]:
+        """Draw a picture of a view, or of the newest one if that is gone.
+
+        Args:
+            run: of the address.
+            number: of the view.
+            kind: "image", "labels", "confidence" or "score".
+            class_id: whose score.
+
+        Returns:
+            JPEG or PNG, None: there is none; and whether it is of the view that was asked for.
+        """
         with self._lock:
-            if number not in self._views and self._views:
-                # Of a browser that is slower than the pictures change.
+            asked = run == self._run and number in self._views
+            if not asked and self._views:
+                # Of a browser that is slower than the pictures change, or that was there before this run.
                 number = next(reversed(self._views))
             view = self._views.get(number)
             known = self._drawn.get((number, kind, class_id))
         if view is None or known is not None:
-            return known
+            return known, asked
         drawn = self._draw(view, kind, class_id)
         if drawn is not None:
             with self._lock:
                 self._drawn[(number, kind, class_id)] = drawn
                 while len(self._drawn) > _KEPT_PICTURES:
                     self._drawn.popitem(last=False)
-        return drawn
+        return drawn, asked
 
     def probe(self) -> bytes | None:
         """Return the score map of the phrase that was asked last."""
@@ -144,7 +161,7 @@ def make_app(
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     drawn = Pictures(session)
 
-    def answer(data: bytes | None, kind: str, lasting: bool = True) -> Response:
+    def answer(data: bytes | None, kind: str, lasting: bool = False) -> Response:
         if data is None:
             return Response(status_code=404)
         age = "private, max-age=600" if lasting else "no-store"
@@ -153,21 +170,24 @@ def make_app(
         )
 
     # Plain functions: the framework runs them in threads, so that drawing delays no page.
-    def image(number: int) -> Response:
-        return answer(drawn.draw(number, "image"), "image/jpeg")
+    def image(run: str, number: int) -> Response:
+        data, asked = drawn.draw(run, number, "image")
+        return answer(data, "image/jpeg", lasting=asked)
 
-    def layer(number: int, kind: str, class_id: int = -1) -> Response:
-        known = kind in ("labels", "confidence", "score")
-        return answer(drawn.draw(number, kind, class_id) if known else None, "image/png")
+    def layer(run: str, number: int, kind: str, class_id: int = -1) -> Response:
+        if kind not in ("labels", "confidence", "score"):
+            return answer(None, "image/png")
+        data, asked = drawn.draw(run, number, kind, class_id)
+        return answer(data, "image/png", lasting=asked)
 
     def probe() -> Response:
-        return answer(drawn.probe(), "image/png", lasting=False)
+        return answer(drawn.probe(), "image/png")
 
     def scan() -> Response:
-        return answer(drawn.scan(), "image/png", lasting=False)
+        return answer(drawn.scan(), "image/png")
 
-    app.add_api_route("/pictures/{number}/image.jpg", image)
-    app.add_api_route("/pictures/{number}/{kind}.png", layer)
+    app.add_api_route("/pictures/{run}/{number}/image.jpg", image)
+    app.add_api_route("/pictures/{run}/{number}/{kind}.png", layer)
     app.add_api_route("/pictures/probe.png", probe)
     app.add_api_route("/pictures/scan.png", scan)
 
@@ -235,16 +255,24 @@ def new_token() -> str:
     return secrets.token_urlsafe(24)
 
 
-def _cookie(header: str) -> str:
-    try:
-        morsel = SimpleCookie(header).get(_COOKIE)
-    except CookieError:
-        return ""
-    return morsel.value if morsel else ""
+def cookie_name(token: str) -> str:
+    """Return the name of the cookie that has a token; cookies know no ports, and a host may have several studios."""
+    return f"activesam_studio_{hashlib.sha256(token.encode()).hexdigest()[:12]}"
 
 
-def _with_cookie(send: Any, token: str) -> Any:
-    value = f"{_COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/"
+def _cookies(header: str, name: str) -> list[str]:
+    """Return the values of the cookies of a name, whatever the others look like."""
+    pairs = (one.strip().partition("=") for one in header.split(";"))
+    return [value for key, _, value in pairs if key == name]
+
+
+def _without_port(host: str) -> str:
+    name, _, port = host.rpartition(":")
+    return name if port.isdigit() else host
+
+
+def _with_cookie(send: Any, name: str, token: str) -> Any:
+    value = f"{name}={token}; HttpOnly; SameSite=Strict; Path=/"
 
     async def wrapped(message: Any) -> None:
         if message["type"] == "http.response.start":
@@ -254,17 +282,23 @@ def _with_cookie(send: Any, token: str) -> Any:
     return wrapped
 
 
-async def _refuse(scope: Any, receive: Any, send: Any) -> None:
+async def _refuse(scope: Any, receive: Any, send: Any, sentence: str) -> None:
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1008})
         return
-    sentence = (
-        "The studio needs the token that it printed when it started: open the whole address, with ?token=…"
-    )
     response = Response(sentence, status_code=403, media_type="text/plain")
     await response(scope, receive, send)
 
+
+_FOREIGN = "The studio answers its own pages only: open the address that it printed when it started"
+_NOT_LOCAL = (
+    "The studio answers requests that name this machine only: open the address that it printed when it started, or "
+    "start it with --host 0.0.0.0, which prints one with a token"
+)
+_NO_TOKEN = (
+    "The studio needs the token that it printed when it started: open the whole address, with ?token=…"
+)
 
 _ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#12343b"/>'
