@@ -191,7 +191,7 @@ class NodeSession(Session):
         named = Vocabulary.from_names(values["vocabulary"], values["background_class"] or None)
         last = before.configuration if before else None
         # Ids, colours and prompts are those that the node announced; the parameter shows names, and some aliases.
-        known = [self._announced[max(self._announced)]] if self._announced else []
+        known = list(self._announced.values())[-1:]
         known += [last.vocabulary] if last else []
         vocabulary = next((one for one in known if _shows(one, named)), named)
         if last and last.values == tuple(values.items()) and last.vocabulary == vocabulary:
@@ -265,7 +265,6 @@ class NodeSession(Session):
     def _subscribe(self, camera: str) -> None:
         prefix = f"{self._name}/{camera}/" if camera else f"{self._name}/"
         results = QoSProfile(depth=2)
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         node = self._node
         node.create_subscription(Image, f"{prefix}labels", lambda one: self._on_part("labels", one), results)
         node.create_subscription(
@@ -274,10 +273,16 @@ class NodeSession(Session):
         node.create_subscription(
             msg.ActiveClasses, f"{prefix}active_classes", lambda one: self._on_part("active", one), results
         )
-        node.create_subscription(msg.Vocabulary, f"{self._name}/vocabulary", self._on_vocabulary, latched)
+        self._vocabularies = self._subscribe_to_vocabularies()
         self._camera = camera
         self._image_topic: str | None = None
         self._image_subscription: Any = None
+
+    def _subscribe_to_vocabularies(self) -> Any:
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        return self._node.create_subscription(
+            msg.Vocabulary, f"{self._name}/vocabulary", self._on_vocabulary, latched
+        )
 
     def _look_for_node(self) -> None:
         """Find the image topic once the node subscribes to it, and notice when the node goes and comes."""
@@ -287,6 +292,11 @@ class NodeSession(Session):
         elif self._connected and not ready:
             self.message = f"{self._name} does not answer; this page goes on by itself once it does"
             self._changed()
+            # The next node counts its revisions anew. It may be there already: a new subscription gets what it announced.
+            self._announced = {}
+            self._parts.clear()
+            self._node.destroy_subscription(self._vocabularies)
+            self._vocabularies = self._subscribe_to_vocabularies()
         self._connected = ready
         if ready:
             self._find_images()
@@ -319,9 +329,13 @@ class NodeSession(Session):
             self._images.popitem(last=False)
 
     def _on_vocabulary(self, message: msg.Vocabulary) -> None:
-        self._announced = {**self._announced, message.revision: vocabulary_from_msg(message)}
-        for revision in sorted(self._announced)[:-4]:
-            self._announced.pop(revision)
+        before = self._announced
+        if before and message.revision <= next(reversed(before)):
+            # A node in the place of another, which went unnoticed.
+            before = {}
+            self._parts.clear()
+        # Replaced, as the session's thread reads it.
+        self._announced = dict([*before.items(), (message.revision, vocabulary_from_msg(message))][-4:])
         self._ask("read", self._read)
 
     def _on_event(self, event: ParameterEvent) -> None:
