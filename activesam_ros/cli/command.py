@@ -285,16 +285,17 @@ def add_json(parser: Any) -> None:
 # Types of arguments.
 
 
-def whole_number(low: int) -> Callable[[str], int]:
-    """Return the type of a whole number that is at least `low`."""
+def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
+    """Return the type of a whole number from `low` to `high`, None: any that is higher."""
+    expected = f"a whole number from {low}" + ("" if high is None else f" to {high}")
 
     def whole(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = low - 1
-        if value < low:
-            raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number from {low}")
+        if value < low or (high is not None and value > high):
+            raise argparse.ArgumentTypeError(f"{text!r}; expected {expected}")
         return value
 
     return whole

@@ -55,14 +55,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="address to listen on; another than this machine's own asks for a token",
     )
     parser.add_argument(
-        "--port", type=command.whole_number(0), default=PORT, help=f"default: {PORT}; 0: a free one"
+        "--port", type=command.whole_number(0, 65535), default=PORT, help=f"default: {PORT}; 0: a free one"
     )
     command.add_device(parser)
     command.add_dtype(parser)
     return command.run(parser, _studio, arguments, interrupted="stopped")
 
 
+def _require_effect(given: argparse.Namespace) -> None:
+    """Refuse options that would be without effect.
+
+    Raises:
+        UsageError: there are such.
+    """
+    if given.topic is not None and given.bag is None:
+        raise command.UsageError("--topic names images of a recording; give --bag, or leave it out")
+    if given.node is None:
+        if given.camera:
+            raise command.UsageError("--camera chooses one of a node's; give --node, or leave it out")
+        return
+    if given.vocabulary or given.model:
+        raise command.UsageError("--node has its own model and classes; leave out --model and --vocabulary")
+    for option, value in (("--device", given.device), ("--dtype", given.dtype)):
+        if value != "auto":
+            raise command.UsageError(f"{option} has no effect on the model of a node; leave it out")
+
+
 def _studio(given: argparse.Namespace) -> int:
+    _require_effect(given)
     if importlib.util.find_spec("nicegui") is None:
         raise ActiveSamError(
             "the studio's web framework is not installed; install it with: pip install 'nicegui>=3,<4'"
@@ -91,10 +111,6 @@ def _studio(given: argparse.Namespace) -> int:
 def _session(given: argparse.Namespace, opening: ExitStack) -> tuple[Session, str]:
     """Return the session, not started yet, and a line about it for the head of the page."""
     if given.node is not None:
-        if given.vocabulary or given.model:
-            raise command.UsageError(
-                "--node has its own model and classes; leave out --model and --vocabulary"
-            )
         from activesam_ros.studio.node import NodeSession
 
         command.say(f"waiting for {given.node}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from activesam_ros.errors import ActiveSamError
+from activesam_ros.errors import ActiveSamError, ImageError
 from activesam_ros.studio.findings import class_findings
 from activesam_ros.studio.session import Probe, Scan, Session, View
 
@@ -95,6 +95,7 @@ class LocalSession(Session):
                 self.scan = Scan(len(self.frames))
                 self._scanning = []
             self.maps = {}
+            self._unmade = frozenset()
             self.view = view
             self._good = (history, frame)
 
@@ -125,15 +126,20 @@ class LocalSession(Session):
         view = self.view
         if view is None or self._prompts is None or (view.number, class_id) in self.maps:
             return
+        if view.document is not self.document:
+            return  # its next view comes first
+        key = (view.number, class_id)
+        self._unmade |= {key}
         vocabulary = self._prompts.vocabulary
         owner = vocabulary.prompt_classes
         only = [prompt for prompt, index in enumerate(owner) if vocabulary.class_ids[index] == class_id]
-        if not only or view.document is not self.document:
+        if not only:
             return
         result = self._decode_only(view.frame, self._prompts, only)
         assert result.score_maps is not None
         known = dict(list(self.maps.items())[1 - _MOST_MAPS :])
-        self.maps = {**known, (view.number, class_id): result.score_maps[0]}
+        self.maps = {**known, key: result.score_maps[0]}
+        self._unmade -= {key}
 
     def _probe(self, phrase: str) -> None:
         """Ask the picture for one phrase beside the vocabulary."""
@@ -177,7 +183,7 @@ class LocalSession(Session):
         try:
             kept = self._kept.get(index) or segmenter.keep(self.frames.read(index))
             result = segmenter.decode(segmenter.encode_kept(kept), instances=False)
-        except ActiveSamError:
+        except ImageError:
             logger.debug("picture %d is left out of the scan", index, exc_info=True)
         else:
             presence = {one.class_id: one.presence for one in result.active}

@@ -292,7 +292,8 @@ class NodeSession(Session):
         elif self._connected and not ready:
             self.message = f"{self._name} does not answer; this page goes on by itself once it does"
             self._changed()
-            # The next node counts its revisions anew. It may be there already: a new subscription gets what it announced.
+            # The next node counts its revisions anew. If it is there already, a
+            # new subscription gets what it announced.
             self._announced = {}
             self._parts.clear()
             self._node.destroy_subscription(self._vocabularies)

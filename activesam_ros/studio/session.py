@@ -115,6 +115,8 @@ class Session(ABC):
         self.scan = Scan(len(frames))
         self.in_force = document
         self.maps: Mapping[tuple[int, int], np.ndarray] = {}
+        self._unmade: frozenset[tuple[int, int]] = frozenset()
+        """Views' numbers and classes whose map is at work, or cannot be made."""
         self._history = History(document)
         self._frame = 0
         self._lock = threading.Condition()
@@ -191,8 +193,10 @@ class Session(ABC):
             self._changed()
 
     def ask_map(self, class_id: int) -> None:
-        """Have the score map of a class made that is not decoded."""
-        self._ask("map", lambda: self._map(class_id))
+        """Have the score map of a class made that is not decoded; what failed is tried again for another view only."""
+        view = self.view
+        if view is not None and (view.number, class_id) not in self._unmade:
+            self._ask("map", lambda: self._map(class_id))
 
     def start_scan(self) -> None:
         """Label all pictures that the scan lacks, whenever there is nothing else to do."""

@@ -16,6 +16,10 @@ from activesam_ros.cli import studio
         (("--bag", "nowhere"), "nowhere"),
         (("--demo", "--vocabulary", "nowhere.yaml"), "there is no vocabulary file nowhere.yaml"),
         (("--node", "/activesam", "--model", "toytown"), "leave out --model"),
+        (("--node", "/activesam", "--device", "cpu"), "--device has no effect"),
+        (("--images", ".", "--topic", "/camera"), "give --bag"),
+        (("--demo", "--camera", "front"), "give --node"),
+        (("--demo", "--port", "65536"), "expected a whole number from 0 to 65535"),
         ((), "is required"),
     ],
 )

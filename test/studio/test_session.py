@@ -8,11 +8,12 @@ import pytest
 from studio_session import settled
 
 from activesam_ros import segmenter as segmenter_module
-from activesam_ros.errors import ImageError, VocabularyError
+from activesam_ros.errors import ActiveSamError, ImageError, VocabularyError
 from activesam_ros.model.vision_encoder import VisionEncoder
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.studio import pictures
 from activesam_ros.studio.findings import at_pixel
+from activesam_ros.studio.local import LocalSession
 from activesam_ros.toytown import DEMO_CLASSES
 from activesam_ros.toytown.world import World
 
@@ -164,6 +165,29 @@ def test_the_score_of_a_class_that_is_not_decoded(open_session, street_image):
     )
 
 
+def test_a_score_that_cannot_be_made_is_asked_for_once_a_view(open_session, street_image, monkeypatch):
+    session = open_session([street_image], vocabulary=list(DEMO_CLASSES))
+    giraffe = DEMO_CLASSES.index("giraffe")
+    tried = []
+
+    def fail(self, *arguments):
+        tried.append(arguments)
+        raise ActiveSamError("no memory")
+
+    monkeypatch.setattr(LocalSession, "_decode_only", fail)
+    session.ask_map(giraffe)
+    settled(session, lambda: session.message == "no memory")
+    change = session.change
+    for _ in range(3):
+        session.ask_map(giraffe)
+    assert session.change == change and len(tried) == 1
+    session.edit(lambda now: now.with_values({"background_threshold": 0.1}))
+    settled(session)
+    session.ask_map(giraffe)
+    settled(session, lambda: session.message == "no memory")
+    assert len(tried) == 2
+
+
 def test_a_scan_tells_which_classes_are_in_which_picture(open_session):
     images = [World(seed, 160, 120).render(0.0).rgb for seed in (3, 4, 5)]
     session = open_session([*images, ImageError("broken")], vocabulary=["road", "sky", "car", "giraffe"])
@@ -177,6 +201,16 @@ def test_a_scan_tells_which_classes_are_in_which_picture(open_session):
     session.edit(lambda now: now.added("tree"))
     settled(session)
     assert session.scan.presence == {} and not session.scanning
+
+
+def test_a_scan_ends_with_what_is_no_fault_of_a_picture(open_session, street_image):
+    session = open_session(
+        [street_image, ActiveSamError("the recording is gone")], vocabulary=["road", "sky"]
+    )
+    session.start_scan()
+    settled(session, lambda: bool(session.message))
+    assert session.message == "the recording is gone" and not session.scanning
+    assert set(session.scan.presence) == {0}
 
 
 def test_pictures_for_the_browser_are_bounded():
