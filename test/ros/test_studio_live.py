@@ -64,8 +64,9 @@ def test_a_studio_beside_a_node(start_node, client, small):
         until(lambda: client.get("background_threshold") == 0.25)
         # Another node in its place, which counts its vocabularies from one again.
         for count in range(5):
-            client.set(vocabulary=["road", "sky", f"car {count}"])
-        until(lambda: session.document.vocabulary.names[-1] == "car 4")
+            name = f"car {count}"
+            client.set(vocabulary=["road", "sky", name])
+            until(lambda name=name: session.view.document.vocabulary.names[-1] == name, send)
         assert node.end() == 0
         until(lambda: "does not answer" in session.message)
         start_node(words=["grass", "sky"])
