@@ -282,12 +282,13 @@ class Session(ABC):
     def _failed(self, kind: str, sentence: str) -> None:
         """Say what went wrong, and return to what could be labelled last."""
         with self._lock:
-            self.message = sentence
             if kind == "scan":
                 self._scanning = []
             # A newer request is on its way, which may be right.
             if kind == "label" and self._good and "label" not in self._wanted:
                 self._history, self._frame = self._good
+            # Last, since a page that reads it shows what the words are now.
+            self.message = sentence
 
     @abstractmethod
     def _check(self, document: Document) -> None:
