@@ -7,14 +7,12 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from activesam_ros.configuration.configuration import Configuration, first_configuration, next_configuration
 from activesam_ros.errors import VocabularyError
 from activesam_ros.settings import PROFILES
 from activesam_ros.vocabulary import ClassSpec, Vocabulary, check_size, parse_class
 from activesam_ros.vocabulary.canonical import display_name
-from activesam_ros.vocabulary.palette import class_colours
+from activesam_ros.vocabulary.files import vocabulary_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,21 +127,7 @@ class Document:
 
     def as_yaml(self) -> str:
         """Return the vocabulary as a file: `load_vocabulary_file` reads the same classes, colours and background."""
-        names = [one.name for one in self.vocabulary.classes]
-        usual = [tuple(colour) for colour in class_colours(names).tolist()]
-        classes: list[Any] = []
-        for one, colour in zip(self.vocabulary.classes, usual, strict=True):
-            entry: dict[str, Any] = {"name": one.name}
-            if one.prompts != (one.name,):
-                entry["prompts"] = list(one.prompts)
-            if one.colour != colour:
-                entry["colour"] = list(one.colour)
-            classes.append(entry if len(entry) > 1 or as_text(one) is None else one.name)
-        content: dict[str, Any] = {"classes": classes}
-        if self.background:
-            content["background"] = self.background
-        content["background_threshold"] = float(self.value("background_threshold"))
-        return yaml.safe_dump(content, allow_unicode=True, sort_keys=False, width=110)
+        return vocabulary_yaml(self.vocabulary, self.value("background_threshold"))
 
     def _specs(self) -> tuple[ClassSpec, ...]:
         return tuple(

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from activesam_ros.segmenter import ActiveSegmenter
 
-NOT_COUNTED = -1
 # Scores are kept at most at this side: 40 frames of 300 phrases take 220 MB.
 _SIDE = 96
 # A phrase below this presence gets no mask: what it would score is below what any setting keeps.

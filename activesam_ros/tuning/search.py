@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
+from activesam_ros.datasets.class_map import NOT_COUNTED
 from activesam_ros.evaluation.metrics import ConfusionMatrix, area_under_curve
+from activesam_ros.stages.calibration import background_mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -79,7 +82,7 @@ def choose(
     """
     state = _State(evidence, phrases.own, evaluated)
     before = state.mean_iou()
-    fit = _mask_fit(evidence, evaluated)
+    fit = _mask_fit(state, len(evaluated))
     tried: list[Tried] = []
     for turn in range(_ROUNDS):
         changed = False
@@ -94,7 +97,7 @@ def choose(
     for one in evaluated:
         _restore(state, one, phrases.own[one])
     chosen = tuple(tuple(found) for found in state.chosen)
-    scores = {level: state.mean_iou_with(level, exponent) for level in {*THRESHOLDS, threshold}}
+    scores = {level: state.mean_iou(level, exponent) for level in {*THRESHOLDS, threshold}}
     best = max(scores.values())
     # The threshold at the start stays unless another one gains; of equal ones the lowest.
     level = (
@@ -112,7 +115,7 @@ class _State:
         assert evidence.truth is not None
         self.evidence = evidence
         self.chosen = [list(found) for found in own]
-        counted = evidence.truth != -1
+        counted = evidence.truth != NOT_COUNTED
         self._row = {one: row for row, one in enumerate(evaluated)}
         # Classes without truth count as one that is always wrong.
         self._rows = np.array([self._row.get(one, len(evaluated)) for one in range(len(own))])
@@ -154,28 +157,21 @@ class _State:
         """Return the phrases of the other classes: a phrase belongs to one class alone."""
         return {phrase for other, found in enumerate(self.chosen) if other != one for phrase in found}
 
-    def mean_iou(self) -> float:
-        """Return the mIoU of the evaluated classes, every pixel labelled."""
-        return float(np.nanmean(self._iou(self._rows[self._maps.argmax(axis=0)])))
-
-    def mean_iou_with(self, threshold: float, exponent: float) -> float:
-        """Return the mIoU if pixels without a clear winner stay unlabelled, see `calibration.background_mask`."""
+    def mean_iou(self, threshold: float = 0.0, exponent: float = 1.0) -> float:
+        """Return the mIoU of the evaluated classes; pixels without a winner that is clear enough stay unlabelled."""
         predicted = self._rows[self._maps.argmax(axis=0)]
         if threshold > 0 and len(self._maps) > 1:
-            second, best = np.partition(self._maps.astype(np.float32), -2, axis=0)[-2:]
-            predicted = np.where(
-                best * np.sqrt(best - second) < threshold**exponent, len(self._row), predicted
-            )
+            second, best = torch.from_numpy(np.partition(self._maps.astype(np.float32), -2, axis=0)[-2:])
+            unclear = background_mask(best, second, threshold**exponent).numpy()
+            predicted = np.where(unclear, len(self._row), predicted)
         return float(np.nanmean(self._iou(predicted)))
 
 
-def _mask_fit(evidence: Evidence, evaluated: Sequence[int]) -> np.ndarray:
+def _mask_fit(state: _State, evaluated: int) -> np.ndarray:
     """Return the best IoU, over a few levels, of each phrase's mask alone with each class, float [P, classes]."""
-    assert evidence.truth is not None
-    counted = evidence.truth != -1
-    scores = evidence.scores.transpose(1, 0, 2, 3)[:, counted]
-    classes = np.stack([evidence.truth[counted] == one for one in evaluated], axis=1).astype(np.float32)
-    fit = np.zeros((len(scores), len(evaluated)), np.float32)
+    scores = state.scores
+    classes = (state.truth[:, None] == np.arange(evaluated)).astype(np.float32)
+    fit = np.zeros((len(scores), evaluated), np.float32)
     for level in _MASK_LEVELS:
         masks = (scores >= level).astype(np.float32)
         inside = masks @ classes

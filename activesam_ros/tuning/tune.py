@@ -6,19 +6,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import yaml
 
-from activesam_ros.datasets.class_map import class_map_of, match_classes
+from activesam_ros.datasets.class_map import NOT_COUNTED, class_map_of, match_classes
 from activesam_ros.datasets.recordings import Recording
 from activesam_ros.datasets.samples import SampleReader, default_image_topic
 from activesam_ros.errors import EvaluationError, VocabularyError
 from activesam_ros.evaluation.metrics import ConfusionMatrix
 from activesam_ros.tuning.doubts import Doubts, find_doubts
-from activesam_ros.tuning.evidence import NOT_COUNTED, collect
+from activesam_ros.tuning.evidence import collect
 from activesam_ros.tuning.phrases import Phrases, gather_phrases, read_phrases
 from activesam_ros.tuning.search import Choice, choose
 from activesam_ros.vocabulary import Vocabulary
-from activesam_ros.vocabulary.palette import class_colours
+from activesam_ros.vocabulary.files import vocabulary_yaml
 from activesam_ros.vocabulary.vocabulary import ClassSpec
 
 if TYPE_CHECKING:
@@ -171,16 +170,7 @@ def as_yaml(tuned: Tuned) -> str:
             f" mIoU on {tuned.verdict.frames} frames that had no part in the choice: {tuned.verdict.before.value:.3f} "
             f"before, {tuned.verdict.after.value:.3f} after; gain {gain.low:+.3f} to {gain.high:+.3f} (95 %)."
         )
-    usual = [tuple(colour) for colour in class_colours(tuned.vocabulary.names).tolist()]
-    classes: list[dict[str, object]] = []
-    for one, colour in zip(tuned.vocabulary.classes, usual, strict=True):
-        entry: dict[str, object] = {"name": one.name, "prompts": list(one.prompts)}
-        classes.append(entry if one.colour == colour else {**entry, "colour": list(one.colour)})
-    content: dict[str, object] = {"description": description, "background_threshold": tuned.threshold}
-    if tuned.vocabulary.background_id is not None:
-        place = tuned.vocabulary.class_ids.index(tuned.vocabulary.background_id)
-        content["background"] = tuned.vocabulary.names[place]
-    return yaml.safe_dump({**content, "classes": classes}, allow_unicode=True, sort_keys=False, width=110)
+    return vocabulary_yaml(tuned.vocabulary, tuned.threshold, description)
 
 
 def _read(

@@ -9,12 +9,16 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from activesam_ros.errors import VocabularyError
 from activesam_ros.system.files import shipped
+from activesam_ros.vocabulary.canonical import display_name
 from activesam_ros.vocabulary.formats import Content, FormatError, parse_yaml
 from activesam_ros.vocabulary.lists import parse_json, parse_table, parse_text
+from activesam_ros.vocabulary.palette import class_colours
 from activesam_ros.vocabulary.vocabulary import ClassSpec, Vocabulary
 
 if TYPE_CHECKING:
@@ -83,6 +87,32 @@ def load_vocabulary_file(source: str | Path, opener: Callable[[str, int], int] =
     except FormatError as error:
         raise error.located_in(name) from error
     return VocabularyFile(name, path, **vars(content))
+
+
+def vocabulary_yaml(vocabulary: Vocabulary, background_threshold: float, description: str = "") -> str:
+    """Return a vocabulary as a file: `load_vocabulary_file` reads the same classes, colours and background.
+
+    Args:
+        vocabulary: a group becomes one class with all prompts.
+        background_threshold: 0 to 1.
+        description: what it is for; empty: none.
+    """
+    usual = [tuple(colour) for colour in class_colours(vocabulary.names).tolist()]
+    classes: list[Any] = []
+    for one, colour in zip(vocabulary.classes, usual, strict=True):
+        entry: dict[str, Any] = {"name": one.name}
+        if one.prompts != (one.name,):
+            entry["prompts"] = list(one.prompts)
+        if one.colour != colour:
+            entry["colour"] = list(one.colour)
+        named = display_name(one.name) == one.name and not one.members
+        classes.append(one.name if len(entry) == 1 and named else entry)
+    content: dict[str, Any] = {"description": description} if description else {}
+    content["classes"] = classes
+    if vocabulary.background_id is not None:
+        content["background"] = vocabulary.names[vocabulary.class_ids.index(vocabulary.background_id)]
+    content["background_threshold"] = float(background_threshold)
+    return yaml.safe_dump(content, allow_unicode=True, sort_keys=False, width=110)
 
 
 def parse_class_list(text: str) -> tuple[str, ...] | None:
