@@ -56,6 +56,10 @@ _IMAGE_BYTES = 200_000_000
 _MOST_PARTS = 8
 
 
+class _NoAnswer(ActiveSamError):
+    """A service was called and did not answer in time."""
+
+
 class LiveFrames:
     """The one picture of a node's camera."""
 
@@ -114,8 +118,7 @@ class NodeSession(Session):
         self._spinning = threading.Thread(target=self._spin, name="studio's executor", daemon=True)
         self._spinning.start()
         try:
-            self._wait_for_node(wait_s)
-            document = self._read_document(None)
+            document = self._first_document(wait_s)
         except BaseException:
             self._stop_spinning()
             raise
@@ -235,17 +238,24 @@ class NodeSession(Session):
         future.add_done_callback(lambda _: done.set())
         if not done.wait(seconds):
             client.remove_pending_request(future)
-            raise ActiveSamError(f"{self._name} does not answer within {seconds:g} s; look at its log")
+            raise _NoAnswer(f"{self._name} does not answer within {seconds:g} s; look at its log")
         return future.result()
 
-    def _wait_for_node(self, seconds: float) -> None:
+    def _first_document(self, seconds: float) -> Document:
         until = time.monotonic() + seconds
-        while not (self._get.service_is_ready() and self._set.service_is_ready()):
-            if time.monotonic() > until:
-                raise ActiveSamError(
-                    f"no node {self._name} answers; start it, and check that both have the same ROS_DOMAIN_ID"
-                )
-            time.sleep(0.1)
+        while True:
+            while not (self._get.service_is_ready() and self._set.service_is_ready()):
+                if time.monotonic() > until:
+                    raise ActiveSamError(
+                        f"no node {self._name} answers; start it, and check that both have the same ROS_DOMAIN_ID"
+                    )
+                time.sleep(0.1)
+            try:
+                return self._read_document(None)
+            except _NoAnswer:
+                # An answer to a client that the node has not discovered yet gets lost.
+                if time.monotonic() > until:
+                    raise
 
     # In the executor's thread.
 
@@ -304,30 +314,37 @@ class NodeSession(Session):
 
     def _find_images(self) -> None:
         namespace, _, name = self._name.rpartition("/")
-        try:
-            found = self._node.get_subscriber_names_and_types_by_node(name, namespace or "/")
-        except Exception:  # the node is not in the graph yet
-            return
         kinds = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
-        topics = [(topic, kinds[kind]) for topic, types in found for kind in types if kind in kinds]
+        # By topic, not by node: a node that crashed stays in the graph for a while, and hides
+        # the endpoints of the one that took its name.
+        topics = {
+            topic: kinds[one.topic_type]
+            for topic, types in self._node.get_topic_names_and_types()
+            if not kinds.keys().isdisjoint(types)
+            for one in self._node.get_subscriptions_info_by_topic(topic)
+            if (one.node_name, one.node_namespace) == (name, namespace or "/") and one.topic_type in kinds
+        }
         if self._camera:
-            topics = [one for one in topics if f"/{self._camera}/" in f"{one[0]}/"] or topics
-        if not topics or topics[0][0] == self._image_topic:
+            topics = {one: kind for one, kind in topics.items() if f"/{self._camera}/" in f"{one}/"} or topics
+        if not topics or self._image_topic in topics:
             return
         # A node that was started anew may take its images from elsewhere.
         if self._image_subscription is not None:
             self._node.destroy_subscription(self._image_subscription)
-        self._image_topic, kind = topics[0]
+        self._image_topic, kind = next(iter(topics.items()))
         self._image_subscription = self._node.create_subscription(
             kind, self._image_topic, self._on_image, qos_profile_sensor_data
         )
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         # Undecoded; the node labels what is up to twice its latency old.
-        self._images[to_nanoseconds(message.header.stamp)] = message
+        stamp = to_nanoseconds(message.header.stamp)
+        self._images[stamp] = message
         most = max(2, min(_MOST_IMAGES, _IMAGE_BYTES // max(1, len(message.data))))
         while len(self._images) > most:
             self._images.popitem(last=False)
+        # Where this process is slow, the labels are taken before their image.
+        self._show_once_whole(stamp)
 
     def _on_vocabulary(self, message: msg.Vocabulary) -> None:
         before = self._announced
@@ -349,7 +366,10 @@ class NodeSession(Session):
         parts[kind] = message
         while len(self._parts) > _MOST_PARTS:
             self._parts.popitem(last=False)
-        image = self._images.get(stamp)
+        self._show_once_whole(stamp)
+
+    def _show_once_whole(self, stamp: int) -> None:
+        image, parts = self._images.get(stamp), self._parts.get(stamp, {})
         if image is None or len(parts) < 3 or time.monotonic() - self._viewed < _VIEW_SECONDS:
             return
         vocabulary = self._announced.get(parts["active"].vocabulary_revision)

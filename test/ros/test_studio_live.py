@@ -31,7 +31,9 @@ def studio(name="/activesam", **given):
         session.close()
 
 
-def test_a_studio_beside_a_node(start_node, client, small):
+def test_a_studio_beside_a_node(start_node, client, small, ros):
+    # One that crashed stays in the graph, without endpoints, under the same name.
+    ghost = ros.create_node("activesam", start_parameter_services=False)
     node = start_node(words=["road", "sky", "car"])
     client.connect(small)
     with studio() as session:
@@ -74,6 +76,7 @@ def test_a_studio_beside_a_node(start_node, client, small):
         number = session.view.number
         until(lambda: session.view.number > number + 1, send)
         assert session.view.document.vocabulary.names == ("grass", "sky")
+    ghost.destroy_node()
 
 
 def test_a_node_that_is_not_there(dds_environment):
