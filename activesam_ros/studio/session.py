@@ -114,6 +114,8 @@ class Session(ABC):
         self.probe: Probe | None = None
         self.scan = Scan(len(frames))
         self.in_force = document
+        self.refused = 0
+        """Number of changes that were taken back since they cannot be labelled, or the node refused them."""
         self.maps: Mapping[tuple[int, int], np.ndarray] = {}
         self._unmade: frozenset[tuple[int, int]] = frozenset()
         """Views' numbers and classes whose map is at work, or cannot be made."""
@@ -287,6 +289,7 @@ class Session(ABC):
             # A newer request is on its way, which may be right.
             if kind == "label" and self._good and "label" not in self._wanted:
                 self._history, self._frame = self._good
+                self.refused += 1
             # Last, since a page that reads it shows what the words are now.
             self.message = sentence
 
