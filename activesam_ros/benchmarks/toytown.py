@@ -17,7 +17,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from activesam_ros.evaluation.metrics import ConfusionMatrix, area_under_curve
+from activesam_ros.evaluation.metrics import (
+    ConfusionMatrix,
+    area_under_curve,
+    boundary_counts,
+    boundary_iou,
+)
 from activesam_ros.results import SegmentationResult
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.system.machine import ignoring_interrupts
@@ -36,11 +41,12 @@ class ToytownMetrics:
     AUC is the mean of one area under the ROC curve per class, so that knowing how frequent a class is does not help;
     classes that are in every scene have none. ``false_accepts_*`` are shares of absent classes with presence above
     0.5. ``survival`` is the share of classes covering at least 1 % of their image that the preview of a vocabulary of
-    60 keeps.
+    60 keeps. ``boundary`` is the IoU at the outlines of each class, ``mean_boundary`` its mean.
     """
 
     scenes: int
     miou: float
+    mean_boundary: float
     miou_synonyms: float
     miou_without_instances: float
     auc_full: float
@@ -52,6 +58,7 @@ class ToytownMetrics:
     false_accepts_unseen_full: float
     survival: float
     iou: Mapping[str, float]
+    boundary: Mapping[str, float]
     auc: Mapping[str, float]
 
 
@@ -87,11 +94,13 @@ class Tally:
     """Counts on some scenes, to be joined with other scenes' by `summarise`.
 
     ``confusion`` holds counts int64 [3, 19, 20] (names, synonyms, without instances; truth; prediction, the last
-    column for unlabelled). The rest has one row per scene: presence of the 19 names, of the 60 classes in the preview
-    and at full size, share of the image per class, and which classes the preview kept.
+    column for unlabelled), ``boundary`` pixels int64 [19, 2] (names; intersection and union of the regions at
+    outlines). The rest has one row per scene: presence of the 19 names, of the 60 classes in the preview and at full
+    size, share of the image per class, and which classes the preview kept.
     """
 
     confusion: np.ndarray
+    boundary: np.ndarray
     names: np.ndarray
     preview: np.ndarray
     complete: np.ndarray
@@ -117,6 +126,7 @@ def tally(segmenter: ActiveSegmenter, first: int, last: int, progress: bool = Tr
     for one, vocabulary in ((plain, names), (bare, names), (previewed, demo), (complete, demo)):
         one.set_vocabulary(vocabulary)
     confusions = [ConfusionMatrix(len(CLASSES)) for _ in range(3)]
+    boundary = np.zeros((len(CLASSES), 2), np.int64)
     rows: list[tuple[np.ndarray, ...]] = []
     bar = tqdm(range(first, last), desc="evaluating", unit="scene", disable=not progress)
     for index in bar:
@@ -131,6 +141,8 @@ def tally(segmenter: ActiveSegmenter, first: int, last: int, progress: bool = Tr
         )
         for confusion, each in zip(confusions, results, strict=True):
             confusion.add(frame.labels, each.labels)
+        for index, both, union in boundary_counts(frame.labels, result.labels, len(CLASSES)):
+            boundary[index] += both, union
         kept = previewed.segment(frame.rgb, instances=False)
         rows.append(
             (
@@ -142,7 +154,7 @@ def tally(segmenter: ActiveSegmenter, first: int, last: int, progress: bool = Tr
             )
         )
     counts = np.stack([confusion.counts for confusion in confusions])
-    return Tally(counts, *(np.stack(column) for column in zip(*rows, strict=True)))
+    return Tally(counts, boundary, *(np.stack(column) for column in zip(*rows, strict=True)))
 
 
 def summarise(tallies: Sequence[Tally]) -> ToytownMetrics:
@@ -153,6 +165,7 @@ def summarise(tallies: Sequence[Tally]) -> ToytownMetrics:
         np.concatenate([getattr(t, name) for t in tallies])
         for name in ("names", "preview", "complete", "area", "kept")
     )
+    edges = boundary_iou(*sum(t.boundary for t in tallies).T)
     there = area > 0
     classes = range(len(CLASSES))
     auc = [area_under_curve(names[:, c], there[:, c]) for c in classes]
@@ -161,6 +174,7 @@ def summarise(tallies: Sequence[Tally]) -> ToytownMetrics:
     return ToytownMetrics(
         scenes=len(area),
         miou=plain.mean_iou,
+        mean_boundary=float(np.nanmean(edges)),
         miou_synonyms=synonyms.mean_iou,
         miou_without_instances=bare.mean_iou,
         auc_full=float(np.nanmean(auc)),
@@ -172,6 +186,7 @@ def summarise(tallies: Sequence[Tally]) -> ToytownMetrics:
         false_accepts_unseen_full=_share(complete[:, unseen]),
         survival=float(kept[area >= _WORTH_KEEPING].mean()),
         iou=dict(zip(CLASSES, map(float, plain.iou), strict=True)),
+        boundary=dict(zip(CLASSES, map(float, edges), strict=True)),
         auc=dict(zip(CLASSES, auc, strict=True)),
     )
 
@@ -222,15 +237,17 @@ def table(metrics: ToytownMetrics) -> str:
         f"| mIoU without instance masks | {metrics.miou_without_instances:.3f} | < {metrics.miou:.3f} | "
         f"{'yes' if metrics.miou_without_instances < metrics.miou else 'no'} |"
     )
+    rows.append(f"| boundary IoU, the 19 class names | {metrics.mean_boundary:.3f} | | |")
     rows.append(
         "| foreign classes never trained on accepted, full size | "
         f"{metrics.false_accepts_unseen_full:.3f} | | |"
     )
-    rows += ["", "| class | IoU | presence AUC |", "|---|---|---|"]
+    rows += ["", "| class | IoU | boundary IoU | presence AUC |", "|---|---|---|---|"]
     for name in CLASSES:
         auc = metrics.auc[name]
         rows.append(
-            f"| {name} | {metrics.iou[name]:.2f} | {'in every scene' if np.isnan(auc) else f'{auc:.2f}'} |"
+            f"| {name} | {metrics.iou[name]:.2f} | {metrics.boundary[name]:.2f} | "
+            f"{'in every scene' if np.isnan(auc) else f'{auc:.2f}'} |"
         )
     return "\n".join(rows)
 
@@ -238,7 +255,10 @@ def table(metrics: ToytownMetrics) -> str:
 def as_json(metrics: ToytownMetrics) -> str:
     """Return the metrics as a JSON object; null stands for what could not be counted."""
     values = asdict(metrics)
-    values["auc"] = {name: None if np.isnan(auc) else auc for name, auc in metrics.auc.items()}
+    for of_classes in ("iou", "boundary", "auc"):
+        values[of_classes] = {
+            name: None if np.isnan(value) else value for name, value in values[of_classes].items()
+        }
     return json.dumps(values, indent=2) + "\n"
 
 

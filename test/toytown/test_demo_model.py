@@ -12,7 +12,7 @@ from transformers import CLIPTokenizer, Sam3Model
 
 from activesam_ros.benchmarks.toytown import GOALS, Goal, area_under_curve, as_json, summarise, table, tally
 from activesam_ros.cli.evaluate_toytown import main
-from activesam_ros.evaluation.metrics import ConfusionMatrix
+from activesam_ros.evaluation.metrics import ConfusionMatrix, boundary_iou
 from activesam_ros.segmenter import ActiveSegmenter, SegmenterSettings
 from activesam_ros.toytown import CLASSES, DEMO_CLASSES, model_folder
 from activesam_ros.toytown.world import held_out_scene
@@ -83,6 +83,10 @@ def test_scenes_are_measured_and_joined(segmenter):
     )
     assert all(part.confusion[0].sum() > 0.99 * 320 * 240 for part in apart)
     assert metrics.miou > 0.4
+    assert metrics.mean_boundary == pytest.approx(
+        np.nanmean(boundary_iou(*(apart[0].boundary + apart[1].boundary).T))
+    )
+    assert 0.2 < metrics.mean_boundary < metrics.miou
     assert apart[0].preview.shape == apart[0].complete.shape == (1, 60)
     assert np.isfinite(apart[0].complete).all() and np.isfinite(apart[0].names).all()
     assert metrics.false_accepts_foreign_full < 0.1
@@ -90,3 +94,4 @@ def test_scenes_are_measured_and_joined(segmenter):
     text = table(metrics)
     assert all(goal.title in text for goal in GOALS)
     assert all(f"| {name} |" in text for name in metrics.iou)
+    assert f"| boundary IoU, the 19 class names | {metrics.mean_boundary:.3f} |" in text
