@@ -26,7 +26,7 @@ WORDS = Vocabulary.from_names(["car, automobile", "person"])
 
 @pytest.fixture(scope="module")
 def street():
-    """Three cars, uint8 [240, 320, 3]."""
+    """A rendered street, uint8 [240, 320, 3]."""
     return World(900_123).render(4.0).rgb
 
 
@@ -44,7 +44,7 @@ def test_the_demo_models_instances_are_those_of_transformers(plain, toytown, toy
     segmenter = toytown.with_settings(toytown.settings, plain=plain)
     result = segmenter(street)
     expected = reference(toytown_whole, segmenter, result, street)
-    assert sum(len(one["scores"]) for one in expected.values()) >= 10
+    assert sum(len(one["scores"]) for one in expected.values()) >= 5
     require_equal(result, expected)
 
 
@@ -94,18 +94,28 @@ def test_nobody_asks_nobody_pays(toytown, street):
 
 
 def test_two_names_of_a_class_find_a_thing_once(toytown_checkpoint):
-    street = World(900_123).render(1.0).rgb
+    street = World(900_159).render(1.0).rgb  # of which four cars
 
-    def found(words, overlap=0.5):
+    def found(overlap):
         settings = SegmenterSettings(instance_overlap=overlap)
         segmenter = ActiveSegmenter(toytown_checkpoint, settings, prompt_cache=None)
-        segmenter.set_vocabulary(words)
-        return len(segmenter(street).instances)
+        segmenter.set_vocabulary(["car, automobile"])
+        return {one.score: one for one in segmenter(street).instances}
 
-    once = found(["car"])
-    assert once >= 2
-    assert found(["car, automobile"]) == once
-    assert found(["car, automobile"], overlap=1) == 2 * once
+    def overlap(one, other):
+        return (one.mask & other.mask).sum() / (one.mask | other.mask).sum()
+
+    every, once = found(1), found(0.5)
+    assert {one.prompt for one in every.values()} == {0, 1} and set(once) < set(every)
+    # What went has a double of the other name with a higher score; what stayed has none. The model compares cells.
+    for score, one in every.items():
+        rivals = (
+            overlap(one, other)
+            for other in once.values()
+            if other.prompt != one.prompt and other.score > score
+        )
+        double = max(rivals, default=0)
+        assert double < 0.6 if score in once else double > 0.4
 
 
 # Pieces, without a model.

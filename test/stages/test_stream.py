@@ -85,14 +85,15 @@ def test_every_word_is_asked_or_decoded_within_the_period(make, way):
         StreamMemory(),
     )
     world, period = World(10_100_001), segmenter.settings.preview_period
-    reached = []
+    reached, modes = [], []
     for index in range(14):
         result = segmenter.segment(world.render(3 + index / 4).rgb[::4, ::4], memory)
+        modes.append(result.schedule.mode)
         reached.append({*result.schedule.prompts, *result.active_prompts})
     for first in range(len(reached) - period + 1):
         assert set().union(*reached[first : first + period]) == set(range(24)), first
     # It is the turns that reach them all, no frame but the first and, of a sweep, one in a period.
-    assert sum(len(each) == 24 for each in reached) == (1 if way == "share" else 3)
+    assert (modes.count("full"), modes.count("sweep")) == ((1, 0) if way == "share" else (1, 2))
 
 
 def test_what_is_asked_at_full_resolution_is_the_models_own_answer(make, drive):
