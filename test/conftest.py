@@ -20,6 +20,10 @@ ROS = {
     "activesam_ros.msg": "the messages are not built; run make setup",
 }
 LAUNCH = {name: f"{name} is missing; it comes with a ROS installation" for name in ("launch", "launch_ros")}
+BROWSER = {
+    "nicegui": "nicegui is missing; pip install .[studio]",
+    "playwright": "playwright is missing; pip install playwright",
+}
 NEEDS = {
     "ros/*": ROS,
     "ros/test_launch*": LAUNCH,
@@ -27,10 +31,8 @@ NEEDS = {
     "ros/test_replay_launch*": LAUNCH,
     "launching/test_cameras*": {"ament_index_python": "ament_index_python is missing; source env.sh"},
     "cli/test_demo*": ROS,
-    "studio/test_browser*": {
-        "nicegui": "nicegui is missing; pip install .[studio]",
-        "playwright": "playwright is missing; pip install playwright",
-    },
+    "studio/test_browser*": BROWSER,
+    "ros/test_studio_page*": {**ROS, **BROWSER},
     "studio/test_server*": {"nicegui": "nicegui is missing; pip install .[studio]"},
 }
 """Modules without which the tests of a file are skipped, and what to do about it."""

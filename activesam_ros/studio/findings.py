@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -102,19 +102,46 @@ def _why_not(presence: float, limits: Limits, document: Document) -> str:
 
 @dataclass(frozen=True)
 class PixelFindings:
-    """What a pixel is: its class and score, and the best other class; None: no class."""
+    """What a pixel is: its label, class and score, and the best other class; None: no class."""
 
+    label: int
     name: str | None
     score: float
     runner_up: str | None
     runner_up_score: float
 
 
-def at_pixel(document: Document, result: SegmentationResult, x: float, y: float) -> PixelFindings:
+@dataclass(frozen=True, eq=False)
+class Rivals:
+    """The best other class of every pixel, where the result has no score maps.
+
+    Attributes:
+        names: by their index.
+        labels: integers [H, W], indices of the names; others: no class.
+        scores: uint8 [H, W], 255 is certain.
+        refused: why there is no answer; the rest is empty.
+    """
+
+    names: tuple[str, ...] = ()
+    labels: np.ndarray = field(default_factory=lambda: np.zeros((1, 1), np.uint8))
+    scores: np.ndarray = field(default_factory=lambda: np.zeros((1, 1), np.uint8))
+    refused: str = ""
+
+    def at(self, x: float, y: float) -> tuple[str | None, float]:
+        """Return name and score at a place, see `at_pixel`; None: no class."""
+        height, width = self.labels.shape
+        row, column = _cell(y, height), _cell(x, width)
+        label = int(self.labels[row, column])
+        return (self.names[label] if label < len(self.names) else None), float(self.scores[row, column]) / 255
+
+
+def at_pixel(
+    document: Document, result: SegmentationResult, x: float, y: float, rivals: Rivals | None = None
+) -> PixelFindings:
     """Return what is at a place; x and y are shares of the picture's width and height, 0 to 1.
 
     The class is that of the label image; scores are those of the masks' cell there, or where the result has no score
-    maps, the confidence.
+    maps, the confidence, and those of the rivals, if they are known.
     """
     height, width = result.labels.shape
     row, column = _cell(y, height), _cell(x, width)
@@ -127,7 +154,10 @@ def at_pixel(document: Document, result: SegmentationResult, x: float, y: float)
         scores = {one.class_id: float(value) for one, value in zip(result.active, values, strict=True)}
     others = sorted(((score, number) for number, score in scores.items() if number != label), reverse=True)
     second, runner_up = others[0] if others else (0.0, -1)
-    return PixelFindings(names.get(label), scores.get(label, 0.0), names.get(runner_up), second)
+    other = names.get(runner_up)
+    if rivals is not None and result.score_maps is None:
+        other, second = rivals.at(x, y)
+    return PixelFindings(label, names.get(label), scores.get(label, 0.0), other, second)
 
 
 def _cell(share: float, count: int) -> int:

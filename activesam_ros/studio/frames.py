@@ -140,3 +140,21 @@ class DemoFrames:
     def read(self, index: int) -> np.ndarray:
         """Render the street at that time."""
         return self._world.render(index * DEMO_STEP).rgb
+
+
+class LiveFrames:
+    """The one picture of a node's camera."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+
+    def __len__(self) -> int:
+        return 1
+
+    def name(self, index: int) -> str:
+        """Return that it is live."""
+        return "live"
+
+    def read(self, index: int) -> np.ndarray:
+        """Raise ImageError: pictures come by themselves."""
+        raise ImageError("a live picture is not read; it comes from the node")

@@ -141,9 +141,8 @@ class LocalSession(Session):
         self.maps = {**known, key: result.score_maps[0]}
         self._unmade -= {key}
 
-    def _probe(self, phrase: str) -> None:
+    def _probe(self, phrase: str, view: View | None) -> None:
         """Ask the picture for one phrase beside the vocabulary."""
-        view = self.view
         if view is None:
             return
         started = time.perf_counter()

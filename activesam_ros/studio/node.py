@@ -23,7 +23,7 @@ from sensor_msgs.msg import CompressedImage, Image
 import activesam_ros.msg as msg
 import activesam_ros.srv as srv
 from activesam_ros.configuration.configuration import CONFIGURABLE, Configuration, settings_of
-from activesam_ros.errors import ActiveSamError, ImageError, reason
+from activesam_ros.errors import ActiveSamError, reason
 from activesam_ros.images.raw import image_to_ids
 from activesam_ros.results import SegmentationResult
 from activesam_ros.ros.conversions import (
@@ -34,6 +34,8 @@ from activesam_ros.ros.conversions import (
 )
 from activesam_ros.studio.document import Document, changed_parameters
 from activesam_ros.studio.findings import class_findings
+from activesam_ros.studio.frames import LiveFrames
+from activesam_ros.studio.segment_calls import RivalsCalls, segment_request
 from activesam_ros.studio.session import Probe, Session, View
 from activesam_ros.vocabulary import Vocabulary
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from activesam_ros.results import ActiveClass
+    from activesam_ros.studio.findings import Rivals
 
 logger = logging.getLogger(__name__)
 
@@ -58,24 +61,6 @@ _MOST_PARTS = 8
 
 class _NoAnswer(ActiveSamError):
     """A service was called and did not answer in time."""
-
-
-class LiveFrames:
-    """The one picture of a node's camera."""
-
-    def __init__(self, title: str) -> None:
-        self.title = title
-
-    def __len__(self) -> int:
-        return 1
-
-    def name(self, index: int) -> str:
-        """Return that it is live."""
-        return "live"
-
-    def read(self, index: int) -> np.ndarray:
-        """Raise ImageError: pictures come by themselves."""
-        raise ImageError("a live picture is not read; it comes from the node")
 
 
 class NodeSession(Session):
@@ -114,7 +99,7 @@ class NodeSession(Session):
         self._announced: dict[int, Vocabulary] = {}
         self._viewed = 0.0
         self._connected = True
-        self._shown: Image | CompressedImage | None = None
+        self._rivals = RivalsCalls(self._segment, self._changed)
         self._spinning = threading.Thread(target=self._spin, name="studio's executor", daemon=True)
         self._spinning.start()
         try:
@@ -132,6 +117,12 @@ class NodeSession(Session):
     def busy(self) -> bool:
         """Whether the node has not yet answered to what was changed last, or labels nothing yet."""
         return self.view is None or self._known.configuration != self.document.configuration
+
+    def rivals(self, view: View, label: int, ask: bool) -> Rivals | None:
+        """Return what the node said comes second where a label is."""
+        if ask and self._rivals.wish(view, label):
+            self._ask("rivals", self._rivals.send)
+        return self._rivals.known(view, label)
 
     def close(self) -> None:
         """Disconnect."""
@@ -211,24 +202,20 @@ class NodeSession(Session):
         with self._lock:
             self._scanning = []
 
-    def _probe(self, phrase: str) -> None:
-        """Ask the node for one phrase alone, in the picture that is shown."""
-        image = self._shown
-        if image is None:
+    def _probe(self, phrase: str, view: View | None) -> None:
+        """Ask the node for one phrase alone, in the picture of a view."""
+        if view is None:
             raise ActiveSamError("there is no picture yet to ask for a phrase; wait for the first one")
-        if not isinstance(image, Image):
-            raise ActiveSamError(
-                "a phrase can be tried on raw images only; the node takes compressed ones here"
-            )
         started = time.perf_counter()
-        request = srv.Segment.Request(image=image, vocabulary=[phrase], background_threshold=0.0)
+        request = segment_request(view.rgb, [phrase], _PROBE_SECONDS / 2)
         answer = self._call(self._segment, request, _PROBE_SECONDS)
         if not answer.success:
-            self.probe = Probe(phrase, 0, refused=answer.message)
+            self.probe = Probe(phrase, 0, refused=answer.message, view=view)
             return
         presence = max((one.presence for one in answer.active_classes.classes), default=0.0)
         scores = image_to_ids(answer.confidence).astype(np.float16) / 255
-        self.probe = Probe(phrase, 0, presence, None, scores, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self.probe = Probe(phrase, 0, presence, None, scores, seconds, view=view)
 
     def _call(self, client: Any, request: Any, seconds: float) -> Any:
         done = threading.Event()
@@ -417,7 +404,6 @@ class NodeSession(Session):
             timings={},
             reused=frozenset(),
         )
-        self._shown = image
         self._changed()
 
 

@@ -106,6 +106,7 @@ class Page:
             self._classes.show_state(mine)
             self._files.show(mine)
             if view is not None:
+                view = self._picture.view_to_show(view)
                 self._picture.show(view, self._remember(view))
                 self._classes.show(view, mine)
                 self._settings.show(view, mine)

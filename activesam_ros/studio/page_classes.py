@@ -86,7 +86,7 @@ class ClassesPanel:
 
     def _try(self) -> None:
         phrase = str(self._phrase.value or "")[:1000]
-        self._picture.probing = self._editor.act(lambda: self._session.ask_phrase(phrase))
+        self._picture.probing = self._editor.act(lambda: self._session.ask_phrase(phrase, self._picture.held))
 
     def _add_probe(self) -> None:
         probe = self._session.probe

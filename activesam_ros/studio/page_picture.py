@@ -34,6 +34,11 @@ class PicturePanel:
         self._layer = "labels"
         self._opacity = 0.6
         self._drawn: tuple[Any, ...] = ()
+        self._view: View | None = None
+        """That is shown."""
+        self._held: tuple[View, object] | None = None
+        """The view that stands still, and the parameters when it was told to."""
+        self._pointed: tuple[float, float] | None = None
         with ui.element("div").classes("st-row"):
             self._layers = ui.toggle(_LAYERS, value="labels", on_change=lambda e: self._show_layer(e.value))
             self._layers.props("dense no-caps unelevated color=white text-color=primary").classes("st-layers")
@@ -41,6 +46,8 @@ class PicturePanel:
             ui.slider(min=0, max=1, step=0.05, value=self._opacity, on_change=self._set_opacity).classes(
                 "st-slider"
             ).props("aria-label=opacity color=primary")
+            self._hold = ui.button("Hold", icon="pause", on_click=self._hold_or_go_on)
+            self._hold.props("dense outline no-caps color=primary").set_visibility(self._session.live)
         with ui.element("div").classes("st-picture").props('data-testid="picture"') as self._stack:
             self._image = ui.element("img").props('alt="the picture"')
             self._overlay = ui.element("img").classes("st-layer").props('alt="" data-testid="overlay"')
@@ -65,28 +72,64 @@ class PicturePanel:
         self._opacity = float(event.value)
         self._overlay.style(f"opacity: {self._opacity}")
 
+    @property
+    def held(self) -> View | None:
+        """The view that stands still although newer ones come; None: the newest one is shown."""
+        return self._held[0] if self._held else None
+
+    def _hold_or_go_on(self) -> None:
+        values = self._session.document.configuration.values
+        self._held = None if self._held or self._view is None else (self._view, values)
+        self._editor.stale = True
+
+    def view_to_show(self, newest: View) -> View:
+        """Return the view that is held, that of a tried phrase, or the newest one.
+
+        What somebody changes is to be seen, so that then no view is held any more.
+        """
+        if self._held and self._held[1] != self._session.document.configuration.values:
+            self._held = None
+        held = self._held is not None
+        self._hold.set_text("Go on" if held else "Hold")
+        self._hold.props(
+            f"icon={'play_arrow' if held else 'pause'} aria-pressed={'true' if held else 'false'}"
+        )
+        probe = self._session.probe
+        if self.probing and probe is not None and probe.view is not None and not probe.refused:
+            return probe.view
+        return self._held[0] if self._held else newest
+
     def _hover(self, event: Any) -> None:
-        view = self._session.view
-        at = place(event.args)
+        self._pointed = place(event.args)
+        self._show_place()
+
+    def _show_place(self) -> None:
+        """Say what is at the place that is pointed at; what comes second is found out for a held view only."""
+        view, at = self._view, self._pointed
         if view is None or at is None:
             return
-        found = at_pixel(view.document, view.result, *at)
+        session = self._session
+        label = at_pixel(view.document, view.result, *at).label
+        asking = self._editor.mine and self.held is view
+        rivals = session.rivals(view, label, asking)
+        found = at_pixel(view.document, view.result, *at, rivals)
         name = found.name or "no class"
         text = f"{name} {found.score:.2f}" if found.name else name
         if found.runner_up and found.runner_up_score >= 0.005:
             text += f"   then {found.runner_up} {found.runner_up_score:.2f}"
+        elif rivals is not None and rivals.refused:
+            text += f"   what comes second is not known: {rivals.refused}"
+        elif session.live and rivals is None:
+            text += "   asking what comes second …" if asking else "   (Hold tells what comes second)"
         self._at.set_text(text)
 
     def _pick(self, event: Any) -> None:
         self._hover(event)
-        view = self._session.view
-        at = place(event.args)
+        view, at = self._view, self._pointed
         if view is None or at is None:
             return
-        name = at_pixel(view.document, view.result, *at).name
-        self.class_id = next(
-            (one.class_id for one in view.document.vocabulary.classes if one.name == name), None
-        )
+        label = at_pixel(view.document, view.result, *at).label
+        self.class_id = label if label in view.document.vocabulary.class_ids else None
         self._editor.stale = True
 
     def show_state(self) -> None:
@@ -106,9 +149,9 @@ class PicturePanel:
         elif layer == "score":
             layer = f"score {self.class_id}"
             self._want_map(view)
-        # A live picture stands still while a phrase is looked at.
-        number = -1 if probing and self._session.live else view.number
-        drawn = (number, layer, probe.phrase if probing and probe else "", len(self._session.maps))
+        self._view = view
+        self._show_place()
+        drawn = (view.number, layer, probe.phrase if probing and probe else "", len(self._session.maps))
         if drawn == self._drawn:
             return
         self._drawn = drawn

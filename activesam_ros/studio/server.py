@@ -89,6 +89,8 @@ class Pictures:
         """
         with self._lock:
             self._views[view.number] = view
+            # One that a page holds is remembered again and again.
+            self._views.move_to_end(view.number)
             while len(self._views) > _KEPT_VIEWS:
                 self._views.popitem(last=False)
         return f"pictures/{self._run}/{view.number}"
@@ -109,7 +111,7 @@ class Pictures:
             asked = run == self._run and number in self._views
             if not asked and self._views:
                 # Of a browser that is slower than the pictures change, or that was there before this run.
-                number = next(reversed(self._views))
+                number = max(self._views)
             view = self._views.get(number)
             known = self._drawn.get((number, kind, class_id))
         if view is None or known is not None:
@@ -124,7 +126,8 @@ class Pictures:
 
     def probe(self) -> bytes | None:
         """Return the score map of the phrase that was asked last."""
-        probe, view = self._session.probe, self._session.view
+        probe = self._session.probe
+        view = probe.view or self._session.view if probe else None
         if probe is None or view is None or probe.refused:
             return None
         return pictures.scores_png(probe.scores, view.rgb.shape)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from activesam_ros.results import SegmentationResult
-    from activesam_ros.studio.findings import ClassFindings
+    from activesam_ros.studio.findings import ClassFindings, Rivals
     from activesam_ros.studio.frames import Frames
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,7 @@ class Probe:
         scores: float16 [h, w], at the masks' resolution.
         seconds: that it took.
         refused: why there is no answer; the rest is empty.
+        view: of the picture, where pictures come by themselves; None: the one of the session.
     """
 
     phrase: str
@@ -69,6 +70,7 @@ class Probe:
     scores: np.ndarray = field(default_factory=lambda: np.zeros((1, 1), np.float16))
     seconds: float = 0.0
     refused: str = ""
+    view: View | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,11 +187,11 @@ class Session(ABC):
             self.message = ""
         self._ask("label", self._label)
 
-    def ask_phrase(self, phrase: str) -> None:
-        """Ask the picture for a phrase that is not in the vocabulary; the answer is `probe`."""
+    def ask_phrase(self, phrase: str, view: View | None = None) -> None:
+        """Ask the picture, or that of a view, for a phrase that is not in the vocabulary; the answer is `probe`."""
         phrase = " ".join(phrase.split())
         if phrase:
-            self._ask("probe", lambda: self._probe(phrase))
+            self._ask("probe", lambda: self._probe(phrase, view or self.view))
         else:
             self.probe = None
             self._changed()
@@ -199,6 +201,16 @@ class Session(ABC):
         view = self.view
         if view is not None and (view.number, class_id) not in self._unmade:
             self._ask("map", lambda: self._map(class_id))
+
+    def rivals(self, view: View, label: int, ask: bool) -> Rivals | None:
+        """Return what comes second where a label is, if that is known and the view itself does not tell.
+
+        Args:
+            view: that is shown.
+            label: of a class, or of pixels without one.
+            ask: whether to have it found out.
+        """
+        return None
 
     def start_scan(self) -> None:
         """Label all pictures that the scan lacks, whenever there is nothing else to do."""
@@ -266,7 +278,7 @@ class Session(ABC):
                 self._lock.wait()
             if self._closing:
                 return None
-            for kind in ("label", "read", "map", "probe"):
+            for kind in ("label", "read", "map", "rivals", "probe"):
                 if kind in self._wanted:
                     return kind, self._wanted.pop(kind)
             return "scan", self._scan_one
@@ -306,8 +318,8 @@ class Session(ABC):
         """Make the score map of a class of the view."""
 
     @abstractmethod
-    def _probe(self, phrase: str) -> None:
-        """Ask the picture for one phrase beside the vocabulary."""
+    def _probe(self, phrase: str, view: View | None) -> None:
+        """Ask the picture of a view for one phrase beside the vocabulary."""
 
     @abstractmethod
     def _scan_one(self) -> None:

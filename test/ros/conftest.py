@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from studio_browser import chromium, start, visit
 
 from .client import Client
 from .processes import PATIENCE, WORDS, NodeProcess, node_processes
@@ -17,7 +18,7 @@ from .processes import PATIENCE, WORDS, NodeProcess, node_processes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["PATIENCE", "WORDS", "Client", "NodeProcess"]
+__all__ = ["PATIENCE", "WORDS", "Client", "NodeProcess", "chromium", "start", "visit"]
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,14 @@
 """A studio's session on the demo model."""
 
 import pytest
+from studio_browser import chromium, start, visit
 from studio_session import Streets, settled
 
 from activesam_ros.segmenter import ActiveSegmenter
 from activesam_ros.studio.document import start_document
 from activesam_ros.studio.local import LocalSession
+
+__all__ = ["chromium", "start", "visit"]
 
 
 @pytest.fixture

@@ -1,0 +1,75 @@
+"""The studio's page in a real browser beside the real node: what comes second, and a node that dies and comes again."""
+
+import re
+import threading
+
+import pytest
+
+from activesam_ros.toytown.world import World
+
+from .conftest import PATIENCE
+
+pytestmark = pytest.mark.usefixtures("dds_environment")
+
+
+@pytest.fixture
+def camera(client):
+    """Sends one picture again and again, once it is told to."""
+    picture, stop = World(3, 320, 240).render(1.0).rgb, threading.Event()
+
+    def send():
+        while not stop.wait(0.2):
+            client.send(picture)
+
+    thread = threading.Thread(target=send)
+
+    def begin():
+        client.connect(picture)
+        thread.start()
+
+    yield begin
+    stop.set()
+    thread.join()
+
+
+@pytest.mark.slow
+def test_a_page_beside_a_node(start_node, camera, start, visit):
+    from playwright.sync_api import expect
+    from studio_browser import road_at_the_bottom, view_number
+
+    node = start_node("-p", "background_threshold:=0.0", words=["road", "street", "sky"])
+    camera()
+    page = visit(start("--node", "/activesam"))
+    expect(road_at_the_bottom(page)).to_have_text(
+        re.compile(r"^\w+ [01]\.\d\d\s+\(Hold tells"), timeout=1000 * PATIENCE
+    )
+    page.get_by_role("button", name="Hold").click()
+    # Both words ask for the same, so whichever wins, the other comes second.
+    road = re.compile(r"^(road [01]\.\d\d\s+then street|street [01]\.\d\d\s+then road) [01]\.\d\d\s*$")
+    expect(road_at_the_bottom(page)).to_have_text(road, timeout=1000 * PATIENCE)
+    held = view_number(page)
+    page.get_by_role("button", name="Confidence").click()
+    expect(page.get_by_test_id("overlay")).to_have_attribute("src", re.compile(f"/{held}/confidence"))
+    page.get_by_role("button", name="Classes").click()
+    page.get_by_role("button", name="Go on").click()
+    page.wait_for_function(
+        "held => +document.querySelector('[data-testid=overlay]').dataset.view > held", arg=held
+    )
+    # It dies without a word to anybody.
+    node.process.kill()
+    node.process.wait()
+    message = page.get_by_test_id("message")
+    expect(message).to_have_text(
+        "/activesam does not answer; this page goes on by itself once it does", timeout=1000 * PATIENCE
+    )
+    last = view_number(page)
+    start_node(words=["grass", "sky"])
+    expect(page.get_by_label("name of grass", exact=True)).to_be_visible(timeout=1000 * PATIENCE)
+    expect(page.get_by_label("name of road", exact=True)).to_have_count(0)
+    expect(message).to_be_hidden()
+    page.wait_for_function(
+        "last => +document.querySelector('[data-testid=overlay]').dataset.view > last + 1",
+        arg=last,
+        timeout=1000 * PATIENCE,
+    )
+    expect(road_at_the_bottom(page)).not_to_have_text(re.compile("road|street"))
