@@ -43,7 +43,14 @@ from activesam_ros.stages.calibration import label_tensors
 from activesam_ros.stages.decoding import EncodedImage, KeptFeatures, KeptImage, decode_prompts
 from activesam_ros.stages.fusion import ScoreMaps, class_fusion
 from activesam_ros.stages.instances import InstanceCollector
-from activesam_ros.stages.preview import map_sides, resolutions, score_presence, uncertain_prompts
+from activesam_ros.stages.preview import (
+    map_sides,
+    most_doubtful,
+    resolutions,
+    score_presence,
+    scored_ahead,
+    uncertain_prompts,
+)
 from activesam_ros.stages.temporal_reuse import (
     FramePlan,
     StreamMemory,
@@ -52,7 +59,7 @@ from activesam_ros.stages.temporal_reuse import (
     single_image_schedule,
 )
 from activesam_ros.stages.timing import StageTimer, add_timings
-from activesam_ros.system.device_copies import HostCopies
+from activesam_ros.system.device_copies import HostCopies, upload
 from activesam_ros.system.memory import DeviceMemory, device_memory, is_out_of_memory
 from activesam_ros.vocabulary.canonical import canonical_name
 from activesam_ros.vocabulary.files import to_vocabulary
@@ -538,6 +545,9 @@ class ActiveSegmenter:
     ) -> tuple[np.ndarray, tuple[PooledMap, ...]]:
         """Score prompts on a coarse map of an image's features, and uncertain ones again on a finer map.
 
+        A GPU scores the most doubtful ones again before the host has read which they are, and the host reads both
+        scores at once; only if more are uncertain it waits for those, too. Those that are not keep their first score.
+
         Args:
             shared: features of the image at full resolution.
             image: the same, prepared by the heads; None: they are prepared where they are needed.
@@ -550,19 +560,33 @@ class ActiveSegmenter:
         side = shared.levels[-1].shape[-1]
         coarse, fine = map_sides(side, len(indices), self.settings)
 
-        def score(cells: int, asked: Sequence[int]) -> np.ndarray:
+        def at(cells: int) -> Any:
             if image is not None and cells == side:
-                return self._presence(image, prompts, asked)
+                return image
             features = shared if cells == side else self._full.pooled(shared, cells)
-            return self._presence(self._heads.prepare(features, masks=False), prompts, asked)
+            return self._heads.prepare(features, masks=False)
 
-        presence = score(coarse, indices)
-        maps: tuple[PooledMap, ...] = (PooledMap(coarse, side, len(indices)),)
-        again = uncertain_prompts(presence, indices, self.settings) if fine > coarse else ()
-        if again:
-            presence[list(again)] = score(fine, again)[list(again)]
-            maps += (PooledMap(fine, side, len(again)),)
-        return presence, maps
+        scores = self._scores(at(coarse), prompts, indices)
+        maps = (PooledMap(coarse, side, len(indices)),)
+        if fine == coarse:
+            return self._spread(HostCopies(scores).wait()[0], prompts, indices), maps
+        device = self._checkpoint.device
+        ahead = scored_ahead(len(indices), len(prompts), self.settings, device)
+        finer = at(fine) if ahead else None
+        copies = [scores]
+        if ahead:
+            chosen = upload(indices, device).index_select(0, most_doubtful(scores, ahead, self.settings))
+            copies += [self._scores(finer, prompts, chosen), chosen]
+        first, *rest = HostCopies(*copies).wait()
+        presence = self._spread(first, prompts, indices)
+        known = self._spread(rest[0], prompts, rest[1]) if ahead else np.full_like(presence, np.nan)
+        again = list(uncertain_prompts(presence, indices, self.settings))
+        left = [prompt for prompt in again if np.isnan(known[prompt])]
+        if left:
+            known[left] = self._presence(at(fine) if finer is None else finer, prompts, left)[left]
+        presence[again] = known[again]
+        scored = ahead + len(left)
+        return presence, (*maps, PooledMap(fine, side, scored)) if scored else maps
 
     def _preview_presence(
         self, frames: Sequence[tuple[np.ndarray, Sequence[int]]], prompts: PromptSet, timer: StageTimer
@@ -604,19 +628,23 @@ class ActiveSegmenter:
 
     def _score(self, image: Any, prompts: PromptSet, indices: Sequence[int]) -> Callable[[], np.ndarray]:
         """Score the presence of the given prompts; what is returned waits for it and returns it as `_presence`."""
-        scores = self._prompt_batch.run(
+        copies = HostCopies(self._scores(image, prompts, indices))
+        return lambda: self._spread(copies.wait()[0], prompts, indices)
+
+    def _scores(self, image: Any, prompts: PromptSet, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
+        """Score the presence of the given prompts, float32 [len(indices)] on the device."""
+        return self._prompt_batch.run(
             self._together(image), lambda size: score_presence(self._heads, image, prompts, indices, size)
         )
-        copies = HostCopies(scores)
 
-        def presence() -> np.ndarray:
-            (known,) = copies.wait()
-            self._checkpoint.require_finite(known)
-            every = np.full(len(prompts), np.nan, np.float32)
-            every[list(indices)] = known
-            return every
-
-        return presence
+    def _spread(
+        self, scores: np.ndarray, prompts: PromptSet, indices: Sequence[int] | np.ndarray
+    ) -> np.ndarray:
+        """Return the scores of the given prompts at their places, float32 [P], NaN elsewhere."""
+        self._checkpoint.require_finite(scores)
+        every = np.full(len(prompts), np.nan, np.float32)
+        every[list(indices)] = scores
+        return every
 
     def _together(self, image: Any) -> int:
         """Return how many prompts to score together: with as many cells as a bucket has at full resolution.

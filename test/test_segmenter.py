@@ -499,6 +499,22 @@ def test_presence_on_pooled_features(make, images, monkeypatch):
         assert one.active_prompts == segmenter.segment(rgb).active_prompts
 
 
+@pytest.mark.parametrize("ahead", [2, 24])
+def test_scoring_ahead_changes_nothing(make, images, monkeypatch, ahead):
+    """As on a GPU, with fewer prompts ahead than are uncertain, and with more."""
+    segmenter = make(DEMO_CLASSES, **PROFILES["fast"])
+    for rgb in images:
+        before = segmenter.segment(rgb)
+        with monkeypatch.context() as patch:
+            patch.setattr("activesam_ros.segmenter.scored_ahead", lambda *_: ahead)
+            result = segmenter.segment(rgb)
+        uncertain = before.preview_maps[1].prompts
+        assert 2 < uncertain < 24 and result.preview_maps[1].prompts == max(uncertain, ahead)
+        np.testing.assert_allclose(result.preview_presence, before.preview_presence, atol=1e-6)
+        assert result.active_prompts == before.active_prompts
+        np.testing.assert_array_equal(result.labels, before.labels)
+
+
 def test_the_counted_work_of_pooled_features_is_what_runs(make, images):
     segmenter = make(DEMO_CLASSES, **PROFILES["fast"])
     # What depends on the resolution alone is computed once.

@@ -221,6 +221,9 @@ class _AssumedNumbers:
         made = torch.zeros(tensor.shape, dtype=tensor.dtype)
         if tensor.dtype is torch.bool and not tensor.dim():
             return made.fill_(True)
+        if stage == "preview" and tensor.dtype is torch.int64:
+            # Which prompts were scored on the finer map before the host knew which are uncertain.
+            return made + torch.arange(len(made)) + self._inputs.shown
         if stage == "preview" and tensor.dim() == 1:
             return self._presence(made)
         if stage == "decode" and tensor.dim() == 2 and tensor.dtype is not torch.bool:

@@ -88,6 +88,11 @@ class _Graph:
 
     def __init__(self, function: Callable[..., Any], given: tuple[Any, ...], pool: _Pool) -> None:
         self._inputs = _each(given, torch.clone)
+        # Streams are those of the current device, which need not be the model's.
+        with torch.cuda.device(_tensors(given)[0].device):
+            self._capture(function, pool)
+
+    def _capture(self, function: Callable[..., Any], pool: _Pool) -> None:
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
@@ -95,13 +100,17 @@ class _Graph:
                 function(*self._inputs)
         torch.cuda.current_stream().wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=pool.handle()):
+        # Of this thread alone: others, such as one that encodes prompts, may allocate and wait meanwhile. And not on
+        # torch's own stream for captures, which is one for all threads and devices.
+        handle = pool.handle()
+        with torch.cuda.graph(self._graph, handle, stream=side, capture_error_mode="thread_local"):
             self._results = function(*self._inputs)
 
     def __call__(self, given: tuple[Any, ...]) -> Any:
         for kept, new in zip(_tensors(self._inputs), _tensors(given), strict=True):
             kept.copy_(new)
-        self._graph.replay()
+        with torch.cuda.device(_tensors(given)[0].device):
+            self._graph.replay()
         # The next replay overwrites the results.
         return _each(self._results, torch.clone)
 

@@ -71,6 +71,10 @@ MOST_ON_FULL_SCALE = 400
 CLEARLY_PRESENT = 0.9
 """A prompt that reaches this presence on the first pooled map is selected without another look."""
 
+_AHEAD, _FEWEST_AHEAD = 0.2, 16
+"""Share of the prompts, or number if that is more, that a GPU scores on the finer map before the host knows which are
+uncertain: how many are depends on the scene more than on the vocabulary."""
+
 
 def map_sides(side: int, count: int, settings: SegmenterSettings) -> tuple[int, int]:
     """Return the sides, in cells, of the pooled maps that prompts are scored on: first all, then uncertain ones.
@@ -99,7 +103,7 @@ def uncertain_prompts(
         indices: the prompts that were scored.
         settings: `preview_floor`, `presence_floor`, `keep_fraction` and `max_active`.
     """
-    floor = min(settings.preview_floor, settings.presence_floor)
+    floor = _uncertain_from(settings)
     scored = np.array(indices, np.int64)
     values = presence[scored]
     # Negated, so that what is not a number stays, and is found.
@@ -113,14 +117,52 @@ def most_uncertain(count: int, settings: SegmenterSettings) -> int:
     return 2 * min(settings.max_active, math.ceil(settings.keep_fraction * count))
 
 
+def scored_ahead(scored: int, count: int, settings: SegmenterSettings, device: torch.device) -> int:
+    """Return how many of `scored` prompts to score on the finer map before the host has read the first scores.
+
+    A GPU would have nothing to do while the host decides; a CPU would compute what nobody needs, as would a GPU for
+    the few prompts of a later frame of a stream.
+
+    Args:
+        scored: number of prompts on the coarse map.
+        count: number of prompts of the vocabulary.
+        settings: `keep_fraction` and `max_active`.
+        device: of the model.
+    """
+    if device.type == "cpu" or scored <= _FEWEST_AHEAD:
+        return 0
+    return min(max(math.ceil(_AHEAD * scored), _FEWEST_AHEAD), most_uncertain(count, settings))
+
+
+def most_doubtful(scores: torch.Tensor, number: int, settings: SegmenterSettings) -> torch.Tensor:
+    """Return where the `number` most present of the uncertain scores are, int64 [number], ascending.
+
+    Nothing is read by the host. With fewer uncertain ones others fill up.
+
+    Args:
+        scores: presence on the first pooled map, float32 [N].
+        number: at most N.
+        settings: `preview_floor` and `presence_floor`.
+    """
+    doubtful = ~(scores < _uncertain_from(settings)) & ~(scores >= CLEARLY_PRESENT)
+    return scores.where(doubtful, -1).topk(number).indices.sort().values
+
+
+def _uncertain_from(settings: SegmenterSettings) -> float:
+    return min(settings.preview_floor, settings.presence_floor)
+
+
 def score_presence(
     heads: Heads,
     image: Any,
     prompts: PromptSet,
-    indices: Sequence[int],
+    indices: Sequence[int] | torch.Tensor,
     bucket_size: int,
 ) -> torch.Tensor:
-    """Return the presence probability of the given prompts, float32 [len(indices)], without context tokens."""
+    """Return the presence probability of the given prompts, float32 [len(indices)], without context tokens.
+
+    Indices that are a tensor stay on the device.
+    """
     tokens = PromptTokens(*prompts_of(prompts, indices, prompts.text, prompts.text_valid))
     scores = [
         heads.presence(image, PromptTokens(tokens.tokens[bucket], tokens.valid[bucket]))
@@ -129,8 +171,12 @@ def score_presence(
     return scores[0] if len(scores) == 1 else torch.cat(scores)
 
 
-def prompts_of(prompts: PromptSet, indices: Sequence[int], *parts: torch.Tensor) -> list[torch.Tensor]:
+def prompts_of(
+    prompts: PromptSet, indices: Sequence[int] | torch.Tensor, *parts: torch.Tensor
+) -> list[torch.Tensor]:
     """Return the rows of tensors [Q, ...] of some prompts; of all in order, the tensors themselves."""
+    if isinstance(indices, torch.Tensor):
+        return [part.index_select(0, indices) for part in parts]
     if len(indices) == len(prompts) and list(indices) == list(range(len(prompts))):
         return list(parts)
     chosen = upload(indices, parts[0].device)

@@ -73,8 +73,8 @@ def played(monkeypatch):
             self._graph.results, self._graph.again = self._results, lambda: function(*self._inputs)
 
     @contextmanager
-    def capture(graph, pool):
-        assert pool == "a pool"
+    def capture(graph, pool, stream, capture_error_mode):
+        assert (pool, type(stream), capture_error_mode) == ("a pool", Stream, "thread_local")
         captures.append(graph)
         yield
 
@@ -84,6 +84,7 @@ def played(monkeypatch):
     monkeypatch.setattr(torch.cuda, "current_stream", Stream)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
     monkeypatch.setattr(torch.cuda, "graph", capture)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
     monkeypatch.setattr(cuda_graphs, "_Graph", Captured)
     return captures
 

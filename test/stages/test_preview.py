@@ -7,7 +7,14 @@ import torch
 from activesam_ros.errors import SettingsError
 from activesam_ros.model.vision_encoder import VisionEncoder
 from activesam_ros.settings import SegmenterSettings
-from activesam_ros.stages.preview import map_sides, resolutions, select_active, uncertain_prompts
+from activesam_ros.stages.preview import (
+    map_sides,
+    most_doubtful,
+    resolutions,
+    scored_ahead,
+    select_active,
+    uncertain_prompts,
+)
 
 
 def select(presence, keep_fraction=1.0, max_active=3, presence_floor=0.0):
@@ -115,6 +122,26 @@ def test_only_doubtful_prompts_are_scored_again():
     assert uncertain_prompts(presence, (), settings) == ()
     # What is not a number is kept, for the check of the result.
     assert 2 in uncertain_prompts(presence, (1, 2), settings)
+
+
+@pytest.mark.parametrize(("floor", "number"), [(0.25, 3), (0.25, 1), (0.0001, 5)])
+def test_the_device_chooses_the_same_doubtful_prompts(floor, number):
+    presence = np.array([0.95, 0.5, 0.1, 0.0001, 0.3, 0.89, 0.2], np.float32)
+    settings = SegmenterSettings(keep_fraction=1.0, max_active=40, preview_floor=floor, presence_floor=0.4)
+    chosen = most_doubtful(torch.from_numpy(presence), number, settings).tolist()
+    expected = uncertain_prompts(presence, range(7), settings)
+    most_present = sorted(sorted(expected, key=lambda prompt: -presence[prompt])[:number])
+    assert chosen == most_present
+    # Too few are filled up, and what is not a number comes first, for the check of the result.
+    assert len(most_doubtful(torch.full((4,), 0.99), 3, settings)) == 3
+    assert most_doubtful(torch.tensor([0.5, float("nan"), 0.6]), 1, settings).tolist() == [1]
+
+
+def test_prompts_are_scored_ahead_on_a_gpu_alone():
+    settings, gpu = SegmenterSettings(), torch.device("meta")
+    numbers = [scored_ahead(count, count, settings, gpu) for count in (16, 60, 150, 1000)]
+    assert numbers == [0, 16, 30, 80]
+    assert scored_ahead(150, 150, settings, torch.device("cpu")) == 0
 
 
 def test_pooled_features_are_means_of_cells(toytown_checkpoint):
