@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _INK = (32, 32, 32)
+_SOFT = (140, 140, 140)
 _PAPER = (255, 255, 255)
 # Rows of an image for each pixel of a border's width, and for each of a name's height.
 _ROWS_PER_BORDER, _ROWS_PER_LETTER = 480, 40
@@ -195,6 +196,7 @@ def legend_sheet(
     most: int = 512,
     text_height: int = 10,
     widest: int = 220,
+    active: Sequence[bool] | None = None,
 ) -> np.ndarray:
     """Draw ids, names and colours of classes, one below the other, in columns of equal width.
 
@@ -205,6 +207,7 @@ def legend_sheet(
         most: maximum number of classes; of more, the first are shown and the rest is counted.
         text_height: height of capital letters in pixels.
         widest: width in pixels above which a name is cut with "…".
+        active: which classes are written in black, the others in grey; None: all in black.
 
     Returns:
         uint8 [height, width, 3], higher than wide only up to 16 rows; a blank sheet if there are no classes.
@@ -225,14 +228,15 @@ def legend_sheet(
     for index, text in enumerate(texts):
         x, top = index // rows * column, gap // 2 + index % rows * row
         baseline = top + (row + text_height) // 2
+        ink = _INK if active is None or index >= shown or active[index] else _SOFT
         if index < shown:
             corner, opposite = (x + text_x - gap - box, top + 2), (x + text_x - gap, top + row - 2)
             colour = tuple(int(part) for part in colours[index])
             cv2.rectangle(sheet, corner, opposite, colour, cv2.FILLED)
-            cv2.rectangle(sheet, corner, opposite, _INK, 1)
+            cv2.rectangle(sheet, corner, opposite, ink, 1)
             right = x + gap + number_width - text_width(numbers[index], text_height)
-            draw_text(sheet, numbers[index], right, baseline, text_height, _INK)
-        draw_text(sheet, text, x + text_x, baseline, text_height, _INK)
+            draw_text(sheet, numbers[index], right, baseline, text_height, ink)
+        draw_text(sheet, text, x + text_x, baseline, text_height, ink)
     return sheet
 
 

@@ -128,6 +128,17 @@ def test_a_sheet_tells_ids_apart_and_names_apart():
     assert not np.array_equal(legend_sheet([3], ["cafe"], colours), legend_sheet([3], ["care"], colours))
 
 
+def test_a_sheet_has_classes_that_are_not_active_in_grey():
+    colours = np.array([(200, 0, 0), (0, 200, 0)], np.uint8)
+    black, mixed = (
+        legend_sheet([1, 2], ["road", "sky"], colours, active=one) for one in (None, (True, False))
+    )
+    middle = len(black) // 2
+    assert np.array_equal(mixed[: middle - 1], black[: middle - 1])
+    assert mixed[middle + 1 :].min() == 0 and (mixed[middle + 1 :] >= black[middle + 1 :]).all()
+    assert (mixed[middle + 1 :] > black[middle + 1 :]).any()
+
+
 def test_a_sheet_has_its_limits():
     many = np.full((2000, 3), 7, np.uint8)
     sheet = legend_sheet(range(2000), ["x" * 5000] * 2000, many, most=100)

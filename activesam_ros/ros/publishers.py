@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ from activesam_ros.visualization import colourise, legend_sheet, overlay
 from activesam_ros.vocabulary.palette import UNLABELED, colour_table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rclpy.lifecycle import LifecycleNode
     from rclpy.publisher import Publisher
 
@@ -40,6 +43,13 @@ if TYPE_CHECKING:
     from activesam_ros.ros.camera import Camera
     from activesam_ros.ros.configuration_loader import LoadedConfiguration
     from activesam_ros.vocabulary import Vocabulary
+
+
+_ACTIVE_SECONDS = 5.0
+"""The legend counts as active what was decoded so long ago at most, so that its rows do not jump with every image."""
+
+_REST = 50
+"""Times as long as the legend took to draw, the executor's thread rests from drawing it for other active classes."""
 
 
 class Demand(Enum):
@@ -181,6 +191,11 @@ class LabelInfoPublisher:
         self._publishing = threading.Lock()
         self._current: tuple[Vocabulary, Header] | None = None
         self._viewers = 0
+        # When each class was decoded last, time.monotonic() seconds by its id; and those that the legend has first.
+        self._noting = threading.Lock()
+        self._decoded: dict[int, float] = {}
+        self._first: frozenset[int] = frozenset()
+        self._rest_until = 0.0
         # Whether one was published, since the middleware would show an outdated one to whoever comes.
         self._latched = False
         # Revision, threshold and stamp that were published last, and the newest stamp that was answered.
@@ -201,13 +216,22 @@ class LabelInfoPublisher:
         if self._last != _meaning(served):
             self._publish(served, Header(stamp=to_stamp(self._newest + 1)))
 
-    def show_legend(self) -> None:
-        """Publish the legend, again too, if it has a new subscriber; executor's thread, while the node is active.
+    def note_active(self, class_ids: Iterable[int]) -> None:
+        """Take in which classes of an image were decoded."""
+        now = time.monotonic()
+        with self._noting:
+            self._decoded.update(dict.fromkeys(class_ids, now))
 
-        Image viewers often do not ask for what was published before they came.
+    def show_legend(self) -> None:
+        """Publish the legend, again too, if it has a new subscriber, or other classes are active.
+
+        Executor's thread, once a second while the node is active. Image viewers often do not ask for what was
+        published before they came.
         """
         viewers = self._legend.get_subscription_count()
-        if viewers > self._viewers:
+        active = self._active()
+        others = active != self._first and time.monotonic() > self._rest_until
+        if viewers > self._viewers or (viewers and others):
             with self._publishing:
                 self._publish_legend()
         self._viewers = viewers
@@ -217,20 +241,39 @@ class LabelInfoPublisher:
         self._label_info.publish(label_info_to_msg(served.vocabulary, threshold, header))
         if self._last is None or self._last[0] != revision or stamp < self._stamp:
             self._vocabulary.publish(vocabulary_to_msg(served.vocabulary, revision, header))
+            with self._noting:
+                self._decoded = {}
             with self._publishing:
-                self._current = served.vocabulary, header
+                self._current, self._first = (served.vocabulary, header), frozenset()
                 if self._latched or self._legend.get_subscription_count():
                     self._publish_legend()
         self._last, self._stamp = (revision, threshold), stamp
 
+    def _active(self) -> frozenset[int]:
+        """Return the classes that were decoded lately; those that the legend has first if no image was labelled."""
+        since = time.monotonic() - _ACTIVE_SECONDS
+        with self._noting:
+            return frozenset(one for one, at in self._decoded.items() if at > since) or self._first
+
     def _publish_legend(self) -> None:
-        """Publish ids, names and colours, and at last those of pixels without a class; 7 MB for 500 classes."""
+        """Publish ids, names and colours, active classes first, and at last those of pixels without a class.
+
+        It has 7 MB for 500 classes.
+        """
         if self._current is None:
             return
+        started = time.monotonic()
         vocabulary, header = self._current
-        ids = [*vocabulary.class_ids, vocabulary.unlabeled_id]
-        colours = np.array([*vocabulary.colours, UNLABELED], np.uint8)
-        self._legend.publish(rgb_to_msg(legend_sheet(ids, [*vocabulary.names, "no class"], colours), header))
+        self._first = active = self._active()
+        classes = sorted(vocabulary.classes, key=lambda one: one.class_id not in active)
+        sheet = legend_sheet(
+            [*(one.class_id for one in classes), vocabulary.unlabeled_id],
+            [*(one.name for one in classes), "no class"],
+            np.array([*(one.colour for one in classes), UNLABELED], np.uint8),
+            active=[*(one.class_id in active for one in classes), True] if active else None,
+        )
+        self._rest_until = time.monotonic() + _REST * (time.monotonic() - started)
+        self._legend.publish(rgb_to_msg(sheet, header))
         self._latched = True
 
 

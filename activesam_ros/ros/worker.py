@@ -390,6 +390,7 @@ class Worker:
         except Exception as error:  # as above
             self._drop(image.frame, error)
             return
+        self._label_info.note_active(one.class_id for one in result.active)
         published = time.monotonic()
         timings = {name: seconds for name, seconds in result.timings.items() if name != "total"}
         stages = {

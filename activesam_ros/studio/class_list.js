@@ -20,6 +20,7 @@ export default {
       const rows = wanted
         ? this.rows.filter((row) => (row.name + " " + row.prompts).toLowerCase().includes(wanted))
         : [...this.rows];
+      if (this.sort === "active") rows.sort((one, other) => other.active - one.active);
       if (this.sort === "name") rows.sort((one, other) => one.name.localeCompare(other.name));
       if (this.sort === "presence") rows.sort((one, other) => (other.presence ?? -1) - (one.presence ?? -1));
       if (this.sort === "share") rows.sort((one, other) => other.share - one.share);
@@ -43,6 +44,7 @@ export default {
         <span class="st-soft">presence</span>
         <select v-model="sort" class="st-sort" aria-label="order of the list">
           <option value="order">in order</option>
+          <option value="active">active first</option>
           <option value="name">by name</option>
           <option value="presence">by presence</option>
           <option value="share">by share</option>

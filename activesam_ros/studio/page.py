@@ -85,8 +85,11 @@ class Page:
     def _on_key(self, event: Any) -> None:
         if not event.action.keydown:
             return
-        if event.key == "z" and (event.modifiers.ctrl or event.modifiers.meta):
-            self._editor.act(self._session.redo if event.modifiers.shift else self._session.undo)
+        # By what is written on the key, which with shift is a capital letter.
+        key = event.key.name.lower()
+        if key in ("z", "y") and (event.modifiers.ctrl or event.modifiers.meta):
+            again = key == "y" or event.modifiers.shift
+            self._editor.act(self._session.redo if again else self._session.undo)
         elif event.key.arrow_left or event.key.arrow_right:
             self._timeline.step(1 if event.key.arrow_right else -1)
 

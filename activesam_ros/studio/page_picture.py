@@ -42,10 +42,10 @@ class PicturePanel:
         with ui.element("div").classes("st-row"):
             self._layers = ui.toggle(_LAYERS, value="labels", on_change=lambda e: self._show_layer(e.value))
             self._layers.props("dense no-caps unelevated color=white text-color=primary").classes("st-layers")
-            ui.label("opacity").classes("st-soft")
-            ui.slider(min=0, max=1, step=0.05, value=self._opacity, on_change=self._set_opacity).classes(
-                "st-slider"
-            ).props("aria-label=opacity color=primary")
+            with ui.element("div").classes("st-pair"):
+                ui.label("opacity").classes("st-soft")
+                slider = ui.slider(min=0, max=1, step=0.05, value=self._opacity, on_change=self._set_opacity)
+                slider.classes("st-slider").props("aria-label=opacity color=primary")
             self._hold = ui.button("Hold", icon="pause", on_click=self._hold_or_go_on)
             self._hold.props("dense outline no-caps color=primary").set_visibility(self._session.live)
         with ui.element("div").classes("st-picture").props('data-testid="picture"') as self._stack:
@@ -119,7 +119,9 @@ class PicturePanel:
             text += f"   then {found.runner_up} {found.runner_up_score:.2f}"
         elif rivals is not None and rivals.refused:
             text += f"   what comes second is not known: {rivals.refused}"
-        elif session.live and rivals is None:
+        elif rivals is not None:
+            text += "   nothing else"
+        elif session.live:
             text += "   asking what comes second …" if asking else "   (Hold tells what comes second)"
         self._at.set_text(text)
 

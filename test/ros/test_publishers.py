@@ -325,6 +325,39 @@ def test_the_legend_is_drawn_for_whoever_comes_to_look_and_kept_up_to_date_from_
     assert shown() == [1, 1, 2, 2]
 
 
+def test_the_legend_has_active_classes_first(label_info, node, monkeypatch):
+    seconds = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: seconds[0])
+    node.subscribers["legend"] = 1
+    label_info.ahead(serving(1, "road", "sky", "car"))
+
+    def first_colours():
+        label_info.show_legend()
+        seconds[0] += 1
+        sheets = node.messages("legend")
+        pixels = np.asarray(sheets[-1].data).reshape(sheets[-1].height, sheets[-1].width, 3)
+        rows = [tuple(pixel) for pixel in pixels[:, pixels.shape[1] // 3].tolist()]
+        colours = Vocabulary.from_names(["road", "sky", "car"]).colours
+        shown = sorted((rows.index(colour), name) for colour, name in zip(colours, "rsc", strict=True))
+        return len(sheets), "".join(name for _, name in shown)
+
+    label_info.show_legend()
+    assert first_colours() == (2, "rsc")
+    label_info.note_active([2])
+    assert first_colours() == (3, "crs")
+    label_info.note_active([1])
+    assert first_colours() == (4, "scr")
+    # Unchanged, it is not drawn again; nor when no image comes any more.
+    label_info.note_active([1, 2])
+    assert first_colours() == (4, "scr")
+    seconds[0] += 60
+    assert first_colours() == (4, "scr")
+    label_info.note_active([0])
+    assert first_colours() == (5, "rsc")
+    label_info.before([header(3)], serving(2, "road", "sky", "car"))
+    assert first_colours() == (6, "rsc")
+
+
 def test_without_names_there_is_no_legend_yet(label_info, node):
     node.subscribers["legend"] = 1
     label_info.show_legend()

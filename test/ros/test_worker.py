@@ -136,6 +136,9 @@ class Bench(RecordingNode):
     def ahead(self, served):
         self.events.append(f"ahead {served.revision}")
 
+    def note_active(self, class_ids):
+        self.active_ids = list(class_ids)
+
     # What tests do.
 
     def serve(self):

@@ -103,6 +103,10 @@ def test_all_of_it_by_keyboard(demo, visit):
     slider.locator("[tabindex]").first.focus()
     changes(page, lambda: page.keyboard.press("ArrowRight"))
     expect(page.get_by_test_id("commands")).to_contain_text("background_threshold 0.01")
+    changes(page, lambda: page.keyboard.press("Control+z"))
+    expect(page.get_by_test_id("commands")).not_to_contain_text("background_threshold")
+    changes(page, lambda: page.keyboard.press("Control+Shift+Z"))
+    expect(page.get_by_test_id("commands")).to_contain_text("background_threshold 0.01")
     changes(page, lambda: page.get_by_role("button", name="Undo").press("Enter"))
 
 
@@ -139,6 +143,12 @@ def test_three_hundred_classes_on_a_phone(start, visit, tmp_path):
     expect(page.get_by_test_id("summary")).to_contain_text("300 classes")
     # Nothing sticks out to the right.
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.get_by_label("order of the list").select_option("active first")
+    active = "!document.querySelectorAll('[data-class]')[39].classList.contains('st-off')"
+    page.wait_for_function(active)
+    page.get_by_label("order of the list").select_option("in order")
+    # The settings are not below 300 rows.
+    assert page.evaluate("document.documentElement.scrollHeight") < 5000
     page.get_by_label("find a class").fill("number 295")
     expect(page.locator("[data-class]")).to_have_count(1)
     changes(page, lambda: enter(page, "name of thing number 295", "lamp"))
