@@ -47,7 +47,9 @@ class PicturePanel:
                 slider = ui.slider(min=0, max=1, step=0.05, value=self._opacity, on_change=self._set_opacity)
                 slider.classes("st-slider").props("aria-label=opacity color=primary")
             self._hold = ui.button("Hold", icon="pause", on_click=self._hold_or_go_on)
-            self._hold.props("dense outline no-caps color=primary").set_visibility(self._session.live)
+            self._hold.props("dense outline no-caps color=primary").classes("st-hold").set_visibility(
+                self._session.live
+            )
         with ui.element("div").classes("st-picture").props('data-testid="picture"') as self._stack:
             self._image = ui.element("img").props('alt="the picture"')
             self._overlay = ui.element("img").classes("st-layer").props('alt="" data-testid="overlay"')
@@ -110,19 +112,21 @@ class PicturePanel:
             return
         session = self._session
         label = at_pixel(view.document, view.result, *at).label
-        asking = self._editor.mine and self.held is view
-        rivals = session.rivals(view, label, asking)
+        held = self.held is view
+        rivals = session.rivals(view, label, ask=held and self._editor.mine)
         found = at_pixel(view.document, view.result, *at, rivals)
         name = found.name or "no class"
         text = f"{name} {found.score:.2f}" if found.name else name
         if found.runner_up and found.runner_up_score >= 0.005:
             text += f"   then {found.runner_up} {found.runner_up_score:.2f}"
-        elif rivals is not None and rivals.refused:
-            text += f"   what comes second is not known: {rivals.refused}"
         elif rivals is not None:
-            text += "   nothing else"
+            why = f"what comes second is not known: {rivals.refused}"
+            text += f"   {why if rivals.refused else 'no other class'}"
         elif session.live:
-            text += "   asking what comes second …" if asking else "   (Hold tells what comes second)"
+            asking = (
+                "asking what comes second …" if self._editor.mine else "(take over to ask what comes second)"
+            )
+            text += f"   {asking if held else '(Hold tells what comes second)'}"
         self._at.set_text(text)
 
     def _pick(self, event: Any) -> None:

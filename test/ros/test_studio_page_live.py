@@ -35,7 +35,7 @@ def camera(client):
 @pytest.mark.slow
 def test_a_page_beside_a_node(start_node, camera, start, visit):
     from playwright.sync_api import expect
-    from studio_browser import road_at_the_bottom, view_number
+    from studio_browser import enter, road_at_the_bottom, view_number
 
     node = start_node("-p", "background_threshold:=0.0", words=["road", "street", "sky"])
     camera()
@@ -55,10 +55,15 @@ def test_a_page_beside_a_node(start_node, camera, start, visit):
     page.wait_for_function(
         "held => +document.querySelector('[data-testid=overlay]').dataset.view > held", arg=held
     )
+    message = page.get_by_test_id("message")
+    # The field shows again what is in force, although the words in between were never shown.
+    for _ in range(2):
+        enter(page, "name of sky", " ".join(["word"] * 60))
+        expect(message).to_contain_text("shorten it", timeout=1000 * PATIENCE)
+        expect(page.get_by_label("name of sky", exact=True)).to_have_value("sky")
     # It dies without a word to anybody.
     node.process.kill()
     node.process.wait()
-    message = page.get_by_test_id("message")
     expect(message).to_have_text(
         "/activesam does not answer; this page goes on by itself once it does", timeout=1000 * PATIENCE
     )
