@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from activesam_ros.benchmarks.work import Assumptions
 from activesam_ros.evaluation.report.formatting import markdown_table
 from activesam_ros.model.checkpoint import Checkpoint
+from activesam_ros.model.compiling import Compiler
+from activesam_ros.model.cuda_graphs import each_tensor
 from activesam_ros.model.folder import resolve_folder
 from activesam_ros.prompts.prompt_set import ContextTokens, PromptSet
 from activesam_ros.prompts.text_encoder import EncodingReport
@@ -256,11 +258,13 @@ class ProfileLaunches:
     """The counts of a profile on a model; of a stream, `frame` is the first one.
 
     Attributes:
+        graphs: whether parts of the model are CUDA graphs, each of which the host launches as a whole.
         later: a later frame of a stream, whose prompts are scored in turns; None: a single image.
     """
 
     model: str
     profile: str
+    graphs: bool
     frame: FrameLaunches
     later: FrameLaunches | None
 
@@ -273,6 +277,7 @@ def count_launches(
     size: tuple[int, int] = (1280, 720),
     inputs: Assumptions | None = None,
     instances: bool = False,
+    graphs: bool = False,
 ) -> list[ProfileLaunches]:
     """Count every profile.
 
@@ -284,6 +289,7 @@ def count_launches(
         size: width and height of the images.
         inputs: what is assumed.
         instances: whether instances are asked for, too.
+        graphs: whether parts of the model are CUDA graphs.
 
     Raises:
         ModelError: there is no such model.
@@ -295,7 +301,13 @@ def count_launches(
     for profile in profiles:
         say(f"counting {profile} on the model {model}")
         settings = settings_for(profile, {})
-        segmenter = ActiveSegmenter(checkpoint, settings, hypernyms=lambda _: (), prompt_cache=None)
+        segmenter = ActiveSegmenter(
+            checkpoint,
+            settings,
+            hypernyms=lambda _: (),
+            prompt_cache=None,
+            compiler=Compiler(_as_graph) if graphs else None,
+        )
         segmenter.use(_prompts(segmenter, classes, inputs))
         memory = StreamMemory() if settings.reuses_frames else None
         # A frame before pays for what is computed once per process.
@@ -308,8 +320,21 @@ def count_launches(
             frames = [
                 _count(segmenter, rgb, memory, inputs, instances) for _ in range(2 + settings.leave_after)
             ]
-        found.append(ProfileLaunches(model, profile, frames[0], frames[-1] if memory else None))
+        found.append(ProfileLaunches(model, profile, graphs, frames[0], frames[-1] if memory else None))
     return found
+
+
+def _as_graph(function: Any) -> Any:
+    """Stand in for a captured function: a copy of each input, one launch, and a copy of each result."""
+
+    def call(*given: Any) -> Any:
+        inputs = each_tensor(given, torch.clone)
+        torch.zeros(1, device=_DEVICE)  # the launch
+        with _disable_current_modes():
+            results = function(*inputs)
+        return each_tensor(results, torch.clone)
+
+    return call
 
 
 def _count(
@@ -371,13 +396,13 @@ def to_markdown(found: Sequence[ProfileLaunches], classes: int, size: tuple[int,
             frames = [(", first frame", one.frame), (", later frame", one.later)]
         for which, frame in frames:
             kernels = [str(frame.stages[stage].kernels) if stage in frame.stages else "" for stage in STAGES]
+            by = " with graphs" if one.graphs else ""
             rows.append(
-                [f"{one.model}, `{one.profile}`{which}", *kernels, str(frame.kernels), str(frame.waits)]
+                [f"{one.model}, `{one.profile}`{by}{which}", *kernels, str(frame.kernels), str(frame.waits)]
             )
     header = ["model, profile", *STAGES, "kernels", "waits"]
     return (
         f"Kernels that an image of {size[0]}x{size[1]} with {classes} classes launches on a GPU, by stage, and how "
-        "often the host waits for the device. Counted without a GPU, in float32: an operation is one kernel.\n\n"
-        + markdown_table(header, rows)
-        + "\n"
+        "often the host waits for the device. Counted without a GPU, in float32: an operation is one kernel, as is a "
+        "CUDA graph.\n\n" + markdown_table(header, rows) + "\n"
     )

@@ -142,6 +142,7 @@ def _add_launches(benchmarks: Any) -> None:
         "--size", type=image_size, default=(1280, 720), help="of the images (default: 1280x720)"
     )
     launches.add_argument("--instances", action="store_true", help="with instances")
+    launches.add_argument("--cuda-graphs", action="store_true", help="with the parameter cuda_graphs")
     command.add_json(launches)
     launches.set_defaults(measure=_launches)
 
@@ -154,7 +155,12 @@ def _launches(given: argparse.Namespace) -> int:
         one
         for model in given.models
         for one in launches.count_launches(
-            model, command.say, classes=given.classes, size=given.size, instances=given.instances
+            model,
+            command.say,
+            classes=given.classes,
+            size=given.size,
+            instances=given.instances,
+            graphs=given.cuda_graphs,
         )
     ]
     page = launches.to_markdown(found, given.classes, given.size)

@@ -87,7 +87,7 @@ class _Graph:
     """A captured function, with the memory that it reads and writes."""
 
     def __init__(self, function: Callable[..., Any], given: tuple[Any, ...], pool: _Pool) -> None:
-        self._inputs = _each(given, torch.clone)
+        self._inputs = each_tensor(given, torch.clone)
         # Streams are those of the current device, which need not be the model's.
         with torch.cuda.device(_tensors(given)[0].device):
             self._capture(function, pool)
@@ -112,31 +112,31 @@ class _Graph:
         with torch.cuda.device(_tensors(given)[0].device):
             self._graph.replay()
         # The next replay overwrites the results.
-        return _each(self._results, torch.clone)
+        return each_tensor(self._results, torch.clone)
 
 
-def _each(given: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+def each_tensor(given: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
     """Return the same structure with changed tensors."""
     if isinstance(given, torch.Tensor):
         return change(given)
     if isinstance(given, tuple):
-        return tuple(_each(one, change) for one in given)
+        return tuple(each_tensor(one, change) for one in given)
     if is_dataclass(given) and not isinstance(given, type):
         return replace(
-            given, **{field.name: _each(getattr(given, field.name), change) for field in fields(given)}
+            given, **{field.name: each_tensor(getattr(given, field.name), change) for field in fields(given)}
         )
     return given
 
 
 def _tensors(given: Any) -> list[torch.Tensor]:
-    """Return the tensors in the order of `_each`."""
+    """Return the tensors in the order of `each_tensor`."""
     found: list[torch.Tensor] = []
 
     def take(tensor: torch.Tensor) -> torch.Tensor:
         found.append(tensor)
         return tensor
 
-    _each(given, take)
+    each_tensor(given, take)
     return found
 
 

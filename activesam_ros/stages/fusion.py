@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from activesam_ros.stages.calibration import TopClasses
 from activesam_ros.stages.tiled_fusion import TiledFusion
+from activesam_ros.system.device_copies import upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,11 +67,16 @@ class ClassFusion:
         self._second = torch.zeros(size, device=device)
         self._index = torch.zeros(size, device=device)
         self._needs_second = second
+        # With steps for each prompt, which a CPU's cache holds, a GPU would have more to launch than to do.
+        self._at_once = not second and device.type != "cpu"
         self._last = -1
 
     def add(self, class_indices: Sequence[int], prompts: DecodedPrompts) -> None:
         """Take in decoded prompts with the class of each; class indices ascend."""
         together = max(1, self._together // (self._size[0] * self._size[1]))
+        if self._at_once:
+            self._add_at_once(class_indices, prompts, together)
+            return
         rows = prompts.rows()
         weights = prompts.weights[:, None, None]
         for begin, end in self._parts(rows, together):
@@ -83,6 +89,23 @@ class ClassFusion:
             for number, plane in zip(range(begin, end), planes, strict=True):
                 fused = plane[0] if len(plane) == 1 else plane.amax(0)
                 self.add_scores(class_indices[number], fused.mul_(prompts.presence[number]))
+
+    def _add_at_once(self, class_indices: Sequence[int], prompts: DecodedPrompts, together: int) -> None:
+        """Take in the best of all masks of several prompts, where nobody asks for the second best class.
+
+        The numbers are those of one prompt after the other, since the highest score stays it when it is rounded.
+        """
+        device = self._best.device
+        sizes = [count + 1 for count in prompts.counts]
+        presence = prompts.presence.index_select(0, upload(np.repeat(np.arange(len(sizes)), sizes), device))
+        classes = upload(np.repeat(class_indices, sizes), device).to(self._index.dtype)
+        for begin in range(0, len(prompts.logits), together):
+            some = slice(begin, begin + together)
+            scored = self._probability(prompts.logits[some]).mul_(prompts.weights[some, None, None])
+            best, row = scored.mul_(presence[some, None, None]).max(0)
+            # Of equal scores the first is the best, as is that of an earlier part.
+            self._index = self._index.where(best <= self._best, classes[some].take(row))
+            torch.maximum(self._best, best, out=self._best)
 
     @staticmethod
     def _parts(rows: Sequence[slice], together: int) -> Iterator[tuple[int, int]]:

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from activesam_ros.benchmarks.launches import LaunchCounter, count_launches
+from activesam_ros.benchmarks.launches import LaunchCounter, count_launches, to_markdown
 from activesam_ros.benchmarks.work import Assumptions
 from activesam_ros.cli.bench import main
 
@@ -70,6 +70,20 @@ def test_the_command_line(tmp_path, capsys):
 def test_waits_do_not_grow_with_prompts_and_instances(profile):
     (many,) = count_launches("toytown", lambda _: None, [profile], 150, (64, 48), instances=True)
     assert many.frame.waits == 3, many.frame.waits_for
+
+
+def test_a_graph_is_one_launch_beside_copies():
+    """What is not captured is launched as before: the masks, and what comes of them."""
+    (plain,), (graphs,) = (
+        count_launches("toytown", lambda _: None, ["realtime"], 45, (64, 48), graphs=graphs)
+        for graphs in (False, True)
+    )
+    one, other = plain.later, graphs.later
+    assert (one.waits, other.waits) == (3, 3)
+    assert other.kernels < one.kernels / 2
+    assert other.stages["preview"].kernels < 30 < one.stages["preview"].kernels
+    assert other.stages["fuse"] == one.stages["fuse"]
+    assert "realtime` with graphs, later frame" in to_markdown([graphs], 45, (64, 48))
 
 
 def test_more_uncertain_prompts_than_were_scored_ahead_wait_once_more():

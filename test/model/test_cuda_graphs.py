@@ -25,7 +25,7 @@ def test_what_is_captured_does_not_depend_on_data(toytown_checkpoint, noise):
     def on_fake_tensors(function):
         def call(*given):
             mode = FakeTensorMode(allow_non_fake_inputs=True)
-            fake = cuda_graphs._each(given, mode.from_tensor)
+            fake = cuda_graphs.each_tensor(given, mode.from_tensor)
             with mode:
                 results = function(*fake)
             ran.append(cuda_graphs._shapes(results))

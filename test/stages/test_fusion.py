@@ -84,6 +84,30 @@ def test_prompts_may_come_together(masks, monkeypatch):
     assert [len(one.instance_scores) for one in together(prompts).split()] == [5, 0, 2, 1]
 
 
+@pytest.mark.parametrize("masks", [1, 3, 7, 100])
+def test_all_masks_at_once_as_on_a_gpu(masks, monkeypatch):
+    """Of equal scores the first class wins, and classes with the score 0 do not."""
+    size, owners = (24, 20), [1, 2, 2, 4, 5]
+    monkeypatch.setattr(fusion_module, "_SERIAL_BATCH_PIXELS", masks * size[0] * size[1])
+    prompts = [decoded(count, 0.8, count) for count in (5, 0, 2, 3)]
+    prompts.append(decoded(1, 0.0, 7))
+    one, other = ClassFusion(size, CPU, second=False), ClassFusion(size, CPU, second=False)
+    other._at_once = True
+    for fusion in (one, other):
+        fusion.add(owners[:2], together(prompts[:2]))
+        fusion.add(owners[2:], together(prompts[2:]))
+    expected, found = one.finish(), other.finish()
+    torch.testing.assert_close(found.best, expected.best, rtol=0, atol=3e-7)
+    assert torch.equal(found.index, expected.index)
+    assert set(found.index.unique().tolist()) > {1, 2}
+    for prompt, winner in ((prompts[-1], 0), (decoded(0, 0.5, 1), 3)):
+        prompt.logits.fill_(0.5)
+        equal = ClassFusion(size, CPU, second=False)
+        equal._at_once = True
+        equal.add([3, 4], together([prompt, prompt]))
+        assert equal.finish().index.unique().tolist() == [winner]
+
+
 def objects(seed: int, count: int = 4, cells=(36, 40)) -> DecodedPrompts:
     """Small objects in front of nothing, which most tiles can leave out."""
     prompt = decoded(count, 0.9, seed, cells)

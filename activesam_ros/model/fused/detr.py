@@ -312,4 +312,4 @@ def _distances(edges: torch.Tensor, length: int) -> torch.Tensor:
     """Compute signed logarithmic distances from each cell to both edges of each box, [..., 2] to [..., length, 2]."""
     cells = torch.arange(length, dtype=edges.dtype, device=edges.device) / length
     distance = 8 * (cells[:, None] - edges[..., None, :])
-    return distance.sign() * torch.log2(distance.abs() + 1) / math.log2(8)
+    return torch.log2(distance.abs() + 1).copysign(distance) / math.log2(8)

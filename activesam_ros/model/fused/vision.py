@@ -13,7 +13,8 @@ from activesam_ros.model.fused.cpu import linear
 class FusedBackbone:
     """transformers' `Sam3ViTModel` for square images of one resolution.
 
-    Rotary positions are complex numbers, computed once: one product in place of seven steps that copy.
+    Rotary positions are complex numbers, computed once: one product in place of seven steps that copy. Places stay in
+    windows from one layer to the next, since all but attention computes each place alone.
     """
 
     def __init__(self, backbone: Any) -> None:
@@ -25,27 +26,53 @@ class FusedBackbone:
         backbone = self._backbone
         side = pixels.shape[-1] // backbone.config.patch_size
         hidden = backbone.layer_norm(backbone.embeddings(pixels).unflatten(1, (side, side)))
+        window = side
         for layer in backbone.layers:
-            hidden = hidden + self._mixed(layer, layer.layer_norm1(hidden))
+            size = layer.window_size or side
+            # Windows that do not fit into the image are filled up within each layer.
+            wanted = size if side % size == 0 else side
+            if wanted != window:
+                hidden = _in_windows(_in_image(hidden, window, side), wanted)
+                window = wanted
+            mixed = self._mixed if window == size else self._mixed_in_filled_windows
+            hidden = hidden + mixed(layer, layer.layer_norm1(hidden))
             hidden = hidden + mlp(layer.mlp, layer.layer_norm2(hidden))
-        return hidden.flatten(1, 2)
+        return _in_image(hidden, window, side).flatten(1, 2)
 
-    def _mixed(self, layer: Any, places: torch.Tensor) -> torch.Tensor:
-        """Run the attention of a layer, which mixes places [N, H, W, D] in windows or in the whole image."""
-        # It loads all of transformers' SAM 3, which programs without a model do not need.
-        from transformers.models.sam3.modeling_sam3 import window_partition, window_unpartition
-
-        size = layer.window_size
-        parts, padded = window_partition(places, size) if size else (places, None)
-        tokens, rotations = parts.flatten(1, 2), self._rotations[size]
+    def _mixed(self, layer: Any, parts: torch.Tensor) -> torch.Tensor:
+        """Run the attention of a layer, which mixes the places of each window or image, [N, H, W, D]."""
+        tokens, rotations = parts.flatten(1, 2), self._rotations[layer.window_size]
         attention = layer.attention
-        mixed = attend(
+        return attend(
             attention,
             _rotated(linear(attention.q_proj, tokens), rotations, attention.num_attention_heads),
             _rotated(linear(attention.k_proj, tokens), rotations, attention.num_attention_heads),
             project(attention, attention.v_proj, tokens),
         ).view(parts.shape)
-        return window_unpartition(mixed, size, padded, places.shape[1:3]) if size else mixed
+
+    def _mixed_in_filled_windows(self, layer: Any, places: torch.Tensor) -> torch.Tensor:
+        """Run the attention of a layer on images [N, H, W, D] whose sides are no multiple of its windows."""
+        # It loads all of transformers' SAM 3, which programs without a model do not need.
+        from transformers.models.sam3.modeling_sam3 import window_partition, window_unpartition
+
+        parts, padded = window_partition(places, layer.window_size)
+        mixed = self._mixed(layer, parts)
+        return window_unpartition(mixed, layer.window_size, padded, places.shape[1:3])
+
+
+def _in_windows(images: torch.Tensor, size: int) -> torch.Tensor:
+    """Cut images [N, S, S, D] into windows of `size`, [N · (S / size)², size, size, D], row by row."""
+    if images.shape[1] == size:
+        return images
+    return images.unflatten(2, (-1, size)).unflatten(1, (-1, size)).transpose(2, 3).flatten(0, 2)
+
+
+def _in_image(windows: torch.Tensor, size: int, side: int) -> torch.Tensor:
+    """Put windows of `_in_windows` together again, [N, side, side, D]."""
+    if size == side:
+        return windows
+    count = side // size
+    return windows.unflatten(0, (-1, count, count)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
 def _rotations(layer: Any) -> torch.Tensor:
