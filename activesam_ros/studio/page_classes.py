@@ -33,9 +33,17 @@ class ClassList(ui.element, component="class_list.js"):  # type: ignore[call-arg
             refused: another number has fields that were changed show what is so.
             chosen: id of the class whose score is shown.
         """
-        self._props.update(
-            rows=rows, edit=edit, limit=limit, refused=refused, chosen=-1 if chosen is None else chosen
-        )
+        shown = {
+            "rows": rows,
+            "edit": edit,
+            "limit": limit,
+            "refused": refused,
+            "chosen": -1 if chosen is None else chosen,
+        }
+        # Hundreds of rows are not sent again with every picture of a scan.
+        if all(self._props.get(name) == value for name, value in shown.items()):
+            return
+        self._props.update(shown)
         self.update()
 
 
