@@ -166,6 +166,8 @@ def test_a_command_is_one_that_there_is(command: Command) -> None:
         assert rest[0].startswith("/opt/ros/") or (ROOT / rest[0]).is_file()
     elif program == "activesam":
         check_node(rest)
+    elif program.removeprefix("activesam-").replace("-", "_") in main.NODES:
+        assert rest[:1] in ([], ["--ros-args"])  # A node's help is that of ROS.
     elif program in MODULES:
         check_program(program, rest)
     elif program.startswith("python") and rest[0] == "-c":

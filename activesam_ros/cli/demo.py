@@ -164,8 +164,11 @@ def _run(options: argparse.Namespace) -> int:
     animation = write_animation(folder / "demo.webp", by_stamp, replay)
     print(as_text(figures))
     print(f"{animation} shows the drive and the change of the words; open it in a browser.")
-    print("Next: activesam-studio --demo, to try words of your own on these pictures.")
     print(f"{pictures} pictures, the bag, the node's log and figures.json are in {folder}/")
+    print(
+        "Next: source env.sh && pip install 'nicegui>=3,<4' && activesam-studio --demo, to try words of your own on "
+        "this street."
+    )
     return command.DONE
 
 
