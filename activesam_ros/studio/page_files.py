@@ -43,6 +43,8 @@ class FilesPanel:
             self._save_button = ui.button("Save", on_click=self._save)
             self._save_button.props("no-caps outline color=primary")
             ui.button("Download", on_click=self._download).props("no-caps flat color=primary")
+        if not self._files.writable:
+            ui.label("to save here, start the studio with --folder DIR").classes("st-soft")
 
     def _load(self) -> None:
         name = self._choice.value
