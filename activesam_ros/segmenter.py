@@ -519,6 +519,8 @@ class ActiveSegmenter:
         with timer.timed("encode"):
             features = self._full.encode(pixels).split()
             prepared = [self._heads.prepare(image, masks=True) for image in features]
+            # The finer maps have become a part of what was prepared, and would only fill memory.
+            features = [replace(image, levels=image.levels[-1:]) for image in features]
         encoded = []
         for shared, image, (rgb, plan) in zip(features, prepared, frames, strict=True):
             presence: np.ndarray | None = None

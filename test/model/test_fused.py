@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from activesam_ros.model.fused import attention
+from activesam_ros.model.fused import attention, heads
 from activesam_ros.model.fused.attention import attend, attend_to_tokens, attend_with_one, project, slices
 from activesam_ros.model.fused.detr import FusedDecoder, FusedEncoder
 from activesam_ros.model.fused.heads import FusedMaskHead, folded
@@ -155,8 +155,10 @@ def mask_decoder(network):
     return decoder
 
 
+@pytest.mark.parametrize("room", [1, heads.CHANNEL_BYTES])
 @pytest.mark.parametrize("kept", [0, 1, 5])
-def test_the_mask_head(mask_decoder, noise, prompts, kept):
+def test_the_mask_head(mask_decoder, noise, prompts, monkeypatch, kept, room):
+    monkeypatch.setattr(heads, "CHANNEL_BYTES", room)
     tokens, valid = prompts
     width, grid = tokens.shape[2], (4, 6)
     levels = [noise(1, width, grid[0] * scale, grid[1] * scale) for scale in (4, 2, 1)]

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from activesam_ros.model.fused import cpu
 
-SLICE_BYTES = 2**28
+SLICE_BYTES = 2**27
 """Most memory of a step beside its inputs and outputs; larger steps are not faster on a CPU."""
 
 GPU_BYTES = 3 * 2**29

@@ -35,6 +35,9 @@ HELD_BYTES = 2**28
 PIXEL_BYTES = 2**29
 """Most memory of maps of pixels that are computed together on a GPU, unless one takes more."""
 
+CHANNEL_BYTES = 2**24
+"""Most memory on a CPU of the channels of a map of pixels that are convolved and normalised together."""
+
 _KEPT_STARTS = 5
 """Number of grids whose start is kept: the full one, the preview's, and pooled ones for many and for few prompts."""
 
@@ -326,8 +329,7 @@ class FusedMaskHead:
         hidden = encoded + attend_to_tokens(attention, query, tokens, valid)
         hidden = hidden.transpose(1, 2).unflatten(2, grid)
         for weight, norm, skip in zip(self._folded, self._pixels.norms, skips, strict=False):
-            doubled = F.conv_transpose2d(hidden, weight, stride=2, padding=1)
-            hidden = F.relu(norm(doubled.add_(skip)), inplace=True)
+            hidden = _doubled(hidden, weight, norm, skip)
         return hidden
 
     def weights(self, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -362,6 +364,40 @@ class FusedMaskHead:
         for number, (begin, end) in enumerate(pairwise([0, *ends])):
             torch.addmm(constants[begin:end, None], weights[begin:end], maps[number], out=logits[begin:end])
         return logits.unflatten(1, pixels.shape[2:])
+
+
+def _doubled(hidden: torch.Tensor, weight: torch.Tensor, norm: Any, skip: torch.Tensor) -> torch.Tensor:
+    """Run one step of the mask head's convolutions, [N, O, 2H, 2W].
+
+    On a CPU a large map is made a few groups of channels at a time, since groups are normalised apart: copies of the
+    whole map, of which convolution and normalisation make three, are the most memory of an image.
+
+    Args:
+        hidden: [N, I, H, W].
+        weight: as `folded` gives it.
+        norm: the `nn.GroupNorm` after it.
+        skip: the image's part, [1, O, 2H, 2W].
+    """
+    groups = norm.num_groups
+    each = len(hidden) * skip[0].numel() // groups * hidden.element_size()
+    parts = slices(groups, each, CHANNEL_BYTES) if hidden.device.type == "cpu" else [slice(0, groups)]
+    if len(parts) == 1:
+        doubled = F.conv_transpose2d(hidden, weight, stride=2, padding=1)
+        return F.relu(norm(doubled.add_(skip)), inplace=True)
+    wide = weight.shape[1] // groups
+    made = None
+    for part in parts:
+        channels = slice(part.start * wide, part.stop * wide)
+        doubled = F.conv_transpose2d(hidden, weight[:, channels].contiguous(), stride=2, padding=1)
+        doubled.add_(skip[:, channels])
+        scaled = F.group_norm(
+            doubled, part.stop - part.start, norm.weight[channels], norm.bias[channels], norm.eps
+        )
+        if made is None:
+            made = scaled.new_empty(len(hidden), *skip.shape[1:])
+        made[:, channels] = scaled.relu_()
+    assert made is not None
+    return made
 
 
 def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
