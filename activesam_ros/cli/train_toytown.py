@@ -26,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, scenes and batches (default 0)")
     parser.add_argument("--resume", action="store_true", help="go on from the state saved in --out")
     parser.add_argument(
-        "--init", type=Path, help="model folder with the initial weights instead of random ones"
+        "--init",
+        type=Path,
+        help="model folder with the initial weights instead of random ones; no dense pre-training, half the rates",
     )
     threads = "CPU threads: 1, or 2 (default) to share each step"
     parser.add_argument("--threads", type=int, default=2, choices=(1, 2), help=threads)
@@ -52,6 +54,8 @@ def _train(given: argparse.Namespace) -> int:
     minutes = 90.0 if given.minutes is None and given.steps is None else given.minutes
     try:
         settings = TrainSettings(minutes=minutes, steps=given.steps, seed=given.seed)
+        if given.init:
+            settings = settings.for_trained_weights()
     except ValueError as error:
         raise command.UsageError(str(error)) from error
     scenes = (given.cache or given.out / "scenes", given.scenes, given.seed)

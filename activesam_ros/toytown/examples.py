@@ -103,9 +103,9 @@ def _render_chunk(start: int, end: int) -> list[RenderedFrame]:
 
 @dataclass(frozen=True)
 class Target:
-    """Ground truth of a prompt that is present: soft masks at a quarter of the image's size.
+    """Ground truth of a prompt that is present: masks of the image's size.
 
-    ``semantic`` float [h, w]; ``boxes`` float [instances, 4] (centre, size in 0..1); ``masks`` float [instances, h, w].
+    ``semantic`` bool [H, W]; ``boxes`` float [instances, 4] (centre, size in 0..1); ``masks`` bool [instances, H, W].
     """
 
     semantic: Tensor
@@ -282,11 +282,6 @@ def _class_map(labels: np.ndarray) -> Tensor:
     return torch.from_numpy(soft).permute(2, 0, 1).contiguous()
 
 
-def _quarter(mask: np.ndarray) -> np.ndarray:
-    size = mask.shape[0] // 4
-    return mask.reshape(size, 4, size, 4).mean((1, 3), dtype=np.float32)
-
-
 def _target(labels: np.ndarray, instances: np.ndarray, classes: list[int], size: int) -> Target:
     """Build the target of a prompt: one instance per thing, a single one for what is not made of things."""
     mask = np.isin(labels, classes) if len(classes) > 1 else labels == classes[0]
@@ -300,10 +295,9 @@ def _target(labels: np.ndarray, instances: np.ndarray, classes: list[int], size:
         rows, columns = np.flatnonzero(one.any(1)), np.flatnonzero(one.any(0))
         y0, y1, x0, x1 = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
         boxes.append([(x0 + x1) / 2 / size, (y0 + y1) / 2 / size, (x1 - x0) / size, (y1 - y0) / size])
-    empty = np.zeros((0, size // 4, size // 4), np.float32)
-    masks = np.stack([_quarter(m) for m in found]) if found else empty
+    masks = np.stack(found) if found else np.zeros((0, size, size), bool)
     return Target(
-        torch.from_numpy(_quarter(mask)),
+        torch.from_numpy(mask),
         torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
         torch.from_numpy(masks),
     )

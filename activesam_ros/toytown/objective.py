@@ -3,7 +3,7 @@
 Dense pre-training scores every pixel against every prompt; it helps the image and text encoders to agree.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -118,9 +118,26 @@ def _dice(probability: Tensor, target: Tensor) -> Tensor:
     return 1 - (2 * (p * t).sum(1) + 1) / ((p * p).sum(1) + (t * t).sum(1) + 1)
 
 
+def _enlarged(logits: Tensor, size: int) -> Tensor:
+    """Resize logits [n, h, w] bilinearly, as the segmenter does before it takes their sigmoid; [n, size, size]."""
+    return F.interpolate(logits[None], size=(size, size), mode="bilinear", align_corners=False)[0]
+
+
+def _edge_weights(masks: Tensor, emphasis: float) -> Tensor:
+    """Return 1 + ``emphasis`` within two pixels of the edge of masks float [n, H, W], 1 elsewhere."""
+    grown, shrunk = F.max_pool2d(masks, 5, 1, 2), -F.max_pool2d(-masks, 5, 1, 2)
+    return 1 + emphasis * (grown - shrunk)
+
+
+def _edge_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Return the weighted mean cross-entropy of logits [n, H, W] against masks float [n, H, W]."""
+    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return (entropy * weight).sum() / weight.sum()
+
+
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the parts of `prompt_losses`."""
+    """Weights of the parts of `prompt_losses`; ``edge`` is what a mask's pixels weigh more at its edge."""
 
     presence: float = 1.5
     semantic: float = 1.5
@@ -130,6 +147,7 @@ class LossWeights:
     score: float = 1.0
     box: float = 3.0
     overlap: float = 1.0
+    edge: float = 5.0
 
 
 def prompt_losses(out: Prediction, targets: list[Target | None], weights: LossWeights) -> dict[str, Tensor]:
@@ -137,8 +155,9 @@ def prompt_losses(out: Prediction, targets: list[Target | None], weights: LossWe
 
     Presence counts for every prompt and decoder layer; boxes and scores for present prompts, after matching object
     queries to instances; masks for those that have them. ``fused`` is on what the segmenter returns: the maximum of
-    the best instance mask, weighted by its score, and the semantic mask. The semantic mask learns from cross-entropy
-    alone, so that it stays a probability; instances account for small things.
+    the best instance mask, weighted by its score, and the semantic mask. Masks are compared at the image's size, with
+    more weight at edges. The semantic mask learns from cross-entropy alone, so that it stays a probability; instances
+    account for small things.
     """
     layers, prompts, queries = out.logits.shape
     per_layer = torch.tensor([0.4] * (layers - 1) + [1.0])
@@ -152,14 +171,19 @@ def prompt_losses(out: Prediction, targets: list[Target | None], weights: LossWe
     shown = [i for i in known if i in place]
     hidden = [place[i] for i in place if i not in known]
     at = [place[i] for i in shown]
-    target = torch.stack([known[i].semantic for i in shown])
+    target = torch.stack([known[i].semantic for i in shown]).float()
+    size = target.shape[-1]
+    weight = _edge_weights(target, weights.edge)
     semantic = out.semantic[at]
-    result["semantic"] = weights.semantic * F.binary_cross_entropy_with_logits(semantic, target)
+    result["semantic"] = weights.semantic * _edge_entropy(_enlarged(semantic, size), target, weight)
     if hidden:
         result["absent"] = weights.absent * F.softplus(out.semantic[hidden]).mean()
     objects = out.masks[at].sigmoid() * out.logits[-1, shown].sigmoid()[:, :, None, None]
     fused = torch.maximum(objects.amax(1), semantic.detach().sigmoid()).clamp(1e-5, 1 - 1e-5)
-    result["fused"] = weights.fused * (F.binary_cross_entropy(fused, target) + _dice(fused, target).mean())
+    fused = _enlarged(fused.logit(), size)
+    result["fused"] = weights.fused * (
+        _edge_entropy(fused, target, weight) + _dice(fused.sigmoid(), target).mean()
+    )
     matched = [i for i in known if len(known[i].boxes)]
     count = sum(len(known[i].boxes) for i in matched)
     score = box = overlap = out.boxes.new_zeros(())
@@ -197,10 +221,12 @@ def prompt_losses(out: Prediction, targets: list[Target | None], weights: LossWe
         )
     chosen = [(place[i], rows, known[i].masks[columns]) for i, (rows, columns) in found if i in place]
     if chosen:
-        shapes = torch.cat([c[2] for c in chosen])
+        shapes = torch.cat([c[2] for c in chosen]).float()
         masks = torch.cat([out.masks[at, torch.from_numpy(rows)] for at, rows, _ in chosen])
+        masks = _enlarged(masks, size)
         result["mask"] = weights.mask * (
-            F.binary_cross_entropy_with_logits(masks, shapes) + _dice(masks.sigmoid(), shapes).mean()
+            _edge_entropy(masks, shapes, _edge_weights(shapes, weights.edge))
+            + _dice(masks.sigmoid(), shapes).mean()
         )
     result |= {"score": weights.score * score, "box": weights.box * box, "overlap": weights.overlap * overlap}
     return result
@@ -235,6 +261,10 @@ class TrainSettings:
             raise ValueError("give either minutes or steps as the goal of training, not both and not neither")
         if (self.minutes or self.steps or 0) <= 0:
             raise ValueError("the goal of training must be above 0 minutes or steps")
+
+    def for_trained_weights(self) -> "TrainSettings":
+        """Return the settings that go on from a trained model: no dense pre-training, half the rates."""
+        return replace(self, dense_share=0.0, rate=self.rate / 2, matrix_rate=self.matrix_rate / 2)
 
 
 @dataclass(frozen=True)

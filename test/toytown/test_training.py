@@ -121,7 +121,7 @@ def test_batches_depend_on_the_generator_alone(store, tokenizer):
     assert len(a.prompts) == len(a.targets) == len(a.image_index) == 14
     for target in a.targets:
         if target is not None:
-            assert target.semantic.max() > 0
+            assert target.semantic.any() and target.semantic.shape == target.masks.shape[1:] == (128, 128)
             assert target.boxes.shape[0] == target.masks.shape[0]
             assert target.boxes.min() >= 0 and target.boxes.max() <= 1
 
@@ -234,3 +234,28 @@ def test_a_right_prediction_costs_nothing_and_a_wrong_one_much():
     wrong = prompt_losses(_prediction(12.0), swapped, LossWeights())
     for name in ("presence", "semantic", "fused", "score", "mask", "box"):
         assert wrong[name] > right[name] + 0.5, name
+
+
+def test_masks_are_compared_at_the_size_of_the_image_and_above_all_at_edges():
+    mask = torch.zeros(32, 32, dtype=torch.bool)
+    mask[:, :16] = True
+    near, far = mask.clone(), mask.clone()
+    near[:, 16:18] = True
+    far[:, 30:] = True
+
+    def cost(shown, edge):
+        targets = [Target(shown, torch.tensor([[0.25, 0.5, 0.5, 1.0]]), shown[None]), None]
+        losses = prompt_losses(_prediction(4.0), targets, LossWeights(edge=edge))
+        return torch.stack([losses[name] for name in ("semantic", "mask")])
+
+    # Both differ from the prediction in 2 of 32 columns.
+    assert (cost(mask, 5.0) < cost(near, 5.0)).all()
+    plain = cost(near, 0.0) / cost(far, 0.0)
+    assert (cost(near, 5.0) / cost(far, 5.0) > plain).all()
+
+
+def test_going_on_from_trained_weights_skips_the_dense_stage_at_half_the_rates():
+    settings = TrainSettings()
+    later = settings.for_trained_weights()
+    assert plan(later, 0, 0.0).stage == PROMPTED and plan(settings, 0, 0.0).stage != PROMPTED
+    assert (later.rate, later.matrix_rate) == (settings.rate / 2, settings.matrix_rate / 2)
