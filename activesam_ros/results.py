@@ -52,7 +52,7 @@ class PooledMap:
     Attributes:
         side: in cells.
         full_side: that of the map at full resolution.
-        prompts: number of prompts that were scored on it.
+        prompts: number of prompts that were scored on it; on a GPU with those scored in case they were uncertain.
     """
 
     side: int

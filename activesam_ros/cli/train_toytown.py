@@ -54,8 +54,6 @@ def _train(given: argparse.Namespace) -> int:
     minutes = 90.0 if given.minutes is None and given.steps is None else given.minutes
     try:
         settings = TrainSettings(minutes=minutes, steps=given.steps, seed=given.seed)
-        if given.init:
-            settings = settings.for_trained_weights()
     except ValueError as error:
         raise command.UsageError(str(error)) from error
     scenes = (given.cache or given.out / "scenes", given.scenes, given.seed)

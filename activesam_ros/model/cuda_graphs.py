@@ -46,12 +46,19 @@ class _Pool:
 
     def __init__(self) -> None:
         self._handle: Any = None
+        self._side: Any = None
 
     def handle(self) -> Any:
         """Return torch's handle."""
         if self._handle is None:
             self._handle = torch.cuda.graph_pool_handle()
         return self._handle
+
+    def side_stream(self) -> Any:
+        """Return the stream that graphs are tried and captured on: one, since libraries keep memory for each stream."""
+        if self._side is None:
+            self._side = torch.cuda.Stream()
+        return self._side
 
 
 class _Graphed:
@@ -93,7 +100,7 @@ class _Graph:
             self._capture(function, pool)
 
     def _capture(self, function: Callable[..., Any], pool: _Pool) -> None:
-        side = torch.cuda.Stream()
+        side = pool.side_stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(_TRIAL_RUNS):

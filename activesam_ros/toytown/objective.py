@@ -154,8 +154,9 @@ def prompt_losses(out: Prediction, targets: list[Target | None], weights: LossWe
     """Return SAM 3's weighted losses over a batch of prompts.
 
     Presence counts for every prompt and decoder layer; boxes and scores for present prompts, after matching object
-    queries to instances; masks for those that have them. ``fused`` is on what the segmenter returns: the maximum of
-    the best instance mask, weighted by its score, and the semantic mask. Masks are compared at the image's size, with
+    queries to instances; masks for those that have them. ``fused`` is on nearly what the segmenter returns: the maximum
+    of the best instance mask, weighted by its score, and the semantic mask; the segmenter enlarges each mask first,
+    this the maximum, which takes a fraction of the memory. Masks are compared at the image's size, with
     more weight at edges. The semantic mask learns from cross-entropy alone, so that it stays a probability; instances
     account for small things.
     """

@@ -111,6 +111,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "second_stage_step": self.second_stage_step,
+            "from_trained": self.settings.dense_share == 0.0,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -343,8 +344,9 @@ def train(
         tokenizer_folder: folder with the tokenizer files.
         scenes: folder, count and seed of the rendered scenes, as `load_or_render` takes them.
         threads: 1, or 2 to share each step between two processes.
-        init: model folder with the initial weights; None: random ones.
-        resume: continue from the state in ``out``.
+        init: model folder with the initial weights, for which `TrainSettings.for_trained_weights` holds; None: random
+            ones.
+        resume: continue from the state in ``out``, with the settings that it began with.
     """
     torch.set_num_threads(threads)
     cv2.setNumThreads(1)
@@ -353,9 +355,12 @@ def train(
     load_or_render(*scenes, threads)
     tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder)
     model = Sam3Model.from_pretrained(init, dtype=torch.float32) if init else make_model(len(tokenizer))
+    state = torch.load(out / "state.pt", weights_only=True) if resume else None
+    if init or (state and state.get("from_trained")):
+        settings = settings.for_trained_weights()
     trainer = Trainer(model, tokenizer, settings)
-    if resume:
-        trainer.restore(torch.load(out / "state.pt", weights_only=True))
+    if state:
+        trainer.restore(state)
     source = PooledGradients if threads > 1 else LocalGradients
     with source(trainer.objective, partial(open_sampler, scenes, tokenizer), settings) as gradients:
         run(trainer, gradients, out)

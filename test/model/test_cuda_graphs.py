@@ -54,10 +54,11 @@ def test_what_is_captured_does_not_depend_on_data(toytown_checkpoint, noise):
 @pytest.fixture
 def played(monkeypatch):
     """Stand-ins for CUDA's graphs: a replay runs the function that was captured; the captures."""
-    captures = []
+    captures, chosen = [], []
 
     class Graph:
         def replay(self):
+            assert chosen == [torch.device("cpu")]
             for kept, new in zip(
                 cuda_graphs._tensors(self.results), cuda_graphs._tensors(self.again()), strict=True
             ):
@@ -73,8 +74,15 @@ def played(monkeypatch):
             self._graph.results, self._graph.again = self._results, lambda: function(*self._inputs)
 
     @contextmanager
+    def on(device):
+        chosen.append(device)
+        yield
+        chosen.pop()
+
+    @contextmanager
     def capture(graph, pool, stream, capture_error_mode):
         assert (pool, type(stream), capture_error_mode) == ("a pool", Stream, "thread_local")
+        assert chosen == [torch.device("cpu")]
         captures.append(graph)
         yield
 
@@ -84,7 +92,7 @@ def played(monkeypatch):
     monkeypatch.setattr(torch.cuda, "current_stream", Stream)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
     monkeypatch.setattr(torch.cuda, "graph", capture)
-    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr(torch.cuda, "device", on)
     monkeypatch.setattr(cuda_graphs, "_Graph", Captured)
     return captures
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from itertools import permutations
 
@@ -32,7 +33,7 @@ from activesam_ros.toytown.objective import (
     plan,
     prompt_losses,
 )
-from activesam_ros.toytown.train import LocalGradients, PooledGradients, Trainer, open_sampler, run
+from activesam_ros.toytown.train import LocalGradients, PooledGradients, Trainer, open_sampler, run, train
 
 
 @pytest.fixture(scope="module")
@@ -259,3 +260,10 @@ def test_going_on_from_trained_weights_skips_the_dense_stage_at_half_the_rates()
     later = settings.for_trained_weights()
     assert plan(later, 0, 0.0).stage == PROMPTED and plan(settings, 0, 0.0).stage != PROMPTED
     assert (later.rate, later.matrix_rate) == (settings.rate / 2, settings.matrix_rate / 2)
+
+
+def test_a_resumed_run_goes_on_from_trained_weights_as_it_began(scenes, store, tmp_path):
+    settings = TrainSettings(minutes=None, steps=1, images=2)
+    train(tmp_path, settings, model_folder(), scenes, threads=1, init=model_folder())
+    resumed = train(tmp_path, replace(settings, steps=2), model_folder(), scenes, threads=1, resume=True)
+    assert resumed.step == 2 and resumed.settings == replace(settings, steps=2).for_trained_weights()
