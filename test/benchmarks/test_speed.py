@@ -58,8 +58,8 @@ def test_paths_in_turns(measured):
     assert set(plain.ratio.values()) == {1.0}
     assert lean.equal_pixels > 0.999 and lean.equal_sets == 1
     assert set(lean.seconds) >= {"prepare", "encode", "decode", "fuse", "total", "processor"}
-    # The threshold is chosen on the first image, and those that count are others.
-    assert 1 <= plain.masks <= 6 and lean.masks == pytest.approx(plain.masks, abs=0.2)
+    # The threshold is chosen on the first image, and those that count are others: some of the 16 object queries.
+    assert 1 <= plain.masks < 16 and lean.masks == pytest.approx(plain.masks, abs=0.2)
     assert plain.loaded.weights > 0 and plain.gpu_seconds is None
     json.dumps(asdict(found))
     page = speed.to_markdown(found)
