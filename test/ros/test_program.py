@@ -166,5 +166,11 @@ def test_a_signal_while_python_itself_starts_prints_no_traceback(tmp_path):
     command = tmp_path / "activesam-vocabulary"
     shutil.copy(Path(__file__).parents[2] / "scripts" / "activesam", command)
     paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run([command], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True)
+    # What runs in a shell's background has its interrupts ignored, and so would its children.
+    done = subprocess.run(
+        ["env", "--default-signal=INT", command],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
     assert (done.returncode, done.stderr) == (130, "activesam-vocabulary: interrupted\n")
