@@ -21,6 +21,7 @@ from activesam_ros.srv import Segment
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+    from rclpy.context import Context
     from rclpy.node import Node
     from rclpy.service import Service
 
@@ -32,14 +33,20 @@ _HOPELESS = 50
 class GuardedExecutor(SingleThreadedExecutor):
     """Runs callbacks until it is shut down, whatever they raise."""
 
-    def __init__(self, failed: Callable[[str], None], ends: tuple[type[Exception], ...] = ()) -> None:
+    def __init__(
+        self,
+        failed: Callable[[str], None],
+        ends: tuple[type[Exception], ...] = (),
+        context: Context | None = None,
+    ) -> None:
         """Create an executor without nodes.
 
         Args:
             failed: takes one sentence about a callback that raised; in the thread that spins.
             ends: what a callback raises to end the program; `spin_once` raises it.
+            context: of its nodes; None: the default one.
         """
-        super().__init__()
+        super().__init__(context=context)
         self._failed = failed
         self._ends = (ExternalShutdownException, *ends)
         self._in_a_row = 0

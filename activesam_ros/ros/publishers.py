@@ -272,8 +272,8 @@ class LabelInfoPublisher:
             np.array([*(one.colour for one in classes), UNLABELED], np.uint8),
             active=[*(one.class_id in active for one in classes), True] if active else None,
         )
-        self._rest_until = time.monotonic() + _REST * (time.monotonic() - started)
         self._legend.publish(rgb_to_msg(sheet, header))
+        self._rest_until = time.monotonic() + _REST * (time.monotonic() - started)
         self._latched = True
 
 

@@ -48,6 +48,8 @@ class Editor:
         """Do what changes the session, if this page may; say what is refused."""
         if not self._control.claim(self._page):
             ui.notify("somebody else is changing; take over first", type="warning")
+            self._refused += 1
+            self.stale = True
             return False
         try:
             work()

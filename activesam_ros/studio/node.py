@@ -14,7 +14,6 @@ import rclpy
 from rcl_interfaces.msg import ParameterEvent
 from rcl_interfaces.srv import GetParameters, SetParametersAtomically
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
@@ -32,6 +31,7 @@ from activesam_ros.ros.conversions import (
     to_nanoseconds,
     vocabulary_from_msg,
 )
+from activesam_ros.ros.executor import GuardedExecutor
 from activesam_ros.studio.document import Document, changed_parameters
 from activesam_ros.studio.findings import class_findings
 from activesam_ros.studio.frames import LiveFrames
@@ -52,11 +52,16 @@ _VIEW_SECONDS = 0.4
 
 _ANSWER_SECONDS = 10.0
 _PROBE_SECONDS = 60.0
+_LOOK_SECONDS = 0.5
+"""How often somebody who waits for an answer looks whether the node is still there."""
+
 _MOST_IMAGES = 150
 _IMAGE_BYTES = 200_000_000
 """Images that wait for their labels: at most so many, of so many bytes together."""
 
 _MOST_PARTS = 8
+_KINDS = 3
+"""Of messages about a picture: labels, confidence and active classes."""
 
 
 class _NoAnswer(ActiveSamError):
@@ -87,7 +92,7 @@ class NodeSession(Session):
         self._context = Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node("activesam_studio", context=self._context, enable_rosout=False)
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor = GuardedExecutor(self._warn, context=self._context)
         self._executor.add_node(self._node)
         self._get = self._node.create_client(GetParameters, f"{self._name}/get_parameters")
         self._set = self._node.create_client(
@@ -99,6 +104,7 @@ class NodeSession(Session):
         self._announced: dict[int, Vocabulary] = {}
         self._viewed = 0.0
         self._connected = True
+        self._closing = False
         self._rivals = RivalsCalls(self._segment, self._changed)
         self._spinning = threading.Thread(target=self._spin, name="studio's executor", daemon=True)
         self._spinning.start()
@@ -154,7 +160,14 @@ class NodeSession(Session):
 
     def _read(self) -> None:
         """Take what the node has, as others may have changed it, or as it started anew."""
-        self._take(self._read_document(self._known))
+        try:
+            document = self._read_document(self._known)
+        except _NoAnswer:
+            # A node that has just started may not have discovered this client.
+            if self._get.service_is_ready():
+                self._ask("read", self._read)
+            raise
+        self._take(document)
         self._good = (self._history, 0)
 
     def _take(self, document: Document) -> None:
@@ -167,6 +180,7 @@ class NodeSession(Session):
                 self._history = replace(self._history, now=document)
             else:
                 self._history = self._history.then(document)
+                self.probe = None
             self._known = self._history.now
             if self.message.startswith(f"{self._name} does not answer"):
                 self.message = ""
@@ -223,9 +237,15 @@ class NodeSession(Session):
             raise ActiveSamError(f"{self._name} does not answer; wait for it, or start it")
         future = client.call_async(request)
         future.add_done_callback(lambda _: done.set())
-        if not done.wait(seconds):
-            client.remove_pending_request(future)
-            raise _NoAnswer(f"{self._name} does not answer within {seconds:g} s; look at its log")
+        until = time.monotonic() + seconds
+        while not done.wait(min(_LOOK_SECONDS, max(0.0, until - time.monotonic()))):
+            late = time.monotonic() >= until
+            if late or self._closing or not client.service_is_ready():
+                client.remove_pending_request(future)
+                within = (
+                    f"within {seconds:g} s; look at its log" if late else "any more; wait for it, or start it"
+                )
+                raise _NoAnswer(f"{self._name} does not answer {within}")
         return future.result()
 
     def _first_document(self, seconds: float) -> Document:
@@ -243,6 +263,9 @@ class NodeSession(Session):
                 # An answer to a client that the node has not discovered yet gets lost.
                 if time.monotonic() > until:
                     raise
+
+    def _warn(self, sentence: str) -> None:
+        logger.warning("%s", sentence)
 
     # In the executor's thread.
 
@@ -298,6 +321,7 @@ class NodeSession(Session):
         self._connected = ready
         if ready:
             self._find_images()
+            self._show_newest()
 
     def _find_images(self) -> None:
         namespace, _, name = self._name.rpartition("/")
@@ -308,7 +332,7 @@ class NodeSession(Session):
             topic: kinds[one.topic_type]
             for topic, types in self._node.get_topic_names_and_types()
             if not kinds.keys().isdisjoint(types)
-            for one in self._node.get_subscriptions_info_by_topic(topic)
+            for one in self._subscribers(topic)
             if (one.node_name, one.node_namespace) == (name, namespace or "/") and one.topic_type in kinds
         }
         if self._camera:
@@ -323,9 +347,21 @@ class NodeSession(Session):
             kind, self._image_topic, self._on_image, qos_profile_sensor_data
         )
 
+    def _subscribers(self, topic: str) -> list[Any]:
+        try:
+            return list(self._node.get_subscriptions_info_by_topic(topic))
+        except Exception:  # participants without ROS have topics by names that rclpy refuses
+            return []
+
     def _on_image(self, message: Image | CompressedImage) -> None:
         # Undecoded; the node labels what is up to twice its latency old.
         stamp = to_nanoseconds(message.header.stamp)
+        if self._images and stamp < next(reversed(self._images)):
+            # The clock was set back, as that of a simulation that starts anew.
+            self._images.clear()
+            self._parts.clear()
+        if self._images.pop(stamp, None) is not None:
+            self._parts.pop(stamp, None)
         self._images[stamp] = message
         most = max(2, min(_MOST_IMAGES, _IMAGE_BYTES // max(1, len(message.data))))
         while len(self._images) > most:
@@ -342,6 +378,7 @@ class NodeSession(Session):
         # Replaced, as the session's thread reads it.
         self._announced = dict([*before.items(), (message.revision, vocabulary_from_msg(message))][-4:])
         self._ask("read", self._read)
+        self._show_newest()
 
     def _on_event(self, event: ParameterEvent) -> None:
         if event.node == self._name and any(one.name in CONFIGURABLE for one in event.changed_parameters):
@@ -355,14 +392,23 @@ class NodeSession(Session):
             self._parts.popitem(last=False)
         self._show_once_whole(stamp)
 
+    def _show_newest(self) -> None:
+        """Show the last picture that was left out for its time, or for a vocabulary that had not come."""
+        for stamp in reversed(list(self._parts)):
+            if stamp in self._images and len(self._parts[stamp]) == _KINDS:
+                self._show_once_whole(stamp)
+                return
+
     def _show_once_whole(self, stamp: int) -> None:
         image, parts = self._images.get(stamp), self._parts.get(stamp, {})
-        if image is None or len(parts) < 3 or time.monotonic() - self._viewed < _VIEW_SECONDS:
+        if image is None or len(parts) < _KINDS or time.monotonic() - self._viewed < _VIEW_SECONDS:
             return
         vocabulary = self._announced.get(parts["active"].vocabulary_revision)
         if vocabulary is None:
             return
         self._viewed = time.monotonic()
+        # Cameras without a clock give all images one stamp, whose parts are not those of the next one.
+        del self._images[stamp], self._parts[stamp]
         try:
             self._show(image, vocabulary, parts)
         except ActiveSamError as error:
@@ -374,6 +420,9 @@ class NodeSession(Session):
             document = Document(replace(document.configuration, vocabulary=vocabulary))
         rgb = image_from_msg(image)
         labels = image_to_ids(parts["labels"])
+        # Of another camera, where two have one clock.
+        if image.header.frame_id != parts["labels"].header.frame_id:
+            return
         if labels.shape != rgb.shape[:2] or vocabulary.label_dtype != labels.dtype:
             return
         areas = {one.class_id: one.area for one in parts["active"].classes}

@@ -81,7 +81,9 @@ class PicturePanel:
 
     def _hold_or_go_on(self) -> None:
         values = self._session.document.configuration.values
-        self._held = None if self._held or self._view is None else (self._view, values)
+        still = self._held or self._tried() is not None
+        self._held = None if still or self._view is None else (self._view, values)
+        self.probing = False
         self._editor.stale = True
 
     def view_to_show(self, newest: View) -> View:
@@ -91,15 +93,20 @@ class PicturePanel:
         """
         if self._held and self._held[1] != self._session.document.configuration.values:
             self._held = None
-        held = self._held is not None
+        tried = self._tried()
+        held = self._held is not None or tried is not None
         self._hold.set_text("Go on" if held else "Hold")
         self._hold.props(
             f"icon={'play_arrow' if held else 'pause'} aria-pressed={'true' if held else 'false'}"
         )
-        probe = self._session.probe
-        if self.probing and probe is not None and probe.view is not None and not probe.refused:
-            return probe.view
+        if tried is not None:
+            return tried
         return self._held[0] if self._held else newest
+
+    def _tried(self) -> View | None:
+        """Return the view that a phrase was tried in, if its answer is shown."""
+        probe = self._session.probe
+        return probe.view if self.probing and probe is not None and not probe.refused else None
 
     def _hover(self, event: Any) -> None:
         self._pointed = place(event.args)

@@ -74,7 +74,12 @@ class SettingsPanel:
         self._sliders[name] = (slider, shown)
 
     def _set(self, name: str, value: Any) -> None:
-        if self._editor.quiet or value is None:
+        if self._editor.quiet:
+            return
+        if value is None:
+            # A field that was emptied shows again what is in force.
+            self._set_to.pop(name, None)
+            self._editor.stale = True
             return
         now = self._session.document.value(name)
         if isinstance(value, int | float | str) and value != now:

@@ -105,3 +105,20 @@ def test_calls_that_are_lost_or_refused(calls, service, view, monkeypatch):
     calls.wish(view, 1)
     calls.send()
     assert "does not answer" in calls.known(view, 1).refused
+    # A moment later it may answer.
+    service.ready = True
+    assert not calls.wish(view, 1)
+    later += 5
+    assert calls.wish(view, 1)
+    calls.send()
+    answer(service.calls[2], 0, 255)
+    assert not calls.known(view, 1).refused and not calls.wish(view, 1)
+
+
+def test_a_wish_while_its_call_is_made_asks_once(calls, service, view):
+    make = service.call_async
+    service.call_async = lambda request: (calls.wish(view, 0), calls.send(), make(request))[2]
+    calls.wish(view, 0)
+    calls.send()
+    answer(service.calls[0], 0, 255)
+    assert len(service.calls) == 1

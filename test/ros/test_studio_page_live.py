@@ -29,7 +29,8 @@ def camera(client):
 
     yield begin
     stop.set()
-    thread.join()
+    if thread.ident:
+        thread.join()
 
 
 @pytest.mark.slow
@@ -40,6 +41,8 @@ def test_a_page_beside_a_node(start_node, camera, start, visit):
     node = start_node("-p", "background_threshold:=0.0", words=["road", "street", "sky"])
     camera()
     page = visit(start("--node", "/activesam"))
+    page.set_default_timeout(1000 * PATIENCE)
+    expect.set_options(timeout=1000 * PATIENCE)
     expect(road_at_the_bottom(page)).to_have_text(
         re.compile(r"^\w+ [01]\.\d\d\s+\(Hold tells"), timeout=1000 * PATIENCE
     )
