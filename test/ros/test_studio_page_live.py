@@ -41,18 +41,21 @@ def test_a_page_beside_a_node(start_node, camera, start, visit):
     node = start_node("-p", "background_threshold:=0.0", words=["road", "street", "sky"])
     camera()
     page = visit(start("--node", "/activesam"))
-    page.set_default_timeout(1000 * PATIENCE)
-    expect.set_options(timeout=1000 * PATIENCE)
+    patient = 1000 * PATIENCE
+    page.set_default_timeout(patient)
     expect(road_at_the_bottom(page)).to_have_text(
-        re.compile(r"^\w+ [01]\.\d\d\s+\(Hold tells"), timeout=1000 * PATIENCE
+        re.compile(r"^\w+ [01]\.\d\d\s+\(Hold tells"), timeout=patient
     )
     page.get_by_role("button", name="Hold").click()
     # Both words ask for the same, so whichever wins, the other comes second.
     road = re.compile(r"^(road [01]\.\d\d\s+then street|street [01]\.\d\d\s+then road) [01]\.\d\d\s*$")
-    expect(road_at_the_bottom(page)).to_have_text(road, timeout=1000 * PATIENCE)
+    expect(road_at_the_bottom(page)).to_have_text(road, timeout=patient)
     held = view_number(page)
     page.get_by_role("button", name="Confidence").click()
-    expect(page.get_by_test_id("overlay")).to_have_attribute("src", re.compile(f"/{held}/confidence"))
+    expect(page.get_by_test_id("overlay")).to_have_attribute(
+        "src", re.compile(f"/{held}/confidence"), timeout=patient
+    )
+    assert view_number(page) == held
     page.get_by_role("button", name="Classes").click()
     page.get_by_role("button", name="Go on").click()
     page.wait_for_function(
@@ -62,22 +65,23 @@ def test_a_page_beside_a_node(start_node, camera, start, visit):
     # The field shows again what is in force, although the words in between were never shown.
     for _ in range(2):
         enter(page, "name of sky", " ".join(["word"] * 60))
-        expect(message).to_contain_text("shorten it", timeout=1000 * PATIENCE)
-        expect(page.get_by_label("name of sky", exact=True)).to_have_value("sky")
+        expect(message).to_contain_text("shorten it", timeout=patient)
+        expect(page.get_by_label("name of sky", exact=True)).to_have_value("sky", timeout=patient)
     # It dies without a word to anybody.
     node.process.kill()
     node.process.wait()
     expect(message).to_have_text(
-        "/activesam does not answer; this page goes on by itself once it does", timeout=1000 * PATIENCE
+        "/activesam does not answer; this page goes on by itself once it does", timeout=patient
     )
     last = view_number(page)
     start_node(words=["grass", "sky"])
-    expect(page.get_by_label("name of grass", exact=True)).to_be_visible(timeout=1000 * PATIENCE)
-    expect(page.get_by_label("name of road", exact=True)).to_have_count(0)
-    expect(message).to_be_hidden()
+    expect(page.get_by_label("name of grass", exact=True)).to_be_visible(timeout=patient)
+    expect(page.get_by_label("name of road", exact=True)).to_have_count(0, timeout=patient)
+    expect(message).to_be_hidden(timeout=patient)
     page.wait_for_function(
         "last => +document.querySelector('[data-testid=overlay]').dataset.view > last + 1",
         arg=last,
-        timeout=1000 * PATIENCE,
     )
-    expect(road_at_the_bottom(page)).not_to_have_text(re.compile("road|street"))
+    expect(road_at_the_bottom(page)).not_to_have_text(re.compile("road|street"), timeout=patient)
+    names = page.locator("[aria-label^='name of ']").evaluate_all("all => all.map(one => one.value)")
+    assert names == ["grass", "sky"] and view_number(page) > last + 1 and not message.is_visible()
